@@ -1,0 +1,90 @@
+"""What the library says while it works. It never prints: a sink in `ui/` decides how this looks.
+
+Tasks are named by a `task` id that is unique within a run ("build app/x-1.0", "iso squashfs").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from treebuilder.errors import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Base of all events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started(Event):
+    """A task began. `total` is in `unit`s ("bytes", "packages"), None when it is not known."""
+
+    task: str
+    text: str
+    total: int | None = None
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed(Event):
+    """`done` of the task's total, or a new text (the step that runs now)."""
+
+    task: str
+    done: int | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished(Event):
+    """A task ended. `state` is "ok", "cached", "failed" or "skipped"."""
+
+    task: str
+    state: str = "ok"
+    text: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine(Event):
+    """One line that a program or a container wrote."""
+
+    task: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Warned(Event):
+    message: str
+    where: Place | None = None
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Said(Event):
+    """A plain sentence for people, of no meaning to programs."""
+
+    message: str
+
+
+class EventSink(Protocol):
+    """Takes events from any thread; must not raise and must not block for long."""
+
+    def emit(self, event: Event) -> None: ...
+
+
+class Silent:
+    """The sink that drops everything."""
+
+    def emit(self, event: Event) -> None:
+        return
+
+
+class Recorder:
+    """Keeps every event, for tests and for reports."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def emit(self, event: Event) -> None:
+        self.events.append(event)

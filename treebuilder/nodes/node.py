@@ -1,0 +1,203 @@
+"""Typed nodes over PyYAML's composer.
+
+Rules (luet.md §2.2): YAML 1.1 scalars, keys found in any case, the last of equal keys wins, anchors and `<<` merges
+work, an empty document is an empty map. Types are strict: `version: 1.0` is a number, not text, and is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import yaml
+
+from treebuilder.errors import Place, SpecError
+
+try:
+    from yaml import CSafeLoader as _Loader
+except ImportError:  # PyYAML without libyaml
+    from yaml import SafeLoader as _Loader  # type: ignore[assignment]
+
+_MAX_NODES = 200_000  # an alias bomb is refused, a real specfile has some hundreds
+_KINDS = {
+    "tag:yaml.org,2002:str": "text", "tag:yaml.org,2002:int": "number", "tag:yaml.org,2002:float": "number",
+    "tag:yaml.org,2002:bool": "boolean", "tag:yaml.org,2002:null": "nothing", "tag:yaml.org,2002:timestamp": "text",
+    "tag:yaml.org,2002:binary": "text", "tag:yaml.org,2002:value": "text", "tag:yaml.org,2002:merge": "text",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One YAML value and where it stands. `kind` is text, number, boolean, nothing, map or list."""
+
+    kind: str
+    place: Place
+    value: Any  # str | int | float | bool | None | dict[str, Node] | list[Node]
+
+    def fail(self, message: str, *, hint: str | None = None, reason: str | None = None) -> NoReturn:
+        raise SpecError(message, where=self.place, hint=hint, reason=reason)
+
+    def _expect(self, kind: str, what: str) -> None:
+        if self.kind != kind:
+            hint = (
+                f'write it in quotes: "{self.value}"' if kind == "text" and self.kind in ("number", "boolean") else None
+            )
+            article = "a " if kind in ("text", "map", "list", "boolean", "number") else ""
+            self.fail(f"{what} must be {article}{kind}, not a {self.kind}", hint=hint, reason="wrong-type")
+
+    # maps -------------------------------------------------------------------------------------------------------
+    def entries(self, what: str = "this") -> tuple[tuple[str, Node], ...]:
+        """Key and value pairs in the order written; nothing (`null`) counts as an empty map."""
+        if self.kind == "nothing":
+            return ()
+        self._expect("map", what)
+        return tuple(self.value.items())
+
+    def get(self, key: str) -> Node | None:
+        """The value of a key, found exactly or, failing that, in any case. None when missing or null."""
+        if self.kind == "nothing":
+            return None
+        self._expect("map", "this")
+        found: Node | None = self.value.get(key)
+        if found is None:
+            for name, node in self.value.items():
+                if name.lower() == key.lower():
+                    found = node
+        return None if found is None or found.kind == "nothing" else found
+
+    def text(self, key: str, default: str = "") -> str:
+        node = self.get(key)
+        return default if node is None else node.as_text(key)
+
+    def boolean(self, key: str, default: bool = False) -> bool:
+        node = self.get(key)
+        return default if node is None else node.as_boolean(key)
+
+    def integer(self, key: str, default: int = 0) -> int:
+        node = self.get(key)
+        return default if node is None else node.as_integer(key)
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of texts; missing is empty."""
+        node = self.get(key)
+        return () if node is None else tuple(item.as_text(f"an item of {key}") for item in node.items(key))
+
+    def text_map(self, key: str) -> tuple[tuple[str, str], ...]:
+        """A map of texts as sorted pairs; missing is empty."""
+        node = self.get(key)
+        if node is None:
+            return ()
+        return tuple(sorted((name, item.as_text(f"{key}.{name}")) for name, item in node.entries(key)))
+
+    def children(self, key: str) -> tuple[Node, ...]:
+        """The items of a list under a key; missing is empty."""
+        node = self.get(key)
+        return () if node is None else node.items(key)
+
+    def unknown(self, known: frozenset[str]) -> tuple[tuple[str, Place], ...]:
+        """Keys that are not in `known` (lower case), with their places, for a warning."""
+        if self.kind != "map":
+            return ()
+        return tuple((name, node.place) for name, node in self.value.items() if name.lower() not in known)
+
+    # lists and scalars ------------------------------------------------------------------------------------------
+    def items(self, what: str = "this") -> tuple[Node, ...]:
+        if self.kind == "nothing":
+            return ()
+        self._expect("list", what)
+        return tuple(self.value)
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.items())
+
+    def as_text(self, what: str = "this") -> str:
+        if self.kind == "nothing":
+            return ""
+        self._expect("text", what)
+        return str(self.value)
+
+    def as_boolean(self, what: str = "this") -> bool:
+        self._expect("boolean", what)
+        return bool(self.value)
+
+    def as_integer(self, what: str = "this") -> int:
+        self._expect("number", what)
+        if not isinstance(self.value, int):
+            self.fail(f"{what} must be a whole number", reason="wrong-type")
+        return self.value
+
+    def plain(self) -> Any:  # noqa: ANN401 - data for templates, whose types are the user's
+        """The value as dicts, lists and scalars, for template values and for writing it out again."""
+        if self.kind == "map":
+            return {name: node.plain() for name, node in self.value.items()}
+        if self.kind == "list":
+            return [node.plain() for node in self.value]
+        return self.value
+
+
+def load(text: str, file: str, *, first_line: int = 1) -> Node:
+    """Parses one YAML document. Raises SpecError (reason "yaml") with the line of the fault.
+
+    `first_line` is the number of the text's first line in `file`, for texts that stand inside another.
+    """
+    offset = first_line - 1
+    try:
+        loader = _Loader(text)
+        try:
+            root = loader.get_single_node()
+            if root is None:
+                return Node("map", Place(file), {})
+            return _Reader(loader, file, offset).read(root)
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as err:
+        mark = err.problem_mark or err.context_mark
+        where = Place(file, mark.line + 1 + offset) if mark is not None else Place(file)
+        raise SpecError(f"broken YAML: {err.problem or err.context}", where=where, reason="yaml") from err
+    except yaml.YAMLError as err:
+        raise SpecError(f"broken YAML: {err}", where=Place(file), reason="yaml") from err
+    except ValueError as err:
+        raise SpecError(f"broken YAML: {err}", where=Place(file), reason="yaml") from err
+    except RecursionError as err:
+        raise SpecError("broken YAML: nested too deeply", where=Place(file), reason="yaml") from err
+
+
+class _Reader:
+    def __init__(self, loader: Any, file: str, offset: int) -> None:  # noqa: ANN401 - PyYAML's loader has no type
+        self._loader = loader
+        self._file = file
+        self._offset = offset
+        self._count = 0
+        self._open: set[int] = set()
+
+    def read(self, node: yaml.Node) -> Node:
+        self._count += 1
+        place = Place(self._file, node.start_mark.line + 1 + self._offset)
+        if self._count > _MAX_NODES:
+            raise SpecError("the file expands to too many values", where=place, reason="yaml")
+        if isinstance(node, yaml.ScalarNode):
+            value = self._loader.construct_object(node)
+            kind = _KINDS.get(node.tag, "text")
+            return Node(kind, place, str(node.value) if kind == "text" else value)
+        if id(node) in self._open:
+            raise SpecError("an alias that contains itself", where=place, reason="yaml")
+        self._open.add(id(node))
+        try:
+            if isinstance(node, yaml.SequenceNode):
+                return Node("list", place, [self.read(item) for item in node.value])
+            assert isinstance(node, yaml.MappingNode)
+            self._loader.flatten_mapping(node)
+            return Node("map", place, {str(self._key(k)): self.read(v) for k, v in node.value})
+        finally:
+            self._open.discard(id(node))
+
+    def _key(self, node: yaml.Node) -> str:
+        if not isinstance(node, yaml.ScalarNode):
+            raise SpecError(
+                "a key must be a plain value", where=Place(self._file, node.start_mark.line + 1), reason="yaml"
+            )
+        value = self._loader.construct_object(node)
+        return (
+            {True: "true", False: "false"}.get(value, str(node.value)) if isinstance(value, bool) else str(node.value)
+        )

@@ -1,0 +1,22 @@
+"""The only place that reads the time. Results never depend on it; only progress, logs and last use do."""
+
+from __future__ import annotations
+
+import time
+
+
+def monotonic_s() -> float:
+    return time.monotonic()
+
+
+def now_epoch_s() -> int:
+    """Seconds since 1970, for names of log files, last use and lock holders."""
+    return int(time.time())
+
+
+def now_ns() -> int:
+    return time.time_ns()
+
+
+def sleep(seconds: float) -> None:
+    time.sleep(seconds)

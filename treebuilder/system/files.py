@@ -1,0 +1,95 @@
+"""Files written whole or not at all, folders switched by rename, and deletions that always succeed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from treebuilder.errors import NoSpace, TreebuildError
+
+
+@contextmanager
+def disk_errors(what: str) -> Iterator[None]:
+    """Maps the kernel's refusals (full disk, read-only, no permission) to our errors."""
+    try:
+        yield
+    except OSError as err:
+        if err.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoSpace(f"no space left while {what}", hint="free some space or choose another --cache-dir") from err
+        if err.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise TreebuildError(
+                f"not allowed while {what}: {err.strerror}: {err.filename}", reason="permission"
+            ) from err
+        raise
+
+
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o644, sync: bool = True) -> None:
+    """Replaces `path` by `data`: a reader sees the old file or the new one, also after a crash."""
+    with disk_errors(f"writing {path}"):
+        fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:80]}.")
+        try:
+            with os.fdopen(fd, "wb") as out:
+                out.write(data)
+                os.fchmod(out.fileno(), mode)
+                if sync:
+                    out.flush()
+                    os.fsync(out.fileno())
+            os.rename(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        if sync:
+            sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def move_folder_into_place(made: Path, place: Path) -> bool:
+    """Renames a finished folder to its final name. False (and `made` is removed) when somebody was first."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.rename(made, place)
+        return True
+    except OSError as err:
+        if err.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        remove_tree(made)
+        return False
+
+
+def remove_tree(path: Path) -> None:
+    """Deletes a folder whatever its modes are. Missing is fine; links are not followed."""
+
+    def make_writable(function: object, name: str, info: object) -> None:
+        parent = os.path.dirname(name)
+        for target in (parent, name):
+            try:
+                if stat.S_ISDIR(os.lstat(target).st_mode):
+                    os.chmod(target, 0o700)
+            except OSError:
+                continue
+        try:
+            if os.path.isdir(name) and not os.path.islink(name):
+                os.rmdir(name) if not os.listdir(name) else shutil.rmtree(name, ignore_errors=True)
+            else:
+                os.unlink(name)
+        except FileNotFoundError:
+            return
+
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        path.unlink()
+        return
+    if os.path.lexists(path):
+        shutil.rmtree(path, onerror=make_writable)

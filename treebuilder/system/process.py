@@ -1,0 +1,218 @@
+"""The only place that starts programs: lists, no shell, a short environment, its own process group.
+
+Cancelling a run kills the whole group. The tail of what a program wrote is kept for the error.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from treebuilder.errors import Cancelled, MissingProgram, ToolFailed
+
+_ALLOWED_ENV = (
+    "HOME", "LANG", "TERM", "TMPDIR", "SOURCE_DATE_EPOCH", "SSL_CERT_FILE", "SSL_CERT_DIR",
+    "http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "DOCKER_HOST",
+)  # fmt: skip
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_TAIL_LINES = 30
+
+PACKAGES = {
+    "apt-get": "apt", "bwrap": "bubblewrap", "dpkg-deb": "dpkg", "grub-mkimage": "grub-common", "mcopy": "mtools",
+    "mkfs.vfat": "dosfstools", "mksquashfs": "squashfs-tools", "mmd": "mtools", "mmdebstrap": "mmdebstrap",
+    "newuidmap": "uidmap", "qemu-system-x86_64": "qemu-system-x86", "unshare": "util-linux",
+    "unsquashfs": "squashfs-tools", "xorriso": "xorriso",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """`status` is the exit code, negative for a signal. `tail` holds the last lines of what was not captured."""
+
+    status: int
+    stdout: bytes
+    tail: tuple[str, ...]
+
+
+class Cancel:
+    """A flag that stops running programs. Safe to set from any thread or a signal handler."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def set(self) -> None:
+        self._event.set()
+
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
+    def check(self) -> None:
+        if self._event.is_set():
+            raise Cancelled("interrupted")
+
+
+def search_path() -> str:
+    """The user's PATH with the system's folders behind it: root's tools live in sbin."""
+    own = os.environ.get("PATH", "")
+    return f"{own}:{_PATH}" if own else _PATH
+
+
+def which(program: str) -> str | None:
+    return shutil.which(program, path=search_path())
+
+
+def require(program: str, why: str) -> str:
+    """The program's path. Raises MissingProgram with the Debian package that brings it."""
+    found = which(program)
+    if found is None:
+        package = PACKAGES.get(program, program)
+        raise MissingProgram(f"{program} is needed {why}, and is not installed", hint=f"apt-get install {package}")
+    return found
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of host programs: an allow-list, PATH, and what the caller adds."""
+    env = {name: os.environ[name] for name in _ALLOWED_ENV if name in os.environ}
+    env["PATH"] = search_path()
+    env.setdefault("LANG", "C.UTF-8")
+    env.update(extra or {})
+    return env
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Ends a program and everything it started. It leads its own group (start_new_session)."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        process.kill()
+
+
+def spawn(
+    argv: Sequence[str | Path],
+    *,
+    cwd: Path | str | None = None,
+    env: Mapping[str, str] | None = None,
+    bare_env: bool = False,
+    stdin: int | IO[bytes] = subprocess.DEVNULL,
+    stdout: int | IO[bytes] = subprocess.DEVNULL,
+    stderr: int | IO[bytes] = subprocess.STDOUT,
+    pass_fds: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
+    """Starts a program for callers that talk to it while it runs (VMs, servers, containers)."""
+    words = [os.fspath(word) for word in argv]
+    full = dict(env or {}) if bare_env else environment(env)
+    try:
+        return subprocess.Popen(
+            words, cwd=cwd, env=full, stdin=stdin, stdout=stdout, stderr=stderr,
+            pass_fds=pass_fds, start_new_session=True,
+        )  # fmt: skip
+    except FileNotFoundError as err:
+        if err.filename is not None and os.fspath(err.filename) != words[0]:
+            raise
+        program = Path(words[0]).name
+        raise MissingProgram(
+            f"{program} is not installed", hint=f"apt-get install {PACKAGES.get(program, program)}"
+        ) from err
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    cwd: Path | str | None = None,
+    env: Mapping[str, str] | None = None,
+    input: bytes | None = None,
+    timeout_s: float | None = None,
+    check: bool = True,
+    on_line: Callable[[str], None] | None = None,
+    cancel: Cancel | None = None,
+) -> Completed:
+    """Runs a program to its end.
+
+    Without `on_line`, stdout is returned whole and stderr kept as the tail. With it, stdout and stderr are merged
+    and handed over line by line. Raises ToolFailed for an exit code other than 0 (unless `check` is False) and for
+    a passed time limit, Cancelled when `cancel` is set meanwhile, MissingProgram.
+    """
+    merged = on_line is not None
+    process = spawn(
+        argv, cwd=cwd, env=env, stdin=subprocess.PIPE if input is not None else subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT if merged else subprocess.PIPE,
+    )  # fmt: skip
+    tail: deque[str] = deque(maxlen=_TAIL_LINES)
+    chunks: list[bytes] = []
+    readers: list[threading.Thread] = []
+
+    def read_lines(pipe: IO[bytes]) -> None:
+        for raw in pipe:
+            line = raw.decode("utf-8", "replace").rstrip("\r\n")
+            tail.append(line)
+            if on_line is not None:
+                on_line(line)
+
+    def read_all(pipe: IO[bytes]) -> None:
+        chunks.append(pipe.read())
+
+    def feed(pipe: IO[bytes], data: bytes) -> None:
+        try:
+            pipe.write(data)
+            pipe.close()
+        except BrokenPipeError:
+            pass
+
+    assert process.stdout is not None
+    readers.append(threading.Thread(target=read_lines if merged else read_all, args=(process.stdout,), daemon=True))
+    if process.stderr is not None:
+        readers.append(threading.Thread(target=read_lines, args=(process.stderr,), daemon=True))
+    if process.stdin is not None:
+        readers.append(threading.Thread(target=feed, args=(process.stdin, input or b""), daemon=True))
+    for reader in readers:
+        reader.start()
+    name = Path(os.fspath(argv[0])).name
+    try:
+        timed_out = wait(process, timeout_s, cancel)
+    finally:
+        if process.poll() is None:
+            kill_group(process)
+            process.wait()
+        for reader in readers:
+            reader.join(timeout=5)
+        for pipe in (process.stdout, process.stderr, process.stdin):
+            if pipe is not None:
+                pipe.close()
+    if cancel is not None:
+        cancel.check()
+    if timed_out:
+        raise ToolFailed(f"{name} took longer than {timeout_s:g} s and was ended", tail=tuple(tail))
+    done = Completed(process.returncode, b"".join(chunks), tuple(tail))
+    if check and done.status != 0:
+        how = f"exit code {done.status}" if done.status > 0 else f"signal {-done.status}"
+        raise ToolFailed(f"{name} failed with {how}", exit_status=done.status, tail=done.tail)
+    return done
+
+
+def wait(process: subprocess.Popen[bytes], timeout_s: float | None, cancel: Cancel | None) -> bool:
+    """Waits for the end, the time limit (then True) or the cancel; the caller kills what still runs."""
+    waited = 0.0
+    if cancel is None:
+        try:
+            process.wait(timeout_s)
+            return False
+        except subprocess.TimeoutExpired:
+            return True
+    while True:
+        try:
+            process.wait(0.05 if timeout_s is None else min(0.05, max(0.0, timeout_s - waited)))
+            return False
+        except subprocess.TimeoutExpired:
+            waited += 0.05
+            if cancel.is_set():
+                return False
+            if timeout_s is not None and waited >= timeout_s:
+                return True
