@@ -1,0 +1,1 @@
+"""Archives as streams: canonical tars out, safe extraction in. Only this room opens tar files."""

@@ -1,0 +1,141 @@
+"""Compression as transport: streams only, fixed levels, so that equal content gives equal bytes.
+
+zstd's bytes differ between one-shot and streaming and between zero and more threads (measured, style.md §3.6), so
+always streaming, one level, `threads=2`; gzip without name and time. Readers sniff by content and trust no suffix.
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+from collections.abc import Callable
+from typing import IO, Any, Protocol, cast
+
+from treebuilder.archive.tar import Sink
+from treebuilder.errors import IntegrityError
+
+ZSTD_LEVEL = 3
+ZSTD_THREADS = 2
+GZIP_LEVEL = 6
+SUFFIXES = {"none": "", "gzip": ".gz", "zstd": ".zst"}
+
+
+class Compressor(Protocol):
+    def write(self, data: bytes, /) -> object: ...
+    def close(self) -> None: ...
+
+
+class _Plain:
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    def write(self, data: bytes, /) -> object:
+        return self._sink.write(data)
+
+    def close(self) -> None:
+        return
+
+
+class _Stream:
+    def __init__(self, sink: Sink, compress: Callable[[bytes], bytes], flush: Callable[[], bytes]) -> None:
+        self._sink, self._compress, self._flush = sink, compress, flush
+
+    def write(self, data: bytes, /) -> object:
+        out = self._compress(data)
+        if out:
+            self._sink.write(out)
+        return len(data)
+
+    def close(self) -> None:
+        self._sink.write(self._flush())
+
+
+def compressor(kind: str, sink: Sink) -> Compressor:
+    """A writer that compresses into `sink`; `close` ends the stream and leaves the sink open."""
+    if kind == "none":
+        return _Plain(sink)
+    if kind == "gzip":
+        gz = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, 31)
+        return _Stream(sink, gz.compress, gz.flush)
+    if kind == "zstd":
+        import zstandard
+
+        zst = zstandard.ZstdCompressor(level=ZSTD_LEVEL, threads=ZSTD_THREADS).compressobj()
+        return _Stream(sink, zst.compress, zst.flush)
+    raise ValueError(f"unknown compression {kind!r}")
+
+
+def sniff(head: bytes) -> str:
+    """The compression of a stream that begins with `head` (at least 4 bytes)."""
+    if head.startswith(b"\x1f\x8b"):
+        return "gzip"
+    if head.startswith(b"\x28\xb5\x2f\xfd"):
+        return "zstd"
+    return "none"
+
+
+class _GzipReader(io.RawIOBase):
+    """Incremental gunzip of any number of members; damage is an IntegrityError."""
+
+    def __init__(self, source: IO[bytes]) -> None:
+        self._source = source
+        self._z = zlib.decompressobj(31)
+        self._ready = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - a writable buffer has no name in typing here
+        want = len(buffer)
+        while not self._ready:
+            data = self._z.unused_data if self._z.eof else self._z.unconsumed_tail
+            if not data:
+                data = self._source.read(1 << 16)
+                if not data:
+                    if not self._z.eof:
+                        raise IntegrityError("the gzip stream ends too early")
+                    return 0
+            if self._z.eof:
+                self._z = zlib.decompressobj(31)
+            try:
+                self._ready = self._z.decompress(data, max(want, 1 << 16))
+            except zlib.error as err:
+                raise IntegrityError(f"the gzip stream is damaged: {err}") from err
+        take = self._ready[:want]
+        self._ready = self._ready[len(take) :]
+        buffer[: len(take)] = take
+        return len(take)
+
+
+class _Mapped(io.RawIOBase):
+    """A zstd reader whose library errors become ours."""
+
+    def __init__(self, reader: IO[bytes], error: type[Exception]) -> None:
+        self._reader, self._error = reader, error
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401
+        try:
+            data = self._reader.read(len(buffer))
+        except self._error as err:
+            raise IntegrityError(f"the zstd stream is damaged: {err}") from err
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def decompressed(source: IO[bytes]) -> IO[bytes]:
+    """A reader of the plain bytes of `source`, whatever its compression is. Raises IntegrityError for damage."""
+    buffered = (
+        source if isinstance(source, io.BufferedReader) else io.BufferedReader(cast(io.RawIOBase, source), 1 << 20)
+    )
+    kind = sniff(buffered.peek(4)[:4])
+    if kind == "gzip":
+        return io.BufferedReader(_GzipReader(buffered), 1 << 20)
+    if kind == "zstd":
+        import zstandard
+
+        reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(buffered, read_across_frames=True)
+        return io.BufferedReader(_Mapped(cast("IO[bytes]", reader), zstandard.ZstdError), 1 << 20)
+    return buffered

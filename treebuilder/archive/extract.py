@@ -1,0 +1,304 @@
+"""The one extractor. Nothing it writes can leave its root.
+
+Every parent is opened folder by folder with O_NOFOLLOW, so neither a `..`, nor an absolute name, nor a link that the
+archive (or an earlier one) laid can lead out. Into a system that is in use, links in parents are followed *inside*
+the root (`follow=True`, for merged-/usr systems); into a store they are refused.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tarfile
+from collections.abc import Callable, Iterator
+from typing import IO
+
+from treebuilder.archive.entry import Entry
+from treebuilder.errors import IntegrityError, UnsafeArchive
+
+_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CHUNK = 1 << 20
+_KINDS = {
+    tarfile.REGTYPE: "f", tarfile.AREGTYPE: "f", tarfile.GNUTYPE_SPARSE: "f", tarfile.CONTTYPE: "f",
+    tarfile.DIRTYPE: "d", tarfile.SYMTYPE: "l", tarfile.LNKTYPE: "h", tarfile.CHRTYPE: "c",
+    tarfile.BLKTYPE: "b", tarfile.FIFOTYPE: "p",
+}  # fmt: skip
+_XATTR = "SCHILY.xattr."
+_REFUSED_XATTRS = ("trusted.", "user.overlay.")  # overlayfs's own would let an archive shape the mount
+
+
+def clean_path(name: str, what: str) -> str:
+    """A name as a relative path without `.`; raises UnsafeArchive for `..`, absolute and NUL names."""
+    if name.startswith("/"):
+        raise UnsafeArchive(f"{what} holds the absolute name {name!r}")
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if ".." in parts or "\0" in name:
+        raise UnsafeArchive(f"{what} holds the name {name!r}, which leads out of its root")
+    return "/".join(parts)
+
+
+def entries(stream: IO[bytes], what: str) -> Iterator[tuple[Entry, IO[bytes] | None]]:
+    """Reads a tar stream (already decompressed) entry by entry, names cleaned. `what` names it in errors."""
+    try:
+        with tarfile.open(fileobj=stream, mode="r|", encoding="utf-8", errors="surrogateescape") as tar:
+            for info in tar:
+                kind = _KINDS.get(info.type)
+                path = clean_path(info.name, what)
+                if kind is None or not path:
+                    continue
+                xattrs = tuple(sorted(
+                    (key.removeprefix(_XATTR), value.encode("utf-8", "surrogateescape"))
+                    for key, value in info.pax_headers.items() if key.startswith(_XATTR)
+                ))  # fmt: skip
+                link = clean_path(info.linkname.lstrip("/"), what) if kind == "h" else info.linkname
+                rdev = os.makedev(info.devmajor, info.devminor) if kind in "cb" else 0
+                size = info.size if kind == "f" else 0
+                entry = Entry(
+                    path, kind, info.mode & 0o7777, info.uid, info.gid, size, int(info.mtime), link, rdev, xattrs
+                )
+                yield entry, (tar.extractfile(info) if kind == "f" else None)
+    except tarfile.TarError as err:
+        raise IntegrityError(f"{what} is no readable tar archive: {err}") from err
+    except EOFError as err:
+        raise IntegrityError(f"{what} ends too early") from err
+
+
+class Writer:
+    """Writes entries below `root`. Use as a context manager; folder times are set at the end.
+
+    `follow`: links in parents are resolved inside the root. `own`: set owners (needs root). `on_existing_dir` keeps
+    an existing folder's own mode and owner when True.
+    """
+
+    def __init__(self, root: str, *, follow: bool = False, own: bool = True, keep_existing_dirs: bool = False) -> None:
+        self._root = os.open(root, _DIR)
+        self._follow = follow
+        self._own = own
+        self._keep = keep_existing_dirs
+        self._times: list[tuple[str, int]] = []
+        self._cached: tuple[str, int] = ("", os.dup(self._root))
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            for path, mtime in reversed(self._times):
+                parent, name = self.parent(path)
+                try:
+                    os.utime(name, (mtime, mtime), dir_fd=parent, follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+        finally:
+            os.close(self._cached[1])
+            os.close(self._root)
+
+    def parent(self, path: str) -> tuple[int, str]:
+        """A descriptor of the folder that holds `path` (valid until the next call), and the last name."""
+        folder, _, name = path.rpartition("/")
+        if folder != self._cached[0]:
+            fd = self._open(folder)
+            os.close(self._cached[1])
+            self._cached = (folder, fd)
+        return self._cached[1], name
+
+    def _open(self, folder: str) -> int:
+        """Opens (and creates, 0755 root) a folder below the root, link by link."""
+        stack = [os.dup(self._root)]
+        parts = [part for part in reversed(folder.split("/")) if part]
+        hops = 0
+        try:
+            while parts:
+                part = parts.pop()
+                if part == "..":
+                    if len(stack) > 1:
+                        os.close(stack.pop())
+                    continue
+                try:
+                    stack.append(os.open(part, _DIR, dir_fd=stack[-1]))
+                    continue
+                except FileNotFoundError:
+                    os.mkdir(part, 0o755, dir_fd=stack[-1])
+                    stack.append(os.open(part, _DIR, dir_fd=stack[-1]))
+                    continue
+                except OSError as err:
+                    info = os.stat(part, dir_fd=stack[-1], follow_symlinks=False)
+                    if not stat.S_ISLNK(info.st_mode):
+                        raise UnsafeArchive(f"{folder}: {part} is not a folder") from err
+                    if not self._follow:
+                        raise UnsafeArchive(f"{folder} leads through the link {part!r}") from err
+                hops += 1
+                if hops > 40:
+                    raise UnsafeArchive(f"{folder}: too many links")
+                target = os.readlink(part, dir_fd=stack[-1])
+                if target.startswith("/"):
+                    for fd in stack[1:]:
+                        os.close(fd)
+                    del stack[1:]
+                parts.extend(p for p in reversed(target.split("/")) if p not in ("", "."))
+            return os.dup(stack[-1])
+        finally:
+            for fd in stack:
+                os.close(fd)
+
+    def remove(self, path: str) -> None:
+        """Removes what stands at `path`, a folder with all it holds."""
+        parent, name = self.parent(path)
+        _remove_at(parent, name)
+
+    def add(self, entry: Entry, content: IO[bytes] | None) -> None:
+        """Creates one entry, replacing what is there (an existing folder stays a folder)."""
+        parent, name = self.parent(entry.path)
+        existing = _lstat_at(parent, name)
+        if entry.kind == "d":
+            self._add_folder(entry, parent, name, existing)
+            return
+        if existing is not None:
+            if stat.S_ISDIR(existing.st_mode) and self._keep:
+                raise UnsafeArchive(f"{entry.path} is a folder of the system and would be replaced by a file")
+            _remove_at(parent, name)
+        match entry.kind:
+            case "f":
+                self._add_file(entry, parent, name, content)
+                return
+            case "h":
+                self._add_link(entry)
+                return
+            case "l":
+                os.symlink(entry.link, name, dir_fd=parent)
+            case "w":
+                os.mknod(name, stat.S_IFCHR, 0, dir_fd=parent)
+                return
+            case "p":
+                os.mkfifo(name, entry.mode, dir_fd=parent)
+            case _:
+                kind = stat.S_IFCHR if entry.kind == "c" else stat.S_IFBLK
+                os.mknod(name, kind | entry.mode, entry.rdev, dir_fd=parent)
+        if self._own:
+            os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
+        if entry.kind != "l":
+            os.chmod(name, entry.mode, dir_fd=parent)
+        os.utime(name, (entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
+
+    def _add_folder(self, entry: Entry, parent: int, name: str, existing: os.stat_result | None) -> None:
+        if existing is not None and stat.S_ISLNK(existing.st_mode) and self._follow:
+            return  # /lib -> usr/lib: the system's own arrangement stays
+        if existing is not None and not stat.S_ISDIR(existing.st_mode):
+            _remove_at(parent, name)
+            existing = None
+        if existing is None:
+            os.mkdir(name, 0o700, dir_fd=parent)
+        elif self._keep:
+            return
+        fd = os.open(name, _DIR, dir_fd=parent)
+        try:
+            self._finish(fd, entry)
+            if entry.opaque:
+                set_opaque(f"/proc/self/fd/{fd}")
+        finally:
+            os.close(fd)
+        self._times.append((entry.path, entry.mtime))
+
+    def _add_file(self, entry: Entry, parent: int, name: str, content: IO[bytes] | None) -> None:
+        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=parent)
+        try:
+            if content is not None:
+                copy_sparse(content, fd, entry.size, entry.path)
+            self._finish(fd, entry)
+            os.utime(fd, (entry.mtime, entry.mtime))
+        finally:
+            os.close(fd)
+
+    def _add_link(self, entry: Entry) -> None:
+        folder, _, source = entry.link.rpartition("/")
+        link_parent = self._open(folder)
+        try:
+            parent, name = self.parent(entry.path)
+            os.link(source, name, src_dir_fd=link_parent, dst_dir_fd=parent, follow_symlinks=False)
+        except FileNotFoundError as err:
+            raise IntegrityError(f"{entry.path} is a hard link to {entry.link}, which is not there") from err
+        finally:
+            os.close(link_parent)
+
+    def _finish(self, fd: int, entry: Entry) -> None:
+        if self._own:
+            os.fchown(fd, entry.uid, entry.gid)
+        os.fchmod(fd, entry.mode)  # after chown, which clears setuid bits
+        for key, value in entry.xattrs:
+            if not key.startswith(_REFUSED_XATTRS):
+                os.setxattr(f"/proc/self/fd/{fd}", key, value)
+
+
+def _lstat_at(parent: int, name: str) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _remove_at(parent: int, name: str) -> None:
+    info = _lstat_at(parent, name)
+    if info is None:
+        return
+    if not stat.S_ISDIR(info.st_mode):
+        os.unlink(name, dir_fd=parent)
+        return
+    fd = os.open(name, _DIR, dir_fd=parent)
+    try:
+        for child in os.listdir(fd):
+            _remove_at(fd, child)
+    finally:
+        os.close(fd)
+    os.rmdir(name, dir_fd=parent)
+
+
+def set_opaque(path: str) -> None:
+    """Marks a layer's folder opaque: by root's xattr, or by the one user namespaces may set."""
+    try:
+        os.setxattr(path, "trusted.overlay.opaque", b"y")
+    except PermissionError:
+        os.setxattr(path, "user.overlay.opaque", b"y")
+
+
+def copy_sparse(source: IO[bytes], fd: int, size: int, path: str) -> None:
+    """Copies `size` bytes; blocks of zeros become holes."""
+    done = 0
+    while done < size:
+        data = source.read(min(_CHUNK, size - done))
+        if not data:
+            raise IntegrityError(f"{path} ends too early in the archive")
+        if len(data) >= 4096 and data.count(0) == len(data):
+            os.lseek(fd, len(data), os.SEEK_CUR)
+        else:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
+        done += len(data)
+    os.ftruncate(fd, size)
+
+
+def unpack_layer(stream: IO[bytes], root: str, what: str, *, own: bool = True) -> None:
+    """Unpacks a layer's tar into folder form: whiteout markers become overlay's own."""
+    with Writer(root, own=own) as writer:
+        for entry, content in entries(stream, what):
+            folder, _, name = entry.path.rpartition("/")
+            if name == ".wh..wh..opq":
+                parent, last = writer.parent(folder) if folder else (-1, "")
+                if last:
+                    set_opaque(f"/proc/self/fd/{parent}/{last}")
+            elif name.startswith(".wh."):
+                target = f"{folder}/{name[4:]}" if folder else name[4:]
+                writer.add(entry._replace(path=target, kind="w"), None)
+            else:
+                writer.add(entry, content)
+
+
+def unpack_package(
+    stream: IO[bytes], root: str, what: str, *, own: bool = True, on_entry: Callable[[Entry], None] | None = None
+) -> None:
+    """Unpacks a package into a root that may be in use: existing folders keep mode and owner."""
+    with Writer(root, follow=True, own=own, keep_existing_dirs=True) as writer:
+        for entry, content in entries(stream, what):
+            writer.add(entry, content)
+            if on_entry is not None:
+                on_entry(entry)

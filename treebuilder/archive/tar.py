@@ -1,0 +1,118 @@
+"""Canonical tars: the same entries always give the same bytes.
+
+USTAR headers, with a PAX record only where USTAR cannot say it (long or odd names, big numbers, xattrs); numeric
+owners, no names; folders end with `/`; walk order; times in whole seconds. This is also luet's artifact form
+(luet.md §5.2) and a valid OCI layer. Sparse files are written out whole, as Docker does.
+"""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections.abc import Callable, Iterable
+from typing import IO, Protocol
+
+from treebuilder.archive.entry import Entry, scan
+from treebuilder.errors import IntegrityError, TreebuildError
+
+_BLOCK = 512
+_CHUNK = 1 << 20
+_TYPES = {
+    "f": tarfile.REGTYPE, "d": tarfile.DIRTYPE, "l": tarfile.SYMTYPE, "h": tarfile.LNKTYPE,
+    "c": tarfile.CHRTYPE, "b": tarfile.BLKTYPE, "p": tarfile.FIFOTYPE,
+}  # fmt: skip
+_TRAILER = bytes(2 * _BLOCK)
+
+
+class Sink(Protocol):
+    def write(self, data: bytes, /) -> object: ...
+
+
+def header(entry: Entry) -> bytes:
+    """The header blocks of one entry (kinds other than "w")."""
+    plain = _plain_header(entry)
+    return plain if plain is not None else _pax_header(entry)
+
+
+def _plain_header(entry: Entry) -> bytes | None:
+    """A bare USTAR header, ten times as fast as tarfile's; None when the entry does not fit into one."""
+    name = entry.path + "/" if entry.kind == "d" else entry.path
+    if (
+        entry.xattrs or len(name) > 100 or len(entry.link) > 100 or not name.isascii() or not entry.link.isascii()
+        or entry.size >= 1 << 33 or entry.uid >= 1 << 21 or entry.gid >= 1 << 21
+        or not 0 <= entry.mtime < 1 << 33 or entry.kind in "cb"
+    ):  # fmt: skip
+        return None
+    block = bytearray(_BLOCK)
+    text = name.encode()
+    block[: len(text)] = text
+    block[100:108] = b"%07o\0" % entry.mode
+    block[108:116] = b"%07o\0" % entry.uid
+    block[116:124] = b"%07o\0" % entry.gid
+    block[124:136] = b"%011o\0" % entry.size
+    block[136:148] = b"%011o\0" % entry.mtime
+    block[148:156] = b"        "
+    block[156:157] = _TYPES[entry.kind]
+    link = entry.link.encode()
+    block[157 : 157 + len(link)] = link
+    block[257:265] = b"ustar\x0000"
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def _pax_header(entry: Entry) -> bytes:
+    info = tarfile.TarInfo(entry.path)
+    info.type = _TYPES[entry.kind]
+    info.mode, info.uid, info.gid = entry.mode, entry.uid, entry.gid
+    info.size, info.mtime, info.linkname = entry.size, entry.mtime, entry.link
+    if entry.kind in "cb":
+        info.devmajor, info.devminor = os.major(entry.rdev), os.minor(entry.rdev)
+    # PAX values are text to tarfile; surrogateescape carries the bytes through unchanged.
+    info.pax_headers = {f"SCHILY.xattr.{k}": v.decode("utf-8", "surrogateescape") for k, v in entry.xattrs}
+    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+
+
+def write_entries(
+    entries: Iterable[Entry], sink: Sink, opener: Callable[[Entry], IO[bytes]], *, whiteouts: bool = True
+) -> None:
+    """Writes entries and the end of the archive. `opener` gives the content of a file.
+
+    Raises IntegrityError when a file changes while it is read.
+    """
+    for entry in entries:
+        if entry.kind == "w":
+            if whiteouts:
+                folder, _, name = entry.path.rpartition("/")
+                marker = f"{folder}/.wh.{name}" if folder else f".wh.{name}"
+                sink.write(header(Entry(marker, "f", 0o600, 0, 0, 0, 0)))
+            continue
+        if whiteouts and entry.path.rpartition("/")[2].startswith(".wh."):
+            raise TreebuildError(f"a layer cannot hold the name {entry.path!r}: `.wh.` marks deletions there")
+        sink.write(header(entry))
+        if entry.kind == "f" and entry.size:
+            _copy(entry, sink, opener)
+        elif entry.opaque and whiteouts:
+            sink.write(header(Entry(f"{entry.path}/.wh..wh..opq", "f", 0o600, 0, 0, 0, 0)))
+    sink.write(_TRAILER)
+
+
+def _copy(entry: Entry, sink: Sink, opener: Callable[[Entry], IO[bytes]]) -> None:
+    left = entry.size
+    with opener(entry) as source:
+        while left:
+            data = source.read(min(_CHUNK, left))
+            if not data:
+                raise IntegrityError(f"{entry.path} became shorter while it was read")
+            sink.write(data)
+            left -= len(data)
+    if entry.size % _BLOCK:
+        sink.write(bytes(_BLOCK - entry.size % _BLOCK))
+
+
+def write_folder(root: str, sink: Sink) -> None:
+    """The canonical tar of a folder in layer form."""
+
+    def opener(entry: Entry) -> IO[bytes]:
+        return open(f"{root}/{entry.path}", "rb", buffering=0)
+
+    write_entries(scan(root), sink, opener)
