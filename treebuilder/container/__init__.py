@@ -1,0 +1,1 @@
+"""The one room that enters namespaces, mounts and runs foreign code."""

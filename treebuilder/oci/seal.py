@@ -1,0 +1,192 @@
+"""Sealing: raw material (an overlay's upper folder) becomes a canonical layer.
+
+An entry stays only if its type, mode, owner, xattrs, link target or content differ from what the layers below show;
+a time alone is no change. Times later than the epoch are set to it, in the folder too, so unpacking the layer's tar
+gives the folder again. Both engines pass through here, so both give the same digests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+
+from treebuilder.archive.entry import OPAQUE_NAMES, is_opaque, is_whiteout, kind_of, read_xattrs, sorted_names
+from treebuilder.archive.tar import write_folder
+from treebuilder.model.digest import Digest
+from treebuilder.oci.view import Found, StackView
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """`content` is the digest of the canonical tar, `size_bytes` its length.
+
+    `changed` and `deleted` are the paths that the layers below show too and that differ or are gone, sorted;
+    `kept_folders` are folders that are here only because something below them is.
+    """
+
+    content: Digest
+    size_bytes: int
+    changed: tuple[str, ...]
+    deleted: tuple[str, ...]
+    kept_folders: tuple[str, ...]
+
+
+class HashingSink:
+    """Takes bytes, keeps their SHA-256 and count."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self.size_bytes = 0
+
+    def write(self, data: bytes, /) -> int:
+        self._hash.update(data)
+        self.size_bytes += len(data)
+        return len(data)
+
+    def digest(self) -> Digest:
+        return Digest(self._hash.hexdigest())
+
+
+def folder_digest(root: str) -> tuple[Digest, int]:
+    """Digest and length of a folder's canonical tar, without writing it."""
+    sink = HashingSink()
+    write_folder(root, sink)
+    return sink.digest(), sink.size_bytes
+
+
+def seal(upper: str, below: StackView, epoch_s: int, *, drop: frozenset[str] = frozenset()) -> Sealed:
+    """Makes `upper` canonical in place. `drop` are paths removed whatever they hold (mount points)."""
+    sealer = _Sealer(upper, below, epoch_s, drop)
+    sealer.folder("", merged=True)
+    os.chmod(upper, 0o755)
+    content, size = folder_digest(upper)
+    return Sealed(
+        content, size, tuple(sorted(sealer.changed)), tuple(sorted(sealer.deleted)), tuple(sorted(sealer.passed))
+    )
+
+
+class _Sealer:
+    def __init__(self, upper: str, below: StackView, epoch_s: int, drop: frozenset[str]) -> None:
+        self._upper = upper
+        self._below = below
+        self._epoch = epoch_s
+        self._drop = drop
+        self.changed: list[str] = []
+        self.deleted: list[str] = []
+        self.passed: list[str] = []
+
+    def folder(self, path: str, *, merged: bool) -> bool:
+        """Seals a folder's children. `merged` is False below a folder that hides the lower one. True if any stayed."""
+        full = f"{self._upper}/{path}" if path else self._upper
+        stayed = False
+        for name in sorted_names(full):
+            child = f"{path}/{name}" if path else name
+            stayed = self._entry(child, merged) or stayed
+        return stayed
+
+    def _entry(self, path: str, merged: bool) -> bool:
+        full = f"{self._upper}/{path}"
+        info = os.lstat(full)
+        lower = self._below.find(path) if merged else None
+        if is_whiteout(info):
+            if lower is None:
+                os.unlink(full)
+                return False
+            self.deleted.append(path)
+            return True
+        if not kind_of(info.st_mode):  # a socket: its owner is gone
+            os.unlink(full)
+            return False
+        if stat.S_ISDIR(info.st_mode):
+            return self._directory(path, full, info, lower)
+        if path in self._drop and (lower is None or info.st_size == 0):
+            os.unlink(full)
+            return False
+        if lower is not None:
+            if same_entry(full, info, lower):
+                os.unlink(full)
+                return False
+            self.changed.append(path)
+        self._finish(full, info)
+        return True
+
+    def _directory(self, path: str, full: str, info: os.stat_result, lower: Found | None) -> bool:
+        opaque = is_opaque(full)
+        over_folder = lower is not None and stat.S_ISDIR(lower.info.st_mode)
+        if opaque and over_folder:
+            hidden = [f"{path}/{name}" for name in self._below.names(path)]
+            self.deleted.extend(child for child in hidden if not os.path.lexists(f"{self._upper}/{child}"))
+            if not hidden:
+                opaque = False
+        elif opaque:
+            opaque = False
+        if not opaque:
+            _clear_opaque(full)
+        stayed = self.folder(path, merged=over_folder and not opaque)
+        if lower is not None and over_folder and same_entry(full, info, lower):
+            if not stayed and not opaque:
+                os.rmdir(full)
+                return False
+            self.passed.append(path)
+        elif lower is not None:
+            self.changed.append(path)
+        elif path in self._drop and not stayed:
+            os.rmdir(full)
+            return False
+        self._finish(full, info)
+        return True
+
+    def _finish(self, full: str, info: os.stat_result) -> None:
+        _clear_overlay_marks(full)
+        seconds = min(info.st_mtime_ns // 1_000_000_000, self._epoch)
+        os.utime(full, (seconds, seconds), follow_symlinks=False)
+
+
+def _clear_opaque(full: str) -> None:
+    for name in OPAQUE_NAMES:
+        try:
+            os.removexattr(full, name, follow_symlinks=False)
+        except OSError:
+            continue
+
+
+def _clear_overlay_marks(full: str) -> None:
+    """Overlayfs's notes about where a file was copied up from mean nothing in another stack."""
+    try:
+        names = os.listxattr(full, follow_symlinks=False)
+    except OSError:
+        return
+    for name in names:
+        if name.startswith(("trusted.overlay.", "user.overlay.")) and name not in OPAQUE_NAMES:
+            os.removexattr(full, name, follow_symlinks=False)
+
+
+def same_entry(full: str, info: os.stat_result, lower: Found) -> bool:
+    """Whether two paths hold the same, times aside. Contents are compared only when all else agrees."""
+    other = lower.info
+    if (info.st_mode, info.st_uid, info.st_gid) != (other.st_mode, other.st_uid, other.st_gid):
+        return False
+    kind = kind_of(info.st_mode)
+    if kind in "cb" and info.st_rdev != other.st_rdev:
+        return False
+    if read_xattrs(full) != read_xattrs(lower.real):
+        return False
+    if kind == "l":
+        return os.readlink(full) == os.readlink(lower.real)
+    if kind == "f":
+        return info.st_size == other.st_size and _same_content(full, lower.real)
+    return True
+
+
+def _same_content(a: str, b: str) -> bool:
+    with open(a, "rb", buffering=0) as left, open(b, "rb", buffering=0) as right:
+        while True:
+            x, y = left.read(_CHUNK), right.read(_CHUNK)
+            if x != y:
+                return False
+            if not x:
+                return True

@@ -1,0 +1,179 @@
+"""The local store: blobs by digest, layers as unpacked folders, records by key (architecture, "State on disk").
+
+A layer has two forms, a folder (`trees/…`) and a blob (a canonical tar, zstd-compressed blobs keep their own digest),
+neither made before it is needed. What is read as a blob is checked against its digest; a folder is checked by its
+listing when it is first used in a run. Damage is never repaired in place: the bad thing is removed and is a miss.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from treebuilder.archive.compress import decompressed
+from treebuilder.archive.entry import scan
+from treebuilder.archive.extract import unpack_layer
+from treebuilder.errors import ConfigError, IntegrityError
+from treebuilder.model.digest import Digest
+from treebuilder.oci.index import Index
+from treebuilder.system import locks
+from treebuilder.system.files import disk_errors, move_folder_into_place, remove_tree, write_atomic
+from treebuilder.system.process import Cancel
+
+VERSION = "1"
+_CHUNK = 1 << 20
+
+
+class Store:
+    """One cache folder. Safe for many threads and processes; opening it costs a few system calls."""
+
+    def __init__(self, folder: Path, *, mapping: str = "host") -> None:
+        self.folder = folder
+        self.mapping = mapping
+        with disk_errors(f"preparing the cache folder {folder}"):
+            folder.mkdir(parents=True, exist_ok=True)
+            version = folder / "VERSION"
+            if not version.exists():
+                write_atomic(version, f"{VERSION}\n".encode(), sync=False)
+            elif version.read_text().strip() != VERSION:
+                raise ConfigError(
+                    f"{folder} was written by another version of treebuild",
+                    hint="choose another --cache-dir or delete it",
+                )
+            for name in ("tmp", "locks", "blobs/sha256", f"trees/{mapping}/sha256"):
+                (folder / name).mkdir(parents=True, exist_ok=True)
+        self.index = Index(folder / "index.sqlite")
+        self._checked: set[str] = set()
+
+    # scratch ----------------------------------------------------------------------------------------------------
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A private folder on the store's file system. A killed run's folders are removed by a later one."""
+        with disk_errors("making a work folder"):
+            path = Path(tempfile.mkdtemp(dir=self.folder / "tmp"))
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            yield path
+        finally:
+            remove_tree(path)
+            os.close(fd)
+
+    def sweep(self) -> None:
+        """Removes work folders whose process is gone."""
+        for path in sorted((self.folder / "tmp").iterdir()):
+            try:
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                continue
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                remove_tree(path)
+            except BlockingIOError:
+                continue
+            finally:
+                os.close(fd)
+
+    @contextmanager
+    def single_flight(self, key: str, cancel: Cancel | None = None) -> Iterator[None]:
+        """Holds a key while its result is made, so that two runs build it once."""
+        with locks.exclusive(self.folder / "locks" / key.replace("/", "_"), wait=True, cancel=cancel):
+            yield
+
+    # blobs ------------------------------------------------------------------------------------------------------
+    def blob_path(self, digest: Digest) -> Path:
+        return self.folder / "blobs" / "sha256" / digest.hex
+
+    def has_blob(self, digest: Digest) -> bool:
+        return self.blob_path(digest).is_file()
+
+    def add_blob_file(self, made: Path, digest: Digest) -> None:
+        """Moves a finished file of `scratch` (whose digest the caller computed) into the store."""
+        with disk_errors("storing a blob"):
+            os.chmod(made, 0o644)
+            os.rename(made, self.blob_path(digest))
+
+    def add_blob(self, data: bytes) -> Digest:
+        digest = Digest.of(data)
+        if not self.has_blob(digest):
+            write_atomic(self.blob_path(digest), data, sync=False)
+        return digest
+
+    def copy_blob(self, digest: Digest, out: IO[bytes]) -> None:
+        """Copies a blob while checking it. Raises IntegrityError (and drops the blob) when it is damaged or gone."""
+        path = self.blob_path(digest)
+        seen = hashlib.sha256()
+        try:
+            with path.open("rb", buffering=0) as source:
+                while data := source.read(_CHUNK):
+                    seen.update(data)
+                    out.write(data)
+        except FileNotFoundError as err:
+            raise IntegrityError(f"{digest} is not in the store") from err
+        if seen.hexdigest() != digest.hex:
+            path.unlink(missing_ok=True)
+            raise IntegrityError(f"the stored blob {digest} was damaged (it reads as sha256:{seen.hexdigest()})")
+
+    def verify_blob(self, digest: Digest) -> bool:
+        """Reads a blob whole; False (and it is dropped) when it is gone or damaged."""
+        try:
+            with open(os.devnull, "wb") as nowhere:
+                self.copy_blob(digest, nowhere)
+        except IntegrityError:
+            return False
+        return True
+
+    # layers as folders -------------------------------------------------------------------------------------------
+    def tree_path(self, content: Digest) -> Path:
+        return self.folder / "trees" / self.mapping / "sha256" / content.hex
+
+    def has_tree(self, content: Digest) -> bool:
+        """Whether the folder is here and its listing is the one noted when it was stored."""
+        if content.hex in self._checked:
+            return True
+        path = self.tree_path(content)
+        if not path.is_dir():
+            return False
+        noted = self.index.note("listing", content.hex)
+        if noted is None or noted.decode() != listing_digest(str(path)):
+            remove_tree(path)
+            return False
+        self._checked.add(content.hex)
+        return True
+
+    def add_tree(self, made: Path, content: Digest) -> None:
+        """Moves a sealed folder of `scratch` into the store."""
+        with disk_errors("storing a layer"):
+            if self.has_tree(content):
+                remove_tree(made)
+                return
+            self.index.set_notes("listing", {content.hex: listing_digest(str(made)).encode()})
+            move_folder_into_place(made, self.tree_path(content))
+            self._checked.add(content.hex)
+
+    def tree_from_blob(self, content: Digest, blob: Digest) -> None:
+        """Makes a layer's folder out of its (compressed) tar. Raises IntegrityError when the blob is damaged."""
+        if not self.verify_blob(blob):
+            raise IntegrityError(f"{blob} is damaged or not in the store")
+        with self.scratch() as work, self.blob_path(blob).open("rb") as source:
+            made = work / "tree"
+            made.mkdir()
+            unpack_layer(decompressed(source), str(made), str(blob))
+            self.add_tree(made, content)
+
+    def close(self) -> None:
+        self.index.close()
+
+
+def listing_digest(root: str) -> str:
+    """A cheap fingerprint of a folder: names, kinds, modes, owners, sizes and times of all entries, no content."""
+    seen = hashlib.sha256()
+    for entry in scan(root):
+        seen.update(repr(entry).encode("utf-8", "surrogateescape"))
+    return seen.hexdigest()
