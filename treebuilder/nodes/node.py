@@ -6,7 +6,7 @@ work, an empty document is an empty map. Types are strict: `version: 1.0` is a n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -136,24 +136,25 @@ class Node:
         return self.value
 
 
-def load(text: str, file: str, *, first_line: int = 1) -> Node:
+def load(text: str, file: str, *, first_line: int = 1, lines: Sequence[int] | None = None) -> Node:
     """Parses one YAML document. Raises SpecError (reason "yaml") with the line of the fault.
 
-    `first_line` is the number of the text's first line in `file`, for texts that stand inside another.
+    `first_line` is the number of the text's first line in `file`, for texts that stand inside another. `lines` are
+    for texts that were made from `file`: `lines[i]` is the line of `file` that line i+1 comes from, 0 for none.
     """
-    offset = first_line - 1
+    place = _Places(file, first_line - 1, lines)
     try:
         loader = _Loader(text)
         try:
             root = loader.get_single_node()
             if root is None:
                 return Node("map", Place(file), {})
-            return _Reader(loader, file, offset).read(root)
+            return _Reader(loader, place).read(root)
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as err:
         mark = err.problem_mark or err.context_mark
-        where = Place(file, mark.line + 1 + offset) if mark is not None else Place(file)
+        where = place.at(mark.line) if mark is not None else Place(file)
         raise SpecError(f"broken YAML: {err.problem or err.context}", where=where, reason="yaml") from err
     except yaml.YAMLError as err:
         raise SpecError(f"broken YAML: {err}", where=Place(file), reason="yaml") from err
@@ -163,17 +164,29 @@ def load(text: str, file: str, *, first_line: int = 1) -> Node:
         raise SpecError("broken YAML: nested too deeply", where=Place(file), reason="yaml") from err
 
 
+@dataclass(frozen=True, slots=True)
+class _Places:
+    file: str
+    offset: int
+    lines: Sequence[int] | None
+
+    def at(self, index: int) -> Place:
+        """The place of the text's line `index`, counted from 0."""
+        if self.lines is None:
+            return Place(self.file, index + 1 + self.offset)
+        return Place(self.file, self.lines[min(index, len(self.lines) - 1)] if self.lines else 0)
+
+
 class _Reader:
-    def __init__(self, loader: Any, file: str, offset: int) -> None:  # noqa: ANN401 - PyYAML's loader has no type
+    def __init__(self, loader: Any, places: _Places) -> None:  # noqa: ANN401 - PyYAML's loader has no type
         self._loader = loader
-        self._file = file
-        self._offset = offset
+        self._places = places
         self._count = 0
         self._open: set[int] = set()
 
     def read(self, node: yaml.Node) -> Node:
         self._count += 1
-        place = Place(self._file, node.start_mark.line + 1 + self._offset)
+        place = self._places.at(node.start_mark.line)
         if self._count > _MAX_NODES:
             raise SpecError("the file expands to too many values", where=place, reason="yaml")
         if isinstance(node, yaml.ScalarNode):
@@ -194,9 +207,7 @@ class _Reader:
 
     def _key(self, node: yaml.Node) -> str:
         if not isinstance(node, yaml.ScalarNode):
-            raise SpecError(
-                "a key must be a plain value", where=Place(self._file, node.start_mark.line + 1), reason="yaml"
-            )
+            raise SpecError("a key must be a plain value", where=self._places.at(node.start_mark.line), reason="yaml")
         value = self._loader.construct_object(node)
         return (
             {True: "true", False: "false"}.get(value, str(node.value)) if isinstance(value, bool) else str(node.value)

@@ -1,0 +1,126 @@
+"""Go text/template with sprig and luet's functions, compiled to jinja2's AST and run in its sandbox.
+
+A text without `{{` and without shared texts is itself and costs nothing: jinja2 is not imported for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from treebuilder.errors import Place, SpecError
+from treebuilder.template.faults import LocatedFault, TemplateFault
+
+if TYPE_CHECKING:
+    import jinja2
+
+    from treebuilder.template.runtime import Compiled, Run
+    from treebuilder.template.source import Source
+    from treebuilder.template.syntax import Body
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A rendered text. `lines[i]` is the line of the rendered file that output line i+1 comes from, 0 for none."""
+
+    text: str
+    lines: tuple[int, ...]
+
+
+class Templates:
+    """Renders texts that share a set of files.
+
+    `shared` are (file name, text) of `templates/*.yaml`, glued in front of every rendered text without a separator
+    (luet.md §3.1). `env` is all that `env` and `expandenv` see, `epoch_s` what `now` says; `seed` makes the random
+    functions, which start anew for each rendered file. Safe to use from one thread at a time.
+    """
+
+    def __init__(
+        self,
+        *,
+        shared: tuple[tuple[str, str], ...] = (),
+        env: Mapping[str, str] | None = None,
+        epoch_s: int = 0,
+        seed: bytes = b"",
+    ) -> None:
+        self._shared = shared
+        self._env = dict(env or {})
+        self._epoch_s = epoch_s
+        self._seed = seed
+        self._environment: jinja2.Environment | None = None
+        self._compiled: dict[Body, Compiled] = {}
+
+    def render(self, text: str, values: Mapping[str, object], *, file: str) -> str:
+        """The rendered text; `.Values` is `values`. Raises SpecError (reason "template") with file and line."""
+        return self.render_mapped(text, values, file=file).text
+
+    def render_mapped(self, text: str, values: Mapping[str, object], *, file: str) -> Rendered:
+        """Like `render`, and says which line of the file wrote which line of the output."""
+        if "{{" not in text and not self._shared:
+            return Rendered(text, tuple(range(1, text.count("\n") + 2)))
+        from treebuilder.template.source import Source
+
+        source = Source((*self._shared, (file, text)))
+        try:
+            run = self._prepare(source, file)
+            run.execute("", {"Values": dict(values)})
+        except LocatedFault as fault:
+            raise SpecError(f"template: {fault.message}", where=source.place(fault.mark), reason="template") from fault
+        except TemplateFault as fault:
+            raise SpecError(f"template: {fault}", where=Place(file), reason="template") from fault
+        except (RecursionError, SyntaxError, MemoryError) as err:
+            raise SpecError("template: nested too deeply", where=Place(file), reason="template") from err
+        return Rendered("".join(run.output.pieces), tuple(run.output.lines))
+
+    def _prepare(self, source: Source, file: str) -> Run:
+        """Parses the source and builds the run. Raises LocatedFault."""
+        from treebuilder.template.functions import NAMES, functions
+        from treebuilder.template.functions.world import Randomness, World
+        from treebuilder.template.parser import parse
+        from treebuilder.template.runtime import Run
+
+        parsed = parse(source, NAMES)
+        bodies = {body.name: body for body in (*parsed.defined, parsed.main)}
+
+        ready: dict[str, Compiled] = {}
+
+        def find(name: str) -> Compiled | None:
+            if name not in ready and name in bodies:
+                ready[name] = self._compile(bodies[name])
+            return ready.get(name)
+
+        def include(name: str, value: object) -> str:
+            return run.include(name, value)
+
+        random = Randomness(hashlib.sha256(self._seed + b"\0" + file.encode("utf-8", "surrogateescape")).digest())
+        world = World(self._env, self._epoch_s, random, include)
+        run = Run(source, find, functions(world))
+        return run
+
+    def _compile(self, body: Body) -> Compiled:
+        """Compiled templates are kept: the shared ones are the same for every file."""
+        known = self._compiled.get(body)
+        if known is not None:
+            return known
+        from treebuilder.template.compiler import compile_body
+        from treebuilder.template.runtime import Compiled
+
+        environment = self._jinja()
+        tree, functions, count = compile_body(body)
+        tree.set_environment(environment)
+        name = body.name or "(main)"
+        filename = f"<template {name} {len(self._compiled)}>"
+        code = environment.compile(tree, name, filename)
+        template = environment.template_class.from_code(environment, code, {})
+        compiled = Compiled(template, functions, count)
+        self._compiled[body] = compiled
+        return compiled
+
+    def _jinja(self) -> jinja2.Environment:
+        if self._environment is None:
+            from jinja2.sandbox import SandboxedEnvironment
+
+            self._environment = SandboxedEnvironment(autoescape=False, cache_size=0)
+        return self._environment

@@ -1,0 +1,91 @@
+"""How a template function is declared: its name, Go's parameter types, and the Python that does it.
+
+A signature is a text such as `"string int any..."`; the last parameter with `...` takes any number. Types: any, string,
+int, int64, float, bool, list, map. Arguments are checked as Go checks them, so that a template that works here works
+with luet, with one leniency: whole-number types convert into one another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from treebuilder.template.faults import TemplateFault
+from treebuilder.template.values import MAX_PARTS, MAX_TEXT, type_of
+
+_GO_TYPES = {
+    "string": "string", "int": "int", "int64": "int64", "float": "float64", "bool": "bool", "list": "[]interface {}",
+    "map": "map[string]interface {}",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class GoFunction:
+    """`run` takes the arguments after they have been checked against `parameters`; `rest` types the further ones."""
+
+    name: str
+    parameters: tuple[str, ...]
+    rest: str
+    run: Callable[..., object]
+
+    def __call__(self, *arguments: object) -> object:
+        count = len(self.parameters)
+        if len(arguments) < count or (len(arguments) > count and not self.rest):
+            least = "at least " if self.rest else ""
+            raise TemplateFault(
+                f"{self.name} takes {least}{count} argument{'' if count == 1 else 's'}, not {len(arguments)}"
+            )
+        for index, argument in enumerate(arguments):
+            wanted = self.parameters[index] if index < count else self.rest
+            if wanted != "any" and not _fits(argument, wanted):
+                raise TemplateFault(
+                    f"{self.name}: argument {index + 1} must be {_GO_TYPES[wanted]}, not {type_of(argument)}"
+                )
+        try:
+            result = self.run(*arguments)
+        except TemplateFault as fault:
+            if str(fault).startswith(f"{self.name}:"):
+                raise
+            raise TemplateFault(f"{self.name}: {fault}") from fault
+        if isinstance(result, str | bytes):
+            if len(result) > MAX_TEXT:
+                raise TemplateFault(f"{self.name}: the result is larger than {MAX_TEXT >> 20} MiB")
+        elif isinstance(result, list) and len(result) > MAX_PARTS:
+            raise TemplateFault(f"{self.name}: the result has more than {MAX_PARTS} items")
+        return result
+
+
+def _fits(value: object, wanted: str) -> bool:
+    match wanted:
+        case "string":
+            return isinstance(value, str)
+        case "bool":
+            return isinstance(value, bool)
+        case "int" | "int64":
+            return isinstance(value, int) and not isinstance(value, bool)
+        case "float":
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case "list":
+            return isinstance(value, list | tuple)
+        case _:
+            return isinstance(value, dict)
+
+
+def table(*rows: tuple[str, str, Callable[..., object]]) -> dict[str, GoFunction]:
+    """Functions by name. A row is (names separated by spaces, signature, callable)."""
+    found: dict[str, GoFunction] = {}
+    for names, signature, run in rows:
+        words = signature.split()
+        rest = words.pop().removesuffix("...") if words and words[-1].endswith("...") else ""
+        for name in names.split():
+            found[name] = GoFunction(name, tuple(words), rest, run)
+    return found
+
+
+def join(tables: Iterable[dict[str, GoFunction]]) -> dict[str, GoFunction]:
+    """Several tables as one; a name may stand in one only."""
+    found: dict[str, GoFunction] = {}
+    for part in tables:
+        assert not found.keys() & part.keys(), found.keys() & part.keys()
+        found.update(part)
+    return found

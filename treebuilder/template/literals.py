@@ -1,0 +1,77 @@
+"""Go's literals: strings with escapes, raw strings, characters and numbers."""
+
+from __future__ import annotations
+
+import re
+
+from treebuilder.template.faults import TemplateFault
+
+_ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3})|(.))", re.DOTALL)
+_SIMPLE = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", "'": "'", '"': '"'}
+_INT64 = 1 << 63
+_OCTAL = re.compile(r"0[0-7]+\Z")
+
+
+def unquote(text: str) -> str:
+    """The value of a quoted string or character literal, with its quotes. Raises TemplateFault."""
+    return _unescape(text[1:-1])
+
+
+def _unescape(body: str) -> str:
+    if "\\" not in body:
+        return body
+    pieces: list[bytes] = []
+    position = 0
+    for found in _ESCAPE.finditer(body):
+        pieces.append(body[position : found.start()].encode("utf-8", "surrogatepass"))
+        position = found.end()
+        byte, short, long, octal, simple = found.groups()
+        if byte or octal:
+            value = int(byte, 16) if byte else int(octal, 8)
+            if value > 255:
+                raise TemplateFault(f"the escape {found.group()} is no byte")
+            pieces.append(bytes([value]))
+        elif short or long:
+            pieces.append(_rune(int(short or long, 16)).encode("utf-8"))
+        elif simple in _SIMPLE:
+            pieces.append(_SIMPLE[simple].encode())
+        else:
+            raise TemplateFault(f"unknown escape {found.group()} in a string")
+    pieces.append(body[position:].encode("utf-8", "surrogatepass"))
+    return b"".join(pieces).decode("utf-8", "replace")
+
+
+def _rune(code: int) -> str:
+    if code > 0x10FFFF or 0xD800 <= code < 0xE000:
+        raise TemplateFault(f"U+{code:X} is no character")
+    return chr(code)
+
+
+def character(text: str) -> int:
+    """The code point of `'x'`."""
+    value = _unescape(text[1:-1])
+    if len(value) != 1:
+        raise TemplateFault(f"{text} is not one character")
+    return ord(value)
+
+
+def number(text: str) -> int | float:
+    """An int64 or a float64, as Go decides: a point, an exponent or a hexadecimal power makes a float."""
+    plain = text.replace("_", "")
+    try:
+        value = int(plain, 8) if _OCTAL.match(plain.lstrip("+-")) else int(plain, 0)
+    except ValueError:
+        return _float(text, plain)
+    if not -_INT64 <= value < _INT64:
+        raise TemplateFault(f"{text} is too large for a whole number")
+    return value
+
+
+def _float(text: str, plain: str) -> float:
+    try:
+        value = float(plain)
+    except ValueError:
+        raise TemplateFault(f"{text} is no number") from None
+    if value in (float("inf"), float("-inf")) or not any(c in plain for c in ".eE"):
+        raise TemplateFault(f"{text} is no number")
+    return value

@@ -1,0 +1,236 @@
+"""Go's view of the values a template meets: kinds, truth, printing, fields, comparison.
+
+Values are None, bool, int, float, str, bytes, list, dict and the few objects of `GoObject`. A Go int64 is the int
+subclass `Int64`, because templates can ask for it (`kindOf`). Python's truth is Go's for all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Protocol, cast, runtime_checkable
+
+from treebuilder.template.faults import TemplateFault
+
+NO_VALUE = "<no value>"
+MAX_TEXT = 16 * 1024 * 1024
+MAX_PARTS = 2_000_000
+_EXPONENT_AT = 6
+
+
+class Int64(int):
+    """What sprig's arithmetic returns."""
+
+
+@runtime_checkable
+class GoObject(Protocol):
+    """A Go struct with fields or methods (a time, a version)."""
+
+    go_type: str
+
+    def go_field(self, name: str) -> object:
+        """A field's value, or a callable for a method. Raises KeyError."""
+        ...
+
+    def go_text(self) -> str:
+        """What printing it gives."""
+        ...
+
+
+def kind_of(value: object) -> str:
+    """reflect.Kind's word."""
+    match value:
+        case None:
+            return "invalid"
+        case bool():
+            return "bool"
+        case Int64():
+            return "int64"
+        case int():
+            return "int"
+        case float():
+            return "float64"
+        case str():
+            return "string"
+        case bytes() | list() | tuple():
+            return "slice"
+        case dict():
+            return "map"
+        case GoObject():
+            return "ptr" if value.go_type.startswith("*") else "struct"
+        case _:
+            return "func"
+
+
+def type_of(value: object) -> str:
+    """`%T`."""
+    match value:
+        case None:
+            return "<nil>"
+        case bytes():
+            return "[]uint8"
+        case list() | tuple():
+            return "[]interface {}"
+        case dict():
+            return "map[string]interface {}"
+        case GoObject():
+            return value.go_type
+        case _:
+            return kind_of(value)
+
+
+def print_float(value: float) -> str:
+    """`%v` of a float64: the shortest digits, with an exponent below 1e-4 and from 1e6 on (`1e+06`)."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    if value == 0:
+        return "-0" if math.copysign(1, value) < 0 else "0"
+    digits, _, power = f"{value!r}".lstrip("-").partition("e")
+    whole, _, fraction = digits.partition(".")
+    fraction = "" if fraction == "0" else fraction
+    exponent = int(power or 0)
+    all_digits = (whole + fraction).lstrip("0")
+    leading = len(whole + fraction) - len(all_digits)
+    point = len(whole) - leading + exponent  # the number is 0.all_digits * 10**point
+    all_digits = all_digits.rstrip("0")
+    sign = "-" if value < 0 else ""
+    if point - 1 < -4 or point - 1 >= _EXPONENT_AT:
+        mantissa = all_digits[0] + ("." + all_digits[1:] if len(all_digits) > 1 else "")
+        return f"{sign}{mantissa}e{'-' if point <= 0 else '+'}{abs(point - 1):02d}"
+    if point <= 0:
+        return f"{sign}0.{'0' * -point}{all_digits}"
+    if len(all_digits) <= point:
+        return f"{sign}{all_digits}{'0' * (point - len(all_digits))}"
+    return f"{sign}{all_digits[:point]}.{all_digits[point:]}"
+
+
+def show(value: object) -> str:
+    """What an action prints. Raises TemplateFault for a value that is too large."""
+    if value is None:
+        return NO_VALUE
+    return text_of(value)
+
+
+def text_of(value: object) -> str:
+    """fmt.Sprint of one value: nil is `<nil>` here."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict | list | tuple):
+        weigh(value)
+    return _text(value)
+
+
+def _text(value: object) -> str:
+    match value:
+        case None:
+            return "<nil>"
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return int.__repr__(value)
+        case float():
+            return print_float(value)
+        case str():
+            return value
+        case bytes():
+            return "[" + " ".join(str(byte) for byte in value) + "]"
+        case list() | tuple():
+            return "[" + " ".join(_text(item) for item in value) + "]"
+        case dict():
+            return "map[" + " ".join(f"{_text(k)}:{_text(v)}" for k, v in sorted_items(value)) + "]"
+        case GoObject():
+            return value.go_text()
+        case _:
+            raise TemplateFault("can't print a function")
+
+
+def sorted_items(value: dict[object, object]) -> list[tuple[object, object]]:
+    """Entries in key order; numbers come before texts."""
+    return sorted(value.items(), key=lambda entry: _rank(entry[0]))
+
+
+def _rank(key: object) -> tuple[int, float, str]:
+    if isinstance(key, int | float):
+        return 0, float(key), ""
+    return 1, 0.0, str(key)
+
+
+def weigh(value: object) -> None:
+    """Counts the parts of a value. Raises TemplateFault for one that never ends or would fill the memory."""
+    left = MAX_PARTS
+    open_: list[Iterator[object]] = [iter((value,))]
+    while open_:
+        for part in open_[-1]:
+            left -= 1 + (len(part) >> 6 if isinstance(part, str) else 0)
+            if left < 0 or len(open_) > 500:
+                raise TemplateFault("a value is too large or contains itself")
+            if isinstance(part, dict):
+                open_.append(iter(cast("dict[object, object]", part).values()))
+                break
+            if isinstance(part, list | tuple):
+                open_.append(iter(part))
+                break
+        else:
+            open_.pop()
+
+
+def field(value: object, name: str) -> object:
+    """`.name` of a value; None where a map lacks it or the value is nil. Raises TemplateFault."""
+    match value:
+        case dict():
+            return value.get(name)
+        case None:
+            return None
+        case GoObject():
+            try:
+                return value.go_field(name)
+            except KeyError:
+                raise TemplateFault(f"can't evaluate field {name} in type {value.go_type}") from None
+        case _:
+            raise TemplateFault(f"can't evaluate field {name} in a value of type {type_of(value)}")
+
+
+def basic_kind(value: object) -> str:
+    """The class of comparable values: text/template's basicKind. Raises TemplateFault for others."""
+    match value:
+        case bool():
+            return "bool"
+        case int():
+            return "int"
+        case float():
+            return "float"
+        case str():
+            return "string"
+        case _:
+            raise TemplateFault(f"invalid type for comparison: {type_of(value)}")
+
+
+def equal(left: object, right: object) -> bool:
+    """`eq` of two values: nil equals only nil, different kinds cannot be compared."""
+    for value in (left, right):
+        if isinstance(value, dict | list | tuple | bytes):
+            raise TemplateFault(f"uncomparable type {type_of(value)}: {text_of(value)[:200]}")
+    if left is None or right is None:
+        return left is right
+    if isinstance(left, GoObject) and isinstance(right, GoObject):
+        return left == right
+    if basic_kind(left) != basic_kind(right):
+        raise TemplateFault(
+            f"incompatible types for comparison: {type_of(left)} ({text_of(left)}) and "
+            f"{type_of(right)} ({text_of(right)})"
+        )
+    return left == right
+
+
+def less(left: object, right: object) -> bool:
+    """`lt` of two numbers or texts. Raises TemplateFault."""
+    if basic_kind(left) == "bool":
+        raise TemplateFault("booleans have no order")
+    if basic_kind(left) != basic_kind(right):
+        raise TemplateFault(
+            f"incompatible types for comparison: {type_of(left)} ({text_of(left)}) and "
+            f"{type_of(right)} ({text_of(right)})"
+        )
+    return left < right  # type: ignore[operator, no-any-return]

@@ -1,0 +1,42 @@
+"""finalize.yaml: rendered with the package's typed fields only, and no shared templates (luet.md §2.6)."""
+
+from __future__ import annotations
+
+from treebuilder.model.package import Finalizer, Package, PackageRef
+from treebuilder.nodes import load
+from treebuilder.template import Templates
+from treebuilder.tree.values import Values
+
+
+def package_values(package: Package) -> Values:
+    """A definition's fields as template values, as a repository's tree carries them: all keys, whether set or not."""
+    return {
+        "name": package.id.name,
+        "category": package.id.category,
+        "version": package.id.version,
+        "requires": _refs(package.requires),
+        "conflicts": _refs(package.conflicts),
+        "provides": _refs(package.provides),
+        "labels": dict(package.labels),
+        "annotations": dict(package.annotations),
+        "description": package.description,
+        "license": package.license,
+        "uri": list(package.uri),
+        "hidden": package.hidden,
+        "use_flags": list(package.use_flags),
+    }
+
+
+def _refs(refs: tuple[PackageRef, ...]) -> list[Values]:
+    return [{"name": ref.name, "category": ref.category, "version": ref.version} for ref in refs]
+
+
+def read_finalizer(text: str, package: Package, *, file: str) -> Finalizer:
+    """A finalize.yaml's commands for one package. Raises SpecError."""
+    rendered = Templates().render_mapped(text, package_values(package), file=file)
+    node = load(rendered.text, file, lines=rendered.lines)
+    return Finalizer(
+        shell=node.texts("shell") or ("sh", "-c"),
+        install=tuple(line for line in node.texts("install") if line.strip()),
+        uninstall=tuple(line for line in node.texts("uninstall") if line.strip()),
+    )

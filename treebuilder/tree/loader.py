@@ -1,0 +1,215 @@
+"""From folders of specfiles to a `Tree` (luet.md §2.1, §3.1–3.3)."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from treebuilder.errors import Place, SpecError
+from treebuilder.events import EventSink, Warned
+from treebuilder.model.package import Package, PackageId, Recipe
+from treebuilder.nodes import Node, load
+from treebuilder.template import Templates
+from treebuilder.tree import values as template_values
+from treebuilder.tree.definition import read_package
+from treebuilder.tree.files import is_inside, read_text
+from treebuilder.tree.index import SpecIndex
+from treebuilder.tree.recipe import RECIPE_KEYS, read_recipe
+from treebuilder.tree.snapshot import Entry, Snapshot, fingerprint, scan
+from treebuilder.tree.tree import Tree, TreePackage
+
+_SPECFILES = ("definition.yaml", "collection.yaml", "build.yaml", "finalize.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A folder that defines packages: its path relative to the root, and the specfiles in it by name."""
+
+    path: str
+    files: Mapping[str, Entry]
+    dockerfiles: tuple[Entry, ...]
+
+
+def load_tree(
+    roots: Sequence[str | Path],
+    *,
+    values_files: Sequence[str | Path] = (),
+    events: EventSink,
+    index: SpecIndex | None = None,
+    template_env: Mapping[str, str] | None = None,
+    epoch_s: int = 0,
+    dockerfiles: bool = False,
+    layering: Literal["chain", "merge"] = "chain",
+) -> Tree:
+    """Walks the roots and reads every specfile; any that is broken fails the whole load, as in luet.
+
+    Raises SpecError: "missing-tree", "missing-values", "yaml", "wrong-type", "wrong-word", "template", "pattern",
+    "duplicate-package", "name", "encoding" and others, with file and line.
+    """
+    snapshots = tuple(scan(root) for root in dict.fromkeys(os.fspath(root) for root in roots))
+    stamp = fingerprint(
+        snapshots, values_files, template_env=template_env, epoch_s=epoch_s, dockerfiles=dockerfiles, layering=layering
+    )
+    values = template_values.read_files(values_files)
+    shared = tuple(pair for snapshot in snapshots for pair in _shared(snapshot))
+    templates = Templates(shared=shared, env=template_env, epoch_s=epoch_s)
+    found: dict[str, TreePackage] = {}
+    for snapshot in snapshots:
+        reader = _Reader(snapshot, templates, values, events)
+        for package in reader.packages(dockerfiles):
+            found.setdefault(package.package.id.fingerprint, package)
+    return Tree(tuple(found.values()), snapshots, stamp, index=index, layering=layering)
+
+
+def _shared(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
+    """All .yaml files below folders called `templates`, in walk order."""
+    for entry in snapshot.entries:
+        if entry.path.lower().endswith(".yaml") and "templates" in entry.path.split("/")[:-1]:
+            text = _read(snapshot, entry)
+            if text is not None:
+                yield snapshot.shown(entry.path), text
+
+
+def _read(snapshot: Snapshot, entry: Entry) -> str | None:
+    """A specfile's text, None where the name belongs to a folder. Raises SpecError."""
+    if stat.S_ISDIR(entry.mode):
+        return None
+    absolute, shown = os.path.join(snapshot.absolute, entry.path), snapshot.shown(entry.path)
+    if stat.S_ISLNK(entry.mode) and not is_inside(absolute, snapshot.absolute):
+        raise SpecError("the link leads out of the tree", where=Place(shown), reason="context-escape")
+    try:
+        return read_text(shown)
+    except FileNotFoundError:
+        raise SpecError("the file cannot be opened", where=Place(shown), reason="unreadable") from None
+
+
+def _folders(snapshot: Snapshot) -> Iterator[_Folder]:
+    """Folders that may define packages, in walk order."""
+    files: dict[str, dict[str, Entry]] = {"": {}}
+    dockerfiles: dict[str, list[Entry]] = {}
+    for entry in snapshot.entries:
+        if stat.S_ISDIR(entry.mode):
+            files[entry.path] = {}
+        elif entry.name in _SPECFILES:
+            files[entry.folder][entry.name] = entry
+        elif "Dockerfile" in entry.name:
+            dockerfiles.setdefault(entry.folder, []).append(entry)
+    for path, names in files.items():
+        yield _Folder(path, names, tuple(dockerfiles.get(path, ())))
+
+
+class _Reader:
+    """Reads one root."""
+
+    def __init__(
+        self, snapshot: Snapshot, templates: Templates, values: template_values.Values, events: EventSink
+    ) -> None:
+        self._snapshot = snapshot
+        self._templates = templates
+        self._values = values
+        self._events = events
+        self._warned: set[tuple[str, Place]] = set()
+        self._places: dict[str, Place] = {}
+
+    def packages(self, dockerfiles: bool) -> Iterator[TreePackage]:
+        """All packages of the root in walk order. Raises SpecError."""
+        for folder in _folders(self._snapshot):
+            yield from self._defined(folder)
+            if dockerfiles:
+                yield from self._dockerfiles(folder)
+
+    def _text(self, folder: _Folder, name: str) -> tuple[str, str] | None:
+        """Shown path and text of one of the folder's specfiles."""
+        entry = folder.files.get(name)
+        text = None if entry is None else _read(self._snapshot, entry)
+        return None if entry is None or text is None else (self._snapshot.shown(entry.path), text)
+
+    def _defined(self, folder: _Folder) -> Iterator[TreePackage]:
+        items = list(self._items(folder))
+        if not items:
+            return
+        build = self._text(folder, "build.yaml")
+        finalize_file, finalize = self._text(folder, "finalize.yaml") or ("", "")
+        parsed: dict[str, Recipe] = {}
+        for node, own in items:
+            package = read_package(node)
+            self._claim(package.id, package.where)
+            values = template_values.merged(own, self._values)
+            recipe = Recipe(has_build_file=False) if build is None else self._recipe(build, values, parsed)
+            for sub in recipe.subpackages:
+                self._claim(sub.package.id, sub.package.where)
+            yield self._made(folder, package, recipe, (finalize_file, finalize), values)
+
+    def _items(self, folder: _Folder) -> Iterator[tuple[Node, template_values.Values]]:
+        """The definition and the collection's items, each with its own template values."""
+        definition = self._text(folder, "definition.yaml")
+        if definition is not None:
+            node = load(definition[1], definition[0])
+            yield node, template_values.of_definition(node)
+        collection = self._text(folder, "collection.yaml")
+        if collection is not None:
+            for item in load(collection[1], collection[0]).children("packages"):
+                item.entries("an item of packages")
+                yield item, template_values.of_collection_item(item)
+
+    def _recipe(self, build: tuple[str, str], values: template_values.Values, parsed: dict[str, Recipe]) -> Recipe:
+        file, text = build
+        rendered = self._templates.render_mapped(text, values, file=file)
+        known = parsed.get(rendered.text)
+        if known is None:
+            node = load(rendered.text, file, lines=rendered.lines)
+            known = parsed[rendered.text] = read_recipe(node, self._unknown)
+        return known
+
+    def _dockerfiles(self, folder: _Folder) -> Iterator[TreePackage]:
+        """`--dockerfiles`: a folder's Dockerfile is a package of the folder's name, without category and version."""
+        for count, entry in enumerate(folder.dockerfiles):
+            text = _read(self._snapshot, entry)
+            if text is None:
+                continue
+            where = Place(self._snapshot.shown(entry.path))
+            if count:
+                message = f"only {folder.dockerfiles[0].name} of this folder is built, not {entry.name}"
+                self._events.emit(Warned(message, where))
+                continue
+            name = os.path.basename(os.path.join(self._snapshot.absolute, folder.path).rstrip("/"))
+            package = Package(PackageId("", name, ""), where=where)
+            self._claim(package.id, where)
+            recipe = Recipe(dockerfile=text, where=where)
+            yield self._made(folder, package, recipe, ("", ""), {"name": name})
+
+    def _made(
+        self,
+        folder: _Folder,
+        package: Package,
+        recipe: Recipe,
+        finalize: tuple[str, str],
+        values: template_values.Values,
+    ) -> TreePackage:
+        context = os.path.join(self._snapshot.absolute, folder.path) if folder.path else self._snapshot.absolute
+        return TreePackage(
+            package, recipe, context, folder.path, finalize[1], finalize[0], self._snapshot.root,
+            template_values.canonical(values),
+        )  # fmt: skip
+
+    def _claim(self, id: PackageId, where: Place) -> None:
+        """One fingerprint stands once in a root."""
+        before = self._places.setdefault(id.fingerprint, where)
+        if before is not where:
+            raise SpecError(
+                f"the package {id} is defined twice, first in {before}", where=where, reason="duplicate-package",
+                hint="change a version, or remove one of the two",
+            )  # fmt: skip
+
+    def _unknown(self, key: str, place: Place) -> None:
+        if (key, place) in self._warned:
+            return
+        self._warned.add((key, place))
+        close = difflib.get_close_matches(key.lower(), sorted(RECIPE_KEYS), n=1)
+        hint = f"did you mean {close[0]}?" if close else None
+        self._events.emit(Warned(f"the key {key!r} means nothing here", place, hint))

@@ -1,0 +1,170 @@
+"""build.yaml, rendered, to a `Recipe` (luet.md §2.5; `bootstrap`, `layering`, `delta`, `network`, `secrets` ours)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Literal, cast
+
+from treebuilder.errors import Place, SpecError
+from treebuilder.model.package import Bootstrap, CopyItem, Recipe, Step, SubPackage
+from treebuilder.model.patterns import compile_pattern
+from treebuilder.nodes import Node
+from treebuilder.tree.definition import PACKAGE_KEYS, read_package, read_ref, read_refs
+
+_BOOTSTRAP_KEYS = frozenset(
+    ("distribution", "suite", "variant", "packages", "mirror", "components", "keyring", "architecture")
+)
+_COPY_KEYS = frozenset(("package", "image", "source", "destination"))
+_OWN_KEYS = frozenset(
+    (
+        "image", "prelude", "steps", "env", "copy", "retrieve", "unpack", "package_dir", "includes", "excludes",
+        "requires_final_images", "subpackages", "seed", "join", "bootstrap", "layering", "delta", "network", "secrets",
+    )
+)  # fmt: skip
+RECIPE_KEYS = PACKAGE_KEYS | _OWN_KEYS
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+
+UnknownKey = Callable[[str, Place], None]
+
+
+def read_recipe(node: Node, unknown: UnknownKey) -> Recipe:
+    """A parsed build.yaml. `unknown` is told every key that means nothing. Raises SpecError."""
+    _report(node, RECIPE_KEYS, unknown)
+    joined = read_refs(node, "join")
+    image, bootstrap = node.text("image"), _bootstrap(node, unknown)
+    if image and bootstrap is not None:
+        raise SpecError("a package has an image or a bootstrap, not both", where=bootstrap.where, reason="two-bases")
+    return Recipe(
+        image=image,
+        requires=read_refs(node, "requires") + joined,
+        conflicts=read_refs(node, "conflicts"),
+        provides=read_refs(node, "provides"),
+        prelude=_steps(node, "prelude"),
+        steps=_steps(node, "steps"),
+        env=_env(node),
+        copy=tuple(_copy(item, unknown) for item in node.children("copy")),
+        retrieve=_texts(node, "retrieve"),
+        unpack=node.boolean("unpack"),
+        package_dir=node.text("package_dir"),
+        includes=_patterns(node, "includes"),
+        excludes=_patterns(node, "excludes"),
+        requires_final_images=node.boolean("requires_final_images") or bool(joined),
+        subpackages=tuple(_subpackage(item, unknown) for item in node.children("subpackages")),
+        bootstrap=bootstrap,
+        layering=cast('Literal["", "chain", "merge"]', _word(node, "layering", ("chain", "merge"), "")),
+        delta=cast('Literal["additions", "changes"]', _word(node, "delta", ("additions", "changes"), "additions")),
+        network=cast('Literal["host", "none"]', _word(node, "network", ("host", "none"), "host")),
+        secrets=_secrets(node),
+        where=Place(node.place.file),
+    )
+
+
+def _report(node: Node, known: frozenset[str], unknown: UnknownKey) -> None:
+    for key, place in node.unknown(known):
+        unknown(key, place)
+
+
+def _texts(node: Node, key: str) -> tuple[str, ...]:
+    return tuple(text for text in node.texts(key) if text)
+
+
+def _steps(node: Node, key: str) -> tuple[Step, ...]:
+    """Lines to run; an item that a template left empty is none."""
+    steps = (Step(item.as_text(f"an item of {key}"), item.place) for item in node.children(key))
+    return tuple(step for step in steps if step.command.strip())
+
+
+def _word(node: Node, key: str, words: tuple[str, ...], default: str) -> str:
+    found = node.get(key)
+    if found is None:
+        return default
+    word = found.as_text(key)
+    if word not in words:
+        found.fail(f"{key} must be {' or '.join(words)}, not {word!r}", reason="wrong-word")
+    return word
+
+
+def _env(node: Node) -> tuple[str, ...]:
+    items: list[str] = []
+    for item in node.children("env"):
+        text = item.as_text("an item of env")
+        if not text:
+            continue
+        name, separator, _ = text.partition("=")
+        if not name.strip() or (not separator and len(text.split(None, 1)) < 2):
+            item.fail(f"an item of env is written NAME=VALUE, not {text!r}", reason="env")
+        items.append(text)
+    return tuple(items)
+
+
+def _secrets(node: Node) -> tuple[str, ...]:
+    names: list[str] = []
+    for item in node.children("secrets"):
+        name = item.as_text("an item of secrets")
+        if not _NAME.match(name):
+            item.fail(f"a secret is the name of a variable, not {name!r}", reason="wrong-word")
+        names.append(name)
+    return tuple(names)
+
+
+def _patterns(node: Node, key: str) -> tuple[str, ...]:
+    patterns: list[str] = []
+    for item in node.children(key):
+        pattern = item.as_text(f"an item of {key}")
+        if not pattern:
+            continue
+        try:
+            compile_pattern(pattern)
+        except SpecError as err:
+            raise SpecError(err.message, where=item.place, hint=err.hint, reason="pattern") from err
+        patterns.append(pattern)
+    return tuple(patterns)
+
+
+def _copy(node: Node, unknown: UnknownKey) -> CopyItem:
+    package, image = node.get("package"), node.text("image")
+    _report(node, _COPY_KEYS, unknown)
+    if (package is None) == (not image):
+        node.fail("copy takes from a package or from an image", hint="give one of package: and image:", reason="copy")
+    source, destination = node.text("source"), node.text("destination")
+    if not source or not destination:
+        node.fail("copy needs source and destination", reason="copy")
+    ref = None if package is None else read_ref(package)
+    return CopyItem(ref, image, source, destination, node.place)
+
+
+def _subpackage(node: Node, unknown: UnknownKey) -> SubPackage:
+    _report(node, PACKAGE_KEYS | {"includes", "excludes"}, unknown)
+    return SubPackage(read_package(node), _patterns(node, "includes"), _patterns(node, "excludes"))
+
+
+def _words(node: Node, key: str) -> tuple[str, ...]:
+    """A list of texts, or one text of words separated by white space."""
+    found = node.get(key)
+    if found is None:
+        return ()
+    if found.kind == "text":
+        return tuple(found.as_text(key).split())
+    return tuple(word for text in node.texts(key) for word in text.split())
+
+
+def _bootstrap(node: Node, unknown: UnknownKey) -> Bootstrap | None:
+    found = node.get("bootstrap")
+    if found is None:
+        return None
+    _report(found, _BOOTSTRAP_KEYS, unknown)
+    for key in ("distribution", "suite"):
+        if not found.text(key):
+            found.fail(f"bootstrap needs a {key}", hint="distribution: debian, suite: bookworm", reason="bootstrap")
+    return Bootstrap(
+        distribution=found.text("distribution"),
+        suite=found.text("suite"),
+        variant=found.text("variant", "minbase"),
+        packages=tuple(sorted(set(_words(found, "packages")))),
+        mirror=found.text("mirror"),
+        components=_words(found, "components") or ("main",),
+        keyring=found.text("keyring"),
+        architecture=found.text("architecture"),
+        where=found.place,
+    )
