@@ -2,6 +2,7 @@
 
 A version is normalised (trim, `_` to `-`, a leading `v` dropped before a digit, leading zeros of digit runs
 dropped) and read as `[epoch:]upstream[-revision]`. What cannot be read compares by string only.
+Comparing is comparing two strings made once per version, so sorting a distribution costs no Python code per pair.
 """
 
 from __future__ import annotations
@@ -9,26 +10,39 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cmp_to_key, lru_cache
+from functools import lru_cache
 
 from treebuilder.model.package import Package
 
-_ALLOWED = re.compile(r"[A-Za-z0-9.+~:-]+\Z")
+_UPSTREAM = re.compile(r"[0-9][A-Za-z0-9.+~:-]*\Z")
+_REVISION = re.compile(r"[A-Za-z0-9.+~]*\Z")
+_EPOCH = re.compile(r"[0-9]{1,18}\Z")
+_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
+_RUNS = re.compile(r"([^0-9]*)([0-9]*)")
 _OPERATORS = (">=", "<=", "!=", "==", ">", "<", "=", "!")
+_LONGEST = 10_000  # characters; no real version comes near, and a key stays cheap to make
+_END = "\x02"  # sorts after `~`, before letters
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A parsed version. `valid` is False for text that is no Debian version; then only `text` counts."""
+    """A parsed version. `valid` is False for text that is no Debian version; then only `text` counts.
+
+    `key` sorts by dpkg's rules as a plain string, among valid versions.
+    """
 
     text: str
     epoch: int
     upstream: str
     revision: str
     valid: bool
+    key: str = ""
 
     @staticmethod
     def parse(text: str) -> Version:
+        """Reads any text; never raises. More than 10,000 characters are no version."""
+        if len(text) > _LONGEST:
+            return Version(text, 0, text, "", False)
         return _parse(text)
 
 
@@ -37,53 +51,45 @@ def _parse(text: str) -> Version:
     norm = text.strip().replace("_", "-")
     if len(norm) > 1 and norm[0] in "vV" and norm[1].isdigit():
         norm = norm[1:]
-    norm = re.sub(r"(?<![0-9])0+(?=[0-9])", "", norm)
+    norm = _ZEROS.sub("", norm)
     bad = Version(text, 0, norm, "", False)
-    if not norm or not norm[0].isascii() or not norm[0].isdigit() or not _ALLOWED.match(norm):
-        return bad
     epoch = 0
-    rest = norm
-    if ":" in norm:
-        head, rest = norm.split(":", 1)
-        if not head.isdigit() or not rest or ":" in rest:
-            return bad
+    head, colon, rest = norm.partition(":")
+    if not colon:
+        rest = norm
+    elif _EPOCH.match(head):
         epoch = int(head)
+    else:
+        return bad
     upstream, dash, revision = rest.rpartition("-")
     if not dash:
         upstream, revision = rest, ""
-    if not upstream:
+    if not _UPSTREAM.match(upstream) or not _REVISION.match(revision):
         return bad
-    return Version(text, epoch, upstream, revision, True)
+    return Version(text, epoch, upstream, revision, True, _digits(str(epoch)) + _part(upstream) + _part(revision))
 
 
-def _order(char: str) -> int:
+def _part(text: str) -> str:
+    """dpkg's order as a string: pairs of a non-digit run (each closed by an end mark) and a digit run.
+
+    `~` comes before the end, the end before letters, letters before the rest; digit runs compare by length, then text.
+    """
+    out: list[str] = []
+    for other, digits in _RUNS.findall(text):
+        if other or digits or not out:  # nothing at all equals "0": dpkg's missing revision
+            out.append("".join(map(_letter, other)) + _END + _digits(digits))
+    return "".join(out) + _END
+
+
+def _letter(char: str) -> str:
     if char == "~":
-        return -1
-    if char.isalpha():
-        return ord(char)
-    return ord(char) + 256
+        return "\x01"
+    return char if char.isalpha() else chr(ord(char) + 256)
 
 
-def _compare_part(a: str, b: str) -> int:
-    """dpkg's verrevcmp: non-digit runs by letter order, digit runs by value."""
-    i = j = 0
-    while i < len(a) or j < len(b):
-        while (i < len(a) and not a[i].isdigit()) or (j < len(b) and not b[j].isdigit()):
-            left = 0 if i >= len(a) or a[i].isdigit() else _order(a[i])
-            right = 0 if j >= len(b) or b[j].isdigit() else _order(b[j])
-            if left != right:
-                return -1 if left < right else 1
-            i += 1 if i < len(a) and not a[i].isdigit() else 0
-            j += 1 if j < len(b) and not b[j].isdigit() else 0
-        start_a, start_b = i, j
-        while i < len(a) and a[i].isdigit():
-            i += 1
-        while j < len(b) and b[j].isdigit():
-            j += 1
-        left, right = int(a[start_a:i] or "0"), int(b[start_b:j] or "0")
-        if left != right:
-            return -1 if left < right else 1
-    return 0
+def _digits(run: str) -> str:
+    run = run.lstrip("0")
+    return chr(len(run) + 3) + run
 
 
 def compare(a: str, b: str) -> int:
@@ -95,20 +101,19 @@ def compare(a: str, b: str) -> int:
         if left.valid != right.valid:
             return 1 if left.valid else -1
         return 0
-    if left.epoch != right.epoch:
-        return -1 if left.epoch < right.epoch else 1
-    return _compare_part(left.upstream, right.upstream) or _compare_part(left.revision, right.revision)
+    return (left.key > right.key) - (left.key < right.key)
+
+
+def sort_key(version: str) -> tuple[bool, str]:
+    """Ascending by version; unreadable ones first and all equal (sort by text before)."""
+    parsed = Version.parse(version)
+    return parsed.valid, parsed.key
 
 
 def newest_first(packages: Iterable[Package]) -> tuple[Package, ...]:
     """Sorted by version, newest first; equal or unreadable versions by text, so the order is total."""
     ordered = sorted(packages, key=lambda p: (p.id.category, p.id.name, p.id.version))
-    newest = cmp_to_key(_newer_first)
-    return tuple(sorted(ordered, key=newest))
-
-
-def _newer_first(a: Package, b: Package) -> int:
-    return compare(b.id.version, a.id.version)
+    return tuple(sorted(ordered, key=lambda p: sort_key(p.id.version), reverse=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +125,7 @@ class Selector:
 
     @staticmethod
     def parse(text: str) -> Selector:
+        """Reads any text; never raises. The longest operator wins, spaces may follow it."""
         stripped = text.strip()
         if not stripped:
             return Selector("any", "")

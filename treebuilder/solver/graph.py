@@ -1,0 +1,69 @@
+"""Who answers whom in a solution, and the order that follows from it (luet.md §4.1).
+
+Depth-first from each request, the edges of a node by ascending fingerprint, emitted after all they lead to. How
+the requires are written down plays no part. Packages that no request reaches are not in the order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from treebuilder.errors import SpecError
+from treebuilder.model.package import Package, PackageId
+from treebuilder.solver.world import World
+
+Edges = Mapping[PackageId, tuple[Package, ...]]
+
+
+def edges_of(world: World, packages: Iterable[Package]) -> dict[PackageId, tuple[Package, ...]]:
+    """For each package those of the same set that answer its requires: the best answer there is, never itself."""
+    chosen = {package.id: package for package in packages}
+    edges: dict[PackageId, tuple[Package, ...]] = {}
+    for package in chosen.values():
+        found: dict[PackageId, Package] = {}
+        for ref in world.requires(package):
+            answer = next((p for p in world.matches(ref) if p.id in chosen), None)
+            if answer is not None and answer.id != package.id:
+                found[answer.id] = answer
+        edges[package.id] = tuple(sorted(found.values(), key=lambda p: p.id.fingerprint))
+    return edges
+
+
+def order_of(roots: Iterable[Package], edges: Edges, kind: Literal["build", "runtime"]) -> tuple[Package, ...]:
+    """What comes before what. Raises SpecError (reason "cycle") for a circle in a build order; a runtime order
+    leaves out the edge that would close it."""
+    order: list[Package] = []
+    done: set[PackageId] = set()
+    path: dict[PackageId, Package] = {}  # the walk's way down, in order
+    for root in roots:
+        stack = [(root, iter(edges[root.id]))] if root.id not in done else []
+        if stack:
+            path[root.id] = root
+        while stack:
+            package, rest = stack[-1]
+            step = next(rest, None)
+            if step is None:
+                stack.pop()
+                del path[package.id]
+                done.add(package.id)
+                order.append(package)
+            elif step.id in path:
+                if kind == "build":
+                    raise _cycle(list(path.values()), step)
+            elif step.id not in done:
+                path[step.id] = step
+                stack.append((step, iter(edges[step.id])))
+    return tuple(order)
+
+
+def _cycle(path: list[Package], again: Package) -> SpecError:
+    start = next(index for index, package in enumerate(path) if package.id == again.id)
+    circle = [*path[start:], again]
+    last = circle[-2]
+    where = next((r.where for r in last.requires if r.pkgname == again.id.pkgname and r.where.file), last.where)
+    return SpecError(
+        f"packages require each other in a circle: {' -> '.join(str(p.id) for p in circle)}",
+        where=where if where.file else None,
+        reason="cycle",
+    )

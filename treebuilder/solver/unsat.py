@@ -1,0 +1,158 @@
+"""Why there is no solution: a minimal set of reasons, as sentences.
+
+The core comes from assumptions and is minimised by leaving out one reason after the other. The effort is bounded:
+after `_CALLS` questions of at most `_CONFLICTS` conflicts each, what is left is told as it is.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from treebuilder.errors import Place, Unsatisfiable
+from treebuilder.model.package import Package, PackageRef
+from treebuilder.model.solution import Request
+from treebuilder.solver.encode import Encoding, Reason
+from treebuilder.solver.search import Sat, open_sat
+from treebuilder.solver.world import World
+
+_CALLS = 2000
+_CONFLICTS = 20_000
+_LISTED = 8  # versions and places that one sentence names
+
+
+def core(world: World, request: Request, engine: str) -> tuple[Reason, ...]:
+    """A minimal set of reasons that cannot hold together; empty if the request can be answered."""
+    encoding = Encoding(world, request, tagged=True)
+    sat = open_sat(engine, encoding.clauses)
+    try:
+        kept = sorted(encoding.selectors)
+        if sat.solve(assumptions=kept):
+            return ()
+        kept = sorted(sat.get_core() or kept)
+        kept = _minimise(sat, kept)
+    finally:
+        sat.delete()
+    return tuple(encoding.selectors[selector] for selector in kept)
+
+
+def _minimise(sat: Sat, kept: list[int]) -> list[int]:
+    needed: set[int] = set()
+    for _ in range(_CALLS):
+        trial = next((x for x in reversed(kept) if x not in needed), None)
+        if trial is None:
+            break
+        sat.conf_budget(_CONFLICTS)
+        answer = sat.solve_limited(assumptions=[x for x in kept if x != trial])
+        if answer is False:
+            kept = sorted(sat.get_core() or [])
+        else:
+            needed.add(trial)
+    return kept
+
+
+def unsatisfiable(world: World, request: Request, engine: str) -> Unsatisfiable:
+    """The error for a request without solution."""
+    reasons = core(world, request, engine)
+    chain = sentences(world, reasons)
+    dead = [r for r in reasons if r.kind in ("wanted", "requires") and not world.matches(r.ref)]
+    if dead and not any(r.kind in ("conflicts", "single", "unwanted") for r in reasons):
+        first = dead[0]
+        unknown = not world.known(first.ref.pkgname)
+        return Unsatisfiable(
+            _dead_sentence(world, first),
+            chain=chain,
+            hint=_similar(world, first.ref.pkgname) if unknown else None,
+            where=_place(first),
+            reason="unknown-package" if unknown else "no-version",
+        )
+    asked = list(dict.fromkeys(str(r.ref) for r in reasons if r.kind == "wanted"))
+    held = [str(r.ref) for r in reasons if r.kind == "held"]
+    together = " together" if len(asked) > 1 else ""
+    message = f"{_listed(asked)} cannot be had{together}" if asked else "the request contradicts itself"
+    if held:
+        message += f" while {_listed(held)} is held"
+    where = next((p for r in reversed(reasons) if (p := _place(r)) is not None), None)
+    return Unsatisfiable(message, chain=chain, where=where)
+
+
+def sentences(world: World, reasons: Iterable[Reason]) -> tuple[str, ...]:
+    """One sentence per reason, the request first; versions of one package that say the same share one."""
+    groups: dict[tuple[str, str, str], list[Reason]] = {}
+    for reason in reasons:
+        name = reason.package.id.pkgname if reason.package is not None else ""
+        groups.setdefault((reason.kind, name, str(reason.ref)), []).append(reason)
+    return tuple(_sentence(world, group) for group in groups.values())
+
+
+def _sentence(world: World, group: list[Reason]) -> str:
+    first = group[0]
+    ref, places = first.ref, _places(group)
+    if first.kind == "single":
+        return f"only one version of {ref.pkgname} can be there"
+    if first.kind == "held":
+        return f"{ref} is held{_versions_note(world.installed_of(ref.pkgname), 'at', 'but is not installed')}{places}"
+    if first.kind == "unwanted":
+        return f"{ref} is not wanted{places}"
+    if first.kind == "wanted":
+        return f"{ref} is wanted{_lack(world, ref)}{places}"
+    packages = [reason.package for reason in group if reason.package is not None]
+    who = _listed([str(p.id) for p in packages])
+    one = len(packages) == 1
+    if first.kind == "requires":
+        return f"{who} {'requires' if one else 'require'} {ref}{_lack(world, ref)}{places}"
+    met = [p for p in world.matches(ref) if all(world.bites(q, p) for q in packages)]
+    note = "" if all(p.id.pkgname == ref.pkgname for p in met) else f" (that is {_listed([str(p.id) for p in met])})"
+    return f"{who} {'conflicts' if one else 'conflict'} with {ref}{note}{places}"
+
+
+def _dead_sentence(world: World, reason: Reason) -> str:
+    if reason.package is None:
+        return f"{reason.ref}{_lack(world, reason.ref)}".replace(", and there", ": there").replace(
+            ", but there", ": there"
+        )
+    return f"{reason.package.id} requires {reason.ref}{_lack(world, reason.ref)}"
+
+
+def _lack(world: World, ref: PackageRef) -> str:
+    """What follows a reference: nothing, that its name is unknown, or which versions there are instead."""
+    if world.matches(ref):
+        return ""
+    if not world.known(ref.pkgname):
+        return ", and there is no package of that name"
+    there = world.versions(ref.pkgname)
+    if not there:
+        return ", but there is no provider for that version"
+    return _versions_note(there, ", but there is only", "")
+
+
+def _versions_note(packages: tuple[Package, ...], before: str, otherwise: str) -> str:
+    if not packages:
+        return f", {otherwise}" if otherwise else ""
+    space = "" if before.startswith(",") else " "
+    return f"{space}{before} {_listed([p.id.version for p in packages])}"
+
+
+def _similar(world: World, pkgname: str) -> str | None:
+    names = world.universe.names()
+    short = pkgname.rpartition("/")[2]
+    same = [name for name in names if name.rpartition("/")[2] == short][:3]
+    close = same or difflib.get_close_matches(pkgname, names, n=3, cutoff=0.75)
+    return f"did you mean {_listed(close, 'or')}?" if close else None
+
+
+def _place(reason: Reason) -> Place | None:
+    return reason.ref.where if reason.ref.where.file else None
+
+
+def _places(group: list[Reason]) -> str:
+    places = list(dict.fromkeys(str(place) for reason in group if (place := _place(reason)) is not None))
+    if len(places) > _LISTED:
+        places = [*places[:_LISTED], f"{len(places) - _LISTED} more"]
+    return f" ({', '.join(places)})" if places else ""
+
+
+def _listed(words: list[str], joint: str = "and") -> str:
+    if len(words) > _LISTED:
+        words = [*words[: _LISTED - 1], f"{len(words) - _LISTED + 1} more"]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {joint} {words[-1]}" if words else "nothing"

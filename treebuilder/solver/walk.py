@@ -1,0 +1,87 @@
+"""The order in which decisions are made. The answer is the lexicographic optimum of this very order:
+
+1. each wanted reference, in the order given: its best answer;
+2. the fewest installed names removed, then the fewest changed to another version;
+3. each installed name that no request decided, by name: its newest possible version, or gone;
+4. breadth-first from all of these, level by level, references sorted by name: what is answered by something
+   already chosen needs nothing more, everything else gets its best possible answer.
+
+What decides is a `Chooser`: a greedy one that gives up at the first trouble, or a SAT solver.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from treebuilder.model.package import Package, PackageRef
+from treebuilder.model.solution import Request
+from treebuilder.solver.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`what` was decided ("wanted", "installed" or "required"), for which reference, with which result."""
+
+    what: str
+    ref: PackageRef
+    package: Package | None
+
+
+@dataclass(slots=True)
+class Chosen:
+    """What has been chosen so far: one package per name, and every decision in order."""
+
+    by_name: dict[str, Package] = field(default_factory=dict)
+    decisions: list[Decision] = field(default_factory=list)
+
+    def answer(self, candidates: tuple[Package, ...]) -> Package | None:
+        """The first of the candidates that is chosen."""
+        for package in candidates:
+            found = self.by_name.get(package.id.pkgname)
+            if found is not None and found.id == package.id:
+                return found
+        return None
+
+    def add(self, what: str, ref: PackageRef, package: Package | None) -> None:
+        if package is not None:
+            self.by_name[package.id.pkgname] = package
+        self.decisions.append(Decision(what, ref, package))
+
+
+class Chooser(Protocol):
+    def best(self, candidates: tuple[Package, ...], chosen: Chosen) -> Package:
+        """The first candidate that can still be chosen; it is chosen from now on. There always is one."""
+        ...
+
+    def settle_installed(self, chosen: Chosen) -> None:
+        """Fixes the number of removals and of changes at their least."""
+        ...
+
+    def keep(self, pkgname: str, chosen: Chosen) -> Package | None:
+        """The newest version of an installed name that the settled numbers allow; None if it goes."""
+        ...
+
+
+def walk(world: World, request: Request, chooser: Chooser) -> Chosen:
+    """Makes all decisions. Raises what the chooser raises."""
+    chosen = Chosen()
+    for ref in request.wanted:
+        chosen.add("wanted", ref, chooser.best(world.matches(ref), chosen))
+    chooser.settle_installed(chosen)
+    for name in world.installed_names:
+        if name not in chosen.by_name:
+            category, _, short = name.rpartition("/")
+            chosen.add("installed", PackageRef(category, short), chooser.keep(name, chosen))
+    level = list(chosen.by_name.values())
+    while level:
+        reached: list[Package] = []
+        refs = {(ref.category, ref.name, ref.version): ref for p in level for ref in world.requires(p)}
+        for _, ref in sorted(refs.items(), key=lambda item: item[0]):
+            candidates = world.matches(ref)
+            if chosen.answer(candidates) is None:
+                package = chooser.best(candidates, chosen)
+                chosen.add("required", ref, package)
+                reached.append(package)
+        level = reached
+    return chosen
