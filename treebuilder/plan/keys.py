@@ -1,0 +1,175 @@
+"""The keys of every result (architecture, "Keys").
+
+*Recipe digest* R: everything the commands can see. *Plan key* P: R and the plan keys of what a node stands on, from
+sources and lock alone. *Build key* B: R and the States of what it stands on, known once those are built; equal
+States cut a rebuild off early. *Artifact key*: content and how it is packed. Each is the SHA-256 of a canonical JSON
+document, and the documents are kept beside results so that `explain` can compare them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from treebuilder.errors import SpecError
+from treebuilder.model.digest import Digest
+from treebuilder.model.image import State
+from treebuilder.model.package import Recipe
+from treebuilder.plan.graph import (
+    BootstrapBase,
+    BuildNode,
+    BuildPlan,
+    EmptyBase,
+    Foreign,
+    ImageBase,
+    JoinBase,
+    NodeBase,
+    Retrieved,
+)
+from treebuilder.plan.lock import Lock, bootstrap_key
+from treebuilder.tree import Tree
+
+SCHEMA = 1
+STEP_SEMANTICS = 1  # raised when the same recipe would be run in another way
+PACKER = 1  # raised when the same content would be packed in another way
+
+
+@dataclass(frozen=True, slots=True)
+class NodeKeys:
+    """Of one node: the recipe document and its digest R, the plan document and its digest P, the artifact's plan key."""
+
+    recipe: Digest
+    plan: Digest
+    artifact: Digest
+    document: str
+
+
+def canonical(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def digest_of(value: object) -> Digest:
+    return Digest.of(canonical(value).encode())
+
+
+def host_platform() -> str:
+    return f"linux/{ {'x86_64': 'amd64', 'aarch64': 'arm64'}.get(platform.machine(), platform.machine()) }"
+
+
+def recipe_fields(recipe: Recipe) -> dict[str, Any]:
+    """Every field of a recipe except where it stands in a file; a field added later is in the key by itself."""
+    return {
+        field.name: _plain(getattr(recipe, field.name))
+        for field in dataclasses.fields(recipe)
+        if field.name not in ("where", "has_build_file")
+    }
+
+
+def _plain(value: object) -> Any:  # noqa: ANN401 - JSON
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.compare}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def recipe_document(node: BuildNode, tree: Tree, lock: Lock) -> dict[str, Any]:
+    """What R is made of."""
+    package = node.package
+    id = package.package.id
+    fields = recipe_fields(package.recipe)
+    # `requires` choose the base, which has a key of its own; only the chosen packages count.
+    for name in ("requires", "conflicts", "provides", "subpackages"):
+        fields.pop(name)
+    context = str(tree.context_digest(package)) if package.context else ""
+    return {
+        "schema": SCHEMA, "steps": STEP_SEMANTICS, "platform": host_platform(),
+        "package": [id.category, id.name, id.version], "recipe": fields, "context": context,
+        "retrieved": [_retrieved(r, lock) for r in node.retrieved if not r.node],
+        "images": {c.image: str(locked_image(lock, c.image)) for c in node.copies if c.image},
+        "epoch": lock.epoch_s,
+    }  # fmt: skip
+
+
+def _retrieved(item: Retrieved, lock: Lock) -> list[str]:
+    digest = item.digest or lock.urls.get(item.url)
+    if digest is None:
+        raise SpecError(f"{item.url} is not in the lock", hint="treebuild lock", reason="lock-incomplete")
+    return [item.name, str(digest)]
+
+
+def locked_image(lock: Lock, reference: str) -> Digest:
+    digest = lock.images.get(reference)
+    if digest is None:
+        raise SpecError(f"the image {reference} is not in the lock", hint="treebuild lock", reason="lock-incomplete")
+    return digest
+
+
+def base_document(node: BuildNode, lock: Lock, keys: Mapping[str, NodeKeys]) -> Any:  # noqa: ANN401 - JSON
+    """The base as plan keys."""
+    match node.base:
+        case EmptyBase():
+            return ["scratch"]
+        case ImageBase(reference):
+            return ["image", str(locked_image(lock, reference))]
+        case BootstrapBase(wish):
+            return ["bootstrap", *bootstrap_document(lock, bootstrap_key(wish))]
+        case NodeBase(nodes):
+            return ["nodes", *(keys[n].plan.hex for n in nodes)]
+        case JoinBase(members):
+            return ["join", *(m.sha256.hex if isinstance(m, Foreign) else keys[m].artifact.hex for m in members)]
+
+
+def bootstrap_document(lock: Lock, key: str) -> list[str]:
+    locked = lock.bootstraps.get(key)
+    if locked is None:
+        raise SpecError(f"the bootstrap {key} is not in the lock", hint="treebuild lock", reason="lock-incomplete")
+    return [key, digest_of([[f.name, f.version, f.architecture, f.sha256.hex] for f in locked.files]).hex]
+
+
+def artifact_document(recipe: Recipe) -> dict[str, object]:
+    """How a package's content is made from its image."""
+    return {
+        "packer": PACKER, "unpack": recipe.unpack, "package_dir": recipe.package_dir, "delta": recipe.delta,
+        "includes": [*recipe.includes], "excludes": [*recipe.excludes], "empty": recipe.is_empty,
+    }  # fmt: skip
+
+
+def plan_keys(plan: BuildPlan, tree: Tree, lock: Lock) -> dict[str, NodeKeys]:
+    """Keys of every node. Raises SpecError (reason "lock-incomplete") when the lock lacks something."""
+    keys: dict[str, NodeKeys] = {}
+    for id, node in plan.nodes.items():
+        recipe = recipe_document(node, tree, lock)
+        r = digest_of(recipe)
+        document = {
+            "recipe": recipe,
+            "base": base_document(node, lock, keys),
+            "copies": [keys[c.node].plan.hex for c in node.copies if c.node],
+            "artifacts": [[n.name, keys[n.node].artifact.hex] for n in node.retrieved if n.node],
+        }
+        p = digest_of(["plan", r.hex, document["base"], document["copies"], document["artifacts"]])
+        artifact = digest_of(["artifact-plan", p.hex, artifact_document(node.package.recipe)])
+        keys[id] = NodeKeys(r, p, artifact, canonical(document))
+    return keys
+
+
+def build_key(
+    recipe: Digest, base: State, copies: tuple[State, ...], retrieved: tuple[tuple[str, Digest], ...]
+) -> Digest:
+    """B of a node, once the States of what it stands on are known."""
+    return digest_of(
+        ["build", recipe.hex, base.key.hex, [s.key.hex for s in copies], [[name, d.hex] for name, d in retrieved]]
+    )
+
+
+def artifact_key(source: Digest, recipe: Recipe) -> Digest:
+    """The key of an artifact made from `source`, a layer's content or a State's key."""
+    return digest_of(["artifact", source.hex, artifact_document(recipe)])
+
+
+def sub_artifact_key(main: Digest, includes: tuple[str, ...], excludes: tuple[str, ...]) -> Digest:
+    return digest_of(["sub-artifact", PACKER, main.hex, [*includes], [*excludes]])

@@ -1,0 +1,125 @@
+"""`treebuild.lock`: the digests of everything a build takes from outside, and the epoch.
+
+Written by the first build, used without network by later ones. JSON with sorted keys, one value a line, so that
+a change of the lock is a readable diff.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from treebuilder.errors import Place, SpecError
+from treebuilder.model.digest import Digest
+from treebuilder.model.package import Bootstrap
+
+SCHEMA = 1
+FIRST_EPOCH_S = 315_619_200  # 1980-01-02: the first day that FAT and zip can both say in every time zone
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LockedFile:
+    """One package file of a bootstrap."""
+
+    name: str
+    version: str
+    architecture: str
+    sha256: Digest
+    url: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class LockedBootstrap:
+    label: str
+    date_s: int
+    files: tuple[LockedFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """`images` and `urls` by reference; `bootstraps` by `bootstrap_key`. `epoch_s` is 0 until it is known."""
+
+    epoch_s: int = 0
+    images: Mapping[str, Digest] = field(default_factory=dict)
+    urls: Mapping[str, Digest] = field(default_factory=dict)
+    bootstraps: Mapping[str, LockedBootstrap] = field(default_factory=dict)
+
+    def with_image(self, reference: str, digest: Digest) -> Lock:
+        return replace(self, images={**self.images, reference: digest})
+
+    def with_url(self, url: str, digest: Digest) -> Lock:
+        return replace(self, urls={**self.urls, url: digest})
+
+    def with_bootstrap(self, key: str, locked: LockedBootstrap) -> Lock:
+        return replace(self, bootstraps={**self.bootstraps, key: locked})
+
+    def digest(self) -> Digest:
+        return Digest.of(render(self))
+
+
+def bootstrap_key(wish: Bootstrap) -> str:
+    """Names a bootstrap by what it asks for."""
+    names = [wish.distribution, wish.suite, wish.variant, wish.mirror, wish.architecture]
+    asked = [names, [*wish.packages], [*wish.components]]
+    short = Digest.of(json.dumps(asked).encode()).hex[:16]
+    return f"{wish.distribution}/{wish.suite}/{wish.variant}/{short}"
+
+
+def render(lock: Lock) -> bytes:
+    value = {
+        "schema": SCHEMA,
+        "epoch": lock.epoch_s,
+        "images": {ref: str(d) for ref, d in lock.images.items()},
+        "urls": {url: str(d) for url, d in lock.urls.items()},
+        "bootstraps": {
+            key: {
+                "asked": found.label, "date": found.date_s,
+                "packages": {
+                    f"{f.name} {f.version} {f.architecture}":
+                        {"sha256": f.sha256.hex, "size": f.size_bytes, "url": f.url}
+                    for f in found.files
+                },
+            }
+            for key, found in lock.bootstraps.items()
+        },
+    }  # fmt: skip
+    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
+
+
+def parse(text: str, file: str) -> Lock:
+    """Raises SpecError (reason "lock") for a lock that is not ours or was damaged."""
+    try:
+        value = json.loads(text)
+        if not isinstance(value, dict) or value.get("schema") != SCHEMA:
+            raise ValueError(f"schema {value.get('schema') if isinstance(value, dict) else value!r} is not known")
+        return Lock(
+            int(value["epoch"]),
+            {str(k): Digest.parse(v) for k, v in value["images"].items()},
+            {str(k): Digest.parse(v) for k, v in value["urls"].items()},
+            {str(k): _bootstrap(v) for k, v in value["bootstraps"].items()},
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as err:
+        raise SpecError(
+            f"the lock cannot be read: {err}", where=Place(file), hint="treebuild lock --update writes it anew",
+            reason="lock",
+        ) from err  # fmt: skip
+
+
+def _bootstrap(value: dict[str, Any]) -> LockedBootstrap:
+    files = []
+    for label, item in value["packages"].items():
+        name, version, arch = label.split(" ")
+        files.append(LockedFile(name, version, arch, Digest.parse(item["sha256"]), item["url"], int(item["size"])))
+    return LockedBootstrap(str(value["asked"]), int(value["date"]), tuple(sorted(files)))
+
+
+def read(path: Path) -> Lock:
+    """The lock of a file; an empty one when there is none."""
+    try:
+        return parse(path.read_text(encoding="utf-8"), str(path))
+    except FileNotFoundError:
+        return Lock()

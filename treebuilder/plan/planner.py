@@ -1,0 +1,324 @@
+"""From targets to the prefix tree (architecture, "Layering"; luet.md §4.1, §4.6, §4.7).
+
+A package's artifact is made from its own chain, never from the target it was reached through. Equal prefixes are one
+node. A package with an `image`, a `bootstrap` or joined final images starts a chain anew; a virtual one passes its
+base through.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from treebuilder.errors import SpecError
+from treebuilder.model.digest import Digest
+from treebuilder.model.package import CopyItem, Package, PackageId, PackageRef
+from treebuilder.model.packageset import MemoryPackages, PackageSet
+from treebuilder.model.solution import Request, Solver
+from treebuilder.plan.graph import (
+    Base,
+    BootstrapBase,
+    BuildNode,
+    BuildPlan,
+    CopySource,
+    EmptyBase,
+    Foreign,
+    ImageBase,
+    JoinBase,
+    NodeBase,
+    Retrieved,
+)
+from treebuilder.tree import Tree, TreePackage, build_view
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """`destination` is where earlier artifacts lie, for `retrieve`. `resources` are ours, by `treebuild:` name."""
+
+    destination: Path
+    only_target_package: bool = False
+    nodeps: bool = False
+    onlydeps: bool = False
+    resources: Mapping[str, Callable[[], bytes]] | None = None
+    foreign: Mapping[PackageId, Foreign] | None = None
+
+
+class Planner:
+    """Plans targets of one tree. `foreign` packages (of repositories) satisfy joins by their artifacts."""
+
+    def __init__(self, tree: Tree, solver: Solver, options: PlanOptions) -> None:
+        self._tree = tree
+        self._solver = solver
+        self._options = options
+        self._foreign = dict(options.foreign or {})
+        self._nodes: dict[str, BuildNode] = {}
+        self._own: dict[PackageId, tuple[str, ...]] = {}
+        self._orders: dict[PackageId, tuple[Package, ...]] = {}
+        self._wanted: dict[PackageId, str] = {}
+        self._open: list[PackageId] = []
+
+    # targets -----------------------------------------------------------------------------------------------------
+    def plan(self, targets: tuple[PackageRef, ...]) -> BuildPlan:
+        """Raises Unsatisfiable, SpecError (cycle, no-base, retrieve)."""
+        chosen = [self._choose(ref) for ref in targets]
+        for package in chosen:
+            self.want(package, with_deps=not self._options.only_target_package, itself=not self._options.onlydeps)
+        ordered = self._topological()
+        return BuildPlan(
+            {node: self._nodes[node] for node in ordered}, dict(sorted(self._wanted.items())),
+            tuple(package.id for package in chosen), dict(self._orders),
+        )  # fmt: skip
+
+    def _choose(self, ref: PackageRef) -> Package:
+        solution = self._solver.solve(Request((ref,)), self._alone(ref), ())
+        return next(package for _, package in solution.answers) if solution.answers else solution.order[-1]
+
+    def _alone(self, ref: PackageRef) -> PackageSet:
+        """The candidates for a target without their requires: choosing a target is not yet building it."""
+        import dataclasses
+
+        compiler = self._tree.compiler()
+        found = compiler.versions(ref.pkgname) or compiler.providers(ref.pkgname)
+        return MemoryPackages([dataclasses.replace(p, requires=(), conflicts=()) for p in found])
+
+    def want(self, package: Package, *, with_deps: bool, itself: bool = True) -> None:
+        """Adds a package's artifact to the plan, and those of what it is built on."""
+        if package.id in self._wanted:
+            return
+        own = self._own_image(package)
+        if itself and own:
+            self._wanted[package.id] = own[-1]
+        elif itself:
+            self._wanted[package.id] = self._virtual_node(package)
+        if with_deps:
+            for dependency in self._orders.get(package.id, ()):
+                if dependency.id != package.id:
+                    self.want(dependency, with_deps=True)
+
+    def _virtual_node(self, package: Package) -> str:
+        """A node for a virtual package's empty artifact."""
+        return self._node(self._get(package), EmptyBase())
+
+    # chains ------------------------------------------------------------------------------------------------------
+    def _get(self, package: Package) -> TreePackage:
+        found = self._tree.get(package.id)
+        assert found is not None, package.id
+        return found
+
+    def _own_image(self, package: Package) -> tuple[str, ...]:
+        """The image of a package built as a target of its own; several nodes are a stack; empty for a virtual one."""
+        known = self._own.get(package.id)
+        if known is not None:
+            return known
+        if package.id in self._open:
+            path = [*self._open[self._open.index(package.id) :], package.id]
+            raise SpecError(
+                f"these packages need each other: {' -> '.join(str(p) for p in path)}",
+                where=package.where,
+                reason="cycle",
+            )
+        self._open.append(package.id)
+        try:
+            made = self._make_image(self._get(package))
+        finally:
+            self._open.pop()
+        self._own[package.id] = made
+        return made
+
+    def _make_image(self, found: TreePackage) -> tuple[str, ...]:
+        base = self._own_base(found)
+        if base is not None:
+            return (self._node(found, base),)
+        package = found.package
+        order = self._order(found)
+        self._orders[package.id] = order
+        if self._tree.layering_of(found) == "merge":
+            image = self._stack([self._own_image(dep) for dep in order if dep.id != package.id])
+        else:
+            image = ()
+            for dependency in order[:-1]:
+                image = self._put_on(self._get(dependency), image)
+        return self._put_on(found, image)
+
+    def _put_on(self, found: TreePackage, image: tuple[str, ...]) -> tuple[str, ...]:
+        """What `image` is after one more package of a chain."""
+        recipe = found.recipe
+        if recipe.image or recipe.bootstrap or recipe.requires_final_images or recipe.dockerfile:
+            return self._own_image(found.package)
+        if recipe.is_empty:
+            return image
+        if not image:
+            raise SpecError(
+                f"{found.package.id} has steps but nothing to run them on",
+                where=recipe.where, hint="give it an `image:`, a `bootstrap:` or `requires:`", reason="no-base",
+            )  # fmt: skip
+        if found.package.id not in self._open and self._tree.layering_of(found) == "merge":
+            return self._stack([image, self._own_image(found.package)])
+        return (self._node(found, NodeBase(image)),)
+
+    def _stack(self, images: list[tuple[str, ...]]) -> tuple[str, ...]:
+        """Images over one another, without nodes that a later one stands on already."""
+        nodes = list(dict.fromkeys(node for image in images for node in image))
+        below = {node: self._ancestors(node) for node in nodes}
+        return tuple(n for n in nodes if not any(n in below[other] for other in nodes if other != n))
+
+    def _ancestors(self, node: str) -> set[str]:
+        found: set[str] = set()
+        todo = [node]
+        while todo:
+            base = self._nodes[todo.pop()].base
+            fresh = [n for n in base.nodes if n not in found] if isinstance(base, NodeBase) else []
+            found.update(fresh)
+            todo.extend(fresh)
+        return found
+
+    def _own_base(self, found: TreePackage) -> Base | None:
+        recipe = found.recipe
+        if recipe.requires_final_images:
+            return self._join(found)
+        if recipe.bootstrap is not None:
+            return BootstrapBase(recipe.bootstrap)
+        if recipe.dockerfile or recipe.image == "scratch":
+            return EmptyBase()
+        if recipe.image:
+            return ImageBase(_image_reference(recipe.image, found.context), recipe.where)
+        return None
+
+    def _order(self, found: TreePackage) -> tuple[Package, ...]:
+        """luet's ordered dependencies of a package, itself last."""
+        ref = exact(found.package.id)
+        universe = self._tree.compiler()
+        return self._solver.solve(Request((ref,)), universe, (), order="build").order
+
+    def _join(self, found: TreePackage) -> Base:
+        """The packages whose artifacts are joined: the build requires and their runtime requires (luet.md §4.7)."""
+        view = build_view(found)
+        runtime = self._tree.runtime()
+        members = [runtime.find(PackageId(*_split(n, v))) for n in runtime.names() for v in _versions(runtime, n)]
+        known = [m for m in members if m is not None and m.id != found.package.id]
+        universe = MemoryPackages([view, *known, *(f.package for f in self._foreign.values())])
+        order = self._solver.solve(Request((exact(view.id),)), universe, (), order="runtime").order
+        self._orders[view.id] = order
+        joined: list[str | Foreign] = []
+        for package in order:
+            if package.id == view.id or not package.id.version:
+                continue
+            foreign = self._foreign.get(package.id)
+            if foreign is not None:
+                joined.append(foreign)
+                continue
+            if self._tree.get(package.id) is None:
+                raise SpecError(
+                    f"{package.id} is a sub-package and cannot be joined", where=package.where, reason="retrieve"
+                )
+            self.want(package, with_deps=not self._options.only_target_package)
+            joined.append(self._wanted[package.id])
+        return JoinBase(tuple(joined))
+
+    # nodes -------------------------------------------------------------------------------------------------------
+    def _node(self, found: TreePackage, base: Base) -> str:
+        copies = tuple(self._copy(item, found) for item in found.recipe.copy)
+        retrieved = tuple(r for item in found.recipe.retrieve for r in self._retrieve(item, found))
+        text = repr((found.package.id, base, copies, retrieved))
+        id = Digest.of(text.encode("utf-8", "surrogateescape")).hex[:16]
+        if id not in self._nodes:
+            self._nodes[id] = BuildNode(id, found, base, copies, retrieved)
+        return id
+
+    def _copy(self, item: CopyItem, found: TreePackage) -> CopySource:
+        if item.package is None:
+            image = _image_reference(item.image, found.context)
+            return CopySource("", image, item.source, item.destination, item.where)
+        chosen = self._choose(item.package)
+        stack = self._own_image(chosen)
+        if len(stack) != 1:
+            raise SpecError(f"{chosen.id} has no image to copy from", where=item.where, reason="copy")
+        if not self._options.only_target_package:
+            self.want(chosen, with_deps=True)
+        return CopySource(stack[0], "", item.source, item.destination, item.where)
+
+    def _retrieve(self, item: str, found: TreePackage) -> list[Retrieved]:
+        where = found.recipe.where
+        if item.startswith(("http://", "https://")):
+            return [Retrieved(item.rsplit("/", 1)[-1] or "index", url=item)]
+        if item.startswith("treebuild:"):
+            name = item.removeprefix("treebuild:")
+            make = (self._options.resources or {}).get(name)
+            if make is None:
+                raise SpecError(f"retrieve: there is no {item!r}", where=where, reason="retrieve")
+            return [Retrieved(name, resource=name, digest=Digest.of(make()))]
+        if "/" in item or item in ("..", "."):
+            raise SpecError(f"retrieve: {item!r} leads out of the destination folder", where=where, reason="retrieve")
+        edges = self._artifact_edges(item, found)
+        taken = {edge.name for edge in edges}
+        files = []
+        if self._options.destination.is_dir():
+            for path in sorted(self._options.destination.iterdir()):
+                ours = path.name in taken or path.name.startswith(tuple(f"{name}." for name in taken))
+                if fnmatch.fnmatchcase(path.name, item) and path.is_file() and not path.is_symlink() and not ours:
+                    if not any(_is_artifact_of(path.name, p.package.id) for p in self._tree.packages):
+                        digest = Digest.of(path.read_bytes())
+                        files.append(Retrieved(path.name, path=str(path), digest=digest))
+        if not edges and not files:
+            raise SpecError(f"retrieve: {item!r} matches nothing", where=where, reason="retrieve")
+        return edges + files
+
+    def _artifact_edges(self, pattern: str, found: TreePackage) -> list[Retrieved]:
+        edges = []
+        for other in self._tree.packages:
+            id = other.package.id
+            names = [f"{id.fingerprint}.package.tar{suffix}" for suffix in ("", ".zst", ".gz")]
+            if id != found.package.id and any(fnmatch.fnmatchcase(name, pattern) for name in names):
+                self.want(other.package, with_deps=not self._options.only_target_package)
+                edges.append(Retrieved(f"{id.fingerprint}.package.tar", node=self._wanted[id]))
+        return edges
+
+    def _topological(self) -> list[str]:
+        done: dict[str, None] = {}
+        open_: list[str] = []
+
+        def visit(id: str) -> None:
+            if id in done:
+                return
+            if id in open_:
+                names = [str(self._nodes[n].pid) for n in [*open_[open_.index(id) :], id]]
+                raise SpecError(f"these packages need each other: {' -> '.join(names)}", reason="cycle")
+            open_.append(id)
+            node = self._nodes[id]
+            for other in (*node.parents(), *node.joined()):
+                visit(other)
+            open_.pop()
+            done[id] = None
+
+        for id in self._wanted.values():
+            visit(id)
+        return list(done)
+
+
+def exact(id: PackageId) -> PackageRef:
+    return PackageRef(id.category, id.name, id.version)
+
+
+def _split(pkgname: str, version: str) -> tuple[str, str, str]:
+    category, _, name = pkgname.rpartition("/")
+    return category, name, version
+
+
+def _versions(packages: PackageSet, pkgname: str) -> list[str]:
+    return [package.id.version for package in packages.versions(pkgname)]
+
+
+def _is_artifact_of(name: str, id: PackageId) -> bool:
+    return name.startswith(f"{id.fingerprint}.package.tar") or name == f"{id.fingerprint}.metadata.yaml"
+
+
+def _image_reference(reference: str, context: str) -> str:
+    """`oci:PATH` names a layout folder below the package's own folder; everything else is a registry's."""
+    if not reference.startswith("oci:"):
+        return reference
+    path = reference.removeprefix("oci:")
+    if path.startswith("/") or ".." in path.split("/"):
+        raise SpecError(f"the image {reference!r} leads out of {context}", reason="context-escape")
+    return f"oci:{context}/{path}"
