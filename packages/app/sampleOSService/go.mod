@@ -1,0 +1,3 @@
+module sampleosservice
+
+go 1.19

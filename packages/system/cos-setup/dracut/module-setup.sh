@@ -1,0 +1,16 @@
+#!/bin/bash
+# dracut module: the initramfs stage of the stage files.
+
+check() {
+    return 0
+}
+
+depends() {
+    echo systemd-initrd
+    return 0
+}
+
+install() {
+    inst_simple "$moddir/cos-setup-initramfs.service" "$systemdsystemunitdir/cos-setup-initramfs.service"
+    $SYSTEMCTL -q --root "$initdir" add-wants initrd.target cos-setup-initramfs.service
+}
