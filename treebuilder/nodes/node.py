@@ -6,8 +6,10 @@ work, an empty document is an empty map. Types are strict: `version: 1.0` is a n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import isinf
 from typing import Any, NoReturn
 
 import yaml
@@ -19,6 +21,18 @@ try:
 except ImportError:  # PyYAML without libyaml
     from yaml import SafeLoader as _Loader  # type: ignore[assignment]
 
+
+class _GoLoader(_Loader):
+    """The loader with the words and numbers that YAML 1.1 and go-yaml know and PyYAML does not: y, n, 1e3, 08."""
+
+
+_GoLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"[yYnN]\Z"), list("yYnN"))
+_GoLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z"),
+    list("-+.0123456789"),
+)
+_BOOLEANS = {"y": True, "n": False}
 _MAX_NODES = 200_000  # an alias bomb is refused, a real specfile has some hundreds
 _KINDS = {
     "tag:yaml.org,2002:str": "text", "tag:yaml.org,2002:int": "number", "tag:yaml.org,2002:float": "number",
@@ -144,7 +158,7 @@ def load(text: str, file: str, *, first_line: int = 1, lines: Sequence[int] | No
     """
     place = _Places(file, first_line - 1, lines)
     try:
-        loader = _Loader(text)
+        loader = _GoLoader(text)
         try:
             root = loader.get_single_node()
             if root is None:
@@ -190,9 +204,8 @@ class _Reader:
         if self._count > _MAX_NODES:
             raise SpecError("the file expands to too many values", where=place, reason="yaml")
         if isinstance(node, yaml.ScalarNode):
-            value = self._loader.construct_object(node)
-            kind = _KINDS.get(node.tag, "text")
-            return Node(kind, place, str(node.value) if kind == "text" else value)
+            kind, value = self._scalar(node)
+            return Node(kind, place, value)
         if id(node) in self._open:
             raise SpecError("an alias that contains itself", where=place, reason="yaml")
         self._open.add(id(node))
@@ -208,7 +221,15 @@ class _Reader:
     def _key(self, node: yaml.Node) -> str:
         if not isinstance(node, yaml.ScalarNode):
             raise SpecError("a key must be a plain value", where=self._places.at(node.start_mark.line), reason="yaml")
+        kind, value = self._scalar(node)
+        return ("true" if value else "false") if kind == "boolean" else str(node.value)
+
+    def _scalar(self, node: yaml.ScalarNode) -> tuple[str, str | int | float | bool | None]:
+        """Kind and value of a plain value."""
+        kind = _KINDS.get(node.tag, "text")
+        if kind == "boolean" and node.value.lower() in _BOOLEANS:
+            return kind, _BOOLEANS[node.value.lower()]
         value = self._loader.construct_object(node)
-        return (
-            {True: "true", False: "false"}.get(value, str(node.value)) if isinstance(value, bool) else str(node.value)
-        )
+        if kind == "number" and isinstance(value, float) and isinf(value) and "inf" not in node.value.lower():
+            return "text", str(node.value)  # 1e999, a commit's hash: no float64 holds it
+        return kind, str(node.value) if kind == "text" else value

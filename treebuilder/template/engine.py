@@ -33,8 +33,8 @@ class Templates:
     """Renders texts that share a set of files.
 
     `shared` are (file name, text) of `templates/*.yaml`, glued in front of every rendered text without a separator
-    (luet.md §3.1). `env` is all that `env` and `expandenv` see, `epoch_s` what `now` says; `seed` makes the random
-    functions, which start anew for each rendered file. Safe to use from one thread at a time.
+    (luet.md §3.1). `env` is all that `env` and `expandenv` see, `epoch_s` what `now` says; the random functions start
+    anew for each text, from `seed`, the text and its values. Safe to use from one thread at a time.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Templates:
 
         source = Source((*self._shared, (file, text)))
         try:
-            run = self._prepare(source, file)
+            run = self._prepare(source, values)
             run.execute("", {"Values": dict(values)})
         except LocatedFault as fault:
             raise SpecError(f"template: {fault.message}", where=source.place(fault.mark), reason="template") from fault
@@ -74,12 +74,13 @@ class Templates:
             raise SpecError("template: nested too deeply", where=Place(file), reason="template") from err
         return Rendered("".join(run.output.pieces), tuple(run.output.lines))
 
-    def _prepare(self, source: Source, file: str) -> Run:
+    def _prepare(self, source: Source, values: Mapping[str, object]) -> Run:
         """Parses the source and builds the run. Raises LocatedFault."""
         from treebuilder.template.functions import NAMES, functions
         from treebuilder.template.functions.world import Randomness, World
         from treebuilder.template.parser import parse
         from treebuilder.template.runtime import Run
+        from treebuilder.template.values import text_of
 
         parsed = parse(source, NAMES)
         bodies = {body.name: body for body in (*parsed.defined, parsed.main)}
@@ -94,8 +95,11 @@ class Templates:
         def include(name: str, value: object) -> str:
             return run.include(name, value)
 
-        random = Randomness(hashlib.sha256(self._seed + b"\0" + file.encode("utf-8", "surrogateescape")).digest())
-        world = World(self._env, self._epoch_s, random, include)
+        def seed() -> bytes:
+            given = f"{source.text}\0{text_of(dict(values))}".encode("utf-8", "surrogatepass")
+            return hashlib.sha256(hashlib.sha256(self._seed).digest() + given).digest()
+
+        world = World(self._env, self._epoch_s, Randomness(seed), include)
         run = Run(source, find, functions(world))
         return run
 

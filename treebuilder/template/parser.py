@@ -253,9 +253,9 @@ class _Parser:
             token = self._solid()
             if token.kind is Kind.PIPE:
                 self._next()
-                if self._solid().kind in (Kind.RIGHT, Kind.CLOSE):
-                    raise self._fault("a pipeline that ends with |", token.mark)
-                continue
+                if self._solid().kind is not end:
+                    continue
+                token = self._peek()  # Go lets a pipeline end with `|`
             if token.kind is not end:
                 raise self._unexpected(token, context)
             self._next()

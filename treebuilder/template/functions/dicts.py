@@ -57,12 +57,12 @@ def _omit(map_: Map, *keys: str) -> Map:
 
 
 def _merge_into(target: Map, source: Map, overwrite: bool) -> None:
-    """mergo's merge: empty values give way; with `overwrite` the source's do unless they are empty."""
+    """mergo's merge: empty values give way, with `overwrite` all but those that a map would replace."""
     for key, value in source.items():
         old = target.get(key)
         if isinstance(old, dict) and isinstance(value, dict):
             _merge_into(old, value, overwrite)
-        elif key not in target or (value if overwrite else not old):
+        elif key not in target or not old or (overwrite and not isinstance(value, dict)):
             target[key] = value
 
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import zlib
+from decimal import Decimal
 from typing import cast
 
 from treebuilder.errors import SpecError
@@ -62,10 +63,10 @@ def _json_text(text: str, html: bool) -> str:
 def _json_float(value: float) -> str:
     if not math.isfinite(value):
         raise TemplateFault("json: unsupported value")
-    if value == int(value) and abs(value) < 1e21:
-        return str(int(value))
-    if 1e-6 <= abs(value) < 1e21:
-        return format(value, "f") if "e" in repr(value) else repr(value)
+    if value == 0 or 1e-6 <= abs(value) < 1e21:
+        if value == int(value) and "e" not in repr(value):
+            return repr(value).removesuffix(".0")
+        return format(Decimal(repr(value)), "f")
     return print_float(value).replace("e-0", "e-")
 
 

@@ -87,16 +87,6 @@ def _last(value: object) -> object:
     return items[-1] if items else None
 
 
-def _rest(value: object) -> object:
-    items = _items(value, "find the rest")
-    return items[1:] if items else None
-
-
-def _initial(value: object) -> object:
-    items = _items(value, "find all but the last item")
-    return items[:-1] if items else None
-
-
 def _until(count: int) -> list[int]:
     return _until_step(0, count, -1 if count < 0 else 1)
 
@@ -146,9 +136,9 @@ LISTS: dict[str, GoFunction] = table(
     (f"{_pairs('append')} {_pairs('push')}", "any any", _append),
     (_pairs("prepend"), "any any", _prepend),
     (_pairs("first"), "any", _first),
-    (_pairs("rest"), "any", _rest),
+    (_pairs("rest"), "any", lambda value: _items(value, "find the rest")[1:]),
     (_pairs("last"), "any", _last),
-    (_pairs("initial"), "any", _initial),
+    (_pairs("initial"), "any", lambda value: _items(value, "find all but the last item")[:-1]),
     (_pairs("reverse"), "any", lambda value: _items(value, "reverse")[::-1]),
     (_pairs("uniq"), "any", _uniq),
     (_pairs("without"), "any any...", _without),

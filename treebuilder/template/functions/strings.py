@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.functions.signature import GoFunction, table
@@ -77,7 +78,7 @@ def _abbreviate(text: str, offset: int, width: int) -> str:
 
 
 def _title(text: str) -> str:
-    return _WORD_START.sub(lambda found: found.group(1).title(), text)
+    return _WORD_START.sub(lambda found: _cased(found.group(1), str.title), text)
 
 
 def _untitle(text: str) -> str:
@@ -174,6 +175,13 @@ def _fail(message: str) -> str:
     raise TemplateFault(message)
 
 
+def _cased(text: str, change: Callable[[str], str]) -> str:
+    """Go changes each character by itself: one whose other case is longer stays."""
+    if text.isascii():
+        return change(text)
+    return "".join(other if len(other := change(char)) == 1 else char for char in text)
+
+
 def _trim_all(cut: str, text: str) -> str:
     return text.strip(cut) if cut else text
 
@@ -184,8 +192,8 @@ STRINGS: dict[str, GoFunction] = table(
     ("abbrevboth", "int int string", _abbrevboth),
     ("trunc", "int string", _trunc),
     ("trim", "string", lambda text: text.strip()),
-    ("upper", "string", lambda text: text.upper()),
-    ("lower", "string", lambda text: text.lower()),
+    ("upper", "string", lambda text: _cased(text, str.upper)),
+    ("lower", "string", lambda text: _cased(text, str.lower)),
     ("title", "string", _title),
     ("untitle", "string", _untitle),
     ("substr", "int int string", _substr),

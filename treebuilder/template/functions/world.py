@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,15 +16,17 @@ class Include(Protocol):
 
 @dataclass(slots=True)
 class Randomness:
-    """A stream of bytes from a seed: SHA-256 in counter mode."""
+    """A stream of bytes from a seed: SHA-256 in counter mode. The seed is asked for when the first byte is."""
 
-    seed: bytes
+    seed: Callable[[], bytes]
+    _key: bytes = b""
     _counter: int = 0
     _left: bytes = b""
 
     def take(self, count: int) -> bytes:
         while len(self._left) < count:
-            block = hashlib.sha256(self.seed + self._counter.to_bytes(8, "big")).digest()
+            self._key = self._key or self.seed()
+            block = hashlib.sha256(self._key + self._counter.to_bytes(8, "big")).digest()
             self._counter += 1
             self._left += block
         taken, self._left = self._left[:count], self._left[count:]

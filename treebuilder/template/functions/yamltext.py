@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cmp_to_key
 from typing import Any, cast
 
 import yaml
@@ -10,7 +11,6 @@ import yaml
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.values import print_float, text_of, type_of
 
-_NUMBER_PARTS = re.compile(r"(\d+)")
 _BASE60 = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?\Z")
 _STR = "tag:yaml.org,2002:str"
 _WORDS = frozenset(("y", "Y", "n", "N"))
@@ -25,7 +25,7 @@ class _Dumper(yaml.SafeDumper):
 def to_yaml(value: object) -> str:
     """One value without the final newline. Raises TemplateFault for what YAML cannot hold."""
     text = yaml.dump(
-        _node_ready(value), Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False, width=1 << 20
+        _node_ready(value), Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False, width=80
     )
     return text.removesuffix("...\n").removesuffix("\n")
 
@@ -55,15 +55,33 @@ def _node_ready(value: object) -> object:
         case list() | tuple():
             return [_node_ready(item) for item in value]
         case dict():
-            entries = sorted(cast("dict[object, object]", value).items(), key=lambda entry: _natural(text_of(entry[0])))
+            entries = sorted(cast("dict[object, object]", value).items(), key=lambda entry: _order(text_of(entry[0])))
             return {_node_ready(key): _node_ready(item) for key, item in entries}
         case _:
             raise TemplateFault(f"yaml: cannot write a value of type {type_of(value)}")
 
 
-def _natural(key: str) -> list[tuple[int, int, str]]:
-    """go-yaml sorts keys as people do: `a2` before `a10`, and letters after other characters."""
-    return [(1, int(part), part) if part.isdigit() else (2, 0, part) for part in _NUMBER_PARTS.split(key) if part]
+@cmp_to_key
+def _order(left: str, right: str) -> int:
+    """go-yaml's order of keys: as people sort, `a2` before `a10`, letters after everything else."""
+    at = next((i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
+    if at >= min(len(left), len(right)):
+        return len(left) - len(right)
+    a, b = left[at], right[at]
+    if a.isalpha() or b.isalpha():
+        return ord(a) - ord(b) if a.isalpha() and b.isalpha() else 1 if a.isalpha() else -1
+    # a zero behind digits that are not zero belongs to their number
+    inside = "0" in (a, b) and left[len(left[:at].rstrip("0123456789")) : at].strip("0") != ""
+    run_a, run_b = _digits(left, at), _digits(right, at)
+    number_a, number_b = (int(f"{int(inside)}{run}") for run in (run_a, run_b))
+    return (number_a - number_b) or (len(run_a) - len(run_b)) or ord(a) - ord(b)
+
+
+def _digits(text: str, start: int) -> str:
+    end = start
+    while end < len(text) and text[end].isdigit():
+        end += 1
+    return text[start:end]
 
 
 def _represent(dumper: _Dumper, text: _Text) -> yaml.Node:
@@ -76,7 +94,8 @@ def _represent(dumper: _Dumper, text: _Text) -> yaml.Node:
 
 
 def _represent_plain(dumper: _Dumper, text: _Plain) -> yaml.Node:
-    return yaml.ScalarNode("tag:yaml.org,2002:float" if "." in text else "tag:yaml.org,2002:int", str(text))
+    tag = dumper.resolve(yaml.ScalarNode, str(text), (True, False))  # type: ignore[no-untyped-call]
+    return yaml.ScalarNode(tag, str(text))
 
 
 _Dumper.add_representer(_Text, _represent)

@@ -1,0 +1,115 @@
+"""sprig's regular expressions: RE2 patterns, leftmost first, and Go's `$1` in replacements."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from treebuilder.errors import SpecError
+from treebuilder.model.patterns import compile_pattern
+from treebuilder.template.faults import TemplateFault
+from treebuilder.template.functions.signature import GoFunction, table
+
+_REFERENCE = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})", re.ASCII)
+_META = re.compile(r"[\\.+*?()|\[\]{}^$]")
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        return compile_pattern(pattern)
+    except SpecError as err:
+        raise TemplateFault(err.message) from err
+
+
+def _matches(pattern: str, text: str) -> Iterator[re.Match[str]]:
+    """All matches; an empty one right behind another does not count, as in Go."""
+    previous_end = -1
+    for found in _compiled(pattern).finditer(text):
+        if found.start() == found.end() == previous_end:
+            continue
+        previous_end = found.end()
+        yield found
+
+
+def _match(pattern: str, text: str) -> bool:
+    try:
+        return _must_match(pattern, text)
+    except TemplateFault:
+        return False
+
+
+def _must_match(pattern: str, text: str) -> bool:
+    return _compiled(pattern).search(text) is not None
+
+
+def _find(pattern: str, text: str) -> str:
+    found = _compiled(pattern).search(text)
+    return found.group() if found else ""
+
+
+def _find_all(pattern: str, text: str, count: int) -> list[str]:
+    found = [match.group() for match in _matches(pattern, text)]
+    return found if count < 0 else found[:count]
+
+
+def _expand(found: re.Match[str], template: str) -> str:
+    def value(reference: re.Match[str]) -> str:
+        dollar, plain, braced = reference.groups()
+        if dollar:
+            return "$"
+        name = plain or braced
+        try:
+            return found.group(int(name) if name.isdigit() else name) or ""
+        except IndexError:
+            return ""
+
+    return _REFERENCE.sub(value, template)
+
+
+def _replace(pattern: str, text: str, replacement: str, literal: bool) -> str:
+    pieces: list[str] = []
+    position = 0
+    for found in _matches(pattern, text):
+        pieces.append(text[position : found.start()])
+        pieces.append(replacement if literal else _expand(found, replacement))
+        position = found.end()
+    return "".join(pieces) + text[position:]
+
+
+def _split(pattern: str, text: str, count: int) -> list[str]:
+    if count == 0:
+        return []
+    if pattern and not text:
+        return [""]
+    parts: list[str] = []
+    begin = end = 0
+    for found in _matches(pattern, text):
+        if 0 < count == len(parts) + 1:
+            break
+        end = found.start()
+        if found.end() != 0:
+            parts.append(text[begin:end])
+        begin = found.end()
+    if end != len(text):
+        parts.append(text[begin:])
+    return parts
+
+
+def _replace_all(pattern: str, text: str, replacement: str) -> str:
+    return _replace(pattern, text, replacement, False)
+
+
+def _replace_literal(pattern: str, text: str, replacement: str) -> str:
+    return _replace(pattern, text, replacement, True)
+
+
+REGEXES: dict[str, GoFunction] = table(
+    ("regexMatch", "string string", _match),
+    ("mustRegexMatch", "string string", _must_match),
+    ("regexFind mustRegexFind", "string string", _find),
+    ("regexFindAll mustRegexFindAll", "string string int", _find_all),
+    ("regexReplaceAll mustRegexReplaceAll", "string string string", _replace_all),
+    ("regexReplaceAllLiteral mustRegexReplaceAllLiteral", "string string string", _replace_literal),
+    ("regexSplit mustRegexSplit", "string string int", _split),
+    ("regexQuoteMeta", "string", lambda text: _META.sub(lambda found: "\\" + found.group(), text)),
+)

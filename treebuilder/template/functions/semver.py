@@ -1,0 +1,173 @@
+"""sprig's semantic versions and their constraints, by Masterminds/semver v3.
+
+Source: https://pkg.go.dev/github.com/Masterminds/semver/v3. A version with a pre-release satisfies only constraints
+that name one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from treebuilder.template.faults import TemplateFault
+from treebuilder.template.functions.signature import GoFunction, table
+
+_PRE = r"(?:-([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?(?:\+([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?"
+_VERSION = re.compile(r"v?([0-9]+)(\.[0-9]+)?(\.[0-9]+)?" + _PRE + r"\Z")
+_PART = r"v?([0-9|xX*]+)(\.[0-9|xX*]+)?(\.[0-9|xX*]+)?" + _PRE
+_CONSTRAINT = re.compile(r"\s*(!=|>=|=>|<=|=<|~>|[=<>~^])?\s*" + _PART + r"\s*(?:,|\s|\Z)")
+_HYPHEN = re.compile(r"\s*(\S+)\s+-\s+(\S+)\s*")
+_WILD = frozenset(("", "x", "X", "*"))
+
+_Key = tuple[int, int, int, tuple[int, tuple[tuple[int, int, str], ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class SemVer:
+    """A version; as a template value it has Go's methods."""
+
+    major: int
+    minor: int
+    patch: int
+    prerelease: str
+    metadata: str
+    original: str
+
+    go_type = "*semver.Version"
+
+    def go_text(self) -> str:
+        pre = f"-{self.prerelease}" if self.prerelease else ""
+        meta = f"+{self.metadata}" if self.metadata else ""
+        return f"{self.major}.{self.minor}.{self.patch}{pre}{meta}"
+
+    def go_field(self, name: str) -> object:
+        methods: dict[str, Callable[..., object]] = {
+            "Major": lambda: self.major,
+            "Minor": lambda: self.minor,
+            "Patch": lambda: self.patch,
+            "Prerelease": lambda: self.prerelease,
+            "Metadata": lambda: self.metadata,
+            "Original": lambda: self.original,
+            "String": self.go_text,
+            "Compare": self._compare,
+            "Equal": lambda other: self._compare(other) == 0,
+            "LessThan": lambda other: self._compare(other) < 0,
+            "GreaterThan": lambda other: self._compare(other) > 0,
+            "IncMajor": lambda: _plain(self.major + 1, 0, 0),
+            "IncMinor": lambda: _plain(self.major, self.minor + 1, 0),
+            "IncPatch": lambda: _plain(self.major, self.minor, self.patch + (not self.prerelease)),
+        }
+        return methods[name]
+
+    def _compare(self, other: object) -> int:
+        if not isinstance(other, SemVer):
+            raise TemplateFault("a version is compared with something else")
+        return (self.key > other.key) - (self.key < other.key)
+
+    @property
+    def key(self) -> _Key:
+        """Orders versions: a release comes after its pre-releases, numbers before words."""
+        parts = tuple(
+            (0, int(part), "") if part.isdigit() else (1, 0, part) for part in self.prerelease.split(".") if part
+        )
+        return self.major, self.minor, self.patch, (0, parts) if self.prerelease else (1, ())
+
+
+def _plain(major: int, minor: int, patch: int) -> SemVer:
+    return SemVer(major, minor, patch, "", "", f"{major}.{minor}.{patch}")
+
+
+def parse(text: str) -> SemVer:
+    """A version, also with one or two numbers or a `v` in front. Raises TemplateFault."""
+    found = _VERSION.match(text)
+    if found is None:
+        raise TemplateFault("Invalid Semantic Version")
+    major, minor, patch, prerelease, metadata = found.groups()
+    return SemVer(
+        int(major), int((minor or ".0")[1:]), int((patch or ".0")[1:]), prerelease or "", metadata or "", text
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """One comparison. `given` is how many numbers were written: `1.x` has one."""
+
+    operator: str
+    version: SemVer
+    given: int
+
+    def allows(self, version: SemVer) -> bool:
+        exact = self.operator == "!=" and self.given == 3
+        if version.prerelease and not self.version.prerelease and not exact:
+            return False
+        low, key = self.version.key, version.key
+        match self.operator:
+            case "!=":
+                return key != low if exact else not self._within(version, self.given)
+            case ">":
+                return key > low if self.given == 3 else key >= self._above(self.given).key and self.given > 0
+            case ">=" | "=>":
+                return key >= low
+            case "<":
+                return key < low
+            case "<=" | "=<":
+                return key <= low if self.given == 3 else self.given == 0 or key < self._above(self.given).key
+            case "~" | "~>":
+                return key >= low and self._within(version, min(self.given, 2))
+            case "^":
+                return key >= low and self._within(version, self._caret())
+            case _:
+                return key == low if self.given == 3 else self._within(version, self.given)
+
+    def _numbers(self) -> tuple[int, int, int]:
+        return self.version.major, self.version.minor, self.version.patch
+
+    def _within(self, version: SemVer, count: int) -> bool:
+        """Whether the first `count` numbers are equal."""
+        return (version.major, version.minor, version.patch)[:count] == self._numbers()[:count]
+
+    def _above(self, count: int) -> SemVer:
+        """The first version whose first `count` numbers are higher."""
+        major, minor, _ = self._numbers()
+        return _plain(major + 1, 0, 0) if count <= 1 else _plain(major, minor + 1, 0)
+
+    def _caret(self) -> int:
+        """How many numbers must stay: up to the first that is not zero."""
+        for count, number in enumerate(self._numbers()[: self.given], start=1):
+            if number:
+                return count
+        return self.given
+
+
+def _limits(text: str) -> list[_Limit]:
+    if not text.strip():
+        raise TemplateFault("improper constraint: it is empty")
+    limits: list[_Limit] = []
+    position = 0
+    while position < len(text):
+        found = _CONSTRAINT.match(text, position)
+        if found is None:
+            raise TemplateFault(f"improper constraint: {text}")
+        operator, *numbers, prerelease, metadata = found.groups()
+        parts = [(number or "").lstrip(".") for number in numbers]
+        given = next((index for index, part in enumerate(parts) if part in _WILD), 3)
+        if any(not part.isdigit() for part in parts[:given]):
+            raise TemplateFault(f"improper constraint: {text}")
+        known = [int(part) for part in parts[:given]] + [0] * (3 - given)
+        version = SemVer(known[0], known[1], known[2], prerelease or "", metadata or "", text)
+        limits.append(_Limit(operator or "=", version, given))
+        position = found.end()
+    return limits
+
+
+def satisfies(constraint: str, version: SemVer) -> bool:
+    """Whether a version satisfies `>=1.2 <2 || ^3`. Raises TemplateFault."""
+    constraint = _HYPHEN.sub(r" >=\1 <=\2 ", constraint)
+    return any(all(limit.allows(version) for limit in _limits(part)) for part in constraint.split("||"))
+
+
+SEMVERS: dict[str, GoFunction] = table(
+    ("semver", "string", parse),
+    ("semverCompare", "string string", lambda constraint, version: satisfies(constraint, parse(version))),
+)

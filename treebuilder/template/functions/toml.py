@@ -1,0 +1,96 @@
+"""`toToml`: maps as TOML, keys sorted, plain values before tables, as BurntSushi/toml writes them."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import cast
+
+from treebuilder.template.faults import TemplateFault
+from treebuilder.template.functions.signature import GoFunction, table
+from treebuilder.template.values import print_float, sorted_items, text_of, type_of, weigh
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
+_ESCAPES = {"\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
+_Map = dict[object, object]
+
+
+def to_toml(value: object) -> str:
+    """A map as a TOML document. Raises TemplateFault for what TOML cannot hold."""
+    weigh(value)
+    if not isinstance(value, dict):
+        raise TemplateFault("toml: top-level values must be a map")
+    lines: list[str] = []
+    _table(cast("_Map", value), (), lines)
+    return "\n".join(lines) + ("\n" if lines else "")
+
+
+def _is_tables(value: object) -> bool:
+    return isinstance(value, list | tuple) and bool(value) and all(isinstance(item, dict) for item in value)
+
+
+def _table(map_: _Map, path: tuple[str, ...], lines: list[str]) -> None:
+    entries = [(_key(key), value) for key, value in sorted_items(map_) if value is not None]
+    indent = "  " * max(len(path), 0)
+    for key, value in entries:
+        if not isinstance(value, dict) and not _is_tables(value):
+            lines.append(f"{indent}{key} = {_value(value)}")
+    for key, value in entries:
+        inner = (*path, key)
+        for table_, brackets in _tables(value):
+            if lines and not path:
+                lines.append("")
+            head = ".".join(inner)
+            lines.append(f"{indent}{brackets[0]}{head}{brackets[1]}")
+            _table(table_, inner, lines)
+
+
+def _tables(value: object) -> list[tuple[_Map, tuple[str, str]]]:
+    if isinstance(value, dict):
+        return [(cast("_Map", value), ("[", "]"))]
+    if _is_tables(value):
+        return [(cast("_Map", item), ("[[", "]]")) for item in cast("list[object]", value)]
+    return []
+
+
+def _key(key: object) -> str:
+    text = text_of(key)
+    return text if _BARE.match(text) else _quoted(text)
+
+
+def _quoted(text: str) -> str:
+    return '"' + "".join(_ESCAPES.get(char) or (char if char >= " " else f"\\u{ord(char):04x}") for char in text) + '"'
+
+
+def _value(value: object) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(int(value))
+        case float():
+            text = print_float(value)
+            if text in ("NaN", "+Inf", "-Inf"):
+                return text.lower()
+            plain = format(Decimal(repr(value)), "f")
+            return plain if "." in plain else f"{plain}.0"
+        case str():
+            return _quoted(value)
+        case list() | tuple():
+            return "[" + ", ".join(_value(item) for item in value) + "]"
+        case dict():
+            pairs = (f"{_key(key)} = {_value(item)}" for key, item in sorted_items(value))
+            return "{" + ", ".join(pairs) + "}"
+        case _:
+            raise TemplateFault(f"toml: cannot write a value of type {type_of(value)}")
+
+
+def _quiet(value: object) -> str:
+    """Helm's and luet's: a fault is the text."""
+    try:
+        return to_toml(value)
+    except TemplateFault as fault:
+        return str(fault)
+
+
+TOML: dict[str, GoFunction] = table(("toToml", "any", _quiet))
