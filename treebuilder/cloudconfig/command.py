@@ -1,0 +1,96 @@
+"""The command `yip`: runs one stage of cloud-config files.
+
+    yip [-s STAGE] [-d] [-a] [--with-hooks] [--root DIR] ARGUMENT...
+
+An argument is a file, a folder (its *.yaml and *.yml, recursively), `-` for standard input, or YAML itself.
+Exit code 1 if anything failed, 2 for wrong usage. This is the one file of the room that writes to the terminal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from treebuilder import __version__
+from treebuilder.cloudconfig.stages import Runner, hooks
+from treebuilder.errors import TreebuildError
+from treebuilder.events import Event, LogLine, Said, Warned
+
+
+class _Terminal:
+    """Warnings to standard error, what commands write to standard output, the rest with --debug."""
+
+    def __init__(self, debug: bool) -> None:
+        self._debug = debug
+
+    def emit(self, event: Event) -> None:
+        match event:
+            case Warned():
+                place = f"{event.where}: " if event.where is not None else ""
+                hint = f" ({event.hint})" if event.hint else ""
+                _say(f"warning: {place}{event.message}{hint}")
+            case LogLine():
+                sys.stdout.write(f"{event.line}\n")
+                sys.stdout.flush()
+            case Said() if self._debug:
+                _say(event.message)
+            case _:
+                pass
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+def _complain(err: TreebuildError) -> None:
+    place = f"{err.where}: " if err.where is not None else ""
+    hint = f" ({err.hint})" if err.hint else ""
+    _say(f"error: {place}{err.message}{hint}")
+    for line in err.detail():
+        _say(f"  {line}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="yip", description="Runs a stage of cloud-config files.")
+    parser.add_argument("arguments", nargs="+", metavar="ARGUMENT", help="file, folder, - (standard input) or YAML")
+    parser.add_argument("-s", "--stage", default="default", help="the stage to run (default: %(default)s)")
+    parser.add_argument("-d", "--dotnotation", action="store_true", help="arguments are in dot notation")
+    parser.add_argument("-a", "--analyze", action="store_true", help="print the order of the steps and run nothing")
+    parser.add_argument("--with-hooks", action="store_true", help="run STAGE.before and STAGE.after around it")
+    parser.add_argument("--root", default="/", metavar="DIR", help="configure the system in this folder")
+    parser.add_argument("--debug", action="store_true", help="say each step")
+    parser.add_argument("--version", action="version", version=f"yip {__version__}")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command with the given words (default: the process's). Returns the exit code."""
+    options = _parser().parse_args(argv)
+    root = Path(options.root)
+    if not root.is_dir():
+        _say(f"error: {root} is not a folder")
+        return 2
+    stage: str = options.stage
+    runner = Runner(root, _Terminal(options.debug))
+    stdin = sys.stdin.read() if "-" in options.arguments else None
+    runner.read(options.arguments, stdin=stdin, dotted=options.dotnotation)
+    for part in hooks(stage) if options.with_hooks else (stage,):
+        if options.analyze:
+            for number, step in enumerate(runner.ordered(part), 1):
+                sys.stdout.write(f"{part} {number}: {step} ({step.place})\n")
+        else:
+            runner.run(part)
+    for err in runner.errors:
+        _complain(err)
+    return 1 if runner.errors else 0
+
+
+def entry() -> None:
+    """The console script."""
+    try:
+        code = main()
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)

@@ -1,0 +1,202 @@
+"""Reads cloud-config: files, folders, standard input, literal YAML, and dot notation (os-and-ota.md §6.1)."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from treebuilder.errors import ConfigError, Place, SpecError, TreebuildError
+from treebuilder.nodes import Node, load
+
+_SUFFIXES = (".yaml", ".yml")
+_MAX_BYTES = 16 << 20
+_INDEX = re.compile(r"\[(\d{1,4})\]")
+_MAX_INDEX = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One item of a stage. `name` may be empty. `config` is the name of the file's configuration, or the file's."""
+
+    config: str
+    name: str
+    node: Node
+
+    @property
+    def place(self) -> Place:
+        return self.node.place
+
+    def __str__(self) -> str:
+        return f"{self.config}.{self.name}" if self.name else f"{self.place}"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One source: its name and the whole document."""
+
+    name: str
+    source: str
+    node: Node
+
+    def steps(self, stage: str) -> tuple[Step, ...]:
+        """The steps of a stage in the order written. Raises SpecError for wrong types."""
+        stages = self.node.get("stages")
+        found = None if stages is None else stages.get(stage)
+        if found is None:
+            return ()
+        steps = []
+        for item in found.items(f"stages.{stage}"):
+            item.entries("a step")
+            steps.append(Step(self.name, _label(item), item))
+        return tuple(steps)
+
+    def stages(self) -> tuple[str, ...]:
+        stages = self.node.get("stages")
+        return () if stages is None else tuple(name for name, _ in stages.entries("stages"))
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A text and what it is called in messages."""
+
+    name: str
+    text: str
+
+
+def sources(argument: str, stdin: str | None = None) -> tuple[list[Source], list[TreebuildError]]:
+    """What an argument stands for, and what of it cannot be read.
+
+    A folder is read recursively, files in lexicographic order of their paths. `-` is `stdin`.
+    """
+    if argument == "-":
+        return [Source("<stdin>", stdin or "")], []
+    if re.match(r"https?://", argument):
+        return [], [ConfigError(f"{argument} is not read: configuration over the network is not supported yet",
+                                hint="download it first")]  # fmt: skip
+    path = Path(argument)
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except (OSError, ValueError):  # a literal document is too long for a name, or holds a NUL
+        is_folder = is_file = False
+    if is_folder:
+        files = _files_below(path)
+    elif is_file:
+        files = [path]
+    elif "\n" in argument or ":" in argument or "=" in argument:
+        return [Source("<argument>", argument)], []
+    else:
+        return [], [ConfigError(f"{argument} is neither a file nor a folder nor YAML")]
+    found: list[Source] = []
+    errors: list[TreebuildError] = []
+    for file in files:
+        try:
+            found.append(Source(str(file), _read(file)))
+        except (OSError, UnicodeDecodeError) as err:
+            errors.append(ConfigError(f"{file} cannot be read: {err}", where=Place(str(file))))
+        except TreebuildError as err:
+            errors.append(err)
+    return found, errors
+
+
+def parse(source: Source, *, dotted: bool = False) -> Config:
+    """One document. Raises SpecError with the line."""
+    text = source.text
+    node = dotted_document(shlex_words(text), source.name) if dotted else load(text, source.name)
+    node.entries("a cloud-config file")
+    return Config(_label(node) or Path(source.name).name, source.name, node)
+
+
+def _label(node: Node) -> str:
+    name = node.get("name")
+    if name is None:
+        return ""
+    return str(name.value) if name.kind in ("number", "boolean") else name.as_text("name")
+
+
+def is_classic(source: Source) -> bool:
+    """Whether the text has cloud-init's own header."""
+    return source.text.startswith("#cloud-config")
+
+
+def shlex_words(text: str) -> list[str]:
+    """A command line's words. Unbalanced quotes are taken as letters: a kernel command line may hold anything."""
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
+
+
+def dotted_document(words: Iterable[str], source: str) -> Node:
+    """`stages.boot[0].commands[0]=x` words as a document; words of another form are passed over.
+
+    Values are YAML. Raises SpecError for a word that contradicts an earlier one.
+    """
+    place = Place(source)
+    tree: dict[str, object] = {}
+    for word in words:
+        path, equals, value = word.partition("=")
+        if not equals or not re.match(r"(stages\.|name\Z)", path):
+            continue
+        parts: list[str | int] = []
+        for part in path.split("."):
+            parts.append(_INDEX.sub("", part))
+            parts += [int(number) for number in _INDEX.findall(part)]
+        try:
+            leaf: object = load(value, source).plain() if re.match(r"[\[{\"']", value) else value
+        except SpecError:
+            leaf = value
+        _put(tree, parts, leaf, word, place)
+    return _node(tree, place)
+
+
+def _put(tree: dict[str, object], parts: list[str | int], leaf: object, word: str, place: Place) -> None:
+    here: object = tree
+    for part, following in zip(parts, [*parts[1:], None], strict=True):
+        fresh: object = leaf if following is None else [] if isinstance(following, int) else {}
+        if isinstance(part, int) and isinstance(here, list) and part <= _MAX_INDEX:
+            here += [None] * (part + 1 - len(here))
+            if here[part] is None or following is None:
+                here[part] = fresh
+            here = here[part]
+        elif isinstance(part, str) and isinstance(here, dict):
+            if following is None:
+                here[part] = fresh
+            here = here.setdefault(part, fresh)
+        else:
+            raise SpecError(f"{word!r} does not fit what was said before", where=place, reason="dot-notation")
+
+
+def _node(value: object, place: Place) -> Node:
+    match value:
+        case dict():
+            return Node("map", place, {str(name): _node(item, place) for name, item in value.items()})
+        case list():
+            return Node("list", place, [_node(item, place) for item in value if item is not None])
+        case bool():
+            return Node("boolean", place, value)
+        case int() | float():
+            return Node("number", place, value)
+        case None:
+            return Node("nothing", place, None)
+        case _:
+            return Node("text", place, str(value))
+
+
+def _files_below(folder: Path) -> list[Path]:
+    found: list[Path] = []
+    for base, folders, names in os.walk(folder):
+        folders.sort()
+        found += [Path(base, name) for name in names if name.endswith(_SUFFIXES)]
+    return sorted((path for path in found if path.is_file()), key=str)
+
+
+def _read(path: Path) -> str:
+    with path.open("rb") as file:
+        data = file.read(_MAX_BYTES + 1)
+    if len(data) > _MAX_BYTES:
+        raise ConfigError(f"{path} is larger than {_MAX_BYTES >> 20} MiB", where=Place(str(path)))
+    return data.decode("utf-8")

@@ -1,0 +1,118 @@
+"""What modules work on: the root, the sink of events, the errors so far, templates and programs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from treebuilder.cloudconfig.root import Root
+from treebuilder.errors import Cancelled, Place, TreebuildError
+from treebuilder.events import EventSink, LogLine, Silent, Warned
+from treebuilder.nodes import Node
+from treebuilder.system import process
+from treebuilder.system.clock import now_epoch_s
+
+_TASK = "cloud-config"
+
+
+class Machine:
+    """One run. An error is kept and does not stop what comes after it; `errors` has them in order.
+
+    `values` is what templates see as `.Values`; it is asked for only when a text has `{{`.
+    """
+
+    def __init__(self, root: Root, values: Callable[[], Mapping[str, object]], events: EventSink | None = None) -> None:
+        self.root = root
+        self.errors: list[TreebuildError] = []
+        self._values = values
+        self._known_values: Mapping[str, object] | None = None
+        self._events: EventSink = events or Silent()
+
+    # what happened ----------------------------------------------------------------------------------------------
+    @contextmanager
+    def attempt(self, place: Place) -> Iterator[None]:
+        """Keeps an error of the block instead of raising it; `place` is said where the error names none."""
+        try:
+            yield
+        except Cancelled:
+            raise
+        except TreebuildError as err:
+            err.where = err.where or place
+            self.errors.append(err)
+        except UnicodeError as err:
+            self.errors.append(TreebuildError(f"not text: {err}", where=place, reason="encoding"))
+        except OSError as err:
+            name = f": {err.filename}" if err.filename else ""
+            self.errors.append(TreebuildError(f"{err.strerror or err}{name}", where=place, reason="files"))
+
+    def warn(self, message: str, place: Place, hint: str | None = None) -> None:
+        self._events.emit(Warned(message, place, hint))
+
+    # texts --------------------------------------------------------------------------------------------------------
+    @property
+    def values(self) -> Mapping[str, object]:
+        if self._known_values is None:
+            self._known_values = self._values()
+        return self._known_values
+
+    def render(self, text: str, place: Place) -> str:
+        """The text as a template; where that fails the raw text is kept, with a warning (yip does the same)."""
+        if "{{" not in text:
+            return text
+        try:
+            from treebuilder.template import Templates
+
+            templates = Templates(epoch_s=self.now_s(), seed=os.urandom(16))
+            return templates.render(text, self.values, file=place.file)
+        except TreebuildError as err:
+            self.warn(f"{err.message}; the text is used as it stands", place)
+        except ModuleNotFoundError as err:
+            self.warn(f"templates need {err.name}; the text is used as it stands", place, "install python3-jinja2")
+        return text
+
+    @staticmethod
+    def now_s() -> int:
+        """SOURCE_DATE_EPOCH in builds, else the time."""
+        given = os.environ.get("SOURCE_DATE_EPOCH", "")
+        return int(given) if given.isdigit() else now_epoch_s()
+
+    def text_of(self, node: Node, what: str) -> str:
+        """A scalar as text. What YAML changed on the way (`1.10` is the number 1.1) is said."""
+        if node.kind == "boolean":
+            return "true" if node.value else "false"
+        if node.kind == "number":
+            if isinstance(node.value, float):
+                self.warn(f'{what} is a number and becomes "{node.value}"', node.place, "write it in quotes")
+            return str(node.value)
+        return node.as_text(what)
+
+    # programs -----------------------------------------------------------------------------------------------------
+    def run(self, argv: Sequence[str], *, quiet: bool = False) -> int:
+        """Runs a program of this machine with this process's environment; returns its exit code.
+
+        What it writes becomes log lines. Raises MissingProgram.
+        """
+
+        def say(line: str) -> None:
+            if not quiet:
+                self._events.emit(LogLine(_TASK, line))
+
+        if any("\0" in word for word in argv):
+            raise TreebuildError("a command must not hold a NUL", reason="command")
+        env = {**os.environ, "PATH": process.search_path()}
+        done = process.run(argv, env=env, check=False, on_line=say)
+        return done.status
+
+    def shell(self, command: str, *, quiet: bool = False) -> int:
+        """`sh -c` in the root; `chroot` where that is not `/`. Returns the exit code."""
+        words = ["sh", "-c", command]
+        if not self.root.is_host:
+            words = ["chroot", str(self.root.folder), "/bin/sh", "-c", command]
+        return self.run(words, quiet=quiet)
+
+    @property
+    def booted_with_systemd(self) -> bool:
+        """Whether a running systemd listens for this root."""
+        return self.root.is_host and Path("/run/systemd/system").is_dir()

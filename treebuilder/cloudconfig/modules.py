@@ -1,0 +1,47 @@
+"""What a step can do, in the order in which it is done (os-and-ota.md §6.3, yip 1 and later).
+
+So commands run before environment files, users and units of the same step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from treebuilder.cloudconfig import entities, environment, files, kernel, network, systemd, users
+from treebuilder.cloudconfig.machine import Machine
+from treebuilder.cloudconfig.schema import UNSUPPORTED
+from treebuilder.nodes import Node
+
+Module = Callable[[Node, Machine], None]
+
+_ORDER: tuple[tuple[str, Module], ...] = (
+    ("dns", network.dns),
+    ("ensure_entities", entities.ensure),
+    ("directories", files.directories),
+    ("files", files.files),
+    ("commands", files.commands),
+    ("delete_entities", entities.delete),
+    ("hostname", network.hostname),
+    ("sysctl", kernel.sysctl),
+    ("users", users.users),
+    ("authorized_keys", users.authorized_keys),
+    ("modules", kernel.modules),
+    ("timesyncd", systemd.timesyncd),
+    ("systemctl", systemd.systemctl),
+    ("environment", environment.environment),
+    ("systemd_firstboot", systemd.firstboot),
+)
+
+
+def apply(step: Node, machine: Machine) -> None:
+    """Runs every module that the step names. Errors are kept by the machine."""
+    for key in UNSUPPORTED:
+        node = step.get(key)
+        if node is not None:
+            machine.warn(f"{key} is not supported yet and was passed over", node.place)
+    for key, module in _ORDER:
+        node = step.get(key)
+        if node is None:
+            continue
+        with machine.attempt(node.place):
+            module(step if key == "environment" else node, machine)

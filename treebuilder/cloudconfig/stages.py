@@ -1,0 +1,144 @@
+"""Runs a stage: the steps of all files in order, each whose conditions hold (os-and-ota.md §6.1, §6.2).
+
+An error never stops the others: the run ends with all of them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from treebuilder.cloudconfig import facts
+from treebuilder.cloudconfig.conditions import applies
+from treebuilder.cloudconfig.config import Config, Source, Step, is_classic, parse, sources
+from treebuilder.cloudconfig.machine import Machine
+from treebuilder.cloudconfig.modules import apply
+from treebuilder.cloudconfig.root import Root
+from treebuilder.cloudconfig.schema import check
+from treebuilder.errors import Place, SpecError, TreebuildError
+from treebuilder.events import EventSink, Said, Silent
+
+SYSTEM_PATHS = ("/system/oem", "/oem", "/usr/local/cloud-config")
+
+
+def hooks(stage: str) -> tuple[str, str, str]:
+    """A stage and what runs around it."""
+    return f"{stage}.before", stage, f"{stage}.after"
+
+
+class Runner:
+    """Reads sources once and runs stages of them against one root. `errors` has everything that went wrong."""
+
+    def __init__(self, root: Path, events: EventSink | None = None) -> None:
+        place = Root(Path(os.path.abspath(root)))
+        self._events: EventSink = events or Silent()
+        self._machine = Machine(place, lambda: facts.values(place), self._events)
+        self.configs: list[Config] = []
+
+    @property
+    def errors(self) -> tuple[TreebuildError, ...]:
+        return tuple(self._machine.errors)
+
+    def read(self, arguments: Iterable[str], *, stdin: str | None = None, dotted: bool = False) -> None:
+        """Adds sources in the order given. What cannot be read or parsed becomes an error, the rest is kept."""
+        for argument in arguments:
+            found, errors = sources(argument, stdin)
+            self._machine.errors += errors
+            for source in found:
+                self._add(source, dotted)
+
+    def run(self, stage: str) -> None:
+        """Runs the steps of exactly this stage."""
+        for step in self.ordered(stage):
+            self._events.emit(Said(f"{stage}: {step}"))
+            with self._machine.attempt(step.place):
+                if applies(step.node, self._machine):
+                    apply(step.node, self._machine)
+
+    def ordered(self, stage: str) -> list[Step]:
+        """The steps in the order in which they run."""
+        steps: list[list[Step]] = []
+        for config in self.configs:
+            with self._machine.attempt(Place(config.source)):
+                steps.append(list(config.steps(stage)))
+        try:
+            return order(steps, self._machine)
+        except SpecError as err:
+            self._machine.errors.append(err)
+            return [step for file in steps for step in file]
+
+    def _add(self, source: Source, dotted: bool) -> None:
+        with self._machine.attempt(Place(source.name)):
+            config = parse(source, dotted=dotted)
+            if is_classic(source) and config.node.get("stages") is None:
+                place = Place(source.name, 1)
+                self._machine.warn("cloud-init's own keys are not supported yet, only `stages`", place)
+                return
+            self.configs.append(config)
+            for warning in check(config.node):
+                self._events.emit(warning)
+
+
+def run_stage(
+    stage: str,
+    paths: Sequence[str] = SYSTEM_PATHS,
+    *,
+    root: Path = Path("/"),
+    events: EventSink | None = None,
+    kernel_arguments: str = "",
+) -> tuple[TreebuildError, ...]:
+    """What `cos-setup STAGE` does: all `.before` steps of all paths, then all of the stage, then all `.after`.
+
+    `paths` are folders and files of this machine; missing ones are passed over. Each part ends with what
+    `kernel_arguments` says in dot notation. Returns all errors, in order.
+    """
+    runner = Runner(root, events)
+    runner.read(path for path in paths if os.path.exists(path))
+    if "stages." in kernel_arguments:
+        runner.read(["-"], stdin=kernel_arguments, dotted=True)
+    for part in hooks(stage):
+        runner.run(part)
+    return runner.errors
+
+
+def order(files: list[list[Step]], machine: Machine) -> list[Step]:
+    """Steps of a file follow each other; a step with `after` follows the steps that it names instead.
+
+    Otherwise the order of files and lines is kept. Raises SpecError (reason "cycle") for a circle of `after`.
+    """
+    steps = [step for file in files for step in file]
+    index = {id(step): number for number, step in enumerate(steps)}
+    before: list[set[int]] = []
+    for file in files:
+        for number, step in enumerate(file):
+            named = step.node.children("after")
+            if named:
+                before.append({i for item in named for i in _find(item.text("name"), step, steps, machine)})
+            else:
+                before.append({index[id(file[number - 1])]} if number else set())
+    done: list[int] = []
+    waiting = list(range(len(steps)))
+    while waiting:
+        ready = next((i for i in waiting if before[i] <= set(done)), None)
+        if ready is None:
+            names = ", ".join(str(steps[i]) for i in waiting if steps[i].node.children("after"))
+            raise SpecError(f"steps wait for each other: {names}", where=steps[waiting[0]].place, reason="cycle")
+        done.append(ready)
+        waiting.remove(ready)
+    return [steps[i] for i in done]
+
+
+def _find(name: str, step: Step, steps: list[Step], machine: Machine) -> list[int]:
+    """The steps called `FILE.STEP`, or `STEP` in the same file."""
+    found = []
+    for number, other in enumerate(steps):
+        file = Path(other.place.file).name
+        names = {f"{owner}.{other.name}" for owner in (other.config, file, file.rpartition(".")[0])}
+        if other.config == step.config:
+            names.add(other.name)
+        if name and name in names and other is not step:
+            found.append(number)
+    if not found:
+        machine.warn(f"there is no step {name!r} to run after", step.place)
+    return found
