@@ -40,7 +40,7 @@ PACKER = 1  # raised when the same content would be packed in another way
 
 @dataclass(frozen=True, slots=True)
 class NodeKeys:
-    """Of one node: the recipe document and its digest R, the plan document and its digest P, the artifact's plan key."""
+    """Of one node: R, P, the artifact's plan key, and the document that they are digests of."""
 
     recipe: Digest
     plan: Digest
@@ -82,9 +82,6 @@ def recipe_document(node: BuildNode, tree: Tree, lock: Lock) -> dict[str, Any]:
     package = node.package
     id = package.package.id
     fields = recipe_fields(package.recipe)
-    # `requires` choose the base, which has a key of its own; only the chosen packages count.
-    for name in ("requires", "conflicts", "provides", "subpackages"):
-        fields.pop(name)
     context = str(tree.context_digest(package)) if package.context else ""
     return {
         "schema": SCHEMA, "steps": STEP_SEMANTICS, "platform": host_platform(),

@@ -88,17 +88,16 @@ class Planner:
         if package.id in self._wanted:
             return
         own = self._own_image(package)
-        if itself and own:
-            self._wanted[package.id] = own[-1]
-        elif itself:
-            self._wanted[package.id] = self._virtual_node(package)
+        if itself:
+            empty = self._get(package).recipe.is_empty or not own
+            self._wanted[package.id] = self._empty_node(package) if empty else own[-1]
         if with_deps:
             for dependency in self._orders.get(package.id, ()):
                 if dependency.id != package.id:
                     self.want(dependency, with_deps=True)
 
-    def _virtual_node(self, package: Package) -> str:
-        """A node for a virtual package's empty artifact."""
+    def _empty_node(self, package: Package) -> str:
+        """A node for the empty artifact of a package that only names others."""
         return self._node(self._get(package), EmptyBase())
 
     # chains ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,128 @@
+"""Packs the artifacts of a node: the package and its sub-packages, under plan key and artifact key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from treebuilder.build.emit import keep_files
+from treebuilder.build.pack import Item, filtered, package_items, select, write_package
+from treebuilder.build.results import ArtifactResult, NodeResult
+from treebuilder.build.worker import Worker
+from treebuilder.model.digest import Digest
+from treebuilder.model.package import Recipe
+from treebuilder.model.patterns import compile_filter
+from treebuilder.oci.store import Store
+from treebuilder.oci.view import StackView
+from treebuilder.plan.graph import BuildNode
+from treebuilder.plan.keys import NodeKeys, artifact_key, digest_of, sub_artifact_key
+
+
+@dataclass(frozen=True, slots=True)
+class Packages:
+    """The main artifact of a node and those of its sub-packages, in the recipe's order."""
+
+    main: ArtifactResult
+    subs: tuple[ArtifactResult, ...]
+
+    def to_json(self) -> dict[str, object]:
+        return {"main": self.main.to_json(), "subs": [sub.to_json() for sub in self.subs]}
+
+    @staticmethod
+    def from_json(v: dict[str, Any]) -> Packages:
+        return Packages(ArtifactResult.from_json(v["main"]), tuple(ArtifactResult.from_json(sub) for sub in v["subs"]))
+
+    def all(self) -> tuple[ArtifactResult, ...]:
+        return (self.main, *self.subs)
+
+
+def recorded(store: Store, keys: NodeKeys, compression: str) -> Packages | None:
+    """The artifacts of a plan key, if they are recorded and their archives are here in this compression."""
+    found = store.index.get(keys.artifact.hex)
+    if found is None:
+        return None
+    packages = Packages.from_json(found)
+    if all(compression in a.blobs and store.has_blob(a.blobs[compression][0]) for a in packages.all()):
+        return packages
+    return None
+
+
+def source_digest(recipe: Recipe, result: NodeResult) -> Digest:
+    """What an artifact is made from: a whole image, or a layer and what of it was there before."""
+    if recipe.unpacks:
+        return digest_of(["image", [d.hex for d in result.own]])
+    steps = result.steps.hex if result.steps else ""
+    return digest_of(["layer", steps, [*result.changed], [*result.deleted], [*result.passed]])
+
+
+class Packer:
+    """Packs on any thread. One for a run."""
+
+    def __init__(self, store: Store, worker: Worker, compression: str) -> None:
+        self._store = store
+        self._worker = worker
+        self._compression = compression
+
+    def pack_node(self, node: BuildNode, keys: NodeKeys, result: NodeResult) -> Packages:
+        """Artifacts of a built node; packed now unless the same content was packed before."""
+        recipe = node.package.recipe
+        key = artifact_key(source_digest(recipe, result), recipe)
+        # Directories are hidden from packing when only their children changed, so they never are "additions".
+        selected: list[Item] | None = None
+
+        def items() -> list[Item]:
+            nonlocal selected
+            if selected is None:
+                selected = self._select(node, result)
+            return selected
+
+        left_out = 0 if recipe.unpacks or recipe.delta == "changes" else len(result.changed)
+        main = self._one(key, items, left_out + (0 if recipe.unpacks else len(result.deleted)))
+        subs = []
+        for sub in recipe.subpackages:
+            keep = compile_filter(sub.includes, sub.excludes)
+            sub_key = sub_artifact_key(key, sub.includes, sub.excludes)
+
+            def chosen(keep: Callable[[str], bool] = keep) -> list[Item]:
+                return filtered(items(), lambda path: keep(f"/{path}"), "", frozenset())
+
+            subs.append(self._one(sub_key, chosen, 0))
+        packages = Packages(main, tuple(subs))
+        self._store.index.drop(keys.artifact.hex)
+        self._store.index.put(keys.artifact.hex, "artifact", str(node.pid), packages.to_json())
+        return packages
+
+    def _one(self, key: Digest, items: Callable[[], list[Item]], left_out: int) -> ArtifactResult:
+        with self._store.single_flight(key.hex):
+            found = self._store.index.get(key.hex)
+            known = ArtifactResult.from_json(found) if found is not None else None
+            if known is not None:
+                there = {kind: pair for kind, pair in known.blobs.items() if self._store.has_blob(pair[0])}
+                if self._compression in there:
+                    return known
+            packed = write_package(self._store, items(), self._compression)
+            keep_files(self._store, packed.content, packed.files)
+            blobs = {**(dict(known.blobs) if known else {}), self._compression: (packed.blob, packed.blob_size_bytes)}
+            made = ArtifactResult(packed.content, packed.size_bytes, blobs, left_out)
+            self._store.index.drop(key.hex)
+            self._store.index.put(key.hex, "packed", "", made.to_json())
+            return made
+
+    def _select(self, node: BuildNode, result: NodeResult) -> list[Item]:
+        recipe = node.package.recipe
+        tree = None
+        passed: frozenset[str] = frozenset()
+        left_out: frozenset[str] = frozenset()
+        if recipe.unpacks:
+            self._worker.need(result.own)
+        elif result.steps is not None:
+            self._worker.need((result.steps,))
+            tree = self._store.tree_path(result.steps)
+            passed = frozenset(result.passed)
+            if recipe.delta == "additions":
+                folders = {p for p in result.changed if (tree / p).is_dir() and not (tree / p).is_symlink()}
+                left_out = frozenset(result.changed) - folders
+                passed |= folders
+        view = StackView(tuple(str(self._store.tree_path(layer)) for layer in result.own))
+        return select(package_items(recipe, tree, view, left_out), recipe, passed)

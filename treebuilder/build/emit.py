@@ -1,0 +1,105 @@
+"""Artifacts leave the store: package file and metadata into the destination folder, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from treebuilder.build import metadata
+from treebuilder.build.report import PackedFile
+from treebuilder.errors import Place
+from treebuilder.model.digest import Digest
+from treebuilder.model.package import Package, PackageId, Recipe
+from treebuilder.oci.store import Store
+from treebuilder.system.files import disk_errors, write_atomic
+
+SUFFIXES = {"none": "", "gzip": ".gz", "zstd": ".zst"}
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One artifact to write: main or sub-package."""
+
+    build_view: Package
+    runtime: Package
+    recipe: Recipe
+    content: Digest
+    blob: Digest
+    size_bytes: int
+    compression: str
+    seed: str
+    plan_key: Digest
+    files: tuple[str, ...] | None
+
+
+def file_name(id: PackageId, compression: str) -> str:
+    return f"{id.fingerprint}.package.tar{SUFFIXES[compression]}"
+
+
+def emit(out: Outgoing, folder: Path, store: Store, epoch_s: int) -> PackedFile:
+    """Writes the package and its metadata unless both are there already. Raises IntegrityError for a bad blob."""
+    folder.mkdir(parents=True, exist_ok=True)
+    id = out.runtime.id
+    path = folder / file_name(id, out.compression)
+    packed = PackedFile(str(path), out.blob, out.content, out.size_bytes)
+    meta = folder / f"{id.fingerprint}.metadata.yaml"
+    stamp = json.dumps([out.blob.hex, out.plan_key.hex, _stat(path), _stat(meta)])
+    noted = store.index.note("emitted", str(path.absolute()))
+    if noted is not None and noted.decode() == stamp:
+        return packed
+    if not (noted is not None and json.loads(noted)[0] == out.blob.hex and json.loads(noted)[2] == _stat(path)):
+        _write_package(path, out, store)
+    files = out.files if out.files is not None else read_files(store, out.content)
+    value = metadata.document(
+        build_view=_placeless(out.build_view), runtime=_placeless(out.runtime), recipe=out.recipe,
+        file_name=path.name, sha256=out.blob, compression=out.compression,
+        files=() if out.runtime.hidden else files, content=out.content, epoch_s=epoch_s, seed=out.seed,
+        extra={"content": out.content.hex, "plan_key": out.plan_key.hex},
+    )  # fmt: skip
+    write_atomic(meta, metadata.to_yaml(value), sync=False)
+    note = json.dumps([out.blob.hex, out.plan_key.hex, _stat(path), _stat(meta)])
+    store.index.set_notes("emitted", {str(path.absolute()): note.encode()})
+    return packed
+
+
+def _placeless(package: Package) -> Package:
+    from dataclasses import replace
+
+    return replace(package, where=Place(""))
+
+
+def _write_package(path: Path, out: Outgoing, store: Store) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with disk_errors(f"writing {path}"), part.open("wb") as file:
+            store.copy_blob(out.blob, file)
+        os.rename(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    for suffix in SUFFIXES.values():  # the same package in another compression would be a second truth
+        other = path.with_name(f"{out.runtime.id.fingerprint}.package.tar{suffix}")
+        if other != path:
+            other.unlink(missing_ok=True)
+
+
+def _stat(path: Path) -> list[int] | None:
+    try:
+        info = path.stat()
+    except FileNotFoundError:
+        return None
+    return [info.st_size, info.st_mtime_ns, info.st_ino]
+
+
+def keep_files(store: Store, content: Digest, files: tuple[str, ...]) -> None:
+    """Notes the names in an artifact, for its metadata."""
+    data = json.dumps(files).encode("utf-8", "surrogateescape")
+    store.index.set_notes("files", {content.hex: data})
+
+
+def read_files(store: Store, content: Digest) -> tuple[str, ...]:
+    noted = store.index.note("files", content.hex)
+    value: Any = json.loads(noted) if noted is not None else []
+    return tuple(str(name) for name in value)

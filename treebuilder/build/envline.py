@@ -1,0 +1,113 @@
+"""Dockerfile's ENV: words, quotes and `$VAR` expansion, as `docker build` reads them.
+
+Source: Dockerfile reference, "ENV" and "Environment replacement"; luet writes every `env:` item as one ENV line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+def parse(line: str, env: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """The variables that one ENV line sets, values expanded with `env` as it was before the line.
+
+    `K=V K2="a b"` sets several; `K some text` (no `=` in the first word) is the old form and sets one.
+    """
+    words = _words(line.strip())
+    if not words:
+        return ()
+    first = words[0]
+    if "=" not in first:
+        value = line.strip()[len(first) :].strip()
+        return ((expand(first, env), expand(value, env)),)
+    pairs = []
+    for word in words:
+        key, _, value = word.partition("=")
+        pairs.append((expand(key, env), expand(value, env)))
+    return tuple(pairs)
+
+
+def _words(line: str) -> list[str]:
+    """Splits at white space outside quotes; quotes and backslashes stay in the words."""
+    words: list[str] = []
+    word, quote, i = "", "", 0
+    while i < len(line):
+        char = line[i]
+        if char == "\\" and quote != "'" and i + 1 < len(line):
+            word += line[i : i + 2]
+            i += 2
+            continue
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "'\"":
+            quote = char
+        elif char.isspace():
+            if word:
+                words.append(word)
+            word = ""
+            i += 1
+            continue
+        word += char
+        i += 1
+    return [*words, word] if word else words
+
+
+def expand(word: str, env: Mapping[str, str]) -> str:
+    """Removes quotes and replaces `$V`, `${V}`, `${V:-default}` and `${V:+other}`; nothing inside single quotes."""
+    out, i, quote = "", 0, ""
+    while i < len(word):
+        char = word[i]
+        if quote == "'":
+            if char == "'":
+                quote = ""
+            else:
+                out += char
+            i += 1
+        elif char == "\\" and i + 1 < len(word):
+            following = word[i + 1]
+            out += following if not quote or following in '"$\\' else char + following
+            i += 2
+        elif char == '"':
+            quote = "" if quote else char
+            i += 1
+        elif char == "'" and not quote:
+            quote = char
+            i += 1
+        elif char == "$":
+            value, i = _variable(word, i, env)
+            out += value
+        else:
+            out += char
+            i += 1
+    return out
+
+
+def _variable(word: str, at: int, env: Mapping[str, str]) -> tuple[str, int]:
+    if word[at + 1 : at + 2] == "{":
+        end = word.find("}", at)
+        if end < 0:
+            return word[at:], len(word)
+        inside = word[at + 2 : end]
+        for operator in (":-", ":+"):
+            if operator in inside:
+                name, _, other = inside.partition(operator)
+                value = env.get(name, "")
+                chosen = (value or other) if operator == ":-" else (other if value else "")
+                return expand(chosen, env) if chosen == other else chosen, end + 1
+        return env.get(inside, ""), end + 1
+    end = at + 1
+    while end < len(word) and (word[end].isalnum() or word[end] == "_"):
+        end += 1
+    if end == at + 1:
+        return "$", end
+    return env.get(word[at + 1 : end], ""), end
+
+
+def apply(
+    lines: tuple[str, ...], env: tuple[tuple[str, str], ...], seen: Mapping[str, str]
+) -> tuple[tuple[str, str], ...]:
+    """`env` after the ENV lines, sorted. `seen` are further variables that the lines may use (PACKAGE_NAME …)."""
+    current = dict(env)
+    for line in lines:
+        current.update(parse(line, {**seen, **current}))
+    return tuple(sorted(current.items()))

@@ -1,0 +1,199 @@
+"""Layers made of files, without running anything: the build context, what is retrieved, what is copied.
+
+The context goes to /luetbuild as luet's `COPY . /luetbuild` does: owner 0:0, modes kept, times set to the epoch, so
+that a checkout's times are in no result. The specfiles themselves are a layer of their own that only the package's
+own commands see: what a package hands on does not change with a comment in its build.yaml.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from treebuilder.archive.entry import Entry, kind_of, read_xattrs
+from treebuilder.archive.extract import Writer
+from treebuilder.errors import SpecError
+from treebuilder.model.digest import Digest
+from treebuilder.oci.seal import Sealed, seal
+from treebuilder.oci.store import Store
+from treebuilder.oci.view import StackView
+from treebuilder.plan.graph import CopySource
+from treebuilder.tree import ContextFile
+
+SPECFILES = frozenset({"definition.yaml", "build.yaml", "collection.yaml", "finalize.yaml"})
+_FOLDER = "luetbuild"
+
+
+def context_layer(
+    store: Store, context: str, files: Iterable[ContextFile], extra: tuple[tuple[str, Path], ...], epoch_s: int
+) -> Digest:
+    """The layer that holds some context files and `extra` (name, file) in /luetbuild."""
+    with store.scratch() as work:
+        made = work / "layer"
+        target = made / _FOLDER
+        target.mkdir(parents=True)
+        for item in files:
+            _put_context(context, item, target / item.path)
+        for name, path in extra:
+            shutil.copyfile(path, target / name)
+            os.chmod(target / name, 0o644)
+        for folder, _, names in os.walk(made, topdown=False):
+            for name in names:
+                os.utime(f"{folder}/{name}", (epoch_s, epoch_s), follow_symlinks=False)
+            os.utime(folder, (epoch_s, epoch_s))
+        os.chmod(target, 0o755)
+        for path in (made, *made.rglob("*")):
+            os.chown(path, 0, 0, follow_symlinks=False)
+            _restore_mode(path)
+        sealed = seal(str(made), StackView(()), epoch_s)
+        store.add_tree(made, sealed.content)
+        return sealed.content
+
+
+def _restore_mode(path: Path) -> None:
+    """chown clears setuid bits of files; contexts may hold them."""
+    info = path.lstat()
+    if stat.S_ISREG(info.st_mode):
+        os.chmod(path, stat.S_IMODE(info.st_mode))
+
+
+def _put_context(context: str, item: ContextFile, target: Path) -> None:
+    match item.type:
+        case "dir":
+            target.mkdir(parents=True, exist_ok=True)
+            os.chmod(target, item.mode)
+        case "link":
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.symlink(item.target, target)
+        case "file":
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(f"{context}/{item.path}", target, follow_symlinks=False)
+            os.chmod(target, item.mode)
+
+
+def copy_layer(store: Store, below: StackView, items: list[tuple[CopySource, StackView]], epoch_s: int) -> Sealed:
+    """The layer that `copy:` items make on `below`: each from its source's view (Dockerfile's COPY --from)."""
+    with store.scratch() as work:
+        made = work / "layer"
+        made.mkdir()
+        with Writer(str(made)) as writer:
+            for item, source in items:
+                _Copier(writer, below, source, made).copy(item)
+        sealed = seal(str(made), below, epoch_s)
+        store.add_tree(made, sealed.content)
+        return sealed
+
+
+class _Copier:
+    def __init__(self, writer: Writer, below: StackView, source: StackView, made: Path) -> None:
+        self._writer = writer
+        self._below = below
+        self._source = source
+        self._made = made
+
+    def copy(self, item: CopySource) -> None:
+        """Folders copy their content, files go to a name or, with `/` at the end, into a folder; globs expand."""
+        into_folder = item.destination.endswith("/")
+        destination = self._below.resolve(_absolute(item.destination))
+        sources = self._expand(item)
+        if len(sources) > 1 and not into_folder:
+            raise SpecError(
+                f"copy: {item.source!r} is several files; the destination must end with /",
+                where=item.where,
+                reason="copy",
+            )
+        for source in sources:
+            found = self._source.find(source)
+            if found is None:
+                raise SpecError(f"copy: there is no {item.source!r} in the source", where=item.where, reason="copy")
+            if stat.S_ISDIR(found.info.st_mode):
+                self._parents(destination, itself=True)
+                for entry, real in self._source.walk(source):
+                    self._add(entry, real, destination, source)
+                continue
+            name = source.rpartition("/")[2]
+            below = self._below.find(destination) if destination else None
+            folder = into_folder or not destination or (below is not None and stat.S_ISDIR(below.info.st_mode))
+            path = f"{destination}/{name}".lstrip("/") if folder else destination
+            self._parents(path, itself=False)
+            entry_path = path
+            self._file(found.real, found.info, entry_path)
+
+    def _expand(self, item: CopySource) -> list[str]:
+        import fnmatch
+
+        wanted = [part for part in _absolute(item.source).split("/") if part]
+        found = [""]
+        for part in wanted:
+            if any(c in part for c in "*?["):
+                found = [
+                    f"{base}/{name}".lstrip("/")
+                    for base in found
+                    for name in self._source.names(self._source.resolve(base))
+                    if fnmatch.fnmatchcase(name, part)
+                ]
+            else:
+                found = [f"{base}/{part}".lstrip("/") for base in found]
+        found = [self._source.resolve(path) for path in found]
+        if not found:
+            raise SpecError(f"copy: there is no {item.source!r} in the source", where=item.where, reason="copy")
+        return found
+
+    def _parents(self, path: str, *, itself: bool) -> None:
+        """Makes the folders above `path` with the attributes they have below, or 0755 root."""
+        parts = path.split("/") if path else []
+        for count in range(1, len(parts) + (1 if itself else 0)):
+            folder = "/".join(parts[:count])
+            if (self._made / folder).is_dir():
+                continue
+            found = self._below.find(folder)
+            if found is not None and stat.S_ISDIR(found.info.st_mode):
+                info, xattrs = found.info, read_xattrs(found.real)
+                mtime = info.st_mtime_ns // 1_000_000_000
+                self._writer.add(
+                    Entry(folder, "d", stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid, 0, mtime, xattrs=xattrs),
+                    None,
+                )
+            else:
+                self._writer.add(Entry(folder, "d", 0o755, 0, 0, 0, 0), None)
+
+    def _add(self, entry: Entry, real: str, destination: str, source: str) -> None:
+        relative = entry.path[len(source) + 1 :] if source else entry.path
+        path = f"{destination}/{relative}".lstrip("/")
+        if entry.kind == "d":
+            below = self._below.find(path)
+            if below is not None and stat.S_ISDIR(below.info.st_mode):
+                self._parents(path, itself=True)
+                return
+            self._writer.add(entry._replace(path=path, uid=0, gid=0), None)
+            return
+        if entry.kind == "h":
+            entry = entry._replace(kind="f", size=os.lstat(real).st_size, link="")
+        entry = entry._replace(path=path, uid=0, gid=0)
+        if entry.kind == "f":
+            with open(real, "rb", buffering=0) as content:
+                self._writer.add(entry, content)
+        else:
+            self._writer.add(entry, None)
+
+    def _file(self, real: str, info: os.stat_result, path: str) -> None:
+        mtime = info.st_mtime_ns // 1_000_000_000
+        kind = kind_of(info.st_mode)
+        link = os.readlink(real) if kind == "l" else ""
+        rdev = info.st_rdev if kind in "cb" else 0
+        entry = Entry(path, kind, stat.S_IMODE(info.st_mode), 0, 0, info.st_size, mtime, link, rdev, read_xattrs(real))
+        if kind == "f":
+            with open(real, "rb", buffering=0) as content:
+                self._writer.add(entry, content)
+        else:
+            self._writer.add(entry, None)
+
+
+def _absolute(path: str) -> str:
+    """A Dockerfile path as a relative one below `/`; relative paths start at the working folder."""
+    if path.startswith("/"):
+        return path.strip("/")
+    return f"{_FOLDER}/{path.strip('/')}"

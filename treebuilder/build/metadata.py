@@ -1,0 +1,109 @@
+"""`<fp>.metadata.yaml` beside every artifact, in luet's form (luet.md §5.3), written from the plan each time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from treebuilder.model.digest import Digest
+from treebuilder.model.package import CopyItem, Package, PackageRef, Recipe
+
+
+def go_time(epoch_s: int, content: Digest) -> str:
+    """The epoch in Go's `time.Time` form; the nine digits come from the content, so a rebuild is seen as one."""
+    clock = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(epoch_s))
+    return f"{clock} +0000 UTC m=+0.{int(content.hex[:16], 16) % 1_000_000_000:09d}"
+
+
+def _ref(ref: PackageRef) -> dict[str, Any]:
+    return _fields(ref.category, ref.name, ref.version)
+
+
+def _fields(category: str, name: str, version: str) -> dict[str, Any]:
+    return {
+        "id": 0, "name": name, "version": version, "category": category, "useflags": [], "state": "",
+        "packagerequires": [], "packageconflicts": [], "provides": [], "hidden": False, "annotations": {}, "path": "",
+        "description": "", "uri": [], "license": "", "buildtimestamp": "", "labels": {}, "treedir": "",
+        "origindockerfile": "",
+    }  # fmt: skip
+
+
+def package_fields(package: Package, build_time: str = "") -> dict[str, Any]:
+    """A package as luet's metadata spells it (all keys lower case)."""
+    fields = _fields(package.id.category, package.id.name, package.id.version)
+    fields.update(
+        useflags=list(package.use_flags),
+        packagerequires=[_ref(r) for r in package.requires],
+        packageconflicts=[_ref(r) for r in package.conflicts],
+        provides=[_ref(r) for r in package.provides],
+        hidden=package.hidden,
+        annotations=dict(package.annotations),
+        description=package.description,
+        uri=list(package.uri),
+        license=package.license,
+        buildtimestamp=build_time,
+        labels=dict(package.labels),
+    )
+    return fields
+
+
+def _copy(item: CopyItem) -> dict[str, Any]:
+    package = _ref(item.package) if item.package is not None else None
+    return {"package": package, "image": item.image, "source": item.source, "destination": item.destination}
+
+
+def _spec(recipe: Recipe, package: Package, build_time: str, seed: str) -> dict[str, Any]:
+    spec: dict[str, Any] = {}
+    if recipe.steps:
+        spec["steps"] = [step.command for step in recipe.steps]
+    spec.update(
+        env=list(recipe.env), prelude=[step.command for step in recipe.prelude], image=recipe.image, seed=seed,
+        package=package_fields(package, build_time), sourceassertion=[], package_dir=recipe.package_dir,
+        retrieve=list(recipe.retrieve), outputpath="", unpack=recipe.unpack, includes=list(recipe.includes),
+        excludes=list(recipe.excludes),
+    )  # fmt: skip
+    if recipe.subpackages:
+        spec["subpackages"] = [
+            {**package_fields(s.package), "includes": list(s.includes), "excludes": list(s.excludes)}
+            for s in recipe.subpackages
+        ]
+    spec.update(copy=[_copy(item) for item in recipe.copy], requires_final_images=recipe.requires_final_images)
+    return spec
+
+
+def document(
+    *, build_view: Package, runtime: Package, recipe: Recipe, file_name: str, sha256: Digest, compression: str,
+    files: tuple[str, ...], content: Digest, epoch_s: int, seed: str, extra: Mapping[str, object],
+) -> dict[str, Any]:  # fmt: skip
+    """The whole metadata of one artifact. `extra` is our own block, under a key that luet ignores."""
+    build_time = go_time(epoch_s, content)
+    return {
+        "path": file_name,
+        "dependencies": [],
+        "compilespec": _spec(recipe, build_view, build_time, seed),
+        "checksums": {"sha256": sha256.hex},
+        "sourceassertion": [],
+        "compressiontype": compression,
+        "files": list(files),
+        "packagecacheimage": "",
+        "runtime": package_fields(runtime, build_time),
+        "treebuild": dict(extra),
+    }
+
+
+def to_yaml(value: Mapping[str, Any]) -> bytes:
+    """YAML as luet writes it: keys in the given order, four spaces."""
+    import yaml
+
+    try:
+        from yaml import CSafeDumper as Dumper
+    except ImportError:
+        from yaml import SafeDumper as Dumper  # type: ignore[assignment]
+
+    class Plain(Dumper):
+        def ignore_aliases(self, data: object) -> bool:
+            return True
+
+    text = yaml.dump(value, Dumper=Plain, sort_keys=False, indent=4, allow_unicode=True, width=1 << 20)
+    return str(text).encode("utf-8", "surrogateescape")

@@ -1,0 +1,303 @@
+"""Executes a plan: looks results up, builds what is missing in parallel, packs, writes (architecture, "Keys").
+
+A failed node takes only its dependants with it: they are reported as skipped, everything else is finished, and the
+next run carries on from there, because failures are never recorded.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from treebuilder.build.artifacts import Packages, Packer, recorded
+from treebuilder.build.emit import Outgoing, emit
+from treebuilder.build.report import BuildReport, NodeReport, PackedFile
+from treebuilder.build.results import ArtifactResult, NodeResult
+from treebuilder.build.worker import Inputs, LayerLostError, Worker
+from treebuilder.errors import Cancelled, IntegrityError, TreebuildError
+from treebuilder.events import EventSink, Finished, Started, Warned
+from treebuilder.model.package import PackageId
+from treebuilder.oci.store import Store
+from treebuilder.plan.graph import BuildNode, BuildPlan, JoinBase
+from treebuilder.plan.keys import NodeKeys
+from treebuilder.plan.why import differences
+from treebuilder.system import clock
+from treebuilder.system.process import Cancel
+from treebuilder.tree import build_view
+
+Task = tuple[str, str]  # ("node" | "artifact", node id)
+_RESTARTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerOptions:
+    destination: Path
+    epoch_s: int
+    compression: str = "zstd"
+    jobs: int = 0
+    rebuild: bool = False
+
+
+class _Restart(Exception):
+    """Something recorded is gone: walk the plan again."""
+
+
+class Runner:
+    """Runs one plan. Not reusable."""
+
+    def __init__(
+        self, plan: BuildPlan, keys: Mapping[str, NodeKeys], store: Store, worker: Worker, options: RunnerOptions,
+        events: EventSink, cancel: Cancel,
+    ) -> None:  # fmt: skip
+        self._plan = plan
+        self._keys = keys
+        self._store = store
+        self._worker = worker
+        self._packer = Packer(store, worker, options.compression)
+        self._options = options
+        self._events = events
+        self._cancel = cancel
+        self._nodes: dict[str, NodeResult] = {}
+        self._artifacts: dict[str, Packages] = {}
+        self._states: dict[str, tuple[str, str, float]] = {}
+        self._errors: dict[Task, TreebuildError] = {}
+        self._skipped: dict[Task, str] = {}
+        self._forced: set[str] = set(plan.nodes) if options.rebuild else set()
+        self._packed: dict[PackageId, PackedFile] = {}
+        self._emitted: set[str] = set()
+
+    def run(self) -> BuildReport:
+        """Raises only Cancelled and bugs; what fails is in the report."""
+        for attempt in range(_RESTARTS):
+            try:
+                self._walk()
+                break
+            except _Restart as err:
+                self._events.emit(Warned(f"a cached result is gone or damaged and is built again ({err})"))
+                self._nodes.clear()
+                self._artifacts.clear()
+                if attempt == _RESTARTS - 1:
+                    raise TreebuildError("the cache loses results faster than they are built") from err
+        return self._report()
+
+    # walking the plan --------------------------------------------------------------------------------------------
+    def _walk(self) -> None:
+        waits = self._demand()
+        with ThreadPoolExecutor(self._options.jobs or max(2, os.cpu_count() or 2)) as pool:
+            running: dict[Future[None], Task] = {}
+            restart: _Restart | None = None
+            try:
+                while waits or running:
+                    if restart is None and not self._cancel.is_set():
+                        for task in self._ready(waits):
+                            del waits[task]
+                            running[pool.submit(self._do, task)] = task
+                    else:
+                        waits.clear()
+                    if not running:
+                        continue
+                    done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        task = running.pop(future)
+                        try:
+                            future.result()
+                        except (LayerLostError, IntegrityError) as err:
+                            if isinstance(err, IntegrityError) and "store" not in str(err):
+                                self._errors[task] = err
+                            restart = _Restart(str(err)) if task not in self._errors else restart
+                        except Cancelled:
+                            self._cancel.set()
+                        except TreebuildError as err:
+                            self._errors[task] = err
+            except BaseException:
+                self._cancel.set()
+                raise
+        if self._cancel.is_set():
+            raise Cancelled("interrupted; what was finished is kept, the next run carries on")
+        if restart is not None:
+            raise restart
+
+    def _demand(self) -> dict[Task, set[Task]]:
+        """What must be done, and what each waits for. A hit ends the walk: nothing below it is looked at."""
+        waits: dict[Task, set[Task]] = {}
+        todo: list[Task] = [("artifact", node) for node in dict.fromkeys(self._plan.artifacts.values())]
+        seen: set[Task] = set()
+        while todo:
+            task = todo.pop()
+            if task in seen:
+                continue
+            seen.add(task)
+            needs = self._needs(task)
+            waits[task] = needs
+            todo.extend(needs)
+        for task in list(waits):
+            waits[task] &= set(waits)
+        return waits
+
+    def _needs(self, task: Task) -> set[Task]:
+        kind, id = task
+        node = self._plan.nodes[id]
+        if kind == "artifact":
+            if id not in self._forced:
+                found = recorded(self._store, self._keys[id], self._options.compression)
+                if found is not None:
+                    self._artifacts[id] = found
+                    self._states.setdefault(id, ("cached", "the same inputs as before", 0.0))
+                    return set()
+            return {("node", id)}
+        if id not in self._forced:
+            record = self._store.index.get(self._keys[id].plan.hex)
+            if record is not None:
+                result = NodeResult.from_json(record)
+                if self._worker.complete(result):
+                    self._nodes[id] = result
+                    self._states.setdefault(id, ("cached", "the same inputs as before", 0.0))
+                    return set()
+                self._store.index.drop(self._keys[id].plan.hex)
+                self._store.index.drop(result.build_key.hex)
+        return {("node", n) for n in node.parents()} | {("artifact", n) for n in node.joined()}
+
+    def _ready(self, waits: dict[Task, set[Task]]) -> list[Task]:
+        """Tasks whose needs are all done; those with a failed need are marked as skipped."""
+        ready: list[Task] = []
+        changed = True
+        while changed:
+            changed = False
+            for task in list(waits):
+                for need in sorted(waits[task]):
+                    cause = self._cause(need)
+                    if cause:
+                        self._skipped[task] = cause
+                        del waits[task]
+                        changed = True
+                        break
+        for task, needs in waits.items():
+            if all(self._done(need) for need in needs):
+                ready.append(task)
+        return ready
+
+    def _cause(self, task: Task) -> str:
+        if task in self._errors:
+            return f"{self._plan.nodes[task[1]].pid} failed"
+        return self._skipped.get(task, "")
+
+    def _done(self, task: Task) -> bool:
+        kind, id = task
+        return id in self._nodes if kind == "node" else id in self._artifacts
+
+    # doing one thing ---------------------------------------------------------------------------------------------
+    def _inputs(self) -> Inputs:
+        return Inputs(self._nodes, {id: found.main for id, found in self._artifacts.items()})
+
+    def _do(self, task: Task) -> None:
+        kind, id = task
+        node = self._plan.nodes[id]
+        self._cancel.check()
+        if kind == "node":
+            if id not in self._nodes:
+                self._build(node)
+            return
+        if id not in self._artifacts:
+            self._artifacts[id] = self._packer.pack_node(node, self._keys[id], self._nodes[id])
+            state = self._states.get(id)
+            if state is not None and state[0] == "cached" and "cut-off" not in state[1]:
+                self._states[id] = ("cached", "packed anew from a cached image", state[2])
+        self._emit(node)
+
+    def _build(self, node: BuildNode) -> None:
+        keys = self._keys[node.id]
+        task = f"build {node.pid}"
+        why = self._why(node, keys)
+        self._events.emit(Started(task, f"{node.pid}: {why}"))
+        began = clock.monotonic_s()
+        try:
+            result, ran = self._worker.build(node, keys, self._inputs(), force=node.id in self._forced)
+        except BaseException as err:
+            said = getattr(err, "message", "interrupted")
+            self._events.emit(Finished(task, "failed", said, clock.monotonic_s() - began))
+            raise
+        seconds = clock.monotonic_s() - began
+        self._store.index.drop(keys.plan.hex)
+        self._store.index.put(keys.plan.hex, "plan", str(node.pid), result.to_json())
+        self._store.index.drop(f"doc:{keys.plan.hex}")
+        self._store.index.put(
+            f"doc:{keys.plan.hex}", "document", str(node.pid), {"document": keys.document, "why": why}
+        )
+        self._forced.discard(node.id)
+        self._nodes[node.id] = result
+        if ran:
+            self._states[node.id] = ("built", why, seconds)
+        else:
+            self._states[node.id] = (
+                "cached",
+                f"early cut-off: {why}, and what it stands on came out the same",
+                seconds,
+            )
+        self._events.emit(Finished(task, "ok" if ran else "cached", why, seconds))
+
+    def _why(self, node: BuildNode, keys: NodeKeys) -> str:
+        """Which input differs from the last record of the same package."""
+        if node.id in self._forced:
+            return "asked to rebuild"
+        last = self._store.index.latest("document", str(node.pid))
+        if last is None:
+            return "never built before"
+        found = differences(str(last["document"]), keys.document)
+        return "; ".join(found) if found else "its result is not in the cache any more"
+
+    def _emit(self, node: BuildNode) -> None:
+        if node.id in self._emitted:
+            return
+        self._emitted.add(node.id)
+        packages = self._artifacts[node.id]
+        package = node.package
+        recipe = package.recipe
+        seed = recipe.image if not isinstance(node.base, JoinBase) else ""
+        main = self._outgoing(node, packages.main, seed)
+        self._packed[node.pid] = emit(main, self._options.destination, self._store, self._options.epoch_s)
+        for sub, artifact in zip(recipe.subpackages, packages.subs, strict=True):
+            out = replace(
+                self._outgoing(node, artifact, seed), runtime=sub.package,
+                build_view=replace(sub.package, requires=(), conflicts=()),
+            )  # fmt: skip
+            self._packed[sub.package.id] = emit(out, self._options.destination, self._store, self._options.epoch_s)
+
+    def _outgoing(self, node: BuildNode, artifact: ArtifactResult, seed: str) -> Outgoing:
+        blob, size = artifact.blobs[self._options.compression]
+        return Outgoing(
+            build_view(node.package), node.package.package, node.package.recipe, artifact.content, blob, size,
+            self._options.compression, seed, self._keys[node.id].plan, None,
+        )  # fmt: skip
+
+    # the report --------------------------------------------------------------------------------------------------
+    def _report(self) -> BuildReport:
+        reports = []
+        for id, node in self._plan.nodes.items():
+            reports.append(self._node_report(id, node))
+            for sub in node.package.recipe.subpackages:
+                packed = self._packed.get(sub.package.id)
+                if packed is not None and self._plan.artifacts.get(node.pid) == id:
+                    reports.append(
+                        replace(reports[-1], package=sub.package.id, artifact=packed, content=packed.content)
+                    )
+        return BuildReport(tuple(reports))
+
+    def _node_report(self, id: str, node: BuildNode) -> NodeReport:
+        keys = self._keys[id]
+        result = self._nodes.get(id)
+        wanted = self._plan.artifacts.get(node.pid) == id
+        error = self._errors.get(("node", id)) or self._errors.get(("artifact", id))
+        skipped = self._skipped.get(("node", id)) or (self._skipped.get(("artifact", id)) if error is None else "")
+        packed = self._packed.get(node.pid) if wanted else None
+        build_key = result.build_key if result else None
+        content = packed.content if packed else (result.steps if result else None)
+        if error is not None:
+            return NodeReport(node.pid, "failed", keys.plan, None, None, 0.0, error.message, None, error)
+        if skipped:
+            return NodeReport(node.pid, "skipped", keys.plan, None, None, 0.0, skipped)
+        state, reason, seconds = self._states.get(id, ("cached", "nothing that needs it had to be built", 0.0))
+        shown = "built" if state == "built" else "cached"
+        return NodeReport(node.pid, shown, keys.plan, build_key, content, seconds, reason, packed)  # type: ignore[arg-type]

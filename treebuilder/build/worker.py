@@ -1,0 +1,285 @@
+"""Builds one node: base, context, copies, prelude, steps (luet.md §2.5, §4.5), under its build key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from treebuilder.build import envline
+from treebuilder.build.bases import Bases
+from treebuilder.build.files import SPECFILES, context_layer, copy_layer
+from treebuilder.build.merge import union
+from treebuilder.build.results import ArtifactResult, NodeResult
+from treebuilder.engine.api import Engine, Job, RunOptions
+from treebuilder.errors import BuildFailed, IntegrityError, NotReproducible
+from treebuilder.events import EventSink
+from treebuilder.model.digest import Digest
+from treebuilder.model.image import ImageConfig, State
+from treebuilder.model.package import PackageId, Step
+from treebuilder.oci.download import Downloader
+from treebuilder.oci.seal import Sealed
+from treebuilder.oci.store import Store
+from treebuilder.oci.view import StackView
+from treebuilder.plan.graph import (
+    BootstrapBase,
+    BuildNode,
+    EmptyBase,
+    Foreign,
+    ImageBase,
+    JoinBase,
+    NodeBase,
+    Retrieved,
+)
+from treebuilder.plan.keys import NodeKeys, build_key
+from treebuilder.plan.lock import Lock
+from treebuilder.plan.planner import PlanOptions
+from treebuilder.system import clock
+from treebuilder.system.process import Cancel
+from treebuilder.tree import Tree
+
+RETRIEVED_COMPRESSION = "zstd"  # an artifact inside a build context always has this one form
+
+
+class LayerLostError(Exception):
+    """A layer that a record names is not in the store any more, or was damaged: the plan is walked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a node stands on, built: results of nodes and artifacts by node id."""
+
+    nodes: Mapping[str, NodeResult]
+    artifacts: Mapping[str, ArtifactResult]
+
+
+class Worker:
+    """Builds nodes on any thread. One for a run."""
+
+    def __init__(
+        self, tree: Tree, lock: Lock, store: Store, engine: Engine, bases: Bases, plan_options: PlanOptions,
+        run_options: RunOptions, step_timeout_s: float | None, events: EventSink, cancel: Cancel,
+    ) -> None:  # fmt: skip
+        self._tree = tree
+        self._lock = lock
+        self._store = store
+        self._engine = engine
+        self._bases = bases
+        self._plan_options = plan_options
+        self._run_options = run_options
+        self._step_timeout_s = step_timeout_s
+        self._events = events
+        self._cancel = cancel
+        self._download = Downloader(store, cancel)
+
+    def build(self, node: BuildNode, keys: NodeKeys, inputs: Inputs, *, force: bool) -> tuple[NodeResult, bool]:
+        """The node's result and whether it was built now (False: found under its build key, the early cut-off).
+
+        Raises BuildFailed, TransportError, LayerLostError, NotReproducible …
+        """
+        if node.package.recipe.is_empty:
+            empty = State(())
+            return NodeResult(build_key(keys.recipe, empty, (), ()), empty, (), None, (), (), (), 0.0), True
+        base = self._base(node, inputs)
+        copies = tuple(self._copy_state(node, i, inputs) for i in range(len(node.copies)))
+        retrieved = tuple((r.name, self._retrieved_digest(r, inputs)) for r in node.retrieved)
+        key = build_key(keys.recipe, base, copies, retrieved)
+        with self._store.single_flight(key.hex, self._cancel):
+            found = self._store.index.get(key.hex)
+            if found is not None and not force:
+                result = NodeResult.from_json(found)
+                if self.complete(result):
+                    return result, False
+                self._store.index.drop(key.hex)
+            began = clock.monotonic_s()
+            made = self._run(node, key, base, copies, inputs, began)
+            recorded = NodeResult.from_json(self._store.index.put(key.hex, "build", str(node.pid), made.to_json()))
+            if not recorded.same_as(made):
+                raise not_reproducible(node.pid, recorded, made, self._store)
+            return made, True
+
+    def complete(self, result: NodeResult) -> bool:
+        """Whether all layers of a result are in the store (by name; contents are checked when they are used)."""
+        return all(self._store.tree_path(layer).is_dir() for layer in {*result.state.layers, *result.own})
+
+    def need(self, layers: tuple[Digest, ...]) -> None:
+        """Raises LayerLostError unless all layers are here and undamaged."""
+        for layer in layers:
+            if not self._store.has_tree(layer):
+                raise LayerLostError(str(layer))
+
+    # bases -------------------------------------------------------------------------------------------------------
+    def _base(self, node: BuildNode, inputs: Inputs) -> State:
+        task = f"build {node.pid}"
+        match node.base:
+            case EmptyBase():
+                return State(())
+            case ImageBase(reference):
+                return self._bases.image(reference)
+            case BootstrapBase(wish):
+                return self._bases.bootstrap(wish, task)
+            case NodeBase(nodes):
+                states = [(str(n), inputs.nodes[n].state) for n in nodes]
+                if len(states) > 1:
+                    for _, state in states:
+                        self.need(state.layers)
+                return union(states, self._store)
+            case JoinBase(members):
+                return State(tuple(self._member(m, inputs) for m in members))
+
+    def _member(self, member: str | Foreign, inputs: Inputs) -> Digest:
+        if isinstance(member, Foreign):
+            return self._bases.foreign(member)
+        return inputs.artifacts[member].content
+
+    def _copy_state(self, node: BuildNode, index: int, inputs: Inputs) -> State:
+        item = node.copies[index]
+        if not item.node:
+            return self._bases.image(item.image)
+        source = inputs.nodes[item.node]
+        return State(source.own, source.state.config)
+
+    def _retrieved_digest(self, item: Retrieved, inputs: Inputs) -> Digest:
+        if item.node:
+            return inputs.artifacts[item.node].content
+        if item.url:
+            return self._download.fetch(item.url, self._lock.urls[item.url])
+        assert item.digest is not None
+        return item.digest
+
+    def ensure_join(self, node: BuildNode, inputs: Inputs) -> None:
+        """Makes the folders of joined artifacts, which are needed only now."""
+        if not isinstance(node.base, JoinBase):
+            return
+        for member in node.base.members:
+            if isinstance(member, Foreign):
+                continue
+            artifact = inputs.artifacts[member]
+            if self._store.has_tree(artifact.content):
+                continue
+            blob = next(iter(sorted(artifact.blobs.items())))[1][0]
+            try:
+                self._store.tree_from_blob(artifact.content, blob)
+            except IntegrityError as err:
+                raise LayerLostError(str(blob)) from err
+
+    # running -----------------------------------------------------------------------------------------------------
+    def _run(
+        self, node: BuildNode, key: Digest, base: State, copies: tuple[State, ...], inputs: Inputs, began: float
+    ) -> NodeResult:
+        recipe = node.package.recipe
+        self.ensure_join(node, inputs)
+        self.need(base.layers)
+        context, specs = self._context(node, inputs)
+        stack = [*base.layers, *context]
+        if node.copies:
+            for state in copies:
+                self.need(state.layers)
+            pairs = [(item, self._view(state.layers)) for item, state in zip(node.copies, copies, strict=True)]
+            stack.append(copy_layer(self._store, self._view(tuple(stack)), pairs, self._lock.epoch_s).content)
+        package = package_env(node.pid)
+        env = envline.apply(recipe.env, base.config.env, dict(package))
+        if recipe.prelude:
+            prelude = self._job(node, "prelude", recipe.prelude, (*stack, *specs), env, base.config)
+            stack.append(prelude.content)
+            if any(path.startswith("luetbuild/") for path in (*prelude.changed, *prelude.deleted)):
+                stack.extend(context)  # the second Dockerfile copies the context again
+        env = envline.apply(recipe.env, env, dict(package)) if recipe.env else env
+        steps: Sealed | None = None
+        own = [*stack, *specs]
+        if recipe.steps:
+            steps = self._job(node, "steps", recipe.steps, tuple(own), env, base.config)
+            stack.append(steps.content)
+            own.append(steps.content)
+        config = ImageConfig(env, base.config.user, "/luetbuild", base.config.shell)
+        return NodeResult(
+            key, State(tuple(stack), config), tuple(own), steps.content if steps else None,
+            steps.changed if steps else (), steps.deleted if steps else (), steps.kept_folders if steps else (),
+            clock.monotonic_s() - began,
+        )  # fmt: skip
+
+    def _view(self, layers: tuple[Digest, ...]) -> StackView:
+        return StackView(tuple(str(self._store.tree_path(layer)) for layer in layers))
+
+    def _context(self, node: BuildNode, inputs: Inputs) -> tuple[tuple[Digest, ...], tuple[Digest, ...]]:
+        """The layers of the context: what is handed on, and the specfiles."""
+        files = self._tree.context_files(node.package) if node.package.context else ()
+        extra = tuple(self._retrieved_file(item, inputs) for item in node.retrieved)
+        handed = [f for f in files if f.path not in SPECFILES]
+        special = [f for f in files if f.path in SPECFILES]
+        context = node.package.context
+        epoch = self._lock.epoch_s
+        first = (context_layer(self._store, context, handed, extra, epoch),) if handed or extra else ()
+        return first, (context_layer(self._store, context, special, (), epoch),)
+
+    def _retrieved_file(self, item: Retrieved, inputs: Inputs) -> tuple[str, Path]:
+        if item.resource:
+            make = (self._plan_options.resources or {})[item.resource]
+            return item.name, self._store.blob_path(self._store.add_blob(make()))
+        if item.path:
+            return item.name, Path(item.path)
+        if item.url:
+            return item.name, self._store.blob_path(self._lock.urls[item.url])
+        blob = self.artifact_blob(inputs.artifacts[item.node], RETRIEVED_COMPRESSION)
+        return f"{item.name}.zst", self._store.blob_path(blob)
+
+    def artifact_blob(self, artifact: ArtifactResult, compression: str) -> Digest:
+        """The archive of an artifact in one compression, made from another one if need be."""
+        known = artifact.blobs.get(compression)
+        if known is not None and self._store.has_blob(known[0]):
+            return known[0]
+        from treebuilder.build.pack import recompress
+
+        for blob, _ in artifact.blobs.values():
+            if self._store.verify_blob(blob):
+                return recompress(self._store, blob, compression)[0]
+        raise LayerLostError(str(artifact.content))
+
+    def _job(
+        self, node: BuildNode, phase: str, steps: tuple[Step, ...], layers: tuple[Digest, ...],
+        env: tuple[tuple[str, str], ...], config: ImageConfig,
+    ) -> Sealed:  # fmt: skip
+        job = Job(
+            f"build {node.pid}", layers, tuple(step.command for step in steps),
+            tuple(sorted({**dict(env), **dict(package_env(node.pid))}.items())), self._lock.epoch_s,
+            config.shell or ("/bin/sh", "-c"), "/luetbuild", config.user, node.package.recipe.network == "host",
+            self._step_timeout_s,
+        )  # fmt: skip
+        try:
+            return self._engine.run(job, self._store, self._run_options, self._events, self._cancel).layer
+        except BuildFailed as err:
+            where = next((s.where for s in steps if s.command == err.command), node.package.recipe.where)
+            raise BuildFailed(
+                err.message.removeprefix("build "), command=err.command, exit_status=err.exit_status, log=err.log,
+                tail=err.tail, hint=err.hint, where=where, reason=err.reason,
+            ) from err  # fmt: skip
+
+
+def package_env(id: PackageId) -> tuple[tuple[str, str], ...]:
+    return (("PACKAGE_CATEGORY", id.category), ("PACKAGE_NAME", id.name), ("PACKAGE_VERSION", id.version))
+
+
+def not_reproducible(id: PackageId, recorded: NodeResult, made: NodeResult, store: Store) -> NotReproducible:
+    """The error of two results for one key, with the first paths that differ."""
+    from treebuilder.archive.entry import scan
+    from treebuilder.oci.seal import HashingSink
+
+    def listing(digest: Digest | None) -> dict[str, str]:
+        if digest is None or not store.tree_path(digest).is_dir():
+            return {}
+        root = store.tree_path(digest)
+        found = {}
+        for entry in scan(str(root)):
+            sink = HashingSink()
+            if entry.kind == "f":
+                sink.write((root / entry.path).read_bytes())
+            found[entry.path] = f"{entry._replace(path='')} {sink.digest()}"
+        return found
+
+    before, after = listing(recorded.steps), listing(made.steps)
+    differ = sorted(path for path in {*before, *after} if before.get(path) != after.get(path))
+    shown = ", ".join(f"/{path}" for path in differ[:5]) or "in the prelude's layer"
+    return NotReproducible(
+        f"{id}: the same inputs gave another result ({len(differ)} paths differ: {shown})",
+        hint="the recorded result stays; make the steps reproducible (times, random names, caches)",
+    )
