@@ -1,0 +1,1 @@
+"""Use cases and settings: the one place that wires concrete classes together."""

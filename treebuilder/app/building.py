@@ -1,0 +1,156 @@
+"""The use case *build*: tree, plan, lock, run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from treebuilder.app.workspace import StoredSpecIndex, Workspace, resources
+from treebuilder.build.bases import Bases, ForeignArtifacts, ImageSource, Resolver
+from treebuilder.build.report import BuildReport
+from treebuilder.build.runner import Runner, RunnerOptions
+from treebuilder.build.worker import Worker
+from treebuilder.engine import factory
+from treebuilder.engine.api import RunOptions
+from treebuilder.errors import ConfigError, SpecError
+from treebuilder.model.package import PackageId, PackageRef
+from treebuilder.plan import lock as locks
+from treebuilder.plan.graph import BuildPlan, Foreign
+from treebuilder.plan.keys import NodeKeys, plan_keys
+from treebuilder.plan.lock import Lock
+from treebuilder.plan.planner import Planner, PlanOptions, exact
+from treebuilder.solver import PackageSolver
+from treebuilder.system.files import write_atomic
+from treebuilder.tree import Tree, load_tree
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """What `treebuild build` was asked. `targets` empty and `all` False means nothing to do."""
+
+    trees: tuple[str, ...]
+    targets: tuple[PackageRef, ...] = ()
+    all: bool = False
+    values: tuple[str, ...] = ()
+    destination: Path = Path("build")
+    engine: str = "native"
+    compression: str = "zstd"
+    jobs: int = 0
+    only_target_package: bool = False
+    nodeps: bool = False
+    onlydeps: bool = False
+    rebuild: bool = False
+    locked: bool = False
+    lock_file: Path = Path("treebuild.lock")
+    step_timeout_s: float | None = None
+    keep_failed: Path | None = None
+    layering: Literal["chain", "merge"] = "chain"
+    dockerfiles: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    tree: Tree
+    plan: BuildPlan
+    keys: Mapping[str, NodeKeys]
+    lock: Lock
+    options: PlanOptions
+
+
+def epoch_from_environment() -> int | None:
+    """`SOURCE_DATE_EPOCH`. Raises ConfigError when it is no number."""
+    text = os.environ.get("SOURCE_DATE_EPOCH")
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError as err:
+        raise ConfigError(f"SOURCE_DATE_EPOCH is {text!r}, not a number of seconds") from err
+
+
+def open_tree(options: BuildOptions, work: Workspace, epoch_s: int) -> Tree:
+    index = StoredSpecIndex(work.store)
+    env = {name: os.environ[name] for name in work.settings.template_env if name in os.environ}
+    tree = load_tree(
+        options.trees, values_files=options.values, events=work.events, index=index, template_env=env,
+        epoch_s=epoch_s, dockerfiles=options.dockerfiles, layering=options.layering,
+    )  # fmt: skip
+    index.save()
+    return tree
+
+
+def targets_of(options: BuildOptions, tree: Tree) -> tuple[PackageRef, ...]:
+    """What was named, or every package of the tree in a stable order."""
+    if options.all:
+        return tuple(exact(found.package.id) for found in sorted(tree.packages, key=lambda f: f.package.id))
+    return options.targets
+
+
+def make_plan(
+    options: BuildOptions, work: Workspace, tree: Tree, foreign: Mapping[PackageId, Foreign] | None = None
+) -> tuple[BuildPlan, PlanOptions]:
+    plan_options = PlanOptions(
+        options.destination, options.only_target_package, options.nodeps, options.onlydeps, resources(), foreign
+    )
+    planner = Planner(tree, PackageSolver(), plan_options)
+    return planner.plan(targets_of(options, tree)), plan_options
+
+
+def complete_lock(
+    options: BuildOptions, work: Workspace, plan: BuildPlan, images: ImageSource | None, *, update: bool = False
+) -> Lock:
+    """The lock with everything the plan needs, written back when it grew. Raises SpecError for `--locked`."""
+    path = options.lock_file
+    before = Lock() if update else locks.read(path)
+    resolver = Resolver(work.store, images, work.events, work.cancel)
+    epoch = epoch_from_environment()
+    missing = resolver.missing(plan, before)
+    if missing and options.locked:
+        raise SpecError(
+            f"{path} lacks {len(missing)} entries ({', '.join(missing[:3])})", reason="lock-incomplete",
+            hint="treebuild lock writes them",
+        )  # fmt: skip
+    lock = resolver.complete(plan, before, epoch) if missing else before
+    if missing:
+        write_atomic(path, locks.render(lock))
+    if epoch is not None and epoch != lock.epoch_s:
+        lock = Lock(epoch, lock.images, lock.urls, lock.bootstraps)
+    return resolver.with_layouts(plan, lock)
+
+
+def prepare(
+    options: BuildOptions, work: Workspace, images: ImageSource | None = None,
+    foreign: Mapping[PackageId, Foreign] | None = None,
+) -> Planned:  # fmt: skip
+    """Reads, solves, plans, locks and keys. Raises SpecError, Unsatisfiable, TransportError."""
+    epoch = epoch_from_environment() or locks.read(options.lock_file).epoch_s
+    tree = open_tree(options, work, epoch)
+    plan, plan_options = make_plan(options, work, tree, foreign)
+    lock = complete_lock(options, work, plan, images)
+    return Planned(tree, plan, plan_keys(plan, tree, lock), lock, plan_options)
+
+
+def build(
+    options: BuildOptions, work: Workspace, images: ImageSource | None = None,
+    foreign: Mapping[PackageId, Foreign] | None = None, source: ForeignArtifacts | None = None,
+) -> BuildReport:  # fmt: skip
+    """Builds the targets. What fails is in the report; raises only what stops everything."""
+    planned = prepare(options, work, images, foreign)
+    engine = factory.make(options.engine)
+    try:
+        bases = Bases(work.store, planned.lock, images, source, work.events, work.cancel)
+        run_options = RunOptions(work.store.folder / "logs", options.keep_failed)
+        worker = Worker(
+            planned.tree, planned.lock, work.store, engine, bases, planned.options, run_options,
+            options.step_timeout_s, work.events, work.cancel,
+        )  # fmt: skip
+        runner_options = RunnerOptions(
+            options.destination, planned.lock.epoch_s, options.compression, options.jobs or work.jobs, options.rebuild
+        )
+        runner = Runner(planned.plan, planned.keys, work.store, worker, runner_options, work.events, work.cancel)
+        return runner.run()
+    finally:
+        engine.close()

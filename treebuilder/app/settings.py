@@ -1,0 +1,125 @@
+"""Settings: flags over environment over `.luet.yaml` over defaults (luet.md §9, §1.2).
+
+A configuration file in a folder that belongs to neither the caller nor root is ignored with a warning: it could name
+repositories and templates' environment.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from treebuilder.errors import ConfigError, Place, TreebuildError
+from treebuilder.events import EventSink, Warned
+from treebuilder.model.package import NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class RepositorySettings:
+    """One configured repository. Paths in `urls` of type disk are absolute."""
+
+    name: str
+    type: str
+    urls: tuple[str, ...]
+    enable: bool = True
+    priority: int = 0
+    cached: bool = False
+    reference: str = "repository.yaml"
+    trust: str = ""
+    where: Place = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the user chose, before flags. `file` is the configuration that was read, if any."""
+
+    file: str = ""
+    concurrency: int = 0
+    repositories: tuple[RepositorySettings, ...] = ()
+    template_env: tuple[str, ...] = ()
+    database_path: str = "/var/lib/treebuild"
+    trees: tuple[str, ...] = ()
+    destination: str = ""
+    values: tuple[str, ...] = ()
+
+
+def find_config(explicit: str, events: EventSink) -> Path | None:
+    """`--config`, else `.luet.yaml` here or at home, else /etc/luet/luet.yaml."""
+    if explicit:
+        path = Path(explicit)
+        if not path.is_file():
+            raise ConfigError(f"there is no configuration file {explicit}")
+        return path
+    for folder, name in ((Path.cwd(), ".luet.yaml"), (Path.home(), ".luet.yaml"), (Path("/etc/luet"), "luet.yaml")):
+        path = folder / name
+        if path.is_file():
+            if path.stat().st_uid not in (0, os.getuid()) or folder.stat().st_uid not in (0, os.getuid()):
+                events.emit(Warned(f"{path} belongs to somebody else and is ignored"))
+                continue
+            return path
+    return None
+
+
+def load(explicit: str, events: EventSink) -> Settings:
+    """Raises ConfigError, SpecError."""
+    path = find_config(explicit, events)
+    if path is None:
+        return Settings()
+    from treebuilder.nodes import load as load_yaml
+
+    try:
+        root = load_yaml(path.read_text(encoding="utf-8"), str(path))
+        general, system, template = root.get("general"), root.get("system"), root.get("template")
+        repositories = [_repository(node, path.parent) for node in root.children("repositories")]
+        for folder in root.texts("repos_confdir"):
+            where = Path(folder) if os.path.isabs(folder) else path.parent / folder
+            for file in sorted(where.glob("*.y*ml")) if where.is_dir() else []:
+                # Paths in a repository file are relative to the configuration that points to it.
+                repositories.append(_repository(load_yaml(file.read_text(encoding="utf-8"), str(file)), path.parent))
+        return Settings(
+            str(path), general.integer("concurrency") if general else 0,
+            tuple(sorted(repositories, key=lambda r: (r.priority, r.name))),
+            template.texts("env") if template else (),
+            (system.text("database_path") if system else "") or "/var/lib/treebuild",
+            _texts(root, "tree"), root.text("destination"), _texts(root, "values"),
+        )  # fmt: skip
+    except TreebuildError as err:
+        raise ConfigError(err.message, where=err.where, hint=err.hint) from err
+
+
+def _texts(root: object, key: str) -> tuple[str, ...]:
+    from treebuilder.nodes import Node
+
+    assert isinstance(root, Node)
+    node = root.get(key)
+    if node is None:
+        return ()
+    return (node.as_text(key),) if node.kind == "text" else root.texts(key)
+
+
+def _repository(node: object, base: Path) -> RepositorySettings:
+    from treebuilder.nodes import Node
+
+    assert isinstance(node, Node)
+    kind = node.text("type", "disk")
+    urls = tuple(
+        str((base / url).absolute()) if kind in ("disk", "local") and not os.path.isabs(url) else url
+        for url in node.texts("urls")
+    )
+    if not node.text("name"):
+        node.fail("a repository needs a name")
+    return RepositorySettings(
+        node.text("name"), "disk" if kind == "local" else kind, urls, node.boolean("enable"),
+        node.integer("priority"), node.boolean("cached"), node.text("reference") or "repository.yaml",
+        node.text("trust"), node.place,
+    )  # fmt: skip
+
+
+def cache_folder(explicit: str) -> Path:
+    """`--cache-dir`, `TREEBUILD_CACHE`, or the user's cache folder."""
+    named = explicit or os.environ.get("TREEBUILD_CACHE", "")
+    if named:
+        return Path(named).absolute()
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "treebuild"
