@@ -20,7 +20,7 @@ def applies(step: Node, machine: Machine) -> bool:
 
 
 def _matches(node: Node, key: str, *words: str) -> bool:
-    text = node.as_text(key)
+    text = Machine.text_of(node, key)
     if not text:
         return True
     pattern = compile_pattern(text)
@@ -38,8 +38,7 @@ def _os(node: Node, machine: Machine) -> bool:
 
 def _os_version(node: Node, machine: Machine) -> bool:
     release = os_release(machine.root)
-    wanted = Node("text", node.place, machine.text_of(node, "only_os_version"))
-    return _matches(wanted, "only_os_version", release.get("VERSION_ID", ""), release.get("VERSION", ""))
+    return _matches(node, "only_os_version", release.get("VERSION_ID", ""), release.get("VERSION", ""))
 
 
 def _arch(node: Node, machine: Machine) -> bool:
@@ -47,7 +46,7 @@ def _arch(node: Node, machine: Machine) -> bool:
 
 
 def _service_manager(node: Node, machine: Machine) -> bool:
-    wanted = node.as_text("only_service_manager").strip().lower()
+    wanted = machine.text_of(node, "only_service_manager").strip().lower()
     if not wanted:
         return True
     systemd = any(machine.root.exists(path) for path in ("/usr/bin/systemctl", "/bin/systemctl", "/sbin/systemctl"))
@@ -60,14 +59,14 @@ def _service_manager(node: Node, machine: Machine) -> bool:
 def _files(node: Node, machine: Machine) -> bool:
     node.entries("if_files")
     there = {
-        key: [machine.root.exists(machine.render(path, node.place)) for path in node.texts(key)]
+        key: [machine.root.exists(machine.render(path, node.place)) for path in machine.texts(node, key)]
         for key in ("any", "all", "none")
     }
     return (not there["any"] or any(there["any"])) and all(there["all"]) and not any(there["none"])
 
 
 def _shell(node: Node, machine: Machine) -> bool:
-    command = node.as_text("if")
+    command = machine.text_of(node, "if")
     return not command or machine.shell(machine.render(command, node.place), quiet=True) == 0
 
 

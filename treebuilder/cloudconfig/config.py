@@ -114,7 +114,7 @@ def _label(node: Node) -> str:
     name = node.get("name")
     if name is None:
         return ""
-    return str(name.value) if name.kind in ("number", "boolean") else name.as_text("name")
+    return name.written if name.kind in ("number", "boolean") else name.as_text("name")
 
 
 def is_classic(source: Source) -> bool:
@@ -177,9 +177,9 @@ def _node(value: object, place: Place) -> Node:
         case list():
             return Node("list", place, [_node(item, place) for item in value if item is not None])
         case bool():
-            return Node("boolean", place, value)
+            return Node("boolean", place, value, str(value).lower())
         case int() | float():
-            return Node("number", place, value)
+            return Node("number", place, value, str(value))
         case None:
             return Node("nothing", place, None)
         case _:

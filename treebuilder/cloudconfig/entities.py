@@ -84,10 +84,10 @@ def _entity(item: Node, machine: Machine) -> tuple[Kind, dict[str, str], str]:
     if body is None:
         item.fail("entity is missing", reason="missing-key")
     if body.kind == "text":  # a document inside the document
-        text = machine.render(body.as_text("entity"), body.place)
+        text = machine.render(machine.text_of(body, "entity"), body.place)
         body = load(text, body.place.file, first_line=body.place.line + 1)
     kind_node = body.get("kind")
-    word = "" if kind_node is None else kind_node.as_text("kind")
+    word = "" if kind_node is None else machine.text_of(kind_node, "kind")
     kind = KINDS.get(word)
     if kind is None:
         body.fail(f"unknown kind of entity {word!r}", hint=f"one of {', '.join(KINDS)}", reason="entity")
@@ -105,4 +105,4 @@ def _entity(item: Node, machine: Machine) -> tuple[Kind, dict[str, str], str]:
             machine.warn(f"unknown key {name} of a {kind.name}: it does nothing", value.place)
     if not fields.get(kind.fields[0]):
         body.fail(f"{kind.fields[0]} is missing", reason="missing-key")
-    return kind, fields, item.text("path")
+    return kind, fields, machine.text(item, "path")

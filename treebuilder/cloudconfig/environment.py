@@ -18,10 +18,18 @@ def environment(step: Node, machine: Machine) -> None:
     if node is None or not node.entries("environment"):
         return
     file_node = step.get("environment_file")
-    file = _DEFAULT if file_node is None else machine.render(file_node.as_text("environment_file"), file_node.place)
+    file = (
+        _DEFAULT
+        if file_node is None
+        else machine.render(machine.text_of(file_node, "environment_file"), file_node.place)
+    )
     with machine.attempt(node.place):
         wanted: dict[str, str] = {}
         for name, value in node.entries("environment"):
+            if name in ("true", "false"):  # what YAML makes of a bare `Y:` or `ON:`
+                value.fail(
+                    "the name of this variable is a word of YAML", hint="write it in quotes", reason="environment"
+                )
             if not _NAME.match(name):
                 value.fail(f"{name!r} is no name for a variable", reason="environment")
             wanted[name] = machine.render(machine.text_of(value, name), value.place)

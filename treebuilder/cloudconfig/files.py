@@ -73,9 +73,8 @@ def permissions(item: Node, machine: Machine) -> int | None:
         mode = int(text, 8)
     else:
         mode = node.as_integer("permissions")
-        digits = str(mode)
-        if mode in (400, 440, 444, 600, 640, 644, 660, 664, 666, 700, 750, 755, 770, 775, 777):
-            machine.warn(f"permissions {digits} is a decimal number", node.place, f"write 0{digits}")
+        if node.written.isdigit() and not node.written.startswith("0") and not set(node.written) & {"8", "9"}:
+            machine.warn(f"permissions {mode} is a decimal number", node.place, f"write 0{mode}")
     if not 0 <= mode <= 0o7777:
         node.fail(f"permissions must be between 0 and 07777, not {mode}", reason="wrong-type")
     return mode
@@ -86,7 +85,7 @@ def decoded(item: Node, machine: Machine) -> bytes:
     node = item.get("content")
     text = "" if node is None else machine.text_of(node, "content")
     place = item.place if node is None else node.place
-    encoding = item.text("encoding").lower()
+    encoding = machine.text(item, "encoding").lower()
     if encoding in ("", "plain", "text/plain"):
         return machine.render(text, place).encode("utf-8", "surrogateescape")
     data = text.encode("utf-8", "surrogateescape")
@@ -111,7 +110,7 @@ def _unzip(data: bytes) -> bytes:
 
 
 def _path(item: Node, machine: Machine) -> str:
-    path = machine.render(item.text("path"), item.place)
+    path = machine.render(machine.text(item, "path"), item.place)
     if not path.strip("/"):
         item.fail("path is missing", reason="missing-key")
     return path
@@ -119,7 +118,7 @@ def _path(item: Node, machine: Machine) -> str:
 
 def _give(path: Path, item: Node, machine: Machine) -> None:
     """Owner and group by number, or by name through `ownerstring`."""
-    text = item.text("ownerstring")
+    text = machine.text(item, "ownerstring")
     if text:
         user, group = owner_of(text, machine.root, item)
     else:

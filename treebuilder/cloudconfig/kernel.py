@@ -24,7 +24,7 @@ def modules(node: Node, machine: Machine) -> None:
     """Loads each "name parameters" by modprobe; only on the running system."""
     for item in node.items("modules"):
         with machine.attempt(item.place):
-            words = item.as_text("a module").split()
+            words = machine.text_of(item, "a module").split()
             if not words:
                 continue
             if not machine.root.is_host:

@@ -78,15 +78,21 @@ class Machine:
         given = os.environ.get("SOURCE_DATE_EPOCH", "")
         return int(given) if given.isdigit() else now_epoch_s()
 
-    def text_of(self, node: Node, what: str) -> str:
-        """A scalar as text. What YAML changed on the way (`1.10` is the number 1.1) is said."""
-        if node.kind == "boolean":
-            return "true" if node.value else "false"
-        if node.kind == "number":
-            if isinstance(node.value, float):
-                self.warn(f'{what} is a number and becomes "{node.value}"', node.place, "write it in quotes")
-            return str(node.value)
+    @staticmethod
+    def text_of(node: Node, what: str) -> str:
+        """A scalar as text, as it is written: yip reads `1.10`, `yes` and `0644` as these very letters."""
+        if node.kind in ("boolean", "number"):
+            return node.written or str(node.value)
         return node.as_text(what)
+
+    def text(self, item: Node, key: str) -> str:
+        """A scalar under a key as text, empty when it is missing."""
+        node = item.get(key)
+        return "" if node is None else self.text_of(node, key)
+
+    def texts(self, item: Node, key: str) -> tuple[str, ...]:
+        """A list of scalars under a key as texts, empty when it is missing."""
+        return tuple(self.text_of(one, f"an item of {key}") for one in item.children(key))
 
     # programs -----------------------------------------------------------------------------------------------------
     def run(self, argv: Sequence[str], *, quiet: bool = False) -> int:

@@ -18,22 +18,22 @@ _FIELD = re.compile(r"\{\{\s*\.?(UUID|Random|MachineID|ProtectedID)\s*\}\}")
 def dns(node: Node, machine: Machine) -> None:
     """Writes resolv.conf where `nameservers` names any."""
     with machine.attempt(node.place):
-        servers = node.texts("nameservers")
+        servers = machine.texts(node, "nameservers")
         if not servers:
             return
         lines = [f"nameserver {server}" for server in servers]
         for key in ("search", "options"):
-            words = node.texts(key)
+            words = machine.texts(node, key)
             if words:
                 lines.append(f"{key} {' '.join(words)}")
-        path = node.text("path") or "/etc/resolv.conf"
+        path = machine.text(node, "path") or "/etc/resolv.conf"
         machine.root.write_text(path, "".join(f"{line}\n" for line in lines), mode=0o644)
 
 
 def hostname(node: Node, machine: Machine) -> None:
     """Sets the kernel's name (on the running system), /etc/hostname and the 127.0.0.1 line of /etc/hosts."""
     with machine.attempt(node.place):
-        text = _FIELD.sub(r"{{ .Values.\1 }}", node.as_text("hostname"))
+        text = _FIELD.sub(r"{{ .Values.\1 }}", machine.text_of(node, "hostname"))
         name = machine.render(text, node.place).strip()
         if not name:
             return

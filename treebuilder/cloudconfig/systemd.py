@@ -30,7 +30,7 @@ def systemctl(node: Node, machine: Machine) -> None:
     for verb in ("enable", "disable", "mask", "start"):
         for item in node.children(verb):
             with machine.attempt(item.place):
-                _do(verb, machine.render(item.as_text("a unit"), item.place), item, machine)
+                _do(verb, machine.render(machine.text_of(item, "a unit"), item.place), item, machine)
 
 
 def _do(verb: str, word: str, item: Node, machine: Machine) -> None:
@@ -51,13 +51,13 @@ def _do(verb: str, word: str, item: Node, machine: Machine) -> None:
 
 
 def _override(item: Node, machine: Machine) -> None:
-    service = units.unit_name(item.text("service"))
-    name = item.text("name") or "override-yip.conf"
+    service = units.unit_name(machine.text(item, "service"))
+    name = machine.text(item, "name") or "override-yip.conf"
     if "/" in name:
         item.fail(f"{name!r} is no file name", reason="path")
     if not name.endswith(".conf"):
         name += ".conf"
-    content = machine.render(item.text("content"), item.place)
+    content = machine.render(machine.text(item, "content"), item.place)
     folder = f"/etc/systemd/system/{service}.d"
     machine.root.write_text(f"{folder}/{name}", content, mode=0o644)
 

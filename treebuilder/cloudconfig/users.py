@@ -34,20 +34,20 @@ def _user(name: str, item: Node, machine: Machine) -> None:
     root = machine.root
     table = Table(root, PASSWD)
     old = table.find(name)
-    home = item.text("homedir") or (old.get("homedir") if old is not None else f"/home/{name}")
+    home = machine.text(item, "homedir") or (old.get("homedir") if old is not None else f"/home/{name}")
     uid = _uid(item, old, home, table, machine)
     gid = _main_group(name, item, old, uid, machine)
     fields = {"username": name, "uid": str(uid), "gid": str(gid), "homedir": home}
-    if item.text("gecos") or old is None:
-        fields["info"] = item.text("gecos")
-    if item.text("shell") or old is None:
-        fields["shell"] = item.text("shell") or "/bin/sh"
+    if machine.text(item, "gecos") or old is None:
+        fields["info"] = machine.text(item, "gecos")
+    if machine.text(item, "shell") or old is None:
+        fields["shell"] = machine.text(item, "shell") or "/bin/sh"
     table.put(fields)
     table.save()
     _password(name, item, machine)
-    for group in item.texts("groups"):
+    for group in machine.texts(item, "groups"):
         _join(name, group, machine)
-    if not item.boolean("no_create_home") and not (item.boolean("system") and not item.text("homedir")):
+    if not item.boolean("no_create_home") and not (item.boolean("system") and not machine.text(item, "homedir")):
         _home(home, uid, gid, machine)
     if (keys := item.get("ssh_authorized_keys")) is not None:
         add_keys(name, keys, machine)
@@ -73,7 +73,8 @@ def _uid(item: Node, old: Entry | None, home: str, table: Table, machine: Machin
 
 def _main_group(name: str, item: Node, old: Entry | None, uid: int, machine: Machine) -> int:
     groups = Table(machine.root, GROUP)
-    wanted = item.text("primary_group")
+    node = item.get("primary_group")
+    wanted = "" if node is None else machine.text_of(node, "primary_group")
     if wanted:
         found = groups.find(wanted)
         if wanted.isdigit() and found is None:
@@ -143,7 +144,7 @@ def add_keys(name: str, keys: Node, machine: Machine) -> None:
     wanted: list[str] = []
     for item in keys.items("keys"):
         with machine.attempt(item.place):
-            key = machine.render(item.as_text("a key").strip(), item.place)
+            key = machine.render(machine.text_of(item, "a key").strip(), item.place)
             if _REMOTE.match(key):
                 raise ConfigError(f"the key {key} is not fetched: keys over the network are not supported yet")
             wanted += key.splitlines()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isinf
 from typing import Any, NoReturn
 
@@ -43,11 +43,15 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One YAML value and where it stands. `kind` is text, number, boolean, nothing, map or list."""
+    """One YAML value and where it stands. `kind` is text, number, boolean, nothing, map or list.
+
+    `written` is a scalar as the file has it (`1.10`, `yes`), for readers to whom every scalar is text.
+    """
 
     kind: str
     place: Place
     value: Any  # str | int | float | bool | None | dict[str, Node] | list[Node]
+    written: str = field(default="", compare=False)
 
     def fail(self, message: str, *, hint: str | None = None, reason: str | None = None) -> NoReturn:
         raise SpecError(message, where=self.place, hint=hint, reason=reason)
@@ -205,7 +209,7 @@ class _Reader:
             raise SpecError("the file expands to too many values", where=place, reason="yaml")
         if isinstance(node, yaml.ScalarNode):
             kind, value = self._scalar(node)
-            return Node(kind, place, value)
+            return Node(kind, place, value, str(node.value))
         if id(node) in self._open:
             raise SpecError("an alias that contains itself", where=place, reason="yaml")
         self._open.add(id(node))
