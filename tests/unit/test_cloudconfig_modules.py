@@ -309,7 +309,7 @@ def test_users(root: Path) -> None:
         root,
         f"""
         users:
-          old: {{groups: [wheel], gecos: Older}}
+          old: {{groups: [wheel], gecos: Older, no_create_home: true}}
           new:
             uid: {ME}
             primary_group: "{MINE}"
