@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from treebuilder.engine.api import Engine
+from treebuilder.engine.api import Engine, Probe
 from treebuilder.errors import ConfigError, EngineUnavailable
 
 NAMES = ("native", "docker")
@@ -31,3 +31,13 @@ def _construct(name: str) -> Engine:
     from treebuilder.engine.native import NativeEngine
 
     return NativeEngine()
+
+
+def probes() -> tuple[Probe, ...]:
+    """What every engine says about this machine."""
+    found = []
+    for name in NAMES:
+        engine = _construct(name)
+        found.append(engine.probe())
+        engine.close()
+    return tuple(found)

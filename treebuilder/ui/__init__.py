@@ -1,0 +1,1 @@
+"""How events, errors and results look. Progress goes to stderr, results to stdout."""

@@ -95,14 +95,14 @@ class DebianBootstrapper:
             root = work / "root"
             include = ",".join(f"{p.name}={p.version}" for p in base.packages)
             argv = (
-                tool, "--quiet", "--mode=root", f"--variant={wish.variant}", f"--architectures={arch}",
-                "--format=directory", f"--include={include}", "--skip=check/empty", "--skip=output/dev",
+                tool, "--mode=root", f"--variant={wish.variant}", f"--architectures={arch}",
+                "--format=directory", f"--include={include}", "--skip=check/empty", "--skip=output/dev", *_hooks(wish, base),
                 '--aptopt=Acquire::Languages "none"', wish.suite, str(root), f"deb [trusted=yes] copy:{repository} ./",
             )  # fmt: skip
             env = {**environment(), "TMPDIR": str(work / "tmp"), "SOURCE_DATE_EPOCH": str(epoch_s)}
             box = Sandbox(
                 Path("/"), argv, env, cwd=str(work), devices=True, mounts=True, root_writable=False, network=False,
-                extra=("--dev-bind", str(work), str(work)),
+                extra=("--bind", str(work / "tmp"), "/tmp", "--dev-bind", str(work), str(work)),
             )  # fmt: skip
             lines: list[str] = []
 
@@ -119,6 +119,14 @@ class DebianBootstrapper:
             sealed = seal(str(root), StackView(()), epoch_s)
             store.add_tree(root, sealed.content)
             return sealed
+
+
+def _hooks(wish: Bootstrap, base: LockedBase) -> tuple[str, ...]:
+    """`usr-is-merged` refuses to be installed unless /usr is merged already, which mmdebstrap's own hook does."""
+    merged = any(package.name == "usr-is-merged" for package in base.packages)
+    if not merged or wish.variant in ("extract", "custom"):
+        return ()
+    return ("--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",)
 
 
 def fetch_all(base: LockedBase, wish: Bootstrap, store: Store, events: EventSink, cancel: Cancel, task: str) -> None:

@@ -1,0 +1,5 @@
+"""`python -m treebuilder`."""
+
+from treebuilder.cli.main import entry
+
+entry()

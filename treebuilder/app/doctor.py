@@ -1,0 +1,28 @@
+"""Which programs of the host are there, which are missing, and the Debian package that brings each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from treebuilder.system.process import PACKAGES, which
+
+_USES = {
+    "bwrap": "run containers", "mmdebstrap": "bootstrap Debian bases", "apt-get": "resolve Debian bases",
+    "dpkg-deb": "read Debian packages", "mksquashfs": "make root images", "xorriso": "make ISOs",
+    "mkfs.vfat": "make EFI partitions", "mcopy": "fill EFI partitions", "mmd": "fill EFI partitions",
+    "qemu-system-x86_64": "boot images", "newuidmap": "work without root", "unshare": "work without root",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    program: str
+    use: str
+    path: str
+    package: str
+
+
+def examine() -> tuple[Finding, ...]:
+    """One finding a program, sorted by what it is for."""
+    found = (Finding(p, use, which(p) or "", PACKAGES.get(p, p)) for p, use in _USES.items())
+    return tuple(sorted(found, key=lambda f: (f.use, f.program)))

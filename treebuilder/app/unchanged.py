@@ -1,0 +1,90 @@
+"""The fast path of a build with nothing to do: stats only (architecture, "Nothing to do costs nothing").
+
+A finished build leaves a note under everything that could change its result: stats of the trees, the lock, the
+options, our own code. While the note is there and the written packages are untouched, its report is the answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from treebuilder.oci.store import Store
+from treebuilder.tree import tree_fingerprint
+
+if TYPE_CHECKING:
+    from treebuilder.app.building import BuildOptions
+
+_KIND = "unchanged"
+_KEPT = 64
+
+
+def request_key(options: BuildOptions, template_env: tuple[str, ...]) -> str:
+    """A digest of all that a build's result depends on."""
+    seen = hashlib.sha256(_code_stamp().encode())
+    env = {name: os.environ[name] for name in template_env if name in os.environ}
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    fingerprint = tree_fingerprint(
+        options.trees, options.values, template_env=env, dockerfiles=options.dockerfiles, layering=options.layering
+    )
+    chosen = [
+        [str(ref) for ref in options.targets], options.all, str(options.destination.absolute()), options.compression,
+        options.only_target_package, options.nodeps, options.onlydeps, options.locked, epoch,
+    ]  # fmt: skip
+    lock = options.lock_file.read_bytes() if options.lock_file.is_file() else b""
+    for part in (fingerprint, json.dumps(chosen), hashlib.sha256(lock).hexdigest()):
+        seen.update(part.encode() + b"\0")
+    return seen.hexdigest()
+
+
+def _code_stamp() -> str:
+    """Changes with our own code, which the results depend on too."""
+    top = Path(__file__).parent.parent
+    stamps = []
+    for folder, folders, files in os.walk(top):
+        folders[:] = sorted(f for f in folders if f != "__pycache__")
+        for name in sorted(files):
+            info = os.stat(f"{folder}/{name}")
+            stamps.append((name, info.st_size, info.st_mtime_ns))
+    return repr(stamps)
+
+
+def recall(store: Store, key: str) -> dict[str, Any] | None:
+    """The report of the build that left this note, if its packages are still as it wrote them."""
+    noted = store.index.note(_KIND, key)
+    if noted is None:
+        return None
+    value = json.loads(noted)
+    for path, size, mtime, inode in value["files"]:
+        try:
+            info = os.stat(path)
+        except OSError:
+            return None
+        if [info.st_size, info.st_mtime_ns, info.st_ino] != [size, mtime, inode]:
+            return None
+    report = value["report"]
+    return report if isinstance(report, dict) else None
+
+
+def remember(store: Store, key: str, report: dict[str, Any]) -> None:
+    """Leaves the note of a build in which nothing failed."""
+    files = []
+    for node in report["nodes"]:
+        if node["artifact"]:
+            path = os.path.abspath(node["artifact"]["path"])
+            meta = path.rpartition(".package.tar")[0] + ".metadata.yaml"
+            for name in (path, meta):
+                info = os.stat(name)
+                files.append([name, info.st_size, info.st_mtime_ns, info.st_ino])
+    again = {
+        **report,
+        "nodes": [{**node, "state": "cached", "reason": "nothing changed", "seconds": 0.0} for node in report["nodes"]],
+    }
+    again["counts"] = dict.fromkeys(report["counts"], 0) | {"cached": len(report["nodes"])}
+    notes = store.index.notes(_KIND)
+    if len(notes) >= _KEPT:
+        store.index.drop_notes(_KIND)
+    store.index.set_notes(_KIND, {key: json.dumps({"files": files, "report": again}).encode()})

@@ -1,0 +1,90 @@
+"""What a verb works with: global flags, events, settings, the workspace."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from treebuilder.system.process import Cancel
+
+if TYPE_CHECKING:
+    from treebuilder.app.settings import Settings
+    from treebuilder.app.workspace import Workspace
+    from treebuilder.events import EventSink
+
+
+class Session:
+    """Made once for a command. Everything heavy is made when first asked for."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        self.cancel = Cancel()
+        self.output: str = "json" if getattr(args, "json", False) else getattr(args, "output_format", "terminal")
+        self._sink: EventSink | None = None
+
+    @property
+    def events(self) -> EventSink:
+        if self._sink is None:
+            from treebuilder.ui import sinks
+
+            self._sink = sinks.make(self.args.progress, live_output=self.args.live_output, quiet=self.args.quiet)
+        return self._sink
+
+    def settings(self) -> Settings:
+        from treebuilder.app import settings
+
+        found = settings.load(self.args.config, self.events)
+        return replace(found, concurrency=self.args.concurrency) if self.args.concurrency else found
+
+    @contextmanager
+    def workspace(self) -> Iterator[Workspace]:
+        from treebuilder.app import workspace
+
+        with workspace.opened(self.settings(), self.args.cache_dir, self.events, self.cancel) as opened:
+            yield opened
+
+    def close(self) -> None:
+        close = getattr(self._sink, "close", None)
+        if close is not None:
+            close()
+
+    def needs_containers(self) -> None:
+        """Starts us again inside a user namespace when we are not root. Does not return then."""
+        import os
+
+        from treebuilder.container import namespace
+
+        if namespace.is_root():
+            namespace.enter_private_mounts()
+            return
+        words = namespace.reexec_words([sys.executable, "-m", "treebuilder", *sys.argv[1:]])
+        os.execvpe(words[0], words, namespace.reexec_environment())  # noqa: S606 - the same program, no shell
+
+
+def add_global_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags that every verb takes."""
+    group = parser.add_argument_group("common flags")
+    group.add_argument("--config", default="", metavar="FILE", help="configuration (default: .luet.yaml)")
+    group.add_argument("--cache-dir", default="", metavar="DIR", help="the build cache (default: ~/.cache/treebuild)")
+    group.add_argument("--concurrency", type=int, default=0, metavar="N", help="how much runs at once")
+    group.add_argument(
+        "--progress", choices=("auto", "plain", "live", "json"), default="auto", help="how progress looks, on stderr"
+    )
+    group.add_argument("--live-output", action="store_true", help="show what steps print")
+    group.add_argument("-q", "--quiet", action="store_true", help="no progress, only warnings and results")
+    group.add_argument("-d", "--debug", action="store_true", help="tracebacks for expected errors too")
+    group.add_argument("--no-spinner", action="store_true", help=argparse.SUPPRESS)
+
+
+def add_output_flags(parser: argparse.ArgumentParser, *, short: bool = True) -> None:
+    """`--json`, and luet's `-o json|yaml|terminal` where luet has it."""
+    parser.add_argument("--json", action="store_true", help="the result as one JSON document on stdout")
+    if short:
+        parser.add_argument(
+            "-o", "--output", dest="output_format", choices=("terminal", "json", "yaml"), default="terminal",
+            help="form of the result (default: terminal)",
+        )  # fmt: skip

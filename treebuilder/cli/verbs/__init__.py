@@ -1,0 +1,1 @@
+"""The verbs: each module has `configure(parser)` and `run(args, session) -> int`."""

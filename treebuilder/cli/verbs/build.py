@@ -1,0 +1,124 @@
+"""Builds packages of a tree into a folder: `NAME-CATEGORY-VERSION.package.tar.zst` and its metadata.
+
+examples:
+  treebuild build --tree packages system/sampleOS
+  treebuild build --tree packages --all --destination build --json
+  treebuild build --tree packages --tree overlay --values values.yaml app/web@>=1.2
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from treebuilder.cli.session import Session, add_output_flags
+
+if TYPE_CHECKING:
+    from treebuilder.app.building import BuildOptions
+    from treebuilder.app.settings import Settings
+
+
+def add_tree_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags that name trees and values, for every verb that reads them."""
+    parser.add_argument(
+        "-t", "--tree", action="append", default=[], metavar="DIR", help="a tree of specfiles; may be repeated"
+    )
+    parser.add_argument("--values", action="append", default=[], metavar="FILE", help="template values (the last wins)")
+    parser.add_argument("--dockerfiles", action="store_true", help="folders with a Dockerfile are packages too")
+    parser.add_argument(
+        "--layering", choices=("chain", "merge"), default="chain", help="what a package is built on (default: chain)"
+    )
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("packages", nargs="*", metavar="PACKAGE", help="category/name, or category/name@VERSION")
+    add_tree_flags(parser)
+    parser.add_argument("--destination", default="", metavar="DIR", help="where packages are written (default: build)")
+    parser.add_argument("--all", action="store_true", help="every package of the tree")
+    parser.add_argument("--engine", "--backend", default="native", help="native or docker (default: native)")
+    parser.add_argument("--compression", choices=("none", "gzip", "zstd"), default="zstd", help="of packages")
+    parser.add_argument("--only-target-package", action="store_true", help="pack only what is named")
+    parser.add_argument("--onlydeps", action="store_true", help="build what the packages stand on, not them")
+    parser.add_argument("--rebuild", action="store_true", help="build again what the cache has, and compare")
+    parser.add_argument("--lock", default="", metavar="FILE", help="the lock (default: treebuild.lock)")
+    parser.add_argument("--locked", action="store_true", help="fail when the lock is incomplete")
+    parser.add_argument("--step-timeout", type=float, metavar="SECONDS", help="a time limit for each step")
+    parser.add_argument("--keep-failed", metavar="DIR", nargs="?", const="failed", help="keep a failed root")
+    parser.add_argument("--from-repositories", action="store_true", help="take recipes of configured repositories too")
+    add_output_flags(parser)
+
+
+def trees_of(args: argparse.Namespace, settings: Settings) -> tuple[str, ...]:
+    """`--tree`, or `TREE`, or the configuration's, or the folder `packages`."""
+    named = tuple(args.tree) or tuple(os.environ.get("TREE", "").split())
+    return named or settings.trees or ("packages",)
+
+
+def options_of(args: argparse.Namespace, settings: Settings) -> BuildOptions:
+    from treebuilder.app.building import BuildOptions
+    from treebuilder.app.workspace import lock_path
+    from treebuilder.model.words import parse_selector
+
+    return BuildOptions(
+        trees_of(args, settings), tuple(parse_selector(word) for word in args.packages), args.all,
+        tuple(args.values) or settings.values, Path(args.destination or settings.destination or "build"), args.engine,
+        args.compression, settings.concurrency, args.only_target_package, False, args.onlydeps, args.rebuild,
+        args.locked, lock_path(args.lock), args.step_timeout,
+        Path(args.keep_failed).absolute() if args.keep_failed else None, args.layering, args.dockerfiles,
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace, session: Session) -> int:
+    from treebuilder.app import unchanged
+
+    if not args.packages and not args.all:
+        from treebuilder.errors import ConfigError
+
+        raise ConfigError("no package is named", hint="name packages, or --all")
+    with session.workspace() as work:
+        options = options_of(args, work.settings)
+        key = "" if args.from_repositories else unchanged.request_key(options, work.settings.template_env)
+        known = unchanged.recall(work.store, key) if key and not args.rebuild else None
+        if known is not None:
+            _show(known, session)
+            return 0
+        session.needs_containers()
+        from treebuilder.app import building
+
+        if args.from_repositories:
+            from treebuilder.app.repositories import build_from_repositories
+
+            report = build_from_repositories(options, work)
+        else:
+            report = building.build(options, work)
+        session.close()
+        value = report.to_json()
+        if key and not report.failed and not value["counts"]["skipped"]:
+            # The lock may have been written by this very build.
+            unchanged.remember(work.store, unchanged.request_key(options, work.settings.template_env), value)
+        _show(value, session)
+        for failed in report.failed:
+            import sys
+
+            from treebuilder.ui import failures
+
+            if failed.error is not None:
+                sys.stderr.write(failures.render(failed.error) + "\n")
+        return 2 if report.failed else 0
+
+
+def _show(report: dict[str, Any], session: Session) -> None:
+    from treebuilder.ui import tables
+
+    rows = []
+    for node in report["nodes"]:
+        if node["artifact"] is None and node["state"] not in ("failed", "skipped"):
+            continue
+        size = tables.size(node["artifact"]["size"]) if node["artifact"] else ""
+        name = f"{node['category']}/{node['name']}"
+        rows.append([name, node["version"], size, node["state"], f"{node['seconds']:.1f}"])
+    counts = ", ".join(f"{count} {name}" for name, count in report["counts"].items() if count)
+    text = tables.table(["package", "version", "size", "state", "seconds"], rows) + f"\n{counts}"
+    tables.write(report, session.output, text.strip())

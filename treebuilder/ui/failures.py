@@ -1,0 +1,40 @@
+"""Errors as people and programs read them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from treebuilder.errors import BuildFailed, TreebuildError
+
+SCHEMA = "treebuild.error/1"
+
+
+def render(error: TreebuildError) -> str:
+    """`error: FILE:LINE: what failed`, then details, then what to do."""
+    place = f"{error.where}: " if error.where is not None and error.where.file else ""
+    lines = [f"error: {place}{error.message}"]
+    if isinstance(error, BuildFailed) and error.command:
+        first, *rest = error.command.strip().splitlines()
+        lines.append(f"  step: {first}{' …' if rest else ''}")
+    lines += [f"  | {line}" if isinstance(error, BuildFailed) else f"  {line}" for line in error.detail()]
+    if isinstance(error, BuildFailed) and error.log:
+        lines.append(f"  log: {error.log}")
+    if error.hint:
+        lines.append(f"  hint: {error.hint}")
+    return "\n".join(lines)
+
+
+def to_json(error: TreebuildError) -> dict[str, Any]:
+    value: dict[str, Any] = {
+        "schema": SCHEMA, "reason": error.reason, "message": error.message, "hint": error.hint,
+        "where": {"file": error.where.file, "line": error.where.line} if error.where else None,
+        "detail": list(error.detail()), "exit_code": error.exit_code,
+    }  # fmt: skip
+    if isinstance(error, BuildFailed):
+        value.update(command=error.command, exit_status=error.exit_status, log=error.log)
+    return value
+
+
+def render_json(error: TreebuildError) -> str:
+    return json.dumps({"error": to_json(error)}, sort_keys=True)

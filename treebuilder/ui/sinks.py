@@ -1,0 +1,119 @@
+"""Event sinks: plain lines, a live last line on a terminal, JSON lines for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import threading
+from dataclasses import asdict
+from typing import TextIO
+
+from treebuilder.events import Event, Finished, LogLine, Progressed, Said, Started, Warned
+from treebuilder.system import clock
+
+_TICK_S = 0.1
+
+
+def colours(stream: TextIO) -> bool:
+    """Whether to use colours: on a terminal, unless NO_COLOR; FORCE_COLOR wins (no-color.org)."""
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+class PlainSink:
+    """One line per beginning and end of a task; logs only when asked (`live_output`)."""
+
+    def __init__(self, stream: TextIO, *, live_output: bool, quiet: bool = False) -> None:
+        self._stream = stream
+        self._live_output = live_output
+        self._quiet = quiet
+        self._lock = threading.Lock()
+
+    def emit(self, event: Event) -> None:
+        line = self._line(event)
+        if line:
+            with self._lock:
+                print(line, file=self._stream, flush=True)
+
+    def _line(self, event: Event) -> str:
+        match event:
+            case Warned(message, where, hint):
+                place = f"{where}: " if where is not None and where.file else ""
+                return f"warning: {place}{message}" + (f" ({hint})" if hint else "")
+            case _ if self._quiet:
+                return ""
+            case Started(_, text):
+                return f"-> {text}"
+            case Progressed(task, _, text) if text and self._live_output:
+                return f"   {task}: {text}"
+            case Finished(task, state, text, seconds):
+                took = f" ({seconds:.1f} s)" if seconds >= 0.1 else ""
+                return f"   {task}: {state}{took}" + (f": {text}" if state == "failed" and text else "")
+            case LogLine(task, line) if self._live_output:
+                return f"   {task} | {line}"
+            case Said(message):
+                return message
+            case _:
+                return ""
+
+
+class LiveSink(PlainSink):
+    """On a terminal: finished tasks scroll by, the last line shows what runs now and for how long."""
+
+    def __init__(self, stream: TextIO, *, live_output: bool, quiet: bool = False) -> None:
+        super().__init__(stream, live_output=live_output, quiet=quiet)
+        self._running: dict[str, tuple[str, float]] = {}
+        self._drawn = 0.0
+
+    def emit(self, event: Event) -> None:
+        with self._lock:
+            if isinstance(event, Started):
+                self._running[event.task] = ("", clock.monotonic_s())
+            elif isinstance(event, Progressed) and event.text and event.task in self._running:
+                self._running[event.task] = (event.text, self._running[event.task][1])
+            elif isinstance(event, Finished):
+                self._running.pop(event.task, None)
+            line = "" if isinstance(event, Started) else self._line(event)
+            now = clock.monotonic_s()
+            if line:
+                self._stream.write(f"\r\x1b[K{line}\n")
+            if line or now - self._drawn > _TICK_S:
+                self._draw(now)
+            self._stream.flush()
+
+    def _draw(self, now: float) -> None:
+        self._drawn = now
+        parts = [
+            f"{task} {now - began:.0f}s" + (f" ({text})" if text else "")
+            for task, (text, began) in sorted(self._running.items())
+        ]
+        width = shutil.get_terminal_size().columns - 1
+        self._stream.write("\r\x1b[K" + " · ".join(parts)[:width])
+
+    def close(self) -> None:
+        self._stream.write("\r\x1b[K")
+        self._stream.flush()
+
+
+class JsonSink:
+    """One JSON object a line on stderr: `{"event": "Started", …}`."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def emit(self, event: Event) -> None:
+        text = json.dumps({"event": type(event).__name__, **asdict(event)}, sort_keys=True)
+        with self._lock:
+            print(text, file=self._stream, flush=True)
+
+
+def make(kind: str, *, live_output: bool, quiet: bool) -> PlainSink | JsonSink:
+    """The sink for stderr: "auto", "plain", "live" or "json"."""
+    if kind == "json":
+        return JsonSink(sys.stderr)
+    live = kind == "live" or (kind == "auto" and sys.stderr.isatty() and os.environ.get("TERM") != "dumb")
+    return (LiveSink if live else PlainSink)(sys.stderr, live_output=live_output, quiet=quiet)
