@@ -39,6 +39,7 @@ _FLAGS = re.compile(r"\(\?([ims]*)(?:-([ims]+))?([:)])")
 _GROUP_NAME = re.compile(r"\(\?P?<([A-Za-z_][A-Za-z0-9_]*)>")
 _REPEAT = re.compile(r"\{(\d+)(,(\d*))?\}")
 _MAX_REPEAT = 1000
+_ASSERTIONS = frozenset(("^", "$", r"\A", r"\Z", r"\b", r"\B"))
 
 
 def translate(pattern: str) -> str:
@@ -140,6 +141,8 @@ class _Translator:
             text = found.group()
         else:
             text = char
+        if self._out and self._out[-1] in _ASSERTIONS:
+            self._out[-1] = f"(?:{self._out[-1]})"  # Python repeats no bare assertion
         self._at += len(text)
         if self._pattern.startswith("?", self._at):
             text += "?"

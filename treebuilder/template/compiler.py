@@ -7,6 +7,7 @@ Names the compiled code finds in its context:
   pairs(value)                         the (index, element) pairs of a range
   invoke(mark, name, value)            {{template}}
   f_NAME(*arguments)                   functions
+  fault(message)                       what Go refuses when it gets there, not when it parses
 `and`, `or`, `not` and `if` become jinja2's own: Python's truth is Go's for template values. A node's `lineno` is the
 mark of the source (`source.Source`), so an error finds its file and line through jinja2's line table.
 """
@@ -17,7 +18,6 @@ from typing import TYPE_CHECKING
 
 from jinja2 import nodes
 
-from treebuilder.template.faults import LocatedFault
 from treebuilder.template.syntax import (
     Body,
     Chain,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 def compile_body(body: Body) -> tuple[nodes.Template, frozenset[str], int]:
-    """The AST of one template, the functions it calls and how many slots it needs. Raises LocatedFault."""
+    """The AST of one template, the functions it calls and how many slots it needs."""
     compiler = _Compiler(body.slots)
     template = nodes.Template(compiler.items(body.items), lineno=body.mark)
     return template, frozenset(compiler.functions), compiler.slots
@@ -148,9 +148,9 @@ class _Compiler:
             words = [self._operand(word) for word in others] + ([] if final is None else [final])
             return self._chain(first, words)
         if isinstance(first, Constant) and first.value is None:
-            raise LocatedFault("nil is not a command", first.mark)
+            return self._refuse("nil is not a command", first.mark)
         if has_arguments:
-            raise LocatedFault("arguments are given to something that is no function", command.mark)
+            return self._refuse("arguments are given to something that is no function", command.mark)
         return self._operand(first)
 
     def _operand(self, operand: Operand) -> nodes.Expr:
@@ -177,7 +177,7 @@ class _Compiler:
         name, mark = function.name, function.mark
         if name in ("and", "or", "not"):
             if not arguments or (name == "not" and len(arguments) != 1):
-                raise LocatedFault(f"{name} is given {len(arguments)} arguments", mark)
+                return self._refuse(f"{name} is given {len(arguments)} arguments", mark)
             if name == "not":
                 return nodes.Not(arguments[0], lineno=mark)
             value = arguments[-1]
@@ -188,6 +188,9 @@ class _Compiler:
         return self._call(f"f_{name}", arguments, mark)
 
     # pieces -----------------------------------------------------------------------------------------------------
+    def _refuse(self, message: str, mark: int) -> nodes.Expr:
+        return self._call("fault", [self._const(message, mark)], mark)
+
     def _slot(self) -> int:
         self.slots += 1
         return self.slots - 1

@@ -6,7 +6,7 @@ A text without `{{` and without shared texts is itself and costs nothing: jinja2
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -63,16 +63,31 @@ class Templates:
         from treebuilder.template.source import Source
 
         source = Source((*self._shared, (file, text)))
-        try:
+
+        def work() -> Rendered:
             run = self._prepare(source, values)
             run.execute("", {"Values": dict(values)})
+            *lines, last = run.output.lines
+            # the empty line behind a final newline is the file's last
+            return Rendered("".join(run.output.pieces), (*lines, last or text.count("\n") + 1))
+
+        try:
+            return self._run(work)
         except LocatedFault as fault:
             raise SpecError(f"template: {fault.message}", where=source.place(fault.mark), reason="template") from fault
         except TemplateFault as fault:
             raise SpecError(f"template: {fault}", where=Place(file), reason="template") from fault
         except (RecursionError, SyntaxError, MemoryError) as err:
             raise SpecError("template: nested too deeply", where=Place(file), reason="template") from err
-        return Rendered("".join(run.output.pieces), tuple(run.output.lines))
+
+    def _run(self, work: Callable[[], Rendered]) -> Rendered:
+        """Runs on this thread's stack; what does not fit there starts anew on a large one."""
+        try:
+            return work()
+        except RecursionError:
+            from treebuilder.template.deep import with_deep_stack
+
+            return with_deep_stack(work)
 
     def _prepare(self, source: Source, values: Mapping[str, object]) -> Run:
         """Parses the source and builds the run. Raises LocatedFault."""

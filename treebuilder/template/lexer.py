@@ -88,8 +88,7 @@ def lex(source: Source) -> Iterator[Token]:
                 start += 1
         piece = text[start:end]
         if left < 0:
-            if piece:
-                yield Token(Kind.TEXT, piece, source.mark(start))
+            yield from _text(source, start, len(piece))
             yield Token(Kind.END, "", source.mark(len(text)))
             return
         inside = left + 2
@@ -97,14 +96,20 @@ def lex(source: Source) -> Iterator[Token]:
         if trims_left:
             inside += 2
             piece = piece.rstrip(_SPACE)
-        if piece:
-            yield Token(Kind.TEXT, piece, source.mark(start))
+        yield from _text(source, start, len(piece))
         if text.startswith("/*", inside):
             position, trim = _comment(source, left, inside)
             continue
         yield Token(Kind.LEFT, "{{", source.mark(left))
         tokens, position, trim = _action(source, left, inside)
         yield from tokens
+
+
+def _text(source: Source, start: int, length: int) -> Iterator[Token]:
+    """Text tokens, one per file."""
+    if length:
+        for begin, size in source.parts(start, length):
+            yield Token(Kind.TEXT, source.text[begin : begin + size], source.mark(begin))
 
 
 def _comment(source: Source, left: int, inside: int) -> tuple[int, bool]:

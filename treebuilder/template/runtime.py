@@ -111,7 +111,7 @@ class Run:
 
         names: dict[str, object] = {
             "text": self._text, "show": self._show, "var": slots.__getitem__, "let": let, "field": chain,
-            "pairs": pairs, "steps": self._steps, "invoke": self._invoke,
+            "pairs": pairs, "steps": self._steps, "invoke": self._invoke, "fault": refuse,
         }  # fmt: skip
         for name in compiled.functions:
             names[f"f_{name}"] = self._functions[name]
@@ -160,6 +160,11 @@ def chain(value: object, names: tuple[str, ...], *arguments: object) -> object:
     if arguments:
         raise TemplateFault(f".{'.'.join(names)} has arguments but is no function")
     return value
+
+
+def refuse(message: str) -> object:
+    """Raises TemplateFault."""
+    raise TemplateFault(message)
 
 
 def pairs(value: object) -> Sequence[tuple[object, object]]:

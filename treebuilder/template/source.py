@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Iterator
 
 from treebuilder.errors import Place
 
@@ -22,6 +23,7 @@ class Source:
         self._starts: list[int] = []  # offset at which each mark begins
         self._places: list[tuple[int, int]] = []  # (index of the file, line)
         self._names = tuple(name for name, _ in files)
+        self._joints: list[int] = []  # offsets at which a file begins behind another
         offset = 0
         for index, (_, text) in enumerate(files):
             last = index == len(files) - 1
@@ -29,6 +31,8 @@ class Source:
                 continue
             self._starts.append(offset)
             self._places.append((index, 1))
+            if offset:
+                self._joints.append(offset)
             for line, found in enumerate(_NEWLINE.finditer(text), start=2):
                 if found.end() < len(text) or last:
                     self._starts.append(offset + found.end())
@@ -38,6 +42,15 @@ class Source:
     def mark(self, offset: int) -> int:
         """The mark of a character."""
         return bisect_right(self._starts, offset)
+
+    def parts(self, start: int, length: int) -> Iterator[tuple[int, int]]:
+        """Start and length of the pieces of a stretch of text that lie in one file each."""
+        end = start + length
+        for joint in self._joints:
+            if start < joint < end:
+                yield start, joint - start
+                start = joint
+        yield start, end - start
 
     def place(self, mark: int) -> Place:
         """File and line of a mark; the end of the text counts as its last line."""

@@ -209,11 +209,11 @@ def basic_kind(value: object) -> str:
 
 def equal(left: object, right: object) -> bool:
     """`eq` of two values: nil equals only nil, different kinds cannot be compared."""
+    if left is None or right is None:
+        return left is right
     for value in (left, right):
         if isinstance(value, dict | list | tuple | bytes):
             raise TemplateFault(f"uncomparable type {type_of(value)}: {text_of(value)[:200]}")
-    if left is None or right is None:
-        return left is right
     if isinstance(left, GoObject) and isinstance(right, GoObject):
         return left == right
     if basic_kind(left) != basic_kind(right):

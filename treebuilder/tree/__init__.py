@@ -1,17 +1,16 @@
 """Specfiles to a `Tree`: walk, definitions, rendered recipes, contexts.
 
 `snapshot` walks, `definition`, `recipe` and `finalizer` read, `values` merges, `context` digests, `loader` joins it.
-Importing this room reads no YAML or template library: `tree_fingerprint` is the fast path of a run without work.
+Importing this room costs next to nothing: `tree_fingerprint` is the fast path of a run without work, and the other
+names are looked up when they are first used.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from treebuilder.tree.context import ContextFile
-from treebuilder.tree.index import FileStamp, MemoryIndex, SpecIndex
 from treebuilder.tree.snapshot import tree_fingerprint
-from treebuilder.tree.tree import Tree, TreePackage, build_view
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +18,15 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from treebuilder.events import EventSink
+    from treebuilder.tree.context import ContextFile
+    from treebuilder.tree.finalizer import read_finalizer
+    from treebuilder.tree.index import FileStamp, MemoryIndex, SpecIndex
+    from treebuilder.tree.tree import Tree, TreePackage, build_view
+
+_HOMES = {
+    "ContextFile": "context", "FileStamp": "index", "MemoryIndex": "index", "SpecIndex": "index", "Tree": "tree",
+    "TreePackage": "tree", "build_view": "tree", "read_finalizer": "finalizer",
+}  # fmt: skip
 
 __all__ = [
     "ContextFile",
@@ -29,8 +37,15 @@ __all__ = [
     "TreePackage",
     "build_view",
     "load_tree",
+    "read_finalizer",
     "tree_fingerprint",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def load_tree(

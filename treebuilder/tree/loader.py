@@ -14,12 +14,12 @@ from treebuilder.errors import Place, SpecError
 from treebuilder.events import EventSink, Warned
 from treebuilder.model.package import Package, PackageId, Recipe
 from treebuilder.nodes import Node, load
-from treebuilder.template import Templates
 from treebuilder.tree import values as template_values
 from treebuilder.tree.definition import read_package
 from treebuilder.tree.files import is_inside, read_text
 from treebuilder.tree.index import SpecIndex
 from treebuilder.tree.recipe import RECIPE_KEYS, read_recipe
+from treebuilder.tree.rendering import Renderer
 from treebuilder.tree.snapshot import Entry, Snapshot, fingerprint, scan
 from treebuilder.tree.tree import Tree, TreePackage
 
@@ -57,10 +57,10 @@ def load_tree(
     )
     values = template_values.read_files(values_files)
     shared = tuple(pair for snapshot in snapshots for pair in _shared(snapshot))
-    templates = Templates(shared=shared, env=template_env, epoch_s=epoch_s)
+    renderer = Renderer(shared, template_env or {}, epoch_s, index)
     found: dict[str, TreePackage] = {}
     for snapshot in snapshots:
-        reader = _Reader(snapshot, templates, values, events)
+        reader = _Reader(snapshot, renderer, values, events)
         for package in reader.packages(dockerfiles):
             found.setdefault(package.package.id.fingerprint, package)
     return Tree(tuple(found.values()), snapshots, stamp, index=index, layering=layering)
@@ -107,10 +107,10 @@ class _Reader:
     """Reads one root."""
 
     def __init__(
-        self, snapshot: Snapshot, templates: Templates, values: template_values.Values, events: EventSink
+        self, snapshot: Snapshot, renderer: Renderer, values: template_values.Values, events: EventSink
     ) -> None:
         self._snapshot = snapshot
-        self._templates = templates
+        self._renderer = renderer
         self._values = values
         self._events = events
         self._warned: set[tuple[str, Place]] = set()
@@ -159,7 +159,7 @@ class _Reader:
 
     def _recipe(self, build: tuple[str, str], values: template_values.Values, parsed: dict[str, Recipe]) -> Recipe:
         file, text = build
-        rendered = self._templates.render_mapped(text, values, file=file)
+        rendered = self._renderer.render(text, values, file=file)
         known = parsed.get(rendered.text)
         if known is None:
             node = load(rendered.text, file, lines=rendered.lines)

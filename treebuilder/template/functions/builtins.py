@@ -9,7 +9,7 @@ from urllib.parse import quote_plus
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.functions.signature import GoFunction, table
 from treebuilder.template.printf import sprint, sprintf, sprintln
-from treebuilder.template.values import GoObject, equal, less, text_of, type_of
+from treebuilder.template.values import NO_VALUE, GoObject, equal, less, text_of, type_of
 
 _JS = {
     "\\": "\\\\", "'": "\\'", '"': '\\"', "<": "\\u003C", ">": "\\u003E", "&": "\\u0026", "=": "\\u003D",
@@ -66,16 +66,21 @@ def _len(value: object) -> int:
             raise TemplateFault(f"len of type {type_of(value)}")
 
 
+def _shown(values: tuple[object, ...]) -> str:
+    """The operands as the escaping functions print them: nil is `<no value>`."""
+    return sprint([NO_VALUE if value is None else value for value in values])
+
+
 def _html(*values: object) -> str:
-    return html.escape(sprint(values)).replace("&#x27;", "&#39;").replace("&quot;", "&#34;").replace("\0", "\ufffd")
+    return html.escape(_shown(values)).replace("&#x27;", "&#39;").replace("&quot;", "&#34;").replace("\0", "\ufffd")
 
 
 def _js(*values: object) -> str:
-    return _JS_SPECIAL.sub(lambda found: _JS.get(found.group()) or f"\\u{ord(found.group()):04X}", sprint(values))
+    return _JS_SPECIAL.sub(lambda found: _JS.get(found.group()) or f"\\u{ord(found.group()):04X}", _shown(values))
 
 
 def _urlquery(*values: object) -> str:
-    return quote_plus(sprint(values), safe="~").replace("%7E", "~")
+    return quote_plus(_shown(values), safe="~").replace("%7E", "~")
 
 
 def _call(function: object, *arguments: object) -> object:

@@ -22,13 +22,20 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def _matches(pattern: str, text: str) -> Iterator[re.Match[str]]:
-    """All matches; an empty one right behind another does not count, as in Go."""
-    previous_end = -1
-    for found in _compiled(pattern).finditer(text):
-        if found.start() == found.end() == previous_end:
-            continue
+    """All matches, as Go finds them: behind an empty one the search goes on a character later, and an empty one right
+    behind another does not count."""
+    search = _compiled(pattern).search
+    position, previous_end = 0, -1
+    while position <= len(text):
+        found = search(text, position)
+        if found is None:
+            return
+        is_empty_here = found.end() == position
+        counts = not (is_empty_here and found.start() == previous_end)
+        position = position + 1 if is_empty_here else found.end()
         previous_end = found.end()
-        yield found
+        if counts:
+            yield found
 
 
 def _match(pattern: str, text: str) -> bool:

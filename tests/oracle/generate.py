@@ -1,0 +1,128 @@
+"""Random templates that are mostly valid, for comparison with Go."""
+# ruff: noqa: E501 - tables of calls
+
+from __future__ import annotations
+
+import random
+
+_TEXTS = ["a", " b ", "\n", "\n\n  ", "- x\n", "", "}", "{ ", " \t"]
+_ATOMS = {
+    "any": [".", "$", "true", "false", ".Values.none", ".Values.t", "nil", "(list)"],
+    "text": ['"s"', '""', ".Values.s", "`r\n`", '"a b,c"', '"+é"'],
+    "number": ["1", "2", "0", "-3", "'c'", ".Values.a"],
+    "list": [".Values.l", '(list 1 "x" nil)', '(splitList "," "a,b")', "(list)", "(until 3)"],
+    "map": ['(dict "k" "v" "x" 1)', "(dict)", '(dict "k" (dict "n" 1.5))'],
+}  # fmt: skip
+_CALLS = {
+    "any": [
+        "default any any", "coalesce any any", "first list", "last list", "index list 0", "get map \"k\"", "and any any",
+        "or any any", "ternary any any test", "1.5", "1e6",
+    ],
+    "text": [
+        "print any any", "printf \"%v-%d\" any number", "quote any", "upper text", "join text list", "toString any",
+        "kindOf any", "trunc number text", "replace text text text", "html any", "toJson list", "trimAll text text",
+        "indent 2 text", "cat any text", "title text", "snakecase text", "squote any", "printf \"%5s|%-4v|%q\" text number text",
+        "println any", "js text", "urlquery text", "b64enc text", "sha1sum text", "nospace text", "typeOf text",
+    ],
+    "number": ["add number number", "mul number number", "len list", "len map", "int any", "sub number 1", "max number number"],
+    "list": [
+        "append list any", "reverse list", "rest list", "uniq list", "concat list list", "without list any", "compact list",
+        "sortAlpha (keys map)", "sortAlpha list", "splitList text text", "initial list",
+    ],
+    "map": ["merge map map", "pick map \"k\"", "omit map \"x\"", "set map \"z\" any", "deepCopy map", "split text text"],
+    "test": [
+        "eq number number", "eq text text", "ne text text", "lt number number", "not any", "empty any", "has any list",
+        "hasKey map text", "contains text text", "ge number number", "eq any nil",
+    ],
+}  # fmt: skip
+_KINDS = ["any", "text", "number", "list", "map", "test"]
+
+
+class Generator:
+    """Templates from one seed. Variables are used only where they are declared."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+
+    def template(self) -> str:
+        """One whole template."""
+        return self._items(3, ())
+
+    def _one_of(self, words: list[str]) -> str:
+        return self._random.choice(words)
+
+    def _items(self, depth: int, names: tuple[str, ...]) -> str:
+        pieces: list[str] = []
+        for _ in range(self._random.randint(1, 4)):
+            text, names = self._item(depth, names)
+            pieces.append(text)
+        return "".join(pieces)
+
+    def _action(self, body: str) -> str:
+        left = self._one_of(["{{", "{{ ", "{{- ", "{{"])
+        right = self._one_of(["}}", " }}", " -}}", "}}"])
+        return left + body + right
+
+    def _item(self, depth: int, names: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+        kind = self._random.randint(0, 9 if depth else 4)
+        inner = names
+        match kind:
+            case 0 | 1:
+                return self._one_of(_TEXTS), names
+            case 2 | 3:
+                return self._action(self._pipeline(names)), names
+            case 4:
+                if names and self._random.random() < 0.4:
+                    return self._action(f"{self._one_of(list(names))} = {self._pipeline(names)}"), names
+                name = self._one_of(["$x", "$y"])
+                return self._action(f"{name} := {self._pipeline(names)}"), (*names, name)
+            case 5 | 6:
+                text = self._action("if " + self._pipeline(names)) + self._items(depth - 1, names)
+                if self._random.random() < 0.5:
+                    text += self._action("else if " + self._pipeline(names)) + self._items(depth - 1, names)
+                if self._random.random() < 0.5:
+                    text += self._action("else") + self._items(depth - 1, names)
+            case 7:
+                text = self._action("with " + self._pipeline(names)) + self._items(depth - 1, names)
+                if self._random.random() < 0.5:
+                    text += self._action("else") + self._items(depth - 1, names)
+            case _:
+                head = self._one_of(["", "$e := ", "$i, $e := "])
+                inner = (*names, *(["$e"] if head else []), *(["$i"] if "$i" in head else []))
+                over = self._one_of([".Values.l", ".Values.m", "(list 1 2 3)", ".Values.none", "until 3"])
+                body = self._items(depth - 1, inner)
+                if self._random.random() < 0.3:
+                    body += self._action("if " + self._pipeline(inner)) + self._action(
+                        self._one_of(["break", "continue"])
+                    )
+                    body += self._action("end") + self._items(0, inner)
+                text = self._action(f"range {head}{over}") + body
+                if self._random.random() < 0.3:
+                    text += self._action("else") + self._items(depth - 1, names)
+        return text + self._action("end"), names
+
+    def _pipeline(self, names: tuple[str, ...]) -> str:
+        kind = self._one_of(_KINDS)
+        text = self._value(kind, names, 2)
+        if self._random.random() < 0.25:
+            text += self._one_of(
+                [" | print", " | not", " | default 1", " | quote", " | kindOf", ' | printf "<%v>"', " | list"]
+            )
+        if self._random.random() < 0.02:
+            text += self._one_of([" 1", " | 1", " .Values.s.x", " | upper 5"])
+        return text
+
+    def _value(self, kind: str, names: tuple[str, ...], depth: int) -> str:
+        """A command of a kind; its arguments stand in parentheses."""
+        if kind == "any" and names and self._random.random() < 0.5:
+            return self._one_of(list(names))
+        if not depth or self._random.random() < 0.3:
+            return self._one_of(_ATOMS.get(kind, ["true", "false"]))
+        words: list[str] = []
+        for word in self._one_of(_CALLS[kind]).split(" "):
+            if word not in _CALLS:
+                words.append(word)
+                continue
+            argument = self._value(self._one_of(_KINDS) if word == "any" else word, names, depth - 1)
+            words.append(f"({argument})" if " " in argument and argument[0] not in "(\"`'" else argument)
+        return " ".join(words)

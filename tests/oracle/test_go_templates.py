@@ -1,0 +1,138 @@
+"""Our template language against Go's text/template, sprig and go-yaml themselves.
+
+Needs Debian's golang-go, golang-github-masterminds-sprig-dev, golang-github-imdario-mergo-dev and
+golang-github-burntsushi-toml-dev; no network.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from generate import Generator
+
+from treebuilder.errors import SpecError
+from treebuilder.nodes import load
+from treebuilder.template import Templates
+
+pytestmark = pytest.mark.oracle
+
+HERE = Path(__file__).parent
+GOPATH = "/usr/share/gocode"
+VALUES = """\
+a: 1
+f: 1.5
+m: {x: 1, k: [1, 2], z: null}
+l: [a, b]
+s: hey
+nl: null
+big: 2000000
+t: true
+empty: ''
+el: []
+"""
+# what we allow and Go does not: see ADR on templates
+LENIENT = ("nil pointer evaluating", "map[interface {}]interface {}", "got int64", "got map[string]string")
+
+
+@pytest.fixture(scope="session")
+def oracle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Go program, compiled."""
+    if shutil.which("go") is None or not Path(GOPATH, "src/github.com/Masterminds/sprig").is_dir():
+        message = "needs apt-get install golang-go golang-github-masterminds-sprig-dev golang-github-imdario-mergo-dev"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    folder = tmp_path_factory.mktemp("oracle")
+    environment = {
+        **os.environ, "GO111MODULE": "off", "GOPATH": GOPATH, "GOCACHE": str(folder / "cache"), "GOFLAGS": "-p=1",
+    }  # fmt: skip
+    subprocess.run(
+        ["go", "build", "-o", str(folder / "oracle"), str(HERE / "gotemplate/main.go")], check=True, env=environment
+    )
+    return folder / "oracle"
+
+
+def ask(oracle: Path, questions: list[dict[str, str]]) -> list[tuple[str, str]]:
+    """Go's output and error for each question."""
+    done = subprocess.run([oracle], input=json.dumps(questions).encode(), stdout=subprocess.PIPE, check=True)
+    return [(answer["out"], answer["err"]) for answer in json.loads(done.stdout)]
+
+
+def ours(text: str, values: dict[str, object]) -> tuple[str, str]:
+    """Our output and error."""
+    try:
+        return Templates().render(text, values, file="f"), ""
+    except SpecError as err:
+        return "", err.message
+
+
+def differences(oracle: Path, texts: list[str]) -> list[tuple[str, str, str, str, str]]:
+    """(text, Go's output, Go's error, our output, our error) where they disagree."""
+    found: list[tuple[str, str, str, str, str]] = []
+    for text, (output, error) in zip(texts, ask(oracle, [{"text": t, "yaml": VALUES} for t in texts]), strict=True):
+        if any(word in error or word in output for word in LENIENT):
+            continue
+        own_output, own_error = ours(text, load(VALUES, "values").plain())
+        if bool(error) != bool(own_error) or (not error and output != own_output):
+            found.append((text, output, error, own_output, own_error))
+    return found
+
+
+def test_written_cases(oracle: Path) -> None:
+    texts = (HERE / "cases.txt").read_text(encoding="utf-8").splitlines()
+    assert len(texts) > 150
+    assert differences(oracle, texts) == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_templates(oracle: Path, seed: int) -> None:
+    texts = [Generator(seed * 100_000 + number).template() for number in range(400)]
+    assert differences(oracle, texts) == []
+
+
+def test_floats_of_collections(oracle: Path) -> None:
+    """collection.yaml's numbers reach luet's templates as float64, through JSON."""
+    questions = [
+        {"text": text, "json": '{"n": 2000000, "small": 10}'}
+        for text in (
+            "{{ .Values.n }}",
+            "{{ .Values.small }}",
+            "{{ eq .Values.small 10.0 }}",
+            "{{ eq .Values.small 10 }}",
+        )
+    ]
+    values: dict[str, object] = {"n": 2000000.0, "small": 10.0}
+    for question, (output, error) in zip(questions, ask(oracle, questions), strict=True):
+        own_output, own_error = ours(question["text"], values)
+        assert (own_output if not own_error else "", bool(own_error)) == (output if not error else "", bool(error))
+
+
+_PIECES = [
+    "a", "b", ".", "*", "+", "?", "|", "(", ")", "[ab]", "[^a]", "(?:", "(?i)", "(?s)", "(?m)", "(?i:", "(?-i)", "^",
+    "$", "\\b", "\\A", "\\z", "\\d", "\\w", "\\s", "\\W", "{2}", "{1,}", "{,2}", "[[:alpha:]]", "[[:^upper:]b]",
+    "\\pL", "\\PN", "\\x41", "\\n", "\\.", "\\Q*\\E", "A", " ", "1", "\n", "[]b]", "[^]]", "-", "é", "\\-", "}", "{",
+    "]", "\\101", "[\\d_]", "[a\\-z]", "??", "*?", "+?",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_random_patterns(oracle: Path, seed: int) -> None:
+    """`model.patterns` finds what Go's regexp finds, and refuses what it refuses."""
+    draw = random.Random(seed)
+    texts: list[str] = []
+    while len(texts) < 800:
+        pattern = "".join(draw.choice(_PIECES) for _ in range(draw.randint(1, 7)))
+        subject = "".join(
+            draw.choice(["a", "b", "A", "1", " ", "\n", "é", "_", "{2}"]) for _ in range(draw.randint(1, 8))
+        )
+        words = (json.dumps(word, ensure_ascii=False) for word in (pattern, subject))
+        if "(?" in pattern and any(f"){repeat}" in pattern for repeat in "*+?{"):
+            continue  # Go repeats what stands before flags
+        texts.append(f"{{{{ mustRegexFindAll {' '.join(words)} -1 | join `\x00` }}}}")
+    assert differences(oracle, texts) == []

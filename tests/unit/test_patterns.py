@@ -1,0 +1,89 @@
+"""RE2 patterns in Python, and the filters of build.yaml."""
+# ruff: noqa: E501 - a case stands on one line
+
+from __future__ import annotations
+
+import pytest
+
+from treebuilder.errors import SpecError
+from treebuilder.model.patterns import compile_filter, compile_pattern
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matches", "misses"),
+    [
+        ("^/usr/bin/", "/usr/bin/x", "/opt/usr/bin/x"),
+        ("lib", "/usr/lib/x", "/usr/bin"),
+        (r"\.so$", "/a.so", "/a.so.1"),
+        (r"\.so$", "/a.so", "/a.so\n"),
+        (r"\Aa\z", "a", "a\n"),
+        ("(?i)README", "/readme", "/redme"),
+        ("a(?i)b", "aB", "AB"),
+        ("a(?i)b|c", "C", "A"),
+        ("(a(?i)b)c", "aBc", "aBC"),
+        ("(?i:a)b", "Ab", "AB"),
+        ("(?s)a.b", "a\nb", "ab"),
+        ("a.b", "axb", "a\nb"),
+        ("(?m)^b$", "a\nb\nc", "ab"),
+        ("(?i-s:A)b", "ab", "aB"),
+        ("[[:alpha:]]+1", "a1", "11"),
+        ("^[[:^digit:]]$", "a", "1"),
+        ("[^[:space:]]x", "ax", " x"),
+        (r"\pL1", "é1", "11"),
+        (r"^\p{Lu}$", "É", "é"),
+        (r"^\P{L}$", "1", "a"),
+        (r"^[\p{Greek}a]$", "λ", "b"),
+        (r"^\d\w\s$", "1a ", "aa "),
+        (r"^\D\W\S$", "a-b", "1-b"),
+        (r"^\d$", "1", "١"),
+        (r"^\s$", " ", "\v"),
+        (r"a\Q.*\Eb", "a.*b", "axxb"),
+        (r"\x41\x{42}\103", "ABC", "abc"),
+        (r"\t\n\a", "\t\n\a", "tna"),
+        ("a{2,3}b", "aab", "ab"),
+        ("a{,2}", "a{,2}", "aa"),
+        ("a{x", "a{x", "a"),
+        ("x}", "x}", "x"),
+        ("[]a]", "]", "b"),
+        ("[^]a]", "b", "]"),
+        ("[a-]", "-", "b"),
+        (r"[\]\-^]", "^", "a"),
+        ("[[a]", "[", "b"),
+        ("[a&&b]", "&", "c"),
+        ("(?P<name>a)b", "ab", "b"),
+        ("(?<name>a)b", "ab", "b"),
+        ("(?:a|b)c", "bc", "b"),
+        ("a+?b", "aab", "b"),
+        (r"a\/b", "a/b", "ab"),
+        ("", "anything", ""),
+    ],
+)
+def test_patterns(pattern: str, matches: str, misses: str) -> None:
+    assert compile_pattern(pattern).search(matches)
+    if misses:
+        assert not compile_pattern(pattern).search(misses)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "(?=a)", "(?!a)", "(?<=a)b", "(?<!a)b", r"(a)\1", "(?P=x)", "(?>a)", "(?#c)", "a++", "a*+", "a**", "a?+", "a{2}+", "a{2}{3}",
+        "(", ")", "[a", "a\\", "*a", "|*", "(?U)a", "(?x)a", r"\Z", r"\C", r"\u0041", r"\y", "[b-a]", "a{1001}", r"\p{Nonsense}",
+        "[[:nonsense:]]", r"\x{110000}", r"[a-\d]", "(?)a", r"\xg", "(?P<1>a)",
+    ],
+)  # fmt: skip
+def test_what_re2_refuses_is_refused(pattern: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        compile_pattern(pattern)
+    assert caught.value.reason == "pattern"
+
+
+def test_filters() -> None:
+    everything = compile_filter((), ())
+    assert everything("/a")
+    only = compile_filter(("^/usr", "^/etc/x$"), ())
+    assert [path for path in ("/usr/a", "/etc/x", "/etc/xy", "/var") if only(path)] == ["/usr/a", "/etc/x"]
+    never = compile_filter((), (r"\.pyc$",))
+    assert [path for path in ("/a.py", "/a.pyc") if never(path)] == ["/a.py"]
+    both = compile_filter(("^/usr",), ("/doc/",))
+    assert [path for path in ("/usr/a", "/usr/doc/b", "/etc") if both(path)] == ["/usr/a"]
