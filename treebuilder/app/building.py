@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
+from treebuilder.app.options import BuildOptions
 from treebuilder.app.workspace import StoredSpecIndex, Workspace, resources
 from treebuilder.build.bases import Bases, ForeignArtifacts, ImageSource, Resolver
 from treebuilder.build.report import BuildReport
@@ -25,30 +24,6 @@ from treebuilder.plan.planner import Planner, PlanOptions, exact
 from treebuilder.solver import PackageSolver
 from treebuilder.system.files import write_atomic
 from treebuilder.tree import Tree, load_tree
-
-
-@dataclass(frozen=True, slots=True)
-class BuildOptions:
-    """What `treebuild build` was asked. `targets` empty and `all` False means nothing to do."""
-
-    trees: tuple[str, ...]
-    targets: tuple[PackageRef, ...] = ()
-    all: bool = False
-    values: tuple[str, ...] = ()
-    destination: Path = Path("build")
-    engine: str = "native"
-    compression: str = "zstd"
-    jobs: int = 0
-    only_target_package: bool = False
-    nodeps: bool = False
-    onlydeps: bool = False
-    rebuild: bool = False
-    locked: bool = False
-    lock_file: Path = Path("treebuild.lock")
-    step_timeout_s: float | None = None
-    keep_failed: Path | None = None
-    layering: Literal["chain", "merge"] = "chain"
-    dockerfiles: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from treebuilder.oci.store import Store
 from treebuilder.tree import tree_fingerprint
 
 if TYPE_CHECKING:
-    from treebuilder.app.building import BuildOptions
+    from treebuilder.app.options import BuildOptions
 
 _KIND = "unchanged"
 _KEPT = 64

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from treebuilder.cli.session import Session, add_output_flags
 
 if TYPE_CHECKING:
-    from treebuilder.app.building import BuildOptions
+    from treebuilder.app.options import BuildOptions
     from treebuilder.app.settings import Settings
 
 
@@ -57,7 +57,7 @@ def trees_of(args: argparse.Namespace, settings: Settings) -> tuple[str, ...]:
 
 
 def options_of(args: argparse.Namespace, settings: Settings) -> BuildOptions:
-    from treebuilder.app.building import BuildOptions
+    from treebuilder.app.options import BuildOptions
     from treebuilder.app.workspace import lock_path
     from treebuilder.model.words import parse_selector
 
