@@ -1,0 +1,24 @@
+# The two commands: `make demo` builds, packs and boots the sample OS; `make test` passes the tests.
+.PHONY: demo test lint bench setup clean
+
+demo: setup
+	.venv/bin/python scripts/demo.py
+
+test: setup-test
+	scripts/check
+
+lint: setup
+	scripts/lint
+
+bench: setup
+	.venv/bin/python benchmarks/run.py
+
+setup:
+	scripts/setup
+
+.PHONY: setup-test
+setup-test:
+	scripts/setup test
+
+clean:
+	rm -rf build *.iso *.iso.sha256
