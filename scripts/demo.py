@@ -16,13 +16,15 @@ PACKAGES = ("system/sampleOS", "live/systemd-boot", "live/boot", "live/syslinux"
 SERVICE = "8090/fortuneteller"
 
 
-def treebuild(*words: str) -> Any:
+def treebuild(*words: str) -> dict[str, Any]:
     """Runs a verb with `--json`; progress goes to the terminal, the result comes back."""
     print(f"\n$ treebuild {' '.join(words)}", flush=True)
     done = subprocess.run([TREEBUILD, *words, "--json"], cwd=TOP, stdout=subprocess.PIPE, check=False)
     if done.returncode != 0:
         sys.exit(done.returncode)
-    return json.loads(done.stdout)
+    value = json.loads(done.stdout)
+    assert isinstance(value, dict)
+    return value
 
 
 def size(count: int) -> str:

@@ -81,7 +81,14 @@ class Runner:
                 self._artifacts.clear()
                 if attempt == _RESTARTS - 1:
                     raise TreebuildError("the cache loses results faster than they are built") from err
+        self._touch()
         return self._report()
+
+    def _touch(self) -> None:
+        """Notes what this run relied on as used now, so that the clean-up keeps it."""
+        keys = [key.hex for id in self._plan.nodes for key in (self._keys[id].plan, self._keys[id].artifact)]
+        keys += [result.build_key.hex for result in self._nodes.values()]
+        self._store.index.touch(keys)
 
     # walking the plan --------------------------------------------------------------------------------------------
     def _walk(self) -> None:

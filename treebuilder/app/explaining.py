@@ -1,0 +1,70 @@
+"""The use case *explain*: what a build of this package would do and why, and why these versions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from treebuilder.app.building import Planned, prepare
+from treebuilder.app.options import BuildOptions
+from treebuilder.app.workspace import Workspace
+from treebuilder.errors import SpecError
+from treebuilder.model.package import PackageRef
+from treebuilder.model.solution import Request
+from treebuilder.oci.store import Store
+from treebuilder.plan.planner import exact
+from treebuilder.plan.why import differences
+from treebuilder.solver import PackageSolver, why, why_not
+
+
+def builds(options: BuildOptions, work: Workspace) -> list[dict[str, Any]]:
+    """For every node of the plan: `hit`, `build` or `may be cut off`, and the reasons."""
+    planned = prepare(options, work)
+    verdicts: dict[str, str] = {}
+    rows = []
+    for id, node in planned.plan.nodes.items():
+        verdict, reasons = _node(planned, id, work.store, verdicts)
+        verdicts[id] = verdict
+        rows.append({
+            "category": node.pid.category, "name": node.pid.name, "version": node.pid.version, "verdict": verdict,
+            "reasons": reasons, "plan_key": planned.keys[id].plan.hex,
+        })  # fmt: skip
+    return rows
+
+
+def _node(planned: Planned, id: str, store: Store, verdicts: dict[str, str]) -> tuple[str, list[str]]:
+    node, keys = planned.plan.nodes[id], planned.keys[id]
+    kept = store.index.get(f"doc:{keys.plan.hex}")
+    last = store.index.latest("document", str(node.pid))
+    if store.index.get(keys.plan.hex) is not None or store.index.get(keys.artifact.hex) is not None:
+        return "hit", [f"when it was built: {kept['why']}"] if kept else []
+    if last is None:
+        return "build", ["never built before"]
+    found = list(differences(str(last["document"]), keys.document))
+    below = [verdicts.get(n, "build") for n in (*node.parents(), *node.joined())]
+    if found == ["what it is built on changed"]:
+        if "build" in below:
+            reason = "what it is built on is built again; if that comes out the same, this is not built"
+        else:
+            reason = "what it is built on may be built again"
+        return "may be cut off", [reason]
+    return "build", found or ["its result is not in the cache any more"]
+
+
+def versions(options: BuildOptions, work: Workspace, newer: PackageRef | None) -> list[str]:
+    """Why each package of the solution is there in its version, and why not `newer`."""
+    planned = prepare(options, work)
+    universe = planned.tree.compiler()
+    solver = PackageSolver()
+    said: list[str] = []
+    for target in planned.plan.targets:
+        request = Request((exact(target),))
+        solution = solver.solve(request, universe, (), order="runtime")
+        if newer is None:
+            for package in solution.packages:
+                said.extend(why(solution, universe, package))
+            continue
+        wanted = next((p for p in universe.versions(newer.pkgname) if p.id.version == newer.version), None)
+        if wanted is None:
+            raise SpecError(f"there is no {newer} in the tree", reason="no-version")
+        said.extend(why_not(request, universe, (), wanted))
+    return list(dict.fromkeys(said))

@@ -1,0 +1,105 @@
+"""The use cases of `tree`: what is in a tree, whether it holds together, what its images are, its graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from treebuilder.app.building import make_plan, open_tree, prepare
+from treebuilder.app.options import BuildOptions
+from treebuilder.app.workspace import Workspace
+from treebuilder.errors import TreebuildError
+from treebuilder.model.package import Package
+from treebuilder.model.solution import Request
+from treebuilder.plan.planner import exact
+from treebuilder.solver import PackageSolver
+from treebuilder.tree import Tree, build_view
+
+
+def packages(tree: Tree, *, build_time: bool) -> list[dict[str, Any]]:
+    """Every package, sorted: identity, folder, requires (runtime, or build time)."""
+    rows = []
+    for found in sorted(tree.packages, key=lambda f: f.package.id):
+        shown = build_view(found) if build_time else found.package
+        rows.append({
+            "category": shown.id.category, "name": shown.id.name, "version": shown.id.version,
+            "path": f"{found.root}/{found.folder}", "hidden": shown.hidden,
+            "requires": [str(r) for r in shown.requires], "conflicts": [str(r) for r in shown.conflicts], "provides": [str(r) for r in shown.provides],
+            "labels": dict(shown.labels),
+        })  # fmt: skip
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    package: Package
+    side: str
+    error: TreebuildError
+
+
+def validate(options: BuildOptions, work: Workspace) -> tuple[Tree, tuple[Fault, ...]]:
+    """Everything wrong with a tree that can be known without building: requirements, cycles, patterns, plans."""
+    tree = open_tree(options, work, 0)
+    solver = PackageSolver()
+    faults: list[Fault] = []
+    for found in tree.packages:
+        for side, view, universe in (
+            ("build", build_view(found), tree.compiler()),
+            ("runtime", found.package, tree.runtime()),
+        ):
+            try:
+                solver.solve(Request((exact(view.id),)), universe, (), order="build" if side == "build" else "runtime")
+            except TreebuildError as err:
+                faults.append(Fault(found.package, side, err))
+        try:
+            tree.finalizer(found)
+            tree.context_digest(found)
+        except TreebuildError as err:
+            faults.append(Fault(found.package, "files", err))
+    if not faults:
+        from dataclasses import replace
+
+        try:
+            make_plan(replace(options, all=True), work, tree)
+        except TreebuildError as err:
+            faults.append(Fault(tree.packages[0].package, "plan", err))
+    return tree, tuple(faults)
+
+
+def images(options: BuildOptions, work: Workspace) -> list[dict[str, Any]]:
+    """The images a build would make, in order: package, key, what it stands on, whether the cache has it."""
+    planned = prepare(options, work)
+    rows = []
+    for id, node in planned.plan.nodes.items():
+        keys = planned.keys[id]
+        hit = work.store.index.get(keys.plan.hex) is not None or work.store.index.get(keys.artifact.hex) is not None
+        rows.append({
+            "category": node.pid.category, "name": node.pid.name, "version": node.pid.version,
+            "plan_key": keys.plan.hex, "base": type(node.base).__name__.removesuffix("Base").lower(),
+            "on": [str(planned.plan.nodes[n].pid) for n in (*node.parents(), *node.joined())], "cached": hit,
+        })  # fmt: skip
+    return rows
+
+
+def graph(options: BuildOptions, work: Workspace) -> dict[str, Any]:
+    """The prefix tree as nodes and edges."""
+    tree = open_tree(options, work, 0)
+    plan, _ = make_plan(options, work, tree)
+    nodes = [{"id": id, "package": str(node.pid)} for id, node in plan.nodes.items()]
+    edges = [
+        {"from": id, "to": other, "kind": kind}
+        for id, node in plan.nodes.items()
+        for kind, others in (("image", node.parents()), ("artifact", node.joined()))
+        for other in others
+    ]
+    return {"schema": "treebuild.graph/1", "nodes": nodes, "edges": edges}
+
+
+def to_dot(value: dict[str, Any]) -> str:
+    """The graph in Graphviz's language."""
+    lines = ["digraph tree {", "  rankdir=LR; node [shape=box, fontname=sans];"]
+    lines += [f'  "{node["id"]}" [label="{node["package"]}"];' for node in value["nodes"]]
+    for edge in value["edges"]:
+        style = "" if edge["kind"] == "image" else " [style=dashed]"
+        lines.append(f'  "{edge["from"]}" -> "{edge["to"]}"{style};')
+    return "\n".join([*lines, "}"])
