@@ -21,11 +21,11 @@ def packages(tree: Tree, *, build_time: bool) -> list[dict[str, Any]]:
     rows = []
     for found in sorted(tree.packages, key=lambda f: f.package.id):
         shown = build_view(found) if build_time else found.package
+        id = shown.id
         rows.append({
-            "category": shown.id.category, "name": shown.id.name, "version": shown.id.version,
-            "path": f"{found.root}/{found.folder}", "hidden": shown.hidden,
-            "requires": [str(r) for r in shown.requires], "conflicts": [str(r) for r in shown.conflicts], "provides": [str(r) for r in shown.provides],
-            "labels": dict(shown.labels),
+            "category": id.category, "name": id.name, "version": id.version, "path": f"{found.root}/{found.folder}",
+            "hidden": shown.hidden, "labels": dict(shown.labels), "requires": [str(r) for r in shown.requires],
+            "conflicts": [str(r) for r in shown.conflicts], "provides": [str(r) for r in shown.provides],
         })  # fmt: skip
     return rows
 

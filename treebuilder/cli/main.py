@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
     module.configure(parser)
     add_global_flags(parser)
     try:
-        args = parser.parse_args(words[:position] + words[position + 1 :])
+        args = parser.parse_intermixed_args(words[:position] + words[position + 1 :])
     except SystemExit as stop:
         return int(stop.code or 0)
     return _run(module, args)
