@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from treebuilder.errors import SpecError
+
 
 def parse(line: str, env: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """The variables that one ENV line sets, values expanded with `env` as it was before the line.
 
-    `K=V K2="a b"` sets several; `K some text` (no `=` in the first word) is the old form and sets one.
+    Raises SpecError. `K=V K2="a b"` sets several; `K some text` (no `=` in the first word) is the old form and sets one.
     """
     words = _words(line.strip())
     if not words:
@@ -22,7 +24,9 @@ def parse(line: str, env: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
         return ((expand(first, env), expand(value, env)),)
     pairs = []
     for word in words:
-        key, _, value = word.partition("=")
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise SpecError(f"env: {line!r}: {word!r} has no =", hint="quote a value that has spaces", reason="env")
         pairs.append((expand(key, env), expand(value, env)))
     return tuple(pairs)
 

@@ -77,7 +77,7 @@ class Worker:
 
         Raises BuildFailed, TransportError, LayerLostError, NotReproducible …
         """
-        if node.package.recipe.is_empty:
+        if node.package.recipe.is_empty and isinstance(node.base, EmptyBase):
             empty = State(())
             return NodeResult(build_key(keys.recipe, empty, (), ()), empty, (), None, (), (), (), 0.0), True
         base = self._base(node, inputs)

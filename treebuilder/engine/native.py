@@ -133,9 +133,10 @@ def _enter_script(job: Job, place: Path, lowers: list[str]) -> str:
     options = f"lowerdir={stack},upperdir={place}/upper,workdir={place}/work,index=off,metacopy=off"
     return f"""#!/bin/sh
 # Opens a shell in the root of a step that failed; what you change stays in {place}/upper.
+chroot=$(PATH="$PATH:/usr/sbin:/sbin" command -v chroot)
 exec unshare --mount --pid --fork --kill-child sh -ec '
 mount -t overlay overlay -o "$1" "$2/root"
 mount -t proc proc "$2/root/proc"; mount --rbind /dev "$2/root/dev"
-cd "$2/root"; exec env -i {env} chroot . /bin/sh -c "cd {job.cwd} && exec /bin/sh -i"
-' sh {shlex.quote(options)} {shlex.quote(str(place))}
+cd "$2/root"; exec env -i {env} "$3" . /bin/sh -c "cd {job.cwd} && exec /bin/sh -i"
+' sh {shlex.quote(options)} {shlex.quote(str(place))} "$chroot"
 """

@@ -89,8 +89,8 @@ class Planner:
             return
         own = self._own_image(package)
         if itself:
-            empty = self._get(package).recipe.is_empty or not own
-            self._wanted[package.id] = self._empty_node(package) if empty else own[-1]
+            mine = bool(own) and self._nodes[own[-1]].pid == package.id
+            self._wanted[package.id] = own[-1] if mine else self._empty_node(package)
         if with_deps:
             for dependency in self._orders.get(package.id, ()):
                 if dependency.id != package.id:

@@ -1,0 +1,30 @@
+"""What all tests share: kinds that need root or programs fail in CI when these are missing, and skip elsewhere."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+
+def _missing(item: pytest.Item) -> str:
+    if item.get_closest_marker("engine") is not None:
+        if os.geteuid() != 0:
+            return "containers in tests need root"
+        if shutil.which("bwrap") is None:
+            return "bwrap is not installed"
+        if not os.path.exists("/bin/busybox"):
+            return "busybox-static is not installed"
+    if item.get_closest_marker("vm") is not None and shutil.which("qemu-system-x86_64") is None:
+        return "qemu is not installed"
+    return ""
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    why = _missing(item)
+    if not why:
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{why}: an integration test must not be skipped in CI")
+    pytest.skip(why)
