@@ -80,7 +80,7 @@ def collect(store: Store, *, older_than_s: int, dry_run: bool) -> list[Kept]:
     for kind in ("plan", "build", "artifact", "packed", "base", "document", "foreign"):
         dropped += [key for key, _, _, used in store.index.all(kind) if used <= limit]
     mentioned = _mentions_without(store, set(dropped))
-    young = clock.now_epoch_s() - min(3600, older_than_s)
+    young = clock.now_epoch_s() + 1 - min(3600, older_than_s)
     gone = [
         kept for kept in listing(store)
         if kept.digest.hex not in mentioned and _path(store, kept).lstat().st_ctime <= young

@@ -13,7 +13,8 @@ from treebuilder.errors import SpecError
 def parse(line: str, env: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """The variables that one ENV line sets, values expanded with `env` as it was before the line.
 
-    Raises SpecError. `K=V K2="a b"` sets several; `K some text` (no `=` in the first word) is the old form and sets one.
+    `K=V K2="a b"` sets several; `K some text` (no `=` in the first word) is the old form and sets one.
+    Raises SpecError (reason "env").
     """
     words = _words(line.strip())
     if not words:

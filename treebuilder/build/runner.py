@@ -17,14 +17,15 @@ from treebuilder.build.emit import Outgoing, emit
 from treebuilder.build.report import BuildReport, NodeReport, PackedFile
 from treebuilder.build.results import ArtifactResult, NodeResult
 from treebuilder.build.worker import Inputs, LayerLostError, Worker
-from treebuilder.errors import Cancelled, IntegrityError, TreebuildError
+from treebuilder.errors import Cancelled, TreebuildError
 from treebuilder.events import EventSink, Finished, Started, Warned
 from treebuilder.model.package import PackageId
-from treebuilder.oci.store import Store
+from treebuilder.oci.store import BlobLostError, Store
 from treebuilder.plan.graph import BuildNode, BuildPlan, JoinBase
 from treebuilder.plan.keys import NodeKeys
 from treebuilder.plan.why import differences
 from treebuilder.system import clock
+from treebuilder.system.files import disk_errors
 from treebuilder.system.process import Cancel
 from treebuilder.tree import build_view
 
@@ -79,6 +80,7 @@ class Runner:
                 self._events.emit(Warned(f"a cached result is gone or damaged and is built again ({err})"))
                 self._nodes.clear()
                 self._artifacts.clear()
+                self._emitted.clear()
                 if attempt == _RESTARTS - 1:
                     raise TreebuildError("the cache loses results faster than they are built") from err
         self._touch()
@@ -111,10 +113,8 @@ class Runner:
                         task = running.pop(future)
                         try:
                             future.result()
-                        except (LayerLostError, IntegrityError) as err:
-                            if isinstance(err, IntegrityError) and "store" not in str(err):
-                                self._errors[task] = err
-                            restart = _Restart(str(err)) if task not in self._errors else restart
+                        except (LayerLostError, BlobLostError) as err:
+                            restart = _Restart(str(err))
                         except Cancelled:
                             self._cancel.set()
                         except TreebuildError as err:
@@ -203,6 +203,10 @@ class Runner:
         kind, id = task
         node = self._plan.nodes[id]
         self._cancel.check()
+        with disk_errors(f"working on {node.pid}"):
+            self._make(kind, id, node)
+
+    def _make(self, kind: str, id: str, node: BuildNode) -> None:
         if kind == "node":
             if id not in self._nodes:
                 self._build(node)

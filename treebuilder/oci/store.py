@@ -30,6 +30,10 @@ VERSION = "1"
 _CHUNK = 1 << 20
 
 
+class BlobLostError(IntegrityError):
+    """A blob of the store is gone or damaged. It has been dropped, so whoever makes it can make it again."""
+
+
 class Store:
     """One cache folder. Safe for many threads and processes; opening it costs a few system calls."""
 
@@ -106,7 +110,7 @@ class Store:
         return digest
 
     def copy_blob(self, digest: Digest, out: IO[bytes]) -> None:
-        """Copies a blob while checking it. Raises IntegrityError (and drops the blob) when it is damaged or gone."""
+        """Copies a blob while checking it. Raises BlobLostError (and drops the blob) when it is damaged or gone."""
         path = self.blob_path(digest)
         seen = hashlib.sha256()
         try:
@@ -115,10 +119,10 @@ class Store:
                     seen.update(data)
                     out.write(data)
         except FileNotFoundError as err:
-            raise IntegrityError(f"{digest} is not in the store") from err
+            raise BlobLostError(f"{digest} is not in the store") from err
         if seen.hexdigest() != digest.hex:
             path.unlink(missing_ok=True)
-            raise IntegrityError(f"the stored blob {digest} was damaged (it reads as sha256:{seen.hexdigest()})")
+            raise BlobLostError(f"the stored blob {digest} was damaged (it reads as sha256:{seen.hexdigest()})")
 
     def verify_blob(self, digest: Digest) -> bool:
         """Reads a blob whole; False (and it is dropped) when it is gone or damaged."""
@@ -160,7 +164,7 @@ class Store:
     def tree_from_blob(self, content: Digest, blob: Digest) -> None:
         """Makes a layer's folder out of its (compressed) tar. Raises IntegrityError when the blob is damaged."""
         if not self.verify_blob(blob):
-            raise IntegrityError(f"{blob} is damaged or not in the store")
+            raise BlobLostError(f"{blob} is damaged or not in the store")
         with self.scratch() as work, self.blob_path(blob).open("rb") as source:
             made = work / "tree"
             made.mkdir()

@@ -1,0 +1,113 @@
+"""Bad input: one clear error with file and line, exit 2, and nothing changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.trees import Project, requires
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    made = Project(tmp_path)
+    made.base()
+    return made
+
+
+CASES = [
+    ("yaml", "steps: [\n", "t/x/build.yaml:", ("yaml",)),
+    ("type", requires("seed/base") + "steps: 5\n", "t/x/build.yaml:3", ("steps", "list")),
+    ("template", requires("seed/base") + "steps:\n- echo {{ .Values.x | nosuch }}\n", "t/x/build.yaml:4", ("nosuch",)),
+    ("missing", requires("no/such"), "t/x/build.yaml:2", ("no/such",)),
+    ("version", requires("seed/base").replace(">=0", ">=9"), "t/x/build.yaml:2", ("seed/base", ">=9")),
+    ("no-base", "steps:\n- echo\n", "t/x/build.yaml", ("nothing to run",)),
+    ("pattern", requires("seed/base") + "includes: ['(?=x)']\n", "t/x/build.yaml", ("(?=x)",)),
+    ("bootstrap", "bootstrap: {distribution: plan9, suite: x, variant: minbase, packages: [a]}\n", "", ("plan9",)),
+    ("retrieve", requires("seed/base") + "retrieve: ['../*']\n", "t/x/build.yaml", ("leads out",)),
+    ("word", requires("seed/base") + "layering: sideways\n", "t/x/build.yaml:3", ("sideways",)),
+]
+
+
+@pytest.mark.parametrize(("name", "recipe", "place", "words"), CASES, ids=[case[0] for case in CASES])
+def test_one_clear_error(project: Project, name: str, recipe: str, place: str, words: tuple[str, ...]) -> None:
+    project.package("t/x", recipe)
+    done = project.building("t/x")
+    assert done.code == 2
+    assert place in done.stderr, done.stderr
+    for word in words:
+        assert word.lower() in done.stderr.lower(), done.stderr
+    assert "Traceback" not in done.stderr
+    assert not project.build.exists()
+
+
+def test_an_unknown_key_is_a_warning(project: Project) -> None:
+    project.package("t/x", requires("seed/base") + "stepps:\n- echo\nsteps:\n- echo > /x\n")
+    done = project.building("t/x")
+    assert done.code == 0
+    assert "t/x/build.yaml:3" in done.stderr
+    assert "stepps" in done.stderr
+
+
+def test_a_cycle_is_a_path(project: Project) -> None:
+    project.package("t/a", requires("t/b"))
+    project.package("t/b", requires("t/c"))
+    project.package("t/c", requires("t/a"))
+    done = project.building("t/a")
+    assert done.code == 2
+    assert "t/a-1.0 -> t/b-1.0 -> t/c-1.0 -> t/a-1.0" in done.stderr
+
+
+def test_a_conflict_is_a_chain_of_reasons(project: Project) -> None:
+    project.package("t/old", requires("seed/base"), version="1")
+    project.package("t/left", requires("t/old") + "conflicts:\n- {category: t, name: right, version: '>=0'}\n")
+    project.package("t/right", requires("seed/base"))
+    project.package("t/both", requires("t/left", "t/right") + "steps:\n- echo\n")
+    done = project.building("t/both")
+    assert done.code == 2
+    assert "t/left" in done.stderr
+    assert "t/right" in done.stderr
+    assert "t/left/build.yaml" in done.stderr
+
+
+def test_two_packages_of_one_identity(project: Project) -> None:
+    project.package("t/x", requires("seed/base"))
+    other = project.tree / "other"
+    other.mkdir()
+    (other / "definition.yaml").write_text((project.tree / "t/x/definition.yaml").read_text())
+    done = project.building("t/x")
+    assert done.code == 2
+    assert "other/definition.yaml" in done.stderr
+    assert "t/x/definition.yaml" in done.stderr
+
+
+def test_a_link_out_of_the_context(project: Project) -> None:
+    folder = project.package("t/x", requires("seed/base") + "steps:\n- cat out > /x\n")
+    (folder / "out").symlink_to("/etc/shadow")
+    done = project.building("t/x")
+    assert done.code == 2
+    assert "t/x/out" in done.stderr
+
+
+def test_no_package_named(project: Project) -> None:
+    done = project.building()
+    assert done.code == 1
+    assert "--all" in done.stderr
+
+
+def test_an_unknown_engine(project: Project) -> None:
+    project.package("t/x", requires("seed/base"))
+    done = project.run("build", "--tree", "packages", "--engine", "magic", "t/x")
+    assert done.code == 1
+    assert "native" in done.stderr
+
+
+def test_a_locked_build_with_an_incomplete_lock(project: Project) -> None:
+    project.package("t/x", requires("seed/base") + "steps:\n- echo > /x\n")
+    done = project.run("build", "--tree", "packages", "--locked", "t/x")
+    assert done.code == 2
+    assert "treebuild.lock" in done.stderr
+    assert not (project.top / "treebuild.lock").exists()
