@@ -34,6 +34,10 @@ _GoLoader.add_implicit_resolver(
 )
 _BOOLEANS = {"y": True, "n": False}
 _MAX_NODES = 200_000  # an alias bomb is refused, a real specfile has some hundreds
+_MAX_DEPTH = 200
+_MERGE = "tag:yaml.org,2002:merge"
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_INDENT = re.compile(r"^[ \t?:-]+", re.MULTILINE)
 _KINDS = {
     "tag:yaml.org,2002:str": "text", "tag:yaml.org,2002:int": "number", "tag:yaml.org,2002:float": "number",
     "tag:yaml.org,2002:bool": "boolean", "tag:yaml.org,2002:null": "nothing", "tag:yaml.org,2002:timestamp": "text",
@@ -59,7 +63,9 @@ class Node:
     def _expect(self, kind: str, what: str) -> None:
         if self.kind != kind:
             hint = (
-                f'write it in quotes: "{self.value}"' if kind == "text" and self.kind in ("number", "boolean") else None
+                f'write it in quotes: "{self.written or self.value}"'
+                if kind == "text" and self.kind in ("number", "boolean")
+                else None
             )
             article = "a " if kind in ("text", "map", "list", "boolean", "number") else ""
             self.fail(f"{what} must be {article}{kind}, not a {self.kind}", hint=hint, reason="wrong-type")
@@ -162,6 +168,8 @@ def load(text: str, file: str, *, first_line: int = 1, lines: Sequence[int] | No
     """
     place = _Places(file, first_line - 1, lines)
     try:
+        if _depth_bound(text) > _MAX_DEPTH:
+            _refuse_depth(text, place)
         loader = _GoLoader(text)
         try:
             root = loader.get_single_node()
@@ -172,14 +180,41 @@ def load(text: str, file: str, *, first_line: int = 1, lines: Sequence[int] | No
             loader.dispose()
     except yaml.MarkedYAMLError as err:
         mark = err.problem_mark or err.context_mark
-        where = place.at(mark.line) if mark is not None else Place(file)
+        where = place.at(min(mark.line, text.count("\n"))) if mark is not None else Place(file)
         raise SpecError(f"broken YAML: {err.problem or err.context}", where=where, reason="yaml") from err
     except yaml.YAMLError as err:
-        raise SpecError(f"broken YAML: {err}", where=Place(file), reason="yaml") from err
+        found = _CONTROL.search(text)
+        where = place.at(text.count("\n", 0, found.start())) if found else Place(file)
+        message = "a control character" if found else str(err)
+        raise SpecError(f"broken YAML: {message}", where=where, reason="yaml") from err
     except ValueError as err:
         raise SpecError(f"broken YAML: {err}", where=Place(file), reason="yaml") from err
     except RecursionError as err:
         raise SpecError("broken YAML: nested too deeply", where=Place(file), reason="yaml") from err
+
+
+def _depth_bound(text: str) -> int:
+    """At least how deep the document nests: a level of a block needs a column of its own, or a dash in it."""
+    indent = max((len(found) for found in _INDENT.findall(text)), default=0)
+    return 2 * indent + text.count("[") + text.count("{")
+
+
+def _refuse_depth(text: str, places: _Places) -> None:
+    """PyYAML composes by recursion in C, which a deep document would crash. Raises SpecError."""
+    parser = _GoLoader(text)
+    try:
+        depth = 0
+        while parser.check_event():
+            event = parser.get_event()
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                if depth > _MAX_DEPTH:
+                    where = places.at(event.start_mark.line if event.start_mark else 0)
+                    raise SpecError("broken YAML: nested too deeply", where=where, reason="yaml")
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+    finally:
+        parser.dispose()
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +239,7 @@ class _Reader:
 
     def read(self, node: yaml.Node) -> Node:
         self._count += 1
-        place = self._places.at(node.start_mark.line)
+        place = self._at(node)
         if self._count > _MAX_NODES:
             raise SpecError("the file expands to too many values", where=place, reason="yaml")
         if isinstance(node, yaml.ScalarNode):
@@ -217,23 +252,47 @@ class _Reader:
             if isinstance(node, yaml.SequenceNode):
                 return Node("list", place, [self.read(item) for item in node.value])
             assert isinstance(node, yaml.MappingNode)
-            self._loader.flatten_mapping(node)
-            return Node("map", place, {str(self._key(k)): self.read(v) for k, v in node.value})
+            return Node("map", place, self._entries(node))
         finally:
             self._open.discard(id(node))
 
+    def _entries(self, node: yaml.MappingNode) -> dict[str, Node]:
+        """The map's own entries over those it merges with `<<`; of several merged maps the first wins."""
+        merged: dict[str, Node] = {}
+        own: dict[str, Node] = {}
+        for key, value in node.value:
+            if key.tag != _MERGE:
+                own[self._key(key)] = self.read(value)
+                continue
+            for part in reversed(value.value) if isinstance(value, yaml.SequenceNode) else (value,):
+                if not isinstance(part, yaml.MappingNode):
+                    raise SpecError("<< merges a map or a list of maps", where=self._at(part), reason="yaml")
+                merged.update(self.read(part).value)
+        return merged | own
+
     def _key(self, node: yaml.Node) -> str:
         if not isinstance(node, yaml.ScalarNode):
-            raise SpecError("a key must be a plain value", where=self._places.at(node.start_mark.line), reason="yaml")
+            raise SpecError("a key must be a plain value", where=self._at(node), reason="yaml")
         kind, value = self._scalar(node)
         return ("true" if value else "false") if kind == "boolean" else str(node.value)
 
     def _scalar(self, node: yaml.ScalarNode) -> tuple[str, str | int | float | bool | None]:
         """Kind and value of a plain value."""
-        kind = _KINDS.get(node.tag, "text")
+        kind = _KINDS.get(node.tag)
+        if kind is None:
+            raise SpecError(f"the tag {node.tag} is not known", where=self._at(node), reason="yaml")
+        if kind == "text":
+            return kind, str(node.value)
         if kind == "boolean" and node.value.lower() in _BOOLEANS:
             return kind, _BOOLEANS[node.value.lower()]
-        value = self._loader.construct_object(node)
+        try:
+            value = self._loader.construct_object(node)
+        except (ValueError, KeyError, AttributeError) as err:
+            message = f"{node.value[:80]!r} is not what its tag {node.tag.rpartition(':')[2]} says"
+            raise SpecError(message, where=self._at(node), reason="yaml") from err
         if kind == "number" and isinstance(value, float) and isinf(value) and "inf" not in node.value.lower():
             return "text", str(node.value)  # 1e999, a commit's hash: no float64 holds it
-        return kind, str(node.value) if kind == "text" else value
+        return kind, value
+
+    def _at(self, node: yaml.Node) -> Place:
+        return self._places.at(node.start_mark.line)

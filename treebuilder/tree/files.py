@@ -1,16 +1,24 @@
-"""Reading specfiles: UTF-8, and never through a link that leads out of the tree."""
+"""Reading specfiles: plain files of UTF-8, and never through a link that leads out of the tree."""
 
 from __future__ import annotations
 
 import os
+import stat
 
 from treebuilder.errors import Place, SpecError
+
+_MAX_BYTES = 16 * 1024 * 1024
 
 
 def read_text(path: str) -> str:
     """A specfile's text. Raises SpecError (reasons "encoding", "unreadable") and FileNotFoundError."""
     try:
-        with open(path, "rb") as file:
+        # a pipe would wait for a writer
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(fd, "rb") as file:
+            info = os.fstat(fd)
+            if not stat.S_ISREG(info.st_mode) or info.st_size > _MAX_BYTES:
+                raise SpecError("it is no plain file of reasonable size", where=Place(path), reason="unreadable")
             data = file.read()
     except FileNotFoundError:
         raise

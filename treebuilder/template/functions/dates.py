@@ -299,7 +299,7 @@ class _Clock:
 def _duration(value: object) -> str:
     match value:
         case str():
-            return format_duration(int(value) * _SECOND if value.lstrip("+-").isdigit() else 0)
+            return format_duration(int(value) * _SECOND if value.isascii() and value.lstrip("+-").isdigit() else 0)
         case int():
             return format_duration(int(value) * _SECOND)
         case _:

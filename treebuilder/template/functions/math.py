@@ -99,9 +99,15 @@ def _decimals(operation: Callable[[Decimal, Decimal], Decimal]) -> Callable[...,
     return run
 
 
+def _whole(value: float, change: Callable[[float], int]) -> float:
+    return float(change(value)) if math.isfinite(value) else value
+
+
 def _round(value: object, places: int, *half: float) -> float:
     """Rounds to `places` decimals; the optional fraction says where rounding up begins (0.5)."""
     number = to_float(value)
+    if not math.isfinite(number):
+        return number
     up_from = half[0] if half else 0.5
     power = math.pow(10, places)
     digit = power * number
@@ -139,7 +145,7 @@ MATH: dict[str, GoFunction] = table(
     ("min", "any any...", lambda *values: wrap64(min(to_int(value) for value in values))),
     ("maxf", "any any...", lambda *values: max(to_float(value) for value in values)),
     ("minf", "any any...", lambda *values: min(to_float(value) for value in values)),
-    ("ceil", "any", lambda value: float(math.ceil(to_float(value)))),
-    ("floor", "any", lambda value: float(math.floor(to_float(value)))),
+    ("ceil", "any", lambda value: _whole(to_float(value), math.ceil)),
+    ("floor", "any", lambda value: _whole(to_float(value), math.floor)),
     ("round", "any int float...", _round),
 )

@@ -66,7 +66,7 @@ def _expand(found: re.Match[str], template: str) -> str:
             return "$"
         name = plain or braced
         try:
-            return found.group(int(name) if name.isdigit() else name) or ""
+            return found.group(int(name) if name.isdecimal() else name) or ""
         except IndexError:
             return ""
 

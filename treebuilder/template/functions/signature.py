@@ -47,6 +47,8 @@ class GoFunction:
             if str(fault).startswith(f"{self.name}:"):
                 raise
             raise TemplateFault(f"{self.name}: {fault}") from fault
+        except (ArithmeticError, UnicodeError) as err:
+            raise TemplateFault(f"{self.name}: a value it cannot take: {err}") from err
         if isinstance(result, str | bytes):
             if len(result) > MAX_TEXT:
                 raise TemplateFault(f"{self.name}: the result is larger than {MAX_TEXT >> 20} MiB")

@@ -12,6 +12,7 @@ from treebuilder.template.faults import TemplateFault
 from treebuilder.template.values import print_float, text_of, type_of
 
 _BASE60 = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?\Z")
+_OTHER_BREAKS = re.compile("[\x85\u2028\u2029]")  # line breaks to YAML, and lost in other styles
 _STR = "tag:yaml.org,2002:str"
 _WORDS = frozenset(("y", "Y", "n", "N"))
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
@@ -79,13 +80,15 @@ def _order(left: str, right: str) -> int:
 
 def _digits(text: str, start: int) -> str:
     end = start
-    while end < len(text) and text[end].isdigit():
+    while end < len(text) and text[end].isdecimal():
         end += 1
     return text[start:end]
 
 
 def _represent(dumper: _Dumper, text: _Text) -> yaml.Node:
     value = str(text)
+    if _OTHER_BREAKS.search(value):
+        return dumper.represent_scalar(_STR, value, style='"')
     if "\n" in value:
         return dumper.represent_scalar(_STR, value, style="|")
     resolved = dumper.resolve(yaml.ScalarNode, value, (True, False))  # type: ignore[no-untyped-call]

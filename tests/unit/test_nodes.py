@@ -1,0 +1,96 @@
+"""YAML as Go reads it, with places, and what a hostile file cannot do."""
+# ruff: noqa: E501 - a case stands on one line
+
+from __future__ import annotations
+
+import pytest
+
+from treebuilder.errors import Place, SpecError
+from treebuilder.nodes import load
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", {}),
+        ("a: y\nb: NO\nc: On\nd: off\ne: true", {"a": True, "b": False, "c": True, "d": False, "e": True}),
+        ("y: 1\nno: 2", {"true": 1, "false": 2}),
+        ("a: 010\nb: 0x1F\nc: 1_000\nd: 12:30:00", {"a": 8, "b": 31, "c": 1000, "d": 45000}),
+        ("a: 1e3\nb: 08\nc: .5\nd: 1.5", {"a": 1000.0, "b": 8.0, "c": 0.5, "d": 1.5}),
+        ("a: 12e999\nb: 1.2.3\nc: 2020-01-01\nd: '1'", {"a": "12e999", "b": "1.2.3", "c": "2020-01-01", "d": "1"}),
+        ("a: ~\nb:\nc: null", {"a": None, "b": None, "c": None}),
+        ("a: 1\na: 2", {"a": 2}),
+        ("a: =\nb: !!str 5", {"a": "=", "b": "5"}),
+        ("a: &x {m: 1, v: 1}\nb: {<<: *x, v: 2}", {"a": {"m": 1, "v": 1}, "b": {"m": 1, "v": 2}}),
+        ("a: &x {m: 1}\nb: {!!merge <<: *x, v: 2}", {"a": {"m": 1}, "b": {"m": 1, "v": 2}}),
+        ("- &x {o: 1}\n- &z {o: 2, m: 3}\n- {<<: [*x, *z]}", [{"o": 1}, {"o": 2, "m": 3}, {"o": 1, "m": 3}]),
+    ],
+)
+def test_values(text: str, expected: object) -> None:
+    assert load(text, "f").plain() == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a: 1\nb: [", 2), ("a: 1\n\tb: 2", 2), ("a: *nope", 1), ("a: 1\n---\nb: 2", 2), ("? [a]\n: b", 1), ("a: \x01", 1),
+        ("a: 1\nb: \x00", 2), ("a: !!python/object:os.system x", 1), ("\na: !!int x", 2), ("a: !!bool x", 1), ("<<: 5", 1),
+        ("a: &a [*a]", 1), ("a: &a\n  <<: *a", 1), ("a:\n  - b\n c: d", 3),
+    ],
+)  # fmt: skip
+def test_broken_files_name_the_line(text: str, line: int) -> None:
+    with pytest.raises(SpecError) as caught:
+        load(text, "f")
+    assert caught.value.reason == "yaml"
+    assert caught.value.where == Place("f", line)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        "- " * 20_000 + "x",
+        "{a: " * 5000,
+        "\n".join(" " * level + "a:" for level in range(2000)),
+        "a: &a [1]\n" + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)),
+        "a: &a {x: 1}\n" + "".join(f"{b}: &{b} {{<<: [{', '.join([f'*{a}'] * 9)}]}}\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)),
+    ],
+    ids=["flow", "dashes", "maps", "indented", "aliases", "merges"],
+)  # fmt: skip
+def test_bombs_are_refused(text: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        load(text, "f")
+    assert caught.value.reason == "yaml"
+
+
+def test_types_are_strict_and_say_how_to_write_it() -> None:
+    node = load("version: 1.0\nflag: yes\nlist: [a, 1]\nlabels: {a: 1}\nmap: []", "f")
+    for read in (
+        lambda: node.text("version"), lambda: node.text("flag"), lambda: node.texts("list"), lambda: node.text_map("labels"),
+        lambda: node.boolean("version"), lambda: node.children("labels"), lambda: node.integer("version"),
+    ):  # fmt: skip
+        with pytest.raises(SpecError) as caught:
+            read()
+        assert caught.value.reason == "wrong-type"
+    with pytest.raises(SpecError) as caught:
+        node.text("version")
+    assert caught.value.hint == 'write it in quotes: "1.0"'
+
+
+def test_keys_are_found_in_any_case_and_unknown_ones_are_reported() -> None:
+    node = load("Name: a\nSTEPS: [x]\nbogus: 1", "f")
+    assert node.text("name") == "a"
+    assert node.texts("steps") == ("x",)
+    assert node.unknown(frozenset(("name", "steps"))) == (("bogus", Place("f", 3)),)
+
+
+def test_places_follow_the_source_of_a_made_text() -> None:
+    node = load("a: 1\nb:\n- x\n- y\n", "f", lines=(3, 7, 7, 0, 9))
+    assert [item.place for item in node.children("b")] == [Place("f", 7), Place("f", 0)]
+    assert load("b: 1", "f", first_line=5).get("b") is not None
+    found = load("b: 1", "f", first_line=5).get("b")
+    assert found is not None
+    assert found.place == Place("f", 5)
+    with pytest.raises(SpecError) as caught:
+        load("a: 1\nb: [", "f", lines=(3, 8))
+    assert caught.value.where == Place("f", 8)

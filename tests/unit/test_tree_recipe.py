@@ -1,0 +1,167 @@
+"""build.yaml's keys: what they mean, and what is refused where."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from treebuilder.errors import Place, SpecError
+from treebuilder.model.package import Bootstrap, CopyItem, PackageRef, Recipe
+from treebuilder.nodes import load
+from treebuilder.tree.recipe import read_recipe
+
+
+def read(text: str) -> Recipe:
+    return read_recipe(load(textwrap.dedent(text), "build.yaml"), lambda key, place: None)
+
+
+def unknown(text: str) -> list[tuple[str, int]]:
+    found: list[tuple[str, int]] = []
+    read_recipe(load(textwrap.dedent(text), "build.yaml"), lambda key, place: found.append((key, place.line)))
+    return found
+
+
+def test_every_key() -> None:
+    recipe = read(
+        """\
+        image: debian
+        requires: [{category: a, name: b, version: ">=0"}]
+        conflicts: [{category: a, name: c}]
+        provides: [{category: a, name: d}]
+        prelude:
+        - one
+        steps:
+        - two
+        - |
+          three
+          lines
+        -
+        env: [A=1, "B=x y", "OLD style"]
+        copy:
+        - {package: {category: a, name: e, version: "1"}, source: /s, destination: /d}
+        - {image: alpine, source: /x, destination: /y}
+        retrieve: ["*.tar", "http://x"]
+        unpack: true
+        package_dir: /out
+        includes: ["^/usr"]
+        excludes: ['\\.la$']
+        requires_final_images: true
+        subpackages:
+        - {name: doc, category: a, version: "1", description: words, includes: ["^/doc"], excludes: [x]}
+        layering: merge
+        delta: changes
+        network: none
+        secrets: [TOKEN]
+        """
+    )
+    assert recipe.image == "debian"
+    assert recipe.requires == (PackageRef("a", "b", ">=0"),)
+    assert (recipe.conflicts, recipe.provides) == ((PackageRef("a", "c"),), (PackageRef("a", "d"),))
+    assert [step.command for step in (*recipe.prelude, *recipe.steps)] == ["one", "two", "three\nlines\n"]
+    assert [step.where.line for step in (*recipe.prelude, *recipe.steps)] == [6, 8, 9]
+    assert recipe.env == ("A=1", "B=x y", "OLD style")
+    assert recipe.copy == (
+        CopyItem(PackageRef("a", "e", "1"), "", "/s", "/d"), CopyItem(None, "alpine", "/x", "/y"),
+    )  # fmt: skip
+    assert recipe.retrieve == ("*.tar", "http://x")
+    assert recipe.unpack
+    assert recipe.package_dir == "/out"
+    assert (recipe.includes, recipe.excludes) == (("^/usr",), (r"\.la$",))
+    assert recipe.requires_final_images
+    (sub,) = recipe.subpackages
+    assert (str(sub.package.id), sub.package.description) == ("a/doc-1", "words")
+    assert (sub.includes, sub.excludes) == (("^/doc",), ("x",))
+    assert (recipe.layering, recipe.delta, recipe.network) == ("merge", "changes", "none")
+    assert recipe.secrets == ("TOKEN",)
+    assert recipe.has_build_file
+
+
+@pytest.mark.parametrize("text", ["", "# only a comment\n", "steps:\nenv:\nrequires: null\n"])
+def test_an_empty_build_file_is_a_virtual_package(text: str) -> None:
+    recipe = read(text)
+    assert recipe.is_virtual
+    assert recipe.has_build_file
+    assert (recipe.layering, recipe.delta, recipe.network) == ("", "additions", "host")
+
+
+def test_join_is_requires_with_final_images() -> None:
+    recipe = read("requires: [{name: a, category: c}]\njoin: [{name: b, category: c}]")
+    assert recipe.requires == (PackageRef("c", "a"), PackageRef("c", "b"))
+    assert recipe.requires_final_images
+
+
+def test_bootstrap() -> None:
+    found = read("bootstrap: {distribution: debian, suite: bookworm, packages: [b a, b]}").bootstrap
+    assert found == Bootstrap("debian", "bookworm", "minbase", ("a", "b"))
+    found = read(
+        """\
+        bootstrap:
+          distribution: debian
+          suite: sid
+          variant: essential
+          packages: |
+            vim
+            curl vim
+          mirror: http://m
+          components: main contrib
+          keyring: /k
+          architecture: arm64
+        """
+    ).bootstrap
+    assert found == Bootstrap(
+        "debian", "sid", "essential", ("curl", "vim"), "http://m", ("main", "contrib"), "/k", "arm64"
+    )
+    assert found.where == Place("build.yaml", 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "line"),
+    [
+        ("a: 1\nlayering: pile", "wrong-word", 2),
+        ("delta: all", "wrong-word", 1),
+        ("network: yes", "wrong-type", 1),
+        ("network: bridge", "wrong-word", 1),
+        ("secrets: [a-b]", "wrong-word", 1),
+        ("includes:\n- ok\n- '('", "pattern", 3),
+        ("excludes: ['(?=x)']", "pattern", 1),
+        ("subpackages:\n- name: a\n  includes: ['*']", "pattern", 3),
+        ("steps: echo", "wrong-type", 1),
+        ("steps:\n- 5", "wrong-type", 2),
+        ("steps:\n- a\n- [b]", "wrong-type", 3),
+        ("unpack: 'yes'", "wrong-type", 1),
+        ("env: [A]", "env", 1),
+        ("env:\n- =x", "env", 2),
+        ("copy:\n- {source: /a, destination: /b}", "copy", 2),
+        ("copy:\n- {image: x, package: {name: y}, source: /a, destination: /b}", "copy", 2),
+        ("copy: [{image: x, source: /a}]", "copy", 1),
+        ("image: x\nbootstrap: {distribution: debian, suite: sid}", "two-bases", 2),
+        ("bootstrap: {suite: sid}", "bootstrap", 1),
+        ("bootstrap: {distribution: debian}", "bootstrap", 1),
+        ("requires:\n- {name: a, version: 2}", "wrong-type", 2),
+        ("- a", "wrong-type", 1),
+    ],
+)
+def test_refusals(text: str, reason: str, line: int) -> None:
+    with pytest.raises(SpecError) as caught:
+        read(text)
+    assert (caught.value.reason, caught.value.where) == (reason, Place("build.yaml", line))
+
+
+def test_unknown_keys_are_told_with_their_place() -> None:
+    text = """\
+    stesp: [a]
+    name: ignored
+    seed: ignored
+    labels: {a: b}
+    copy:
+    - image: x
+      source: /a
+      destination: /b
+      form: c
+    bootstrap:
+      distribution: d
+      suite: s
+      packges: [a]
+    """
+    assert unknown(text.replace("- image: x", "- image: x")) == [("stesp", 1), ("packges", 13), ("form", 9)]
