@@ -14,8 +14,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from generate import Generator
 
+from tests.oracle.generate import Generator
 from treebuilder.errors import SpecError
 from treebuilder.nodes import load
 from treebuilder.template import Templates
