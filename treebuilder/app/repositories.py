@@ -1,0 +1,162 @@
+"""Use cases of repositories: composed out of what was built; used as sources of recipes and artifacts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from treebuilder.app import building
+from treebuilder.app.options import BuildOptions
+from treebuilder.app.settings import RepositorySettings
+from treebuilder.app.workspace import Workspace
+from treebuilder.archive.compress import decompressed
+from treebuilder.build.report import BuildReport
+from treebuilder.errors import SpecError
+from treebuilder.model.digest import Digest
+from treebuilder.model.package import PackageId, PackageRef
+from treebuilder.model.packageset import MemoryPackages
+from treebuilder.model.solution import Request
+from treebuilder.oci.layout import unpack_into_store
+from treebuilder.oci.store import Store
+from treebuilder.plan import lock as locks
+from treebuilder.plan.graph import Foreign
+from treebuilder.plan.planner import exact
+from treebuilder.repository import (
+    Artifact,
+    Created,
+    CreateOptions,
+    RepositoryPackages,
+    RepositorySource,
+    SyncedRepository,
+    create_repository,
+    open_backend,
+    sync,
+)
+from treebuilder.solver import PackageSolver
+from treebuilder.tree import Tree, load_tree
+
+SCHEMA = "treebuild.repository/1"
+
+
+def source_of(settings: RepositorySettings) -> RepositorySource:
+    return RepositorySource(
+        settings.name, settings.type, settings.urls, settings.priority, settings.reference, settings.where
+    )
+
+
+def sync_configured(work: Workspace) -> tuple[SyncedRepository, ...]:
+    """Every enabled repository of the configuration, preferred first.
+
+    Raises SpecError (reason "no-repository" also when none is enabled), TransportError, IntegrityError, ConfigError.
+    """
+    enabled = [repository for repository in work.settings.repositories if repository.enable]
+    if not enabled:
+        raise SpecError(
+            "no repository is configured and enabled", reason="no-repository",
+            hint="describe one in .luet.yaml, or in a file of its repos_confdir, with enable: true",
+        )  # fmt: skip
+    return tuple(sync(source_of(repository), work.store, work.events, work.cancel) for repository in enabled)
+
+
+def source_epoch(lock_file: Path) -> int:
+    """SOURCE_DATE_EPOCH, else the lock's epoch, else the first day that all formats know."""
+    return building.epoch_from_environment() or locks.read(lock_file).epoch_s or locks.FIRST_EPOCH_S
+
+
+# create-repo ----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class RepositoryReport:
+    """What `create-repo` came to."""
+
+    output: str
+    created: Created
+
+    def to_json(self) -> dict[str, Any]:
+        index = self.created.index
+        return {
+            "schema": SCHEMA, "name": index.name, "output": self.output, "revision": index.revision,
+            "changed": self.created.changed, "sha256": self.created.index_sha256.hex,
+            "packages": [
+                {"category": id.category, "name": id.name, "version": id.version} for id in self.created.packages
+            ],
+        }  # fmt: skip
+
+
+def create(
+    options: CreateOptions, trees: BuildOptions, output: str, work: Workspace, *, from_repositories: bool
+) -> RepositoryReport:
+    """Composes a repository in the folder `output`. Only trees, values and lock of `trees` are looked at.
+
+    Raises what `repository.create_repository` and loading trees raise.
+    """
+    tree = building.open_tree(trees, work, options.epoch_s)
+    others: list[Tree] = []
+    if from_repositories:
+        folders = [folder for found in sync_configured(work) for folder in found.recipes()]
+        others = [load_tree([str(folder)], events=work.events, epoch_s=options.epoch_s) for folder in folders]
+    backend = open_backend("disk" if options.type == "http" else options.type, output, work.store, work.cancel)
+    return RepositoryReport(output, create_repository(options, tree, tuple(others), backend, work.events))
+
+
+# build --from-repositories --------------------------------------------------------------------------------------------
+def build_from_repositories(options: BuildOptions, work: Workspace) -> BuildReport:
+    """Builds local packages on the recipes and artifacts of all enabled repositories (luet.md §4.11).
+
+    A local recipe replaces one of equal identity. What a repository has as an artifact is joined as it is; what is
+    needed as an image is built from its recipe.
+    """
+    epoch = building.epoch_from_environment() or locks.read(options.lock_file).epoch_s
+    local = building.open_tree(options, work, epoch)
+    packages = RepositoryPackages(sync_configured(work))
+    targets = building.targets_of(options, local)
+    chosen = targets if options.all else tuple(exact(_choose(ref, local)) for ref in targets)
+    recipes = tuple(str(folder) for repository in packages.repositories for folder in repository.recipes())
+    joined = replace(options, trees=(*options.trees, *recipes), targets=chosen, all=False)
+    source = RepositoryArtifacts(packages)
+    return building.build(joined, work, foreign=source.foreign(local), source=source)
+
+
+def _choose(ref: PackageRef, local: Tree) -> PackageId:
+    """The local package that a target means: what repositories have is not built for its own sake."""
+    compiler = local.compiler()
+    found = compiler.versions(ref.pkgname) or compiler.providers(ref.pkgname)
+    alone = MemoryPackages([replace(package, requires=(), conflicts=()) for package in found])
+    return PackageSolver().solve(Request((ref,)), alone, ()).answers[0][1].id
+
+
+class RepositoryArtifacts:
+    """Implements `build.bases.ForeignArtifacts` over synced repositories."""
+
+    def __init__(self, packages: RepositoryPackages) -> None:
+        self._packages = packages
+        self._known: dict[Digest, tuple[SyncedRepository, Artifact]] = {}
+
+    def foreign(self, local: Tree) -> Mapping[PackageId, Foreign]:
+        """The artifacts that are used instead of building: those of packages that the local tree does not have."""
+        runtime = local.runtime()
+        found: dict[PackageId, Foreign] = {}
+        for id, home in self._packages.homes.items():
+            artifact = home.artifacts.get(id)
+            package = self._packages.find(id)
+            if artifact is None or package is None or runtime.find(id) is not None:
+                continue
+            self._known[artifact.sha256] = (home, artifact)
+            found[id] = Foreign(package, artifact.sha256, home.source.name, artifact.path)
+        return found
+
+    def bring(self, artifact: Foreign, store: Store) -> Digest:
+        """Raises TransportError, IntegrityError."""
+        key = artifact.sha256.hex
+        with store.single_flight(f"foreign-{key}"):
+            noted = store.index.note("foreign", key)
+            if noted is not None and store.has_tree(Digest(noted.decode())):
+                return Digest(noted.decode())
+            home, found = self._known[artifact.sha256]
+            path = home.fetch(found)
+            with path.open("rb") as source:
+                # What the index says about the content is not taken on trust: it would name a folder of the store.
+                content = unpack_into_store(decompressed(source), store, f"{home.source.name}: {found.path}")
+            store.index.set_notes("foreign", {key: content.hex.encode()})
+        return content

@@ -1,0 +1,69 @@
+"""Composes a repository from built packages: repository.yaml, tree, recipes and meta, in luet's forms.
+
+examples:
+  treebuild create-repo --tree packages --packages build --output build --name sampleOS
+  treebuild create-repo --tree packages --packages build --output build --name x --type http --urls https://example.org
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from treebuilder.cli.session import Session, add_output_flags
+from treebuilder.cli.verbs.build import add_tree_flags, trees_of
+
+_COMPRESSIONS = ("none", "gzip", "zstd")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    add_tree_flags(parser)
+    parser.add_argument("--packages", default="", metavar="DIR", help="where built packages are (default: build)")
+    parser.add_argument("--output", default="", metavar="DIR", help="where the repository is made (default: build)")
+    parser.add_argument("--name", default="luet", help="the repository's name (default: luet)")
+    parser.add_argument("--descr", default="luet", help="its description (default: luet)")
+    parser.add_argument("--urls", action="append", default=[], metavar="URL", help="its addresses; may be repeated")
+    parser.add_argument("--type", default="disk", help="disk or http (default: disk)")
+    parser.add_argument("--tree-compression", choices=_COMPRESSIONS, default="gzip", help="default: gzip")
+    parser.add_argument("--tree-filename", default="tree.tar", metavar="NAME", help="default: tree.tar")
+    parser.add_argument("--meta-compression", choices=_COMPRESSIONS, default="none", help="default: none")
+    parser.add_argument("--meta-filename", default="repository.meta.yaml.tar", metavar="NAME")
+    parser.add_argument("--reset-revision", action="store_true", help="begin again at revision 1")
+    parser.add_argument("--snapshot-id", default="", metavar="ID", help="write ID-repository.yaml and its files too")
+    parser.add_argument("--from-metadata", action="store_true", help="take in packages that no tree has")
+    parser.add_argument(
+        "--from-repositories", action="store_true", help="definitions of the configured repositories count too"
+    )
+    parser.add_argument("--lock", default="", metavar="FILE", help="the lock (default: treebuild.lock)")
+    add_output_flags(parser, short=False)
+
+
+def run(args: argparse.Namespace, session: Session) -> int:
+    if args.from_repositories:
+        session.needs_containers()  # what comes from outside is unpacked with its owners
+    from treebuilder.app import repositories
+    from treebuilder.app.options import BuildOptions
+    from treebuilder.app.workspace import lock_path
+    from treebuilder.repository import CreateOptions
+    from treebuilder.ui import tables
+
+    with session.workspace() as work:
+        lock = lock_path(args.lock)
+        folder = work.settings.destination or "build"
+        output = args.output or folder
+        options = CreateOptions(
+            args.name, args.descr, Path(args.packages or folder), tuple(args.urls), args.type, args.tree_compression,
+            args.tree_filename, args.meta_compression, args.meta_filename, args.reset_revision, args.snapshot_id,
+            args.from_metadata, repositories.source_epoch(lock),
+        )  # fmt: skip
+        trees = BuildOptions(
+            trees_of(args, work.settings), values=tuple(args.values) or work.settings.values, lock_file=lock,
+            layering=args.layering, dockerfiles=args.dockerfiles,
+        )  # fmt: skip
+        report = repositories.create(options, trees, output, work, from_repositories=args.from_repositories)
+    session.close()
+    state = "" if report.created.changed else " (unchanged)"
+    count = len(report.created.packages)
+    text = f"{output}: {args.name}, revision {report.created.index.revision}{state}, {count} packages"
+    tables.write(report.to_json(), session.output, text)
+    return 0

@@ -1,0 +1,60 @@
+"""What a repository is to those who read and write one: where it is, and a backend that moves its files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from treebuilder.errors import Place
+from treebuilder.model.digest import Digest
+from treebuilder.model.package import NOWHERE
+
+INDEX_NAME = "repository.yaml"
+MAX_INDEX_BYTES = 4 << 20
+MAX_TREE_BYTES = 256 << 20
+MAX_META_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class RepositorySource:
+    """A repository as somebody configured it. `urls` are mirrors, tried in order: absolute paths for type disk.
+
+    A lower `priority` is preferred. `reference` is the index to read: the newest, or a snapshot's.
+    """
+
+    name: str
+    type: str
+    urls: tuple[str, ...]
+    priority: int = 0
+    reference: str = INDEX_NAME
+    where: Place = field(default=NOWHERE, compare=False)
+
+
+class RepositoryBackend(Protocol):
+    """The files of one repository at one address. Names are relative, with `/`."""
+
+    def index(self, reference: str) -> bytes | None:
+        """The document that makes everything else visible; None where there is no repository.
+
+        Raises TransportError.
+        """
+        ...
+
+    def open(self, name: str, sha256: Digest, max_bytes: int) -> Path:
+        """A file's bytes, checked against their digest, as a blob of the store.
+
+        Raises TransportError (reason "missing-file" when it is not there), IntegrityError.
+        """
+        ...
+
+    def put(self, name: str, data: bytes) -> None:
+        """Writes a file under its final name, whole or not at all; nobody sees it before `commit`.
+
+        Raises ConfigError where a backend only reads.
+        """
+        ...
+
+    def commit(self, reference: str, index: bytes) -> None:
+        """Replaces the index, last of all. Raises ConfigError where a backend only reads."""
+        ...

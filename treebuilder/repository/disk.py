@@ -1,0 +1,73 @@
+"""Repositories in a folder: read by copying what is asked for into the store, written by rename, index last."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from treebuilder.errors import IntegrityError, TransportError
+from treebuilder.model.digest import Digest
+from treebuilder.oci.store import Store
+from treebuilder.repository.api import MAX_INDEX_BYTES
+from treebuilder.system.files import disk_errors, write_atomic
+from treebuilder.system.process import Cancel
+
+_CHUNK = 1 << 20
+
+
+class DiskBackend:
+    """Implements `RepositoryBackend` over a folder."""
+
+    def __init__(self, folder: Path, store: Store, cancel: Cancel) -> None:
+        self._folder = folder
+        self._store = store
+        self._cancel = cancel
+
+    def index(self, reference: str) -> bytes | None:
+        path = self._folder / reference
+        try:
+            if path.stat().st_size > MAX_INDEX_BYTES:
+                raise IntegrityError(f"{path} is too long for an index")
+            return path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as err:
+            raise TransportError(f"{path}: {err.strerror}") from err
+
+    def open(self, name: str, sha256: Digest, max_bytes: int) -> Path:
+        # What was built here is in the store already: it is read once to be checked, and not copied.
+        if self._store.has_blob(sha256) and self._store.verify_blob(sha256):
+            return self._store.blob_path(sha256)
+        path = self._folder / name
+        seen, size = hashlib.sha256(), 0
+        with self._store.scratch() as work, disk_errors(f"copying {path}"):
+            part = work / "part"
+            try:
+                with path.open("rb", buffering=0) as source, part.open("wb") as out:
+                    while data := source.read(_CHUNK):
+                        self._cancel.check()
+                        size += len(data)
+                        if size > max_bytes:
+                            raise IntegrityError(f"{path} is longer than {max_bytes} bytes")
+                        seen.update(data)
+                        out.write(data)
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as err:
+                raise TransportError(f"there is no file {path}", hint="treebuild create-repo writes it anew") from err
+            if seen.hexdigest() != sha256.hex:
+                raise IntegrityError(
+                    f"{path} is sha256:{seen.hexdigest()}, and its repository promises {sha256}",
+                    hint="treebuild create-repo makes the index anew",
+                )
+            self._store.add_blob_file(part, sha256)
+        return self._store.blob_path(sha256)
+
+    def put(self, name: str, data: bytes) -> None:
+        path = self._folder / name
+        with disk_errors(f"writing {path}"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
+                return
+        write_atomic(path, data)
+
+    def commit(self, reference: str, index: bytes) -> None:
+        self.put(reference, index)

@@ -1,0 +1,119 @@
+"""Packages and build specs as luet spells them: lower-case Go names in `metadata.yaml` (luet.md §5.3), JSON names in
+trees and indexes (§6.2). What Go leaves out when empty is left out here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from treebuilder.model.package import Package, PackageId, PackageRef
+from treebuilder.repository.index import listing, mapping, text, texts
+
+
+def package_json(package: Package, build_time: str = "") -> dict[str, Any]:
+    """A package under JSON names."""
+    value: dict[str, Any] = {
+        **_identity(package.id.category, package.id.name, package.id.version),
+        "requires": [_ref(ref) for ref in package.requires],
+        "conflicts": [_ref(ref) for ref in package.conflicts],
+        "annotations": dict(package.annotations),
+    }
+    optional: dict[str, Any] = {
+        "use_flags": list(package.use_flags), "provides": [_ref(ref) for ref in package.provides],
+        "hidden": package.hidden, "description": package.description, "uri": list(package.uri),
+        "license": package.license, "labels": dict(package.labels), "buildtimestamp": build_time,
+    }  # fmt: skip
+    return value | {key: item for key, item in optional.items() if item}
+
+
+def _identity(category: str, name: str, version: str) -> dict[str, Any]:
+    return {
+        "id": 0, "name": name, "category": category, "version": version, "requires": [], "conflicts": [],
+        "annotations": {}, "treedir": "",
+    }  # fmt: skip
+
+
+def _ref(ref: PackageRef) -> dict[str, Any]:
+    return _identity(ref.category, ref.name, ref.version)
+
+
+def read_package(value: Mapping[str, Any]) -> tuple[Package, str]:
+    """A package of `metadata.yaml` and its build time."""
+    package = Package(
+        id=_id(value),
+        requires=_refs(value.get("packagerequires")),
+        conflicts=_refs(value.get("packageconflicts")),
+        provides=_refs(value.get("provides")),
+        labels=_pairs(value.get("labels")),
+        annotations=_pairs(value.get("annotations")),
+        description=text(value.get("description")),
+        license=text(value.get("license")),
+        uri=texts(value.get("uri")),
+        hidden=text(value.get("hidden")) == "true",
+        use_flags=texts(value.get("useflags")),
+    )
+    return package, text(value.get("buildtimestamp"))
+
+
+def _id(value: Mapping[str, Any]) -> PackageId:
+    return PackageId(text(value.get("category")), text(value.get("name")), text(value.get("version")))
+
+
+def _refs(value: object) -> tuple[PackageRef, ...]:
+    ids = (_id(mapping(item)) for item in listing(value))
+    return tuple(PackageRef(id.category, id.name, id.version) for id in ids)
+
+
+def _pairs(value: object) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((key, item) for key, item in mapping(value).items() if isinstance(item, str)))
+
+
+_SPEC_LISTS = ("env", "prelude", "retrieve", "includes", "excludes")
+_SPEC_TEXTS = ("image", "seed", "package_dir")
+
+
+def spec_json(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """`compilespec` of a `metadata.yaml` as `compilationspec` of an index."""
+    package, build_time = read_package(mapping(spec.get("package")))
+    value: dict[str, Any] = {
+        "package": package_json(package, build_time),
+        "steps": list(texts(spec.get("steps"))),
+        "unpack": text(spec.get("unpack")) == "true",
+        "requires_final_images": text(spec.get("requires_final_images")) == "true",
+        "copy": [_copy(mapping(item)) for item in listing(spec.get("copy"))],
+        **{key: list(texts(spec.get(key))) for key in _SPEC_LISTS},
+        **{key: text(spec.get(key)) for key in _SPEC_TEXTS},
+    }
+    subpackages = [_subpackage(mapping(item)) for item in listing(spec.get("subpackages"))]
+    if subpackages:
+        value["subpackages"] = subpackages
+    options = _build_options(mapping(spec.get("buildoptions")))
+    if options:
+        value["build_options"] = options
+    return value
+
+
+def _copy(item: Mapping[str, Any]) -> dict[str, Any]:
+    package = item.get("package")
+    id = _id(mapping(package))
+    return {
+        "package": _identity(id.category, id.name, id.version) if isinstance(package, dict) else None,
+        "image": text(item.get("image")), "source": text(item.get("source")),
+        "destination": text(item.get("destination")),
+    }  # fmt: skip
+
+
+def _subpackage(item: Mapping[str, Any]) -> dict[str, Any]:
+    package, build_time = read_package(item)
+    includes, excludes = list(texts(item.get("includes"))), list(texts(item.get("excludes")))
+    return {**package_json(package, build_time), "includes": includes, "excludes": excludes}
+
+
+def _build_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Only these carry information (luet.md §5.3)."""
+    found = {
+        "PushImageRepository": text(options.get("pushimagerepository")),
+        "PullImageRepository": list(texts(options.get("pullimagerepository"))),
+        "BuildValues": [item for item in listing(options.get("buildvalues")) if isinstance(item, dict)],
+    }
+    return {key: value for key, value in found.items() if value}

@@ -1,0 +1,54 @@
+"""Repositories behind http or https: read only; what is fetched goes into the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import quote
+
+from treebuilder.errors import ConfigError, IntegrityError, TransportError
+from treebuilder.model.digest import Digest
+from treebuilder.oci.download import Downloader
+from treebuilder.oci.store import Store
+from treebuilder.repository.api import MAX_INDEX_BYTES
+from treebuilder.system.process import Cancel
+
+
+class HttpBackend:
+    """Implements `RepositoryBackend` over a base URL."""
+
+    def __init__(self, url: str, store: Store, cancel: Cancel) -> None:
+        self._url = url.rstrip("/")
+        self._store = store
+        self._cancel = cancel
+
+    def index(self, reference: str) -> bytes | None:
+        downloader = Downloader(self._store, self._cancel, max_bytes=MAX_INDEX_BYTES)
+        try:
+            digest = downloader.fetch(self._at(reference), None)
+        except TransportError as err:
+            if err.status in (404, 410):
+                return None
+            raise
+        return self._store.blob_path(digest).read_bytes()
+
+    def open(self, name: str, sha256: Digest, max_bytes: int) -> Path:
+        if self._store.has_blob(sha256) and self._store.verify_blob(sha256):
+            return self._store.blob_path(sha256)
+        downloader = Downloader(self._store, self._cancel, max_bytes=max_bytes)
+        try:
+            downloader.fetch(self._at(name), sha256)
+        except IntegrityError as err:
+            raise IntegrityError(
+                f"{self._at(name)} is not what its repository promises ({sha256})",
+                hint="the server may be in the middle of a change: try again; if it stays so, it cannot be trusted",
+            ) from err
+        return self._store.blob_path(sha256)
+
+    def put(self, name: str, data: bytes) -> None:
+        raise ConfigError(f"{self._url} can only be read: repositories are written to a folder")
+
+    def commit(self, reference: str, index: bytes) -> None:
+        raise ConfigError(f"{self._url} can only be read: repositories are written to a folder")
+
+    def _at(self, name: str) -> str:
+        return f"{self._url}/{quote(name)}"

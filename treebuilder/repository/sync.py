@@ -1,0 +1,155 @@
+"""Fetches and checks what describes a repository: index, tree, meta, and on request the recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+from treebuilder.archive.compress import decompressed
+from treebuilder.archive.extract import entries
+from treebuilder.errors import ConfigError, IntegrityError, SpecError, TransportError, TreebuildError
+from treebuilder.events import EventSink, Warned
+from treebuilder.model.digest import Digest
+from treebuilder.model.package import Finalizer, Package, PackageId
+from treebuilder.oci.layout import unpack_into_store
+from treebuilder.oci.store import Store
+from treebuilder.repository import api
+from treebuilder.repository.api import RepositoryBackend, RepositorySource
+from treebuilder.repository.disk import DiskBackend
+from treebuilder.repository.http import HttpBackend
+from treebuilder.repository.index import Artifact, RepoFile, RepositoryIndex, parse_index, parse_meta
+from treebuilder.system.process import Cancel
+from treebuilder.tree import Tree, load_tree
+
+_MAX_ARTIFACT_BYTES = 64 << 30
+
+
+def open_backend(type: str, url: str, store: Store, cancel: Cancel) -> RepositoryBackend:
+    """Raises ConfigError for types that are not known."""
+    if type == "disk":
+        return DiskBackend(Path(url), store, cancel)
+    if type == "http":
+        return HttpBackend(url, store, cancel)
+    if type in ("docker", "oci"):
+        raise ConfigError(
+            f"the repository {url} is of type {type}, which cannot be read yet", reason="repository-type",
+            hint="use a repository of type disk or http",
+        )  # fmt: skip
+    raise ConfigError(f"the repository {url} is of the unknown type {type!r}", reason="repository-type")
+
+
+class SyncedRepository:
+    """A repository as it was when its index was read. Its files are fetched when they are first needed."""
+
+    def __init__(
+        self, source: RepositorySource, index: RepositoryIndex, backend: RepositoryBackend,
+        others: tuple[RepositoryBackend, ...], store: Store, events: EventSink,
+    ) -> None:  # fmt: skip
+        self.source = source
+        self.index = index
+        self._backends = (backend, *others)
+        self._store = store
+        self._events = events
+
+    @cached_property
+    def tree(self) -> Tree:
+        """The definitions. Raises TransportError, IntegrityError, SpecError."""
+        folder = self._unpacked("tree")
+        assert folder is not None
+        return load_tree([folder], events=self._events)
+
+    @cached_property
+    def artifacts(self) -> Mapping[PackageId, Artifact]:
+        """What can be fetched. The first of several entries of one package counts."""
+        file = self._file("meta")
+        path = self._open(file, api.MAX_META_BYTES)
+        what = f"{self.source.name}: {file.filename}"
+        with path.open("rb") as source:
+            for entry, content in entries(decompressed(source), what):
+                if entry.kind == "f" and entry.path == "repository.meta.yaml" and content is not None:
+                    if entry.size > api.MAX_META_BYTES:
+                        raise IntegrityError(f"{what} is too long")
+                    found: dict[PackageId, Artifact] = {}
+                    for artifact in parse_meta(content.read(), what):
+                        found.setdefault(artifact.package, artifact)
+                    return found
+        raise IntegrityError(f"{what} holds no repository.meta.yaml")
+
+    def packages(self) -> tuple[Package, ...]:
+        """Definitions of all packages, in the tree's order."""
+        return tuple(found.package for found in self.tree.packages)
+
+    def finalizer(self, package: PackageId) -> Finalizer | None:
+        found = self.tree.get(package)
+        return None if found is None else self.tree.finalizer(found)
+
+    def recipes(self) -> tuple[Path, ...]:
+        """The folders of the recipes that were packed into the repository, one for each tree; none without."""
+        if self.index.file("compilertree") is None:
+            return ()
+        folder = self._unpacked("compilertree")
+        assert folder is not None
+        return tuple(sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()))
+
+    def fetch(self, artifact: Artifact) -> Path:
+        """A package's archive as a checked blob. Raises TransportError, IntegrityError."""
+        file = RepoFile(artifact.path, artifact.sha256, artifact.compression)
+        return self._open(file, _MAX_ARTIFACT_BYTES)
+
+    def _file(self, key: str) -> RepoFile:
+        file = self.index.file(key)
+        assert file is not None, key  # parse_index saw to it
+        return file
+
+    def _open(self, file: RepoFile, max_bytes: int) -> Path:
+        """From the first mirror that has it."""
+        for position, backend in enumerate(self._backends, 1):
+            try:
+                return backend.open(file.filename, file.sha256, max_bytes)
+            except (TransportError, IntegrityError) as err:
+                if position == len(self._backends):
+                    raise
+                self._events.emit(Warned(f"{self.source.name}: {err.message}; the next mirror is asked"))
+        raise AssertionError("the loop returns or raises")
+
+    def _unpacked(self, key: str) -> Path | None:
+        """A tree's archive as a folder of the store; unpacked once."""
+        file = self._file(key)
+        noted = self._store.index.note("repository-tree", file.sha256.hex)
+        if noted is not None:
+            known = Digest(noted.decode())
+            if self._store.has_tree(known):
+                return self._store.tree_path(known)
+        path = self._open(file, api.MAX_TREE_BYTES)
+        with path.open("rb") as source:
+            content = unpack_into_store(decompressed(source), self._store, f"{self.source.name}: {file.filename}")
+        self._store.index.set_notes("repository-tree", {file.sha256.hex: content.hex.encode()})
+        return self._store.tree_path(content)
+
+
+def sync(source: RepositorySource, store: Store, events: EventSink, cancel: Cancel) -> SyncedRepository:
+    """Reads a repository's index from its first mirror that answers.
+
+    Raises ConfigError (type), TransportError, IntegrityError; SpecError (reason "no-repository") when there is none.
+    """
+    if not source.urls:
+        raise SpecError(f"the repository {source.name} has no address", where=source.where, reason="no-repository")
+    backends = [open_backend(source.type, url, store, cancel) for url in source.urls]
+    failure: TreebuildError | None = None
+    for position, backend in enumerate(backends):
+        try:
+            data = backend.index(source.reference)
+        except TransportError as err:
+            failure = failure or err
+            continue
+        if data is not None:
+            index = parse_index(data, f"{source.name}: {source.reference}")
+            others = (*backends[position + 1 :], *backends[:position])
+            return SyncedRepository(source, index, backend, others, store, events)
+    if failure is not None:
+        raise failure
+    raise SpecError(
+        f"there is no repository {source.name} at {', '.join(source.urls)}", where=source.where,
+        hint=f"no {source.reference} was found there; treebuild create-repo writes it", reason="no-repository",
+    )  # fmt: skip
