@@ -36,7 +36,7 @@ t: true
 empty: ''
 el: []
 """
-# what we allow and Go does not: see ADR on templates
+# what we allow and Go does not: see treebuilder/template/__init__.py
 LENIENT = ("nil pointer evaluating", "map[interface {}]interface {}", "got int64", "got map[string]string")
 
 

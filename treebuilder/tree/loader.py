@@ -56,7 +56,12 @@ def load_tree(
         snapshots, values_files, template_env=template_env, epoch_s=epoch_s, dockerfiles=dockerfiles, layering=layering
     )
     values = template_values.read_files(values_files)
-    shared = tuple(pair for snapshot in snapshots for pair in _shared(snapshot))
+    # a tree that extends another may carry a copy of its templates: they count once
+    texts: dict[str, str] = {}
+    for snapshot in snapshots:
+        for name, text in _shared(snapshot):
+            texts.setdefault(text, name)
+    shared = tuple((name, text) for text, name in texts.items())
     renderer = Renderer(shared, template_env or {}, epoch_s, index)
     found: dict[str, TreePackage] = {}
     for snapshot in snapshots:

@@ -129,6 +129,7 @@ def tree_fingerprint(
 ) -> str:
     """`Tree.fingerprint()` of these roots and options, from stats alone: the fast path of a run with nothing to do.
 
+    A file that is written twice within the grain of the file system's clock, without a change of size, looks unchanged.
     Raises SpecError (reason "missing-tree").
     """
     return fingerprint(

@@ -7,7 +7,7 @@ Maps merge deeply, everything else is replaced. Unlike luet, false, 0, "" and em
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -73,11 +73,3 @@ def read_files(files: Sequence[str | Path]) -> Values:
 def canonical(values: Mapping[str, object]) -> str:
     """The values as JSON with sorted keys: equal values give equal text, and 1 differs from 1.0."""
     return json.dumps(values, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-
-
-def chain(parts: Iterable[Mapping[str, object]]) -> Values:
-    """Several values merged, the last wins."""
-    result: Values = {}
-    for part in parts:
-        result = merged(result, part)
-    return result
