@@ -1,7 +1,6 @@
 """Our template language against Go's text/template, sprig and go-yaml themselves.
 
-Needs Debian's golang-go, golang-github-masterminds-sprig-dev, golang-github-imdario-mergo-dev and
-golang-github-burntsushi-toml-dev; no network.
+Needs the Debian packages in `PACKAGES` and no network.
 """
 
 from __future__ import annotations
@@ -24,6 +23,11 @@ pytestmark = pytest.mark.oracle
 
 HERE = Path(__file__).parent
 GOPATH = "/usr/share/gocode"
+LIBRARIES = ("github.com/Masterminds/sprig", "github.com/BurntSushi/toml", "gopkg.in/yaml.v2")
+PACKAGES = (
+    "golang-go golang-github-masterminds-sprig-dev golang-github-imdario-mergo-dev golang-github-burntsushi-toml-dev "
+    "golang-gopkg-yaml.v2-dev"
+)
 VALUES = """\
 a: 1
 f: 1.5
@@ -43,8 +47,9 @@ LENIENT = ("nil pointer evaluating", "map[interface {}]interface {}", "got int64
 @pytest.fixture(scope="session")
 def oracle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Go program, compiled."""
-    if shutil.which("go") is None or not Path(GOPATH, "src/github.com/Masterminds/sprig").is_dir():
-        message = "needs apt-get install golang-go golang-github-masterminds-sprig-dev golang-github-imdario-mergo-dev"
+    needed = (Path(GOPATH, "src", name).is_dir() for name in LIBRARIES)
+    if shutil.which("go") is None or not all(needed):
+        message = f"needs apt-get install {PACKAGES}"
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)
