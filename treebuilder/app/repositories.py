@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,18 +47,28 @@ def source_of(settings: RepositorySettings) -> RepositorySource:
     )
 
 
+def local_source(folder: str, position: int = 0) -> RepositorySource:
+    """A repository in a folder that was named on the command line: preferred to all that are configured."""
+    return RepositorySource(f"local {folder}", "disk", (os.path.abspath(folder),), position - (1 << 30))
+
+
 def sync_configured(work: Workspace) -> tuple[SyncedRepository, ...]:
     """Every enabled repository of the configuration, preferred first.
 
     Raises SpecError (reason "no-repository" also when none is enabled), TransportError, IntegrityError, ConfigError.
     """
-    enabled = [repository for repository in work.settings.repositories if repository.enable]
-    if not enabled:
+    return sync_all(work, ())
+
+
+def sync_all(work: Workspace, local: tuple[RepositorySource, ...]) -> tuple[SyncedRepository, ...]:
+    """The repositories named on the command line, and the enabled ones of the configuration."""
+    configured = tuple(source_of(found) for found in work.settings.repositories if found.enable)
+    if not local and not configured:
         raise SpecError(
             "no repository is configured and enabled", reason="no-repository",
             hint="describe one in .luet.yaml, or in a file of its repos_confdir, with enable: true",
         )  # fmt: skip
-    return tuple(sync(source_of(repository), work.store, work.events, work.cancel) for repository in enabled)
+    return tuple(sync(source, work.store, work.events, work.cancel) for source in (*local, *configured))
 
 
 def source_epoch(lock_file: Path) -> int:
