@@ -389,7 +389,7 @@ def test_a_finalizer_knows_typed_fields_only(write: Write) -> None:
         ({"definition.yaml": "name: x\nhidden: 'no'\n"}, "wrong-type", "definition.yaml", 2),
         ({"definition.yaml": "category: c\nname: ../x\n"}, "name", "definition.yaml", 2),
         ({"definition.yaml": "- a\n"}, "wrong-type", "definition.yaml", 1),
-        ({"collection.yaml": "packages:\n  a: b\n"}, "wrong-type", "collection.yaml", 2),
+        ({"collection.yaml": "packages:\n  a: b\n"}, "wrong-type", "collection.yaml", 1),
         ({"collection.yaml": "packages:\n- a\n"}, "wrong-type", "collection.yaml", 2),
         ({"collection.yaml": "packages:\n- name: a\n- name: a\n"}, "duplicate-package", "collection.yaml", 3),
     ],

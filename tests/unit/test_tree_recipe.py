@@ -112,7 +112,7 @@ def test_bootstrap() -> None:
     assert found == Bootstrap(
         "debian", "sid", "essential", ("curl", "vim"), "http://m", ("main", "contrib"), "/k", "arm64"
     )
-    assert found.where == Place("build.yaml", 2)
+    assert found.where == Place("build.yaml", 1)
 
 
 @pytest.mark.parametrize(

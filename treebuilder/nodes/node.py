@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isinf
 from typing import Any, NoReturn
 
@@ -262,7 +262,8 @@ class _Reader:
         own: dict[str, Node] = {}
         for key, value in node.value:
             if key.tag != _MERGE:
-                own[self._key(key)] = self.read(value)
+                # A value is where its key says it is: the list under `steps:` begins on that line for a reader.
+                own[self._key(key)] = replace(self.read(value), place=self._at(key))
                 continue
             for part in reversed(value.value) if isinstance(value, yaml.SequenceNode) else (value,):
                 if not isinstance(part, yaml.MappingNode):
