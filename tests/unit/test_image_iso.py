@@ -174,7 +174,7 @@ def test_a_root_that_cannot_boot_is_refused_before_anything_slow(kitchen: Kitche
         kitchen.compose(kitchen.spec())
     assert caught.value.reason == "missing-kernel"
     assert caught.value.where is not None
-    assert (caught.value.where.file, caught.value.where.line) == (str(kitchen.folder / "iso.yaml"), 6)
+    assert (caught.value.where.file, caught.value.where.line) == (str(kitchen.folder / "iso.yaml"), 5)
     tasks = [event.task for event in kitchen.events.events if isinstance(event, Finished)]
     assert tasks == ["iso install"]
     assert os.listdir(kitchen.out) == []

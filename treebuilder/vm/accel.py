@@ -39,7 +39,8 @@ def accelerator_works(name: str, cancel: Cancel) -> bool:
         sector.write_bytes(_SECTOR)
         argv = [
             qemu, "-accel", name, "-cpu", cpu_model(name), "-m", "16", "-display", "none", "-serial", "none",
-            "-monitor", "none", "-nodefaults", "-no-user-config", "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04",
+            "-monitor", "none", "-nodefaults", "-no-user-config", "-no-reboot",
+            "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04",
             "-drive", f"file={sector},format=raw,if=ide,snapshot=on",
         ]  # fmt: skip
         try:
