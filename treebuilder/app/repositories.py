@@ -49,7 +49,7 @@ def source_of(settings: RepositorySettings) -> RepositorySource:
 
 def local_source(folder: str, position: int = 0) -> RepositorySource:
     """A repository in a folder that was named on the command line: preferred to all that are configured."""
-    return RepositorySource(f"local {folder}", "disk", (os.path.abspath(folder),), position - (1 << 30))
+    return RepositorySource("", "disk", (os.path.abspath(folder),), position - (1 << 30))
 
 
 def sync_configured(work: Workspace) -> tuple[SyncedRepository, ...]:

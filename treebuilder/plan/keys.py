@@ -87,7 +87,8 @@ def recipe_document(node: BuildNode, tree: Tree, lock: Lock) -> dict[str, Any]:
         "schema": SCHEMA, "steps": STEP_SEMANTICS, "platform": host_platform(),
         "package": [id.category, id.name, id.version], "recipe": fields, "context": context,
         "retrieved": [_retrieved(r, lock) for r in node.retrieved if not r.node],
-        "images": {c.image: str(locked_image(lock, c.image)) for c in node.copies if c.image},
+        # By position: a layout in the tree is named by an absolute path here, and the tree may stand anywhere.
+        "images": {str(at): str(locked_image(lock, c.image)) for at, c in enumerate(node.copies) if c.image},
         "epoch": lock.epoch_s,
     }  # fmt: skip
 

@@ -93,7 +93,8 @@ class Planner:
             self._wanted[package.id] = own[-1] if mine else self._empty_node(package)
         if with_deps:
             for dependency in self._orders.get(package.id, ()):
-                if dependency.id != package.id:
+                # What a repository has packed is not packed again, even where its image is built.
+                if dependency.id != package.id and dependency.id not in self._foreign:
                     self.want(dependency, with_deps=True)
 
     def _empty_node(self, package: Package) -> str:
@@ -234,7 +235,7 @@ class Planner:
         stack = self._own_image(chosen)
         if len(stack) != 1:
             raise SpecError(f"{chosen.id} has no image to copy from", where=item.where, reason="copy")
-        if not self._options.only_target_package:
+        if not self._options.only_target_package and chosen.id not in self._foreign:
             self.want(chosen, with_deps=True)
         return CopySource(stack[0], "", item.source, item.destination, item.where)
 

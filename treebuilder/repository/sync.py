@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -129,7 +130,7 @@ class SyncedRepository:
 
 
 def sync(source: RepositorySource, store: Store, events: EventSink, cancel: Cancel) -> SyncedRepository:
-    """Reads a repository's index from its first mirror that answers.
+    """Reads a repository's index from its first mirror that answers. A source without a name gets the index's.
 
     Raises ConfigError (type), TransportError, IntegrityError; SpecError (reason "no-repository") when there is none.
     """
@@ -144,12 +145,14 @@ def sync(source: RepositorySource, store: Store, events: EventSink, cancel: Canc
             failure = failure or err
             continue
         if data is not None:
-            index = parse_index(data, f"{source.name}: {source.reference}")
+            index = parse_index(data, f"{source.name or source.urls[position]}: {source.reference}")
+            named = replace(source, name=source.name or index.name or "local")
             others = (*backends[position + 1 :], *backends[:position])
-            return SyncedRepository(source, index, backend, others, store, events)
+            return SyncedRepository(named, index, backend, others, store, events)
     if failure is not None:
         raise failure
+    name = f" {source.name}" if source.name else ""
     raise SpecError(
-        f"there is no repository {source.name} at {', '.join(source.urls)}", where=source.where,
+        f"there is no repository{name} at {', '.join(source.urls)}", where=source.where,
         hint=f"no {source.reference} was found there; treebuild create-repo writes it", reason="no-repository",
     )  # fmt: skip
