@@ -18,7 +18,7 @@ from treebuilder.system import clock
 from treebuilder.system.process import Cancel, kill_group, require, spawn, wait
 
 HOSTNAME = "treebuild"
-_CAPABILITIES = (
+CAPABILITIES = (
     "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_SETUID", "CAP_SETGID", "CAP_SETFCAP",
     "CAP_SYS_CHROOT", "CAP_KILL",
 )  # fmt: skip
@@ -55,7 +55,7 @@ def words(sandbox: Sandbox, seccomp_fd: int | None) -> list[str]:
     for outside, inside, writable in sandbox.binds:
         line += ["--bind" if writable else "--ro-bind", outside, inside]
     line += ["--cap-drop", "ALL"]
-    capabilities = list(_CAPABILITIES)
+    capabilities = list(CAPABILITIES)
     if sandbox.devices:
         capabilities.append("CAP_MKNOD")
     if sandbox.mounts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 
 CLONE_NEWNS = 0x00020000
@@ -30,7 +31,24 @@ def _syscall(number: int, *args: object) -> int:
 def unshare_mounts() -> None:
     """Gives this thread, and every thread and program it starts, mounts of its own."""
     _checked(_libc.unshare(CLONE_NEWNS), "unshare")
-    mount("none", "/", "", MS_REC | MS_PRIVATE, "")
+    try:
+        mount("none", "/", "", MS_REC | MS_PRIVATE, "")
+    except OSError as err:
+        if err.errno != errno.EINVAL:
+            raise
+        _make_root_a_mount()
+        mount("none", "/", "", MS_REC | MS_PRIVATE, "")
+
+
+def _make_root_a_mount() -> None:
+    """In a chroot `/` is no mount point, so no container below it could switch its root; this makes it one."""
+    here = os.getcwd()
+    for place in ("/mnt", "/media", "/run", "/tmp"):
+        if os.path.isdir(place):
+            mount("/", place, "", MS_BIND | MS_REC, "")
+            os.chroot(place)
+            os.chdir(here)
+            return
 
 
 def mount(source: str, target: str, kind: str, flags: int, options: str) -> None:

@@ -36,7 +36,8 @@ _VARIANTS = {
     "standard": ("?essential", "apt", "?priority(required)", "?priority(important)", "?priority(standard)"),
 }  # fmt: skip
 _URI = re.compile(r"^'(?P<url>[^']+)' (?P<file>\S+) (?P<size>\d+) SHA256:(?P<sha>[0-9a-f]{64})$")
-_HOST_FILES = ("etc/hostname", "etc/resolv.conf")  # mmdebstrap copies the host's own into the base
+# mmdebstrap copies the host's own into the base, and systemd-resolved keeps a copy of that.
+_HOST_FILES = ("etc/hostname", "etc/resolv.conf", "etc/.resolv.conf.systemd-resolved.bak")
 
 
 def host_architecture() -> str:
