@@ -17,7 +17,7 @@ from treebuilder.archive.entry import Entry, kind_of, read_xattrs
 from treebuilder.archive.extract import Writer
 from treebuilder.errors import SpecError
 from treebuilder.model.digest import Digest
-from treebuilder.oci.seal import Sealed, seal
+from treebuilder.oci.seal import Sealed, folder_digest, seal
 from treebuilder.oci.store import Store
 from treebuilder.oci.view import StackView
 from treebuilder.plan.graph import CopySource
@@ -32,46 +32,39 @@ def context_layer(
 ) -> Digest:
     """The layer that holds some context files and `extra` (name, file) in /luetbuild."""
     with store.scratch() as work:
-        made = work / "layer"
-        target = made / _FOLDER
-        target.mkdir(parents=True)
+        made = f"{work}/layer"
+        folders = {_FOLDER: 0o755}
+        os.makedirs(f"{made}/{_FOLDER}")
         for item in files:
-            _put_context(context, item, target / item.path)
-        for name, path in extra:
-            shutil.copyfile(path, target / name)
-            os.chmod(target / name, 0o644)
-        for folder, _, names in os.walk(made, topdown=False):
-            for name in names:
-                os.utime(f"{folder}/{name}", (epoch_s, epoch_s), follow_symlinks=False)
-            os.utime(folder, (epoch_s, epoch_s))
-        os.chmod(target, 0o755)
-        for path in (made, *made.rglob("*")):
-            os.chown(path, 0, 0, follow_symlinks=False)
-            _restore_mode(path)
-        sealed = seal(str(made), StackView(()), epoch_s)
-        store.add_tree(made, sealed.content)
-        return sealed.content
+            path = f"{_FOLDER}/{item.path}"
+            if item.type == "dir":
+                folders[path] = item.mode
+                os.makedirs(f"{made}/{path}", exist_ok=True)
+                continue
+            os.makedirs(f"{made}/{path.rpartition('/')[0]}", exist_ok=True)
+            if item.type == "link":
+                os.symlink(item.target, f"{made}/{path}")
+                _settle(f"{made}/{path}", None, epoch_s)
+            else:
+                shutil.copyfile(f"{context}/{item.path}", f"{made}/{path}", follow_symlinks=False)
+                _settle(f"{made}/{path}", item.mode, epoch_s)
+        for name, source in extra:
+            shutil.copyfile(source, f"{made}/{_FOLDER}/{name}")
+            _settle(f"{made}/{_FOLDER}/{name}", 0o644, epoch_s)
+        for path in sorted(folders, reverse=True):  # a folder's time is set after its content's
+            _settle(f"{made}/{path}", folders[path], epoch_s)
+        _settle(made, 0o755, epoch_s)
+        content, _ = folder_digest(made)
+        store.add_tree(Path(made), content)
+        return content
 
 
-def _restore_mode(path: Path) -> None:
-    """chown clears setuid bits of files; contexts may hold them."""
-    info = path.lstat()
-    if stat.S_ISREG(info.st_mode):
-        os.chmod(path, stat.S_IMODE(info.st_mode))
-
-
-def _put_context(context: str, item: ContextFile, target: Path) -> None:
-    match item.type:
-        case "dir":
-            target.mkdir(parents=True, exist_ok=True)
-            os.chmod(target, item.mode)
-        case "link":
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.symlink(item.target, target)
-        case "file":
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(f"{context}/{item.path}", target, follow_symlinks=False)
-            os.chmod(target, item.mode)
+def _settle(path: str, mode: int | None, epoch_s: int) -> None:
+    """Owner 0:0, then the mode (chown clears setuid bits), then the time."""
+    os.chown(path, 0, 0, follow_symlinks=False)
+    if mode is not None:
+        os.chmod(path, mode)
+    os.utime(path, (epoch_s, epoch_s), follow_symlinks=False)
 
 
 def copy_layer(store: Store, below: StackView, items: list[tuple[CopySource, StackView]], epoch_s: int) -> Sealed:

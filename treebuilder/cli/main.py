@@ -6,6 +6,7 @@ Exit codes: 0 success, 1 configuration or lock, 2 every other expected error and
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -24,6 +25,7 @@ _BUG = 70
 
 def entry() -> None:
     """The console script."""
+    gc.set_threshold(100_000)  # imports and parsing make many objects and hardly a cycle
     name = Path(sys.argv[0]).name
     argv = [PROGRAMS[name], *sys.argv[1:]] if name in PROGRAMS else sys.argv[1:]
     code = main(argv)
