@@ -19,6 +19,7 @@ from treebuilder.archive.compress import decompressed
 from treebuilder.archive.entry import Entry, scan
 from treebuilder.archive.extract import Writer, unpack_package
 from treebuilder.client.api import DATABASE_NAME, Planned, Record, SystemRoot
+from treebuilder.client.choose import Claims
 from treebuilder.client.database import (
     SystemDatabase,
     finalizer_from_json,
@@ -57,9 +58,9 @@ def is_empty(root: SystemRoot) -> bool:
 
 def fill(
     root: SystemRoot, plan: tuple[Planned, ...], blobs: tuple[Path, ...], finalizers: tuple[Finalizer, ...],
-    before_each: Callable[[Planned], None],
+    claims: Claims, before_each: Callable[[Planned], None],
 ) -> tuple[Record, ...]:  # fmt: skip
-    """Unpacks into an empty root."""
+    """Unpacks into an empty root, and leaves an empty one when that fails. Raises ConflictError, IntegrityError."""
     mark = root.folder / FILLING
     with disk_errors(f"installing into {root.folder}"):
         mark.touch()
@@ -67,7 +68,7 @@ def fill(
         try:
             for item, blob in zip(plan, blobs, strict=True):
                 before_each(item)
-                records.append(_unpack(item, blob, root.folder))
+                records.append(_unpack(item, blob, root.folder, claims))
             if root.record:
                 _record(root, records, finalizers)
         except BaseException:
@@ -84,7 +85,7 @@ def _empty(folder: Path) -> None:
 
 def stage(
     root: SystemRoot, plan: tuple[Planned, ...], blobs: tuple[Path, ...], finalizers: tuple[Finalizer, ...],
-    before_each: Callable[[Planned], None],
+    claims: Claims, before_each: Callable[[Planned], None],
 ) -> tuple[Record, ...]:  # fmt: skip
     """Unpacks beside the system, decides, and moves. Raises ConflictError before anything has changed."""
     staging = root.folder / STAGING
@@ -95,7 +96,7 @@ def stage(
             for position, (item, blob) in enumerate(zip(plan, blobs, strict=True)):
                 before_each(item)
                 (staging / str(position)).mkdir(mode=0o755)
-                records.append(_unpack(item, blob, staging / str(position)))
+                records.append(_unpack(item, blob, staging / str(position), claims))
             for position in range(len(plan)):
                 _check_places(root.folder, staging / str(position), plan[position])
         except BaseException:
@@ -133,13 +134,17 @@ def recover(root: SystemRoot) -> bool:
     return True
 
 
-def _unpack(item: Planned, blob: Path, folder: Path) -> Record:
+def _unpack(item: Planned, blob: Path, folder: Path, claims: Claims) -> Record:
+    """Unpacks one package; what its archive really holds is claimed, whatever its index said."""
     found: list[tuple[str, str]] = []
+
+    def note(entry: Entry) -> None:
+        if entry.kind != "d":
+            claims.claim(item.package.id, entry.path)
+        found.append((entry.path, entry.kind))
+
     with blob.open("rb") as source:
-        unpack_package(
-            decompressed(source), str(folder), str(item.package.id),
-            on_entry=lambda entry: found.append((entry.path, entry.kind)),
-        )  # fmt: skip
+        unpack_package(decompressed(source), str(folder), str(item.package.id), on_entry=note)
     home, artifact = item.repository.source.name, item.artifact
     return Record(item.package, home, artifact.sha256, artifact.build_time, tuple(found))
 

@@ -54,20 +54,29 @@ def _planned(id: PackageId, repositories: RepositoryPackages) -> Planned:
     return Planned(package, home, artifact, home.finalizer(id))
 
 
-def check_files(plan: tuple[Planned, ...], blobs: tuple[Path, ...], owner: Callable[[str], PackageId | None]) -> None:
-    """No two packages may bring one file, nor one bring what an installed package owns. Raises ConflictError."""
-    taken: dict[str, PackageId] = {}
+class Claims:
+    """Which package brings which file. `owner` tells whose a file of the system is."""
+
+    def __init__(self, owner: Callable[[str], PackageId | None]) -> None:
+        self._owner = owner
+        self._taken: dict[str, PackageId] = {}
+
+    def claim(self, id: PackageId, path: str) -> None:
+        """No two packages may bring one file, nor one bring what an installed package owns. Raises ConflictError."""
+        other = self._taken.setdefault(path, id)
+        if other == id:
+            other = self._owner(path) or id
+        if other != id:
+            raise ConflictError(
+                f"/{path} is in {other} and in {id}", hint="a file can belong to one package only: install one of them"
+            )
+
+
+def check_files(plan: tuple[Planned, ...], blobs: tuple[Path, ...], claims: Claims) -> None:
+    """Claims what the indexes list, before anything is unpacked. Raises ConflictError."""
     for item, blob in zip(plan, blobs, strict=True):
         for path in item.artifact.files or _names(blob, item):
-            other = taken.setdefault(path, item.package.id)
-            if other == item.package.id:
-                found = owner(path)
-                if found is None or found == other:
-                    continue
-                other = found
-            raise ConflictError(
-                f"/{path} is in {other} and in {item.package.id}", hint="a file can belong to one package only"
-            )
+            claims.claim(item.package.id, path)
 
 
 def _names(blob: Path, item: Planned) -> list[str]:

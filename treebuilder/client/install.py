@@ -10,7 +10,7 @@ from pathlib import Path
 
 from treebuilder.client import apply
 from treebuilder.client.api import InstallReport, InstallRequest, Planned, Record, SystemRoot
-from treebuilder.client.choose import check_files, choose
+from treebuilder.client.choose import Claims, check_files, choose
 from treebuilder.client.finalize import distinct, run_finalizer
 from treebuilder.errors import ConfigError, TreebuildError
 from treebuilder.events import EventSink, Finished, Progressed, Started, Warned
@@ -55,11 +55,11 @@ class Installer:
                 if not plan:
                     return InstallReport(())
                 blobs = self._fetch(plan)
-                check_files(plan, blobs, database.owner)
+                check_files(plan, blobs, Claims(database.owner))
+                finalizers = distinct(item.finalizer for item in plan)
+                records = self._unpack(root, plan, blobs, finalizers, Claims(database.owner))
             finally:
                 database.close()
-            finalizers = distinct(item.finalizer for item in plan)
-            records = self._unpack(root, plan, blobs, finalizers)
             self._finalize(root, request.epoch_s, finalizers)
         return InstallReport(tuple(
             (r.package.id, r.repository, sum(kind != "d" for _, kind in r.entries)) for r in records
@@ -91,8 +91,9 @@ class Installer:
         return tuple(found)
 
     def _unpack(
-        self, root: SystemRoot, plan: tuple[Planned, ...], blobs: tuple[Path, ...], finalizers: tuple[Finalizer, ...]
-    ) -> tuple[Record, ...]:
+        self, root: SystemRoot, plan: tuple[Planned, ...], blobs: tuple[Path, ...], finalizers: tuple[Finalizer, ...],
+        claims: Claims,
+    ) -> tuple[Record, ...]:  # fmt: skip
         start = monotonic_s()
         self._events.emit(Started("install", f"installing into {root.folder}", len(plan), "packages"))
         done = 0
@@ -105,7 +106,7 @@ class Installer:
 
         way = apply.fill if apply.is_empty(root) else apply.stage
         try:
-            records = way(root, plan, blobs, finalizers, before_each)
+            records = way(root, plan, blobs, finalizers, claims, before_each)
         except BaseException:
             self._events.emit(Finished("install", "failed", seconds=monotonic_s() - start))
             raise
