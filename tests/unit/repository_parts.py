@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from treebuilder.archive.compress import SUFFIXES, compressor
 from treebuilder.archive.entry import Entry
@@ -97,18 +99,11 @@ class Workshop:
         if in_tree:
             folder = self.tree / category / short / version
             folder.mkdir(parents=True, exist_ok=True)
-            lines = [
-                f'category: "{category}"',
-                f'name: "{short}"',
-                f'version: "{version}"',
-                f"hidden: {hidden}".lower(),
-            ]
+            value: dict[str, Any] = {"category": category, "name": short, "version": version, "hidden": hidden}
             for key, words in (("requires", requires), ("provides", provides), ("conflicts", conflicts)):
-                items = [
-                    f'{{category: "{r.category}", name: "{r.name}", version: "{r.version}"}}' for r in map(ref, words)
-                ]
-                lines.append(f"{key}: [{', '.join(items)}]")
-            (folder / "definition.yaml").write_text("\n".join(lines) + "\n")
+                refs = map(ref, words)
+                value[key] = [{"category": r.category, "name": r.name, "version": r.version} for r in refs]
+            (folder / "definition.yaml").write_text(json.dumps(value))
             if finalize:
                 (folder / "finalize.yaml").write_text(finalize)
         data = archive(files)
@@ -116,21 +111,19 @@ class Workshop:
         (self.build / file).write_bytes(data)
         content = Digest.of(archive(files, "none"))
         names = tuple(sorted(path for path, content in files.items() if content is not None))
-        value = metadata.document(
+        described = metadata.document(
             build_view=package, runtime=package, recipe=Recipe(), file_name=file, sha256=Digest.of(data),
             compression="zstd", files=() if hidden else names if listed is None else listed, content=content,
             epoch_s=EPOCH, seed="", extra={"content": content.hex, "plan_key": "0" * 64},
         )  # fmt: skip
-        (self.build / f"{id.fingerprint}.metadata.yaml").write_bytes(metadata.to_yaml(value))
+        (self.build / f"{id.fingerprint}.metadata.yaml").write_bytes(metadata.to_yaml(described))
         return id
 
-    def create(self, output: Path | None = None, **options: object) -> Created:
+    def create(self, **options: Any) -> Created:
         """Composes the repository."""
-        chosen = CreateOptions("test", "a test", self.build, epoch_s=EPOCH)
-        for key, value in options.items():
-            object.__setattr__(chosen, key, value)
+        chosen = replace(CreateOptions("test", "a test", self.build, epoch_s=EPOCH), **options)
         tree = load_tree([str(self.tree)], events=self.events)
-        backend = DiskBackend(output or self.build, self.store, Cancel())
+        backend = DiskBackend(self.build, self.store, Cancel())
         return create_repository(chosen, tree, (), backend, self.events)
 
     def synced(self, name: str = "test", priority: int = 0) -> SyncedRepository:

@@ -34,7 +34,7 @@ index:
 - checksums: {{sha256: {_SUM}}}
   compilationspec:
     build_options: {{PushImageRepository: ""}}
-    package: {{category: app, name: x, version: 1.10, requires: null, buildtimestamp: 2026-11-21 02:14:12.328 +0000 UTC}}
+    package: {{category: app, name: x, version: 1.10, requires: null, buildtimestamp: 2026-11-21 02:14:12 +0000 UTC}}
   compressiontype: gzip
   dependencies: null
   files: [usr/bin/x, "null"]
