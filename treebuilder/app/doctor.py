@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from treebuilder.errors import MissingProgram
 from treebuilder.system.process import PACKAGES, which
+from treebuilder.vm.firmware import find_uefi
 
 _USES = {
     "bwrap": "run containers", "mmdebstrap": "bootstrap Debian bases", "apt-get": "resolve Debian bases",
@@ -24,5 +26,13 @@ class Finding:
 
 def examine() -> tuple[Finding, ...]:
     """One finding a program, sorted by what it is for."""
-    found = (Finding(p, use, which(p) or "", PACKAGES.get(p, p)) for p, use in _USES.items())
+    found = [Finding(p, use, which(p) or "", PACKAGES.get(p, p)) for p, use in _USES.items()]
+    found.append(Finding("OVMF", "boot images by UEFI", _firmware(), "ovmf"))
     return tuple(sorted(found, key=lambda f: (f.use, f.program)))
+
+
+def _firmware() -> str:
+    try:
+        return str(find_uefi().code)
+    except MissingProgram:
+        return ""
