@@ -140,40 +140,12 @@ def run(
     and handed over line by line. Raises ToolFailed for an exit code other than 0 (unless `check` is False) and for
     a passed time limit, Cancelled when `cancel` is set meanwhile, MissingProgram.
     """
-    merged = on_line is not None
+    pipes = subprocess.PIPE
     process = spawn(
-        argv, cwd=cwd, env=env, stdin=subprocess.PIPE if input is not None else subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT if merged else subprocess.PIPE,
+        argv, cwd=cwd, env=env, stdin=pipes if input is not None else subprocess.DEVNULL,
+        stdout=pipes, stderr=subprocess.STDOUT if on_line is not None else pipes,
     )  # fmt: skip
-    tail: deque[str] = deque(maxlen=_TAIL_LINES)
-    chunks: list[bytes] = []
-    readers: list[threading.Thread] = []
-
-    def read_lines(pipe: IO[bytes]) -> None:
-        for raw in pipe:
-            line = raw.decode("utf-8", "replace").rstrip("\r\n")
-            tail.append(line)
-            if on_line is not None:
-                on_line(line)
-
-    def read_all(pipe: IO[bytes]) -> None:
-        chunks.append(pipe.read())
-
-    def feed(pipe: IO[bytes], data: bytes) -> None:
-        try:
-            pipe.write(data)
-            pipe.close()
-        except BrokenPipeError:
-            pass
-
-    assert process.stdout is not None
-    readers.append(threading.Thread(target=read_lines if merged else read_all, args=(process.stdout,), daemon=True))
-    if process.stderr is not None:
-        readers.append(threading.Thread(target=read_lines, args=(process.stderr,), daemon=True))
-    if process.stdin is not None:
-        readers.append(threading.Thread(target=feed, args=(process.stdin, input or b""), daemon=True))
-    for reader in readers:
-        reader.start()
+    talk = _Conversation(process, input, on_line)
     name = Path(os.fspath(argv[0])).name
     try:
         timed_out = wait(process, timeout_s, cancel)
@@ -181,20 +153,65 @@ def run(
         if process.poll() is None:
             kill_group(process)
             process.wait()
-        for reader in readers:
-            reader.join(timeout=5)
-        for pipe in (process.stdout, process.stderr, process.stdin):
-            if pipe is not None:
-                pipe.close()
+        talk.close()
     if cancel is not None:
         cancel.check()
+    done = talk.completed()
     if timed_out:
-        raise ToolFailed(f"{name} took longer than {timeout_s:g} s and was ended", tail=tuple(tail))
-    done = Completed(process.returncode, b"".join(chunks), tuple(tail))
+        raise ToolFailed(f"{name} took longer than {timeout_s:g} s and was ended", tail=done.tail)
     if check and done.status != 0:
         how = f"exit code {done.status}" if done.status > 0 else f"signal {-done.status}"
         raise ToolFailed(f"{name} failed with {how}", exit_status=done.status, tail=done.tail)
     return done
+
+
+class _Conversation:
+    """Threads that feed a program and read what it says, so that neither side waits for a full pipe."""
+
+    def __init__(
+        self, process: subprocess.Popen[bytes], input: bytes | None, on_line: Callable[[str], None] | None
+    ) -> None:
+        self._process = process
+        self._on_line = on_line
+        self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self._chunks: list[bytes] = []
+        assert process.stdout is not None
+        read = self._read_lines if on_line is not None else self._read_all
+        self._threads = [threading.Thread(target=read, args=(process.stdout,), daemon=True)]
+        if process.stderr is not None:
+            self._threads.append(threading.Thread(target=self._read_lines, args=(process.stderr,), daemon=True))
+        if process.stdin is not None:
+            feed = threading.Thread(target=self._feed, args=(process.stdin, input or b""), daemon=True)
+            self._threads.append(feed)
+        for thread in self._threads:
+            thread.start()
+
+    def _read_lines(self, pipe: IO[bytes]) -> None:
+        for raw in pipe:
+            line = raw.decode("utf-8", "replace").rstrip("\r\n")
+            self._tail.append(line)
+            if self._on_line is not None:
+                self._on_line(line)
+
+    def _read_all(self, pipe: IO[bytes]) -> None:
+        self._chunks.append(pipe.read())
+
+    def _feed(self, pipe: IO[bytes], data: bytes) -> None:
+        try:
+            pipe.write(data)
+            pipe.close()
+        except BrokenPipeError:
+            return
+
+    def close(self) -> None:
+        for thread in self._threads:
+            thread.join(timeout=5)
+        for pipe in (self._process.stdout, self._process.stderr, self._process.stdin):
+            if pipe is not None:
+                pipe.close()
+
+    def completed(self) -> Completed:
+        return Completed(self._process.returncode, b"".join(self._chunks), tuple(self._tail))
 
 
 def wait(process: subprocess.Popen[bytes], timeout_s: float | None, cancel: Cancel | None) -> bool:

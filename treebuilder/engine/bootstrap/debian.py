@@ -96,9 +96,9 @@ class DebianBootstrapper:
             root = work / "root"
             include = ",".join(f"{p.name}={p.version}" for p in base.packages)
             argv = (
-                tool, "--mode=root", f"--variant={wish.variant}", f"--architectures={arch}",
-                "--format=directory", f"--include={include}", "--skip=check/empty", "--skip=output/dev",
-                *_hooks(wish, base), '--aptopt=Acquire::Languages "none"', wish.suite, str(root), f"deb [trusted=yes] copy:{repository} ./",
+                tool, "--mode=root", f"--variant={wish.variant}", f"--architectures={arch}", "--format=directory",
+                f"--include={include}", "--skip=check/empty", "--skip=output/dev", *_hooks(wish, base),
+                '--aptopt=Acquire::Languages "none"', wish.suite, str(root), f"deb [trusted=yes] copy:{repository} ./",
             )  # fmt: skip
             env = {**environment(), "TMPDIR": str(work / "tmp"), "SOURCE_DATE_EPOCH": str(epoch_s)}
             box = Sandbox(
