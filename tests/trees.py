@@ -17,8 +17,8 @@ from treebuilder.cli.main import main
 
 APPLETS = (
     "sh", "cat", "chmod", "chown", "cp", "dd", "echo", "env", "grep", "head", "id", "kill", "ln", "ls", "mkdir",
-    "mkfifo", "mknod", "mv", "od", "printf", "rm", "rmdir", "sed", "seq", "sleep", "sort", "stat", "sync", "tail", "tar",
-    "test", "touch", "true", "uname", "wc",
+    "mkfifo", "mknod", "mv", "od", "printf", "rm", "rmdir", "sed", "seq", "sleep", "sort", "stat", "sync", "tail",
+    "tar", "test", "touch", "true", "uname", "wc",
 )  # fmt: skip
 
 
