@@ -1,8 +1,9 @@
 """Sealing: raw material (an overlay's upper folder) becomes a canonical layer.
 
 An entry stays only if its type, mode, owner, xattrs, link target or content differ from what the layers below show;
-a time alone is no change. Times later than the epoch are set to it, in the folder too, so unpacking the layer's tar
-gives the folder again. Both engines pass through here, so both give the same digests.
+a time alone is no change, and a folder that was there keeps its time. Times later than the epoch are set to it, in the
+folder too, so unpacking the layer's tar gives the folder again. Both engines pass through here, so both give the same
+digests.
 """
 
 from __future__ import annotations
@@ -137,12 +138,13 @@ class _Sealer:
         elif path in self._drop and not stayed:
             os.rmdir(full)
             return False
-        self._finish(full, info)
+        # A folder's time is a trace of what happened inside it, also of what left nothing (Docker's mount points).
+        self._finish(full, lower.info if lower is not None and over_folder and not opaque else info)
         return True
 
-    def _finish(self, full: str, info: os.stat_result) -> None:
+    def _finish(self, full: str, times: os.stat_result) -> None:
         _clear_overlay_marks(full)
-        seconds = min(info.st_mtime_ns // 1_000_000_000, self._epoch)
+        seconds = min(times.st_mtime_ns // 1_000_000_000, self._epoch)
         os.utime(full, (seconds, seconds), follow_symlinks=False)
 
 
