@@ -2,6 +2,7 @@
 
 Each command is its own `sh -c` (a Dockerfile RUN), so `cd` and variables do not carry over, and all share one
 container. A marker line with a random word tells which command runs; only the exit status decides about success.
+Errors go the way of the output, so that lines stay in order, and the umask is the same whoever calls.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 from collections import deque
 from pathlib import Path
 
+from treebuilder.container.sandbox import HOSTNAME
 from treebuilder.errors import BuildFailed
 from treebuilder.events import EventSink, LogLine, Progressed
 from treebuilder.model.image import DEFAULT_PATH
@@ -19,7 +21,8 @@ _TAIL_LINES = 25
 _MAX_COMMAND = 131_000  # one argument of a program is at most 128 KiB
 
 # $1: marker word, then the shell's words, "--", then the commands.
-_SCRIPT = """m=$1; shift
+_SCRIPT = """exec 2>&1; umask 022
+m=$1; shift
 s=; while [ "$1" != -- ]; do s="$s '$1'"; shift; done; shift
 n=0
 for c do
@@ -42,7 +45,14 @@ def new_marker() -> str:
 
 def environment(job_env: tuple[tuple[str, str], ...], epoch_s: int, bound: dict[str, str]) -> dict[str, str]:
     """A command's whole environment: defaults, what is bound in from the host, then the image's own."""
-    return {"PATH": DEFAULT_PATH, "HOME": "/root", **bound, "SOURCE_DATE_EPOCH": str(epoch_s), **dict(job_env)}
+    return {
+        "PATH": DEFAULT_PATH,
+        "HOME": "/root",
+        "HOSTNAME": HOSTNAME,
+        **bound,
+        "SOURCE_DATE_EPOCH": str(epoch_s),
+        **dict(job_env),
+    }
 
 
 class Output:

@@ -1,7 +1,8 @@
 """What a container gets from its host so that the network works, and which is in no layer and no key.
 
-resolv.conf and hosts are bound over the image's; the CA bundle is bound under /dev, where no image has files, and
-named by the usual variables; proxy settings are variables.
+Private copies of resolv.conf and hosts are bound over the image's: a step may write them, as it may in Docker, and
+nobody sees it. The CA bundle is bound under /dev, where no image has files, and named by the usual variables; proxy
+settings are variables.
 """
 
 from __future__ import annotations
@@ -20,37 +21,65 @@ MOUNT_POINTS = ("dev", "proc", "sys")
 
 @dataclass(frozen=True, slots=True)
 class HostFiles:
-    """`binds` are (host path, path inside, writable False); `env` the variables that go with them."""
+    """`binds` are (host path, path inside, writable); `env` the variables that go with them."""
 
     binds: tuple[tuple[str, str, bool], ...]
     env: dict[str, str]
     mount_points: tuple[str, ...]
 
 
-def write_hosts(folder: Path) -> Path:
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """What the network needs: a CA bundle of the host (empty: none), and variables."""
+
+    bundle: str
+    env: dict[str, str]
+
+
+def connection(*, network: bool) -> Connection:
+    """Proxies and certificates for a container that is on the network or not."""
+    if not network:
+        return Connection("", {})
+    env = {name: os.environ[name] for name in _PROXIES if name in os.environ}
+    bundle = next((b for b in (os.environ.get("SSL_CERT_FILE", ""), *_BUNDLES) if b and os.path.isfile(b)), "")
+    if bundle:
+        for name in ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO"):
+            env[name] = CA_INSIDE
+    return Connection(os.path.realpath(bundle) if bundle else "", env)
+
+
+def _hosts(folder: Path) -> Path:
     """A hosts file that knows the container's own name, so that it is the same on every machine."""
     path = folder / "hosts"
     path.write_text("127.0.0.1\tlocalhost treebuild\n::1\tlocalhost ip6-localhost ip6-loopback\n", encoding="ascii")
     return path
 
 
-def host_files(view: StackView, hosts: Path, *, network: bool) -> HostFiles:
-    """What to bind into a container on `view`. `mount_points` are files that must exist for that."""
+def _resolv_conf(folder: Path) -> Path:
+    path = folder / "resolv.conf"
+    try:
+        path.write_bytes(Path("/etc/resolv.conf").read_bytes())
+    except OSError:
+        path.touch()
+    return path
+
+
+def host_files(view: StackView, work: Path, *, network: bool) -> HostFiles:
+    """What to bind into a container on `view`; private files are made in `work`.
+
+    `mount_points` are files that must exist for that.
+    """
     binds: list[tuple[str, str, bool]] = []
     points: list[str] = []
-    env: dict[str, str] = {}
-    sources = [("etc/hosts", str(hosts))]
+    net = connection(network=network)
+    if net.bundle:
+        binds.append((net.bundle, CA_INSIDE, False))
+    sources = [("etc/hosts", _hosts(work))]
     if network:
-        sources.append(("etc/resolv.conf", "/etc/resolv.conf"))
-        env = {name: os.environ[name] for name in _PROXIES if name in os.environ}
-        bundle = next((b for b in (os.environ.get("SSL_CERT_FILE", ""), *_BUNDLES) if b and os.path.isfile(b)), "")
-        if bundle:
-            binds.append((os.path.realpath(bundle), CA_INSIDE, False))
-            for name in ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO"):
-                env[name] = CA_INSIDE
+        sources.append(("etc/resolv.conf", _resolv_conf(work)))
     for inside, outside in sources:
-        if os.path.exists(outside):
-            real = view.resolve(inside)
-            binds.append((os.path.realpath(outside), f"/{real}", False))
-            points.append(real)
-    return HostFiles(tuple(binds), env, tuple(points))
+        outside.chmod(0o644)
+        real = view.resolve(inside)
+        binds.append((str(outside), f"/{real}", True))
+        points.append(real)
+    return HostFiles(tuple(binds), net.env, tuple(points))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from treebuilder.container import namespace, overlay, sandbox
 from treebuilder.container.sandbox import Sandbox
-from treebuilder.engine import driver, host
+from treebuilder.engine import driver, host, user
 from treebuilder.engine.api import Job, Outcome, Probe, RunOptions
 from treebuilder.errors import BuildFailed, TreebuildError
 from treebuilder.events import EventSink, Said
@@ -46,17 +46,19 @@ class NativeEngine:
         namespace.enter_private_mounts()
         lowers = [str(store.tree_path(digest)) for digest in job.layers]
         view = StackView(tuple(lowers))
+        identity = user.identity(job.user, view, job.name)
         log = log_path(options, job.name)
         marker = driver.new_marker()
         with store.scratch() as work:
             upper, merged = work / "upper", work / "root"
             for folder in (upper, work / "work", merged):
                 folder.mkdir(mode=0o755)
-            files = host.host_files(view, host.write_hosts(work), network=job.network)
+            files = host.host_files(view, work, network=job.network)
             init = _mount_points(work / "init", files.mount_points)
             box = Sandbox(
-                merged, driver.argv(marker, job.shell, job.commands),
-                driver.environment(job.env, job.epoch_s, files.env), job.cwd, _binds(files), job.network,
+                merged, driver.argv(marker, (*user.prefix(identity), *job.shell), job.commands),
+                driver.environment(job.env, job.epoch_s, {**files.env, **user.environment(identity)}), job.cwd,
+                _binds(files), job.network,
                 devices=not namespace.in_user_namespace(),
             )  # fmt: skip
             output = driver.Output(job.name, marker, job.commands, log, events)
