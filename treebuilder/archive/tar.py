@@ -82,9 +82,7 @@ def write_entries(
     for entry in entries:
         if entry.kind == "w":
             if whiteouts:
-                folder, _, name = entry.path.rpartition("/")
-                marker = f"{folder}/.wh.{name}" if folder else f".wh.{name}"
-                sink.write(header(Entry(marker, "f", 0o600, 0, 0, 0, 0)))
+                sink.write(header(_whiteout(entry)))
             continue
         if whiteouts and entry.path.rpartition("/")[2].startswith(".wh."):
             raise TreebuildError(f"a layer cannot hold the name {entry.path!r}: `.wh.` marks deletions there")
@@ -92,8 +90,17 @@ def write_entries(
         if entry.kind == "f" and entry.size:
             _copy(entry, sink, opener)
         elif entry.opaque and whiteouts:
-            sink.write(header(Entry(f"{entry.path}/.wh..wh..opq", "f", 0o600, 0, 0, 0, 0)))
+            sink.write(header(_opaque(entry)))
     sink.write(_TRAILER)
+
+
+def _whiteout(entry: Entry) -> Entry:
+    folder, _, name = entry.path.rpartition("/")
+    return Entry(f"{folder}/.wh.{name}" if folder else f".wh.{name}", "f", 0o600, 0, 0, 0, 0)
+
+
+def _opaque(entry: Entry) -> Entry:
+    return Entry(f"{entry.path}/.wh..wh..opq", "f", 0o600, 0, 0, 0, 0)
 
 
 def _copy(entry: Entry, sink: Sink, opener: Callable[[Entry], IO[bytes]]) -> None:
@@ -116,3 +123,18 @@ def write_folder(root: str, sink: Sink) -> None:
         return open(f"{root}/{entry.path}", "rb", buffering=0)
 
     write_entries(scan(root), sink, opener)
+
+
+def size_bytes(entries: Iterable[Entry]) -> int:
+    """The length of the canonical tar in layer form that `write_entries` would write."""
+    size = len(_TRAILER)
+    for entry in entries:
+        if entry.kind == "w":
+            size += len(header(_whiteout(entry)))
+            continue
+        size += len(header(entry))
+        if entry.kind == "f":
+            size += -(-entry.size // _BLOCK) * _BLOCK
+        elif entry.opaque:
+            size += len(header(_opaque(entry)))
+    return size

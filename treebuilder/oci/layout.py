@@ -20,6 +20,11 @@ _MAX_JSON = 8 << 20
 _INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 
 
+def architecture() -> str:
+    """This machine's architecture in the image specification's (Go's) words."""
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+
+
 class Layout:
     """One layout folder, hostile until its digests are checked."""
 
@@ -50,7 +55,7 @@ class Layout:
         return self._choose(index)
 
     def _choose(self, index: dict[str, Any]) -> Digest:
-        wanted = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+        wanted = architecture()
         for item in index.get("manifests", []):
             described = item.get("platform") or {}
             if described.get("architecture", wanted) != wanted or described.get("os", "linux") != "linux":

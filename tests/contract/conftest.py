@@ -1,0 +1,62 @@
+"""Engines under test: the daemon is started once for all tests that need one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests import services
+from tests.contract.lab import Lab
+from treebuilder.engine.api import Engine
+from treebuilder.engine.docker import DockerEngine
+from treebuilder.engine.native import NativeEngine
+from treebuilder.oci.store import Store
+
+
+@pytest.fixture(scope="session")
+def docker_url() -> Iterator[str]:
+    with services.docker_daemon() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def labs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Lab]]:
+    """Filled by `lab_of` with what tests ask for."""
+    made: dict[str, Lab] = {}
+    yield made
+    for lab in made.values():
+        lab.engine.close()
+        lab.store.close()
+
+
+def _engine(name: str, request: pytest.FixtureRequest) -> Engine:
+    if name == "native":
+        return NativeEngine()
+    url: str = request.getfixturevalue("docker_url")
+    return DockerEngine(url, read_upper=name == "docker")
+
+
+def lab_of(name: str, request: pytest.FixtureRequest, labs: dict[str, Lab], folders: pytest.TempPathFactory) -> Lab:
+    if name not in labs:
+        folder = folders.mktemp(name)
+        labs[name] = Lab(name, _engine(name, request), Store(folder / "store"), folder)
+    return labs[name]
+
+
+ENGINES = [
+    pytest.param("native", marks=pytest.mark.engine),
+    pytest.param("docker", marks=[pytest.mark.engine, pytest.mark.docker]),
+    pytest.param("docker-by-images", marks=[pytest.mark.engine, pytest.mark.docker]),
+]
+
+
+@pytest.fixture(params=ENGINES)
+def lab(request: pytest.FixtureRequest, labs: dict[str, Lab], tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    name: str = request.param
+    return lab_of(name, request, labs, tmp_path_factory)
+
+
+@pytest.fixture
+def native_lab(request: pytest.FixtureRequest, labs: dict[str, Lab], tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    return lab_of("native", request, labs, tmp_path_factory)
