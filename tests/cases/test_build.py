@@ -94,7 +94,16 @@ def test_delta_counts_what_it_leaves_out(project: Project) -> None:
     project.package("t/changes", requires("t/under") + "delta: changes\n" + steps)
     assert project.building("t/additions", "t/changes").code == 0
     assert set(project.content("additions-t-1.0")) == {"etc", "etc/fresh"}
+    assert left_out(project, "additions-t-1.0") == ["etc/conf", "etc/gone"]
+    assert left_out(project, "changes-t-1.0") == ["etc/gone"]
     assert set(project.content("changes-t-1.0")) == {"etc", "etc/fresh", "etc/conf"}
+
+
+def left_out(project: Project, fingerprint: str) -> list[str]:
+    import yaml
+
+    metadata = yaml.safe_load((project.build / f"{fingerprint}.metadata.yaml").read_text())
+    return list(metadata["treebuild"]["left_out"])
 
 
 def test_filters_package_dir_and_subpackages(project: Project) -> None:

@@ -56,6 +56,14 @@ def source_digest(recipe: Recipe, result: NodeResult) -> Digest:
     return digest_of(["layer", steps, [*result.changed], [*result.deleted], [*result.passed]])
 
 
+def left_out_of(recipe: Recipe, result: NodeResult) -> tuple[str, ...]:
+    """What the steps changed or deleted and the package does not hold."""
+    if recipe.unpacks:
+        return ()
+    changed = () if recipe.delta == "changes" else result.changed
+    return tuple(sorted({*changed, *result.deleted}))
+
+
 class Packer:
     """Packs on any thread. One for a run."""
 
@@ -68,7 +76,6 @@ class Packer:
         """Artifacts of a built node; packed now unless the same content was packed before."""
         recipe = node.package.recipe
         key = artifact_key(source_digest(recipe, result), recipe)
-        # Directories are hidden from packing when only their children changed, so they never are "additions".
         selected: list[Item] | None = None
 
         def items() -> list[Item]:
@@ -77,8 +84,7 @@ class Packer:
                 selected = self._select(node, result)
             return selected
 
-        left_out = 0 if recipe.unpacks or recipe.delta == "changes" else len(result.changed)
-        main = self._one(key, items, left_out + (0 if recipe.unpacks else len(result.deleted)))
+        main = self._one(key, items, left_out_of(recipe, result))
         subs = []
         for sub in recipe.subpackages:
             keep = compile_filter(sub.includes, sub.excludes)
@@ -87,13 +93,13 @@ class Packer:
             def chosen(keep: Callable[[str], bool] = keep) -> list[Item]:
                 return filtered(items(), lambda path: keep(f"/{path}"), "", frozenset())
 
-            subs.append(self._one(sub_key, chosen, 0))
+            subs.append(self._one(sub_key, chosen, ()))
         packages = Packages(main, tuple(subs))
         self._store.index.drop(keys.artifact.hex)
         self._store.index.put(keys.artifact.hex, "artifact", str(node.pid), packages.to_json())
         return packages
 
-    def _one(self, key: Digest, items: Callable[[], list[Item]], left_out: int) -> ArtifactResult:
+    def _one(self, key: Digest, items: Callable[[], list[Item]], left_out: tuple[str, ...]) -> ArtifactResult:
         with self._store.single_flight(key.hex):
             found = self._store.index.get(key.hex)
             known = ArtifactResult.from_json(found) if found is not None else None

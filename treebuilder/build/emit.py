@@ -32,7 +32,7 @@ class Outgoing:
     compression: str
     seed: str
     plan_key: Digest
-    files: tuple[str, ...] | None
+    left_out: tuple[str, ...]
 
 
 def file_name(id: PackageId, compression: str) -> str:
@@ -52,12 +52,12 @@ def emit(out: Outgoing, folder: Path, store: Store, epoch_s: int) -> PackedFile:
         return packed
     if not (noted is not None and json.loads(noted)[0] == out.blob.hex and json.loads(noted)[2] == _stat(path)):
         _write_package(path, out, store)
-    files = out.files if out.files is not None else read_files(store, out.content)
+    files = read_files(store, out.content)
     value = metadata.document(
         build_view=_placeless(out.build_view), runtime=_placeless(out.runtime), recipe=out.recipe,
         file_name=path.name, sha256=out.blob, compression=out.compression,
         files=() if out.runtime.hidden else files, content=out.content, epoch_s=epoch_s, seed=out.seed,
-        extra={"content": out.content.hex, "plan_key": out.plan_key.hex},
+        extra={"content": out.content.hex, "plan_key": out.plan_key.hex, "left_out": [*out.left_out]},
     )  # fmt: skip
     write_atomic(meta, metadata.to_yaml(value), sync=False)
     note = json.dumps([out.blob.hex, out.plan_key.hex, _stat(path), _stat(meta)])

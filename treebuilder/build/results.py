@@ -50,20 +50,23 @@ class NodeResult:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactResult:
-    """A packed package. `blobs` maps a compression to (digest, size) of the archive in that form."""
+    """A packed package. `blobs` maps a compression to (digest, size) of the archive in that form.
+
+    `left_out` are the paths that the steps changed or deleted and that a delta does not hold, sorted.
+    """
 
     content: Digest
     size_bytes: int
     blobs: Mapping[str, tuple[Digest, int]]
-    left_out: int
+    left_out: tuple[str, ...]
 
     def to_json(self) -> dict[str, object]:
         return {
-            "content": self.content.hex, "size": self.size_bytes, "left_out": self.left_out,
+            "content": self.content.hex, "size": self.size_bytes, "left_out": [*self.left_out],
             "blobs": {kind: [digest.hex, size] for kind, (digest, size) in sorted(self.blobs.items())},
         }  # fmt: skip
 
     @staticmethod
     def from_json(v: Mapping[str, Any]) -> ArtifactResult:
         blobs = {str(kind): (Digest(pair[0]), int(pair[1])) for kind, pair in v["blobs"].items()}
-        return ArtifactResult(Digest(v["content"]), int(v["size"]), blobs, int(v["left_out"]))
+        return ArtifactResult(Digest(v["content"]), int(v["size"]), blobs, tuple(v["left_out"]))

@@ -18,7 +18,7 @@ from treebuilder.build.report import BuildReport, NodeReport, PackedFile
 from treebuilder.build.results import ArtifactResult, NodeResult
 from treebuilder.build.worker import Inputs, LayerLostError, Worker
 from treebuilder.errors import Cancelled, TreebuildError
-from treebuilder.events import EventSink, Finished, Started, Warned
+from treebuilder.events import EventSink, Finished, Said, Started, Warned
 from treebuilder.model.package import PackageId
 from treebuilder.oci.store import BlobLostError, Store
 from treebuilder.plan.graph import BuildNode, BuildPlan, JoinBase
@@ -31,6 +31,7 @@ from treebuilder.tree import build_view
 
 Task = tuple[str, str]  # ("node" | "artifact", node id)
 _RESTARTS = 5
+_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,10 +214,20 @@ class Runner:
             return
         if id not in self._artifacts:
             self._artifacts[id] = self._packer.pack_node(node, self._keys[id], self._nodes[id])
+            self._say_left_out(node, self._artifacts[id].main)
             state = self._states.get(id)
             if state is not None and state[0] == "cached" and "cut-off" not in state[1]:
                 self._states[id] = ("cached", "packed anew from a cached image", state[2])
         self._emit(node)
+
+    def _say_left_out(self, node: BuildNode, artifact: ArtifactResult) -> None:
+        """A delta holds what was added; the rest is named here, and all of it in the metadata."""
+        paths = artifact.left_out
+        if paths:
+            shown = ", ".join(f"/{path}" for path in paths[:_SHOWN]) + (", …" if len(paths) > _SHOWN else "")
+            self._events.emit(
+                Said(f"   {node.pid}: {len(paths)} changed or deleted paths are not in the package: {shown}")
+            )
 
     def _build(self, node: BuildNode) -> None:
         keys = self._keys[node.id]
@@ -280,7 +291,7 @@ class Runner:
         blob, size = artifact.blobs[self._options.compression]
         return Outgoing(
             build_view(node.package), node.package.package, node.package.recipe, artifact.content, blob, size,
-            self._options.compression, seed, self._keys[node.id].plan, None,
+            self._options.compression, seed, self._keys[node.id].plan, artifact.left_out,
         )  # fmt: skip
 
     # the report --------------------------------------------------------------------------------------------------
