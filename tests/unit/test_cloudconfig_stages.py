@@ -307,4 +307,4 @@ def test_files_like_a_derivatives(root: Path, tmp_path: Path, capsys: pytest.Cap
     assert (root / "etc/os-release").read_text() == (
         'ANSI_COLOR="0;32"\nHOME_URL="https://example.org/sample#home"\nID="sampleOS"\nNAME="sampleOS"\nVERSION="0.5.0"\n'
     )
-    assert f"warning: {setup}:6: unknown key stages.default.systemd" in capsys.readouterr().err
+    assert f"warning: {setup}:5: unknown key stages.default.systemd" in capsys.readouterr().err
