@@ -14,6 +14,7 @@ from treebuilder.errors import Place
 from treebuilder.events import Silent
 from treebuilder.model.digest import Digest
 from treebuilder.model.image import ImageConfig, State
+from treebuilder.model.locked import LockedBase, LockedPackage
 from treebuilder.model.package import (
     Bootstrap,
     CopyItem,
@@ -26,7 +27,7 @@ from treebuilder.model.package import (
 )
 from treebuilder.plan.graph import BuildNode, EmptyBase
 from treebuilder.plan.keys import artifact_key, build_key, plan_keys, recipe_document, recipe_fields
-from treebuilder.plan.lock import Lock, LockedBootstrap, LockedFile, bootstrap_key, parse, render
+from treebuilder.plan.lock import Lock, bootstrap_key, parse, render
 from treebuilder.plan.planner import Planner, PlanOptions, exact
 from treebuilder.solver import PackageSolver
 from treebuilder.tree import Tree, load_tree
@@ -136,8 +137,8 @@ def test_artifact_keys_depend_on_how_it_is_packed(change: dict[str, Any]) -> Non
 
 def test_a_lock_reads_what_it_wrote(tmp_path: Path) -> None:
     wish = Bootstrap("debian", "bookworm", "minbase", ("a", "b"))
-    file = LockedFile("a", "1:2.0-3", "amd64", Digest("b" * 64), "http://x/a.deb", 12)
+    file = LockedPackage("a", "1:2.0-3", "amd64", Digest("b" * 64), "http://x/a.deb", 12)
     lock = Lock(5, {"alpine": Digest("a" * 64)}, {"http://x": Digest("c" * 64)}, {})
-    lock = lock.with_bootstrap(bootstrap_key(wish), LockedBootstrap("a b", 7, (file,)))
+    lock = lock.with_bootstrap(bootstrap_key(wish), LockedBase((file,), 7, "a b"))
     assert parse(render(lock).decode(), "lock") == lock
     assert recipe_fields(Recipe(bootstrap=wish))["bootstrap"]["packages"] == ["a", "b"]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from treebuilder.engine.bootstrap import LockedBase, LockedPackage, bootstrapper_for
+from treebuilder.engine.bootstrap import bootstrapper_for
 from treebuilder.errors import SpecError
 from treebuilder.events import EventSink
 from treebuilder.model.digest import Digest
@@ -15,7 +16,7 @@ from treebuilder.oci.layout import Layout
 from treebuilder.oci.store import Store
 from treebuilder.plan.graph import BuildPlan, Foreign
 from treebuilder.plan.keys import bootstrap_document, digest_of, locked_image
-from treebuilder.plan.lock import FIRST_EPOCH_S, Lock, LockedBootstrap, LockedFile, bootstrap_key
+from treebuilder.plan.lock import FIRST_EPOCH_S, Lock, bootstrap_key
 from treebuilder.system.process import Cancel
 
 
@@ -73,7 +74,7 @@ class Bases:
         with self._store.single_flight(key.hex, self._cancel):
             known = self._record(key)
             if known is None:
-                base = to_base(self._lock.bootstraps[bootstrap_key(wish)])
+                base = self._lock.bootstraps[bootstrap_key(wish)]
                 sealed = bootstrapper_for(wish).install(
                     wish, base, self._lock.epoch_s, self._store, self._events, self._cancel, task
                 )
@@ -94,11 +95,6 @@ def _load_image(reference: str, digest: Digest, store: Store, images: ImageSourc
     if images is None:
         raise SpecError(f"the image {reference} needs a registry", reason="image")
     return images.load(reference, digest, store)
-
-
-def to_base(locked: LockedBootstrap) -> LockedBase:
-    files = (LockedPackage(f.name, f.version, f.architecture, f.sha256, f.url, f.size_bytes) for f in locked.files)
-    return LockedBase(tuple(files), locked.date_s)
 
 
 class Resolver:
@@ -123,11 +119,7 @@ class Resolver:
             key = bootstrap_key(wish)
             if key not in lock.bootstraps:
                 base = bootstrapper_for(wish).resolve(wish, self._store, self._events, self._cancel)
-                files = (
-                    LockedFile(p.name, p.version, p.architecture, p.sha256, p.url, p.size_bytes) for p in base.packages
-                )
-                asked = " ".join(wish.packages)
-                lock = lock.with_bootstrap(key, LockedBootstrap(asked, base.date_s, tuple(sorted(files))))
+                lock = lock.with_bootstrap(key, replace(base, asked=" ".join(wish.packages)))
         for reference in plan.images():
             if reference.startswith("oci:") or reference in lock.images:
                 continue

@@ -126,7 +126,7 @@ def bootstrap_document(lock: Lock, key: str) -> list[str]:
     locked = lock.bootstraps.get(key)
     if locked is None:
         raise SpecError(f"the bootstrap {key} is not in the lock", hint="treebuild lock", reason="lock-incomplete")
-    return [key, digest_of([[f.name, f.version, f.architecture, f.sha256.hex] for f in locked.files]).hex]
+    return [key, digest_of([[f.name, f.version, f.architecture, f.sha256.hex] for f in locked.packages]).hex]
 
 
 def artifact_document(recipe: Recipe) -> dict[str, object]:

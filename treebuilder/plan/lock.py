@@ -14,29 +14,11 @@ from typing import Any
 
 from treebuilder.errors import Place, SpecError
 from treebuilder.model.digest import Digest
+from treebuilder.model.locked import LockedBase, LockedPackage
 from treebuilder.model.package import Bootstrap
 
 SCHEMA = 1
 FIRST_EPOCH_S = 315_619_200  # 1980-01-02: the first day that FAT and zip can both say in every time zone
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class LockedFile:
-    """One package file of a bootstrap."""
-
-    name: str
-    version: str
-    architecture: str
-    sha256: Digest
-    url: str
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class LockedBootstrap:
-    label: str
-    date_s: int
-    files: tuple[LockedFile, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +28,7 @@ class Lock:
     epoch_s: int = 0
     images: Mapping[str, Digest] = field(default_factory=dict)
     urls: Mapping[str, Digest] = field(default_factory=dict)
-    bootstraps: Mapping[str, LockedBootstrap] = field(default_factory=dict)
+    bootstraps: Mapping[str, LockedBase] = field(default_factory=dict)
 
     def with_image(self, reference: str, digest: Digest) -> Lock:
         return replace(self, images={**self.images, reference: digest})
@@ -54,7 +36,7 @@ class Lock:
     def with_url(self, url: str, digest: Digest) -> Lock:
         return replace(self, urls={**self.urls, url: digest})
 
-    def with_bootstrap(self, key: str, locked: LockedBootstrap) -> Lock:
+    def with_bootstrap(self, key: str, locked: LockedBase) -> Lock:
         return replace(self, bootstraps={**self.bootstraps, key: locked})
 
     def digest(self) -> Digest:
@@ -77,11 +59,11 @@ def render(lock: Lock) -> bytes:
         "urls": {url: str(d) for url, d in lock.urls.items()},
         "bootstraps": {
             key: {
-                "asked": found.label, "date": found.date_s,
+                "asked": found.asked, "date": found.date_s,
                 "packages": {
                     f"{f.name} {f.version} {f.architecture}":
                         {"sha256": f.sha256.hex, "size": f.size_bytes, "url": f.url}
-                    for f in found.files
+                    for f in found.packages
                 },
             }
             for key, found in lock.bootstraps.items()
@@ -109,12 +91,12 @@ def parse(text: str, file: str) -> Lock:
         ) from err  # fmt: skip
 
 
-def _bootstrap(value: dict[str, Any]) -> LockedBootstrap:
+def _bootstrap(value: dict[str, Any]) -> LockedBase:
     files = []
     for label, item in value["packages"].items():
         name, version, arch = label.split(" ")
-        files.append(LockedFile(name, version, arch, Digest.parse(item["sha256"]), item["url"], int(item["size"])))
-    return LockedBootstrap(str(value["asked"]), int(value["date"]), tuple(sorted(files)))
+        files.append(LockedPackage(name, version, arch, Digest.parse(item["sha256"]), item["url"], int(item["size"])))
+    return LockedBase(tuple(sorted(files)), int(value["date"]), str(value["asked"]))
 
 
 def read(path: Path) -> Lock:

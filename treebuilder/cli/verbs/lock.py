@@ -45,10 +45,10 @@ def run(args: argparse.Namespace, session: Session) -> int:
             "schema": "treebuild.lock/1", "file": str(options.lock_file), "epoch": lock.epoch_s,
             "images": {ref: str(digest) for ref, digest in lock.images.items()},
             "urls": {url: str(digest) for url, digest in lock.urls.items()},
-            "bootstraps": {key: len(found.files) for key, found in lock.bootstraps.items()},
+            "bootstraps": {key: len(found.packages) for key, found in lock.bootstraps.items()},
         }  # fmt: skip
         rows = [["epoch", str(lock.epoch_s)]]
-        rows += [[key, f"{len(found.files)} packages"] for key, found in sorted(lock.bootstraps.items())]
+        rows += [[key, f"{len(found.packages)} packages"] for key, found in sorted(lock.bootstraps.items())]
         rows += [[name, str(digest)] for name, digest in sorted({**lock.images, **lock.urls}.items())]
         tables.write(value, session.output, tables.table(["what", "locked to"], rows))
     return 0

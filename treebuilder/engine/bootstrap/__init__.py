@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from treebuilder.engine.bootstrap.api import Bootstrapper, LockedBase, LockedPackage
+from treebuilder.engine.bootstrap.api import Bootstrapper
 from treebuilder.errors import SpecError
 from treebuilder.model.package import Bootstrap
 
-__all__ = ["Bootstrapper", "LockedBase", "LockedPackage", "bootstrapper_for"]
+__all__ = ["Bootstrapper", "bootstrapper_for"]
 
 
 def bootstrapper_for(wish: Bootstrap) -> Bootstrapper:

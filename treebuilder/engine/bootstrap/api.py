@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from treebuilder.events import EventSink
-from treebuilder.model.digest import Digest
+from treebuilder.model.locked import LockedBase
 from treebuilder.model.package import Bootstrap
 from treebuilder.oci.seal import Sealed
 from treebuilder.oci.store import Store
 from treebuilder.system.process import Cancel
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class LockedPackage:
-    """One package file: its bytes are `sha256`, wherever they come from."""
-
-    name: str
-    version: str
-    architecture: str
-    sha256: Digest
-    url: str
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class LockedBase:
-    """All packages of a base, sorted, and the distribution's own date (seconds since 1970)."""
-
-    packages: tuple[LockedPackage, ...]
-    date_s: int
 
 
 class Bootstrapper(Protocol):

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from treebuilder.container.sandbox import Sandbox
 from treebuilder.container.sandbox import run as run_in_sandbox
-from treebuilder.engine.bootstrap.api import LockedBase, LockedPackage
 from treebuilder.errors import IntegrityError, SpecError, ToolFailed, TransportError
 from treebuilder.events import EventSink, Finished, LogLine, Progressed, Started
 from treebuilder.model.digest import Digest
+from treebuilder.model.locked import LockedBase, LockedPackage
 from treebuilder.model.package import Bootstrap
 from treebuilder.oci.download import Downloader
 from treebuilder.oci.seal import Sealed, seal
