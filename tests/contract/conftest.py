@@ -57,6 +57,20 @@ def lab(request: pytest.FixtureRequest, labs: dict[str, Lab], tmp_path_factory: 
     return lab_of(name, request, labs, tmp_path_factory)
 
 
+@pytest.fixture(params=ENGINES[:2])
+def direct_lab(request: pytest.FixtureRequest, labs: dict[str, Lab], tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """Engines whose results are read in place, for tests that do not care how."""
+    name: str = request.param
+    return lab_of(name, request, labs, tmp_path_factory)
+
+
 @pytest.fixture
 def native_lab(request: pytest.FixtureRequest, labs: dict[str, Lab], tmp_path_factory: pytest.TempPathFactory) -> Lab:
     return lab_of("native", request, labs, tmp_path_factory)
+
+
+@pytest.fixture
+def docker_env(direct_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lab's daemon is the one that programs find."""
+    if isinstance(direct_lab.engine, DockerEngine):
+        monkeypatch.setenv("DOCKER_HOST", direct_lab.engine.url)

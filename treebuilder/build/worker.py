@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from treebuilder.build import envline
 from treebuilder.build.bases import Bases
+from treebuilder.build.dockerfile import Interpreter, World
+from treebuilder.build.dockerfile_ignore import visible
 from treebuilder.build.files import SPECFILES, context_layer, copy_layer
 from treebuilder.build.merge import union
 from treebuilder.build.results import ArtifactResult, NodeResult
 from treebuilder.engine.api import Engine, Job, RunOptions
 from treebuilder.errors import BuildFailed, IntegrityError, NotReproducible
 from treebuilder.events import EventSink
+from treebuilder.model import dockerfile, envline
 from treebuilder.model.digest import Digest
 from treebuilder.model.image import ImageConfig, State
 from treebuilder.model.package import PackageId, Step
@@ -31,9 +33,9 @@ from treebuilder.plan.graph import (
     NodeBase,
     Retrieved,
 )
-from treebuilder.plan.keys import NodeKeys, build_key
+from treebuilder.plan.keys import NodeKeys, build_key, host_platform
 from treebuilder.plan.lock import Lock
-from treebuilder.plan.planner import PlanOptions
+from treebuilder.plan.planner import PlanOptions, image_reference
 from treebuilder.system import clock
 from treebuilder.system.process import Cancel
 from treebuilder.tree import Tree
@@ -168,6 +170,8 @@ class Worker:
         self, node: BuildNode, key: Digest, base: State, copies: tuple[State, ...], inputs: Inputs, began: float
     ) -> NodeResult:
         recipe = node.package.recipe
+        if recipe.dockerfile:
+            return self._dockerfile(node, key, began)
         self.ensure_join(node, inputs)
         self.need(base.layers)
         context, specs = self._context(node, inputs)
@@ -196,6 +200,31 @@ class Worker:
             key, State(tuple(stack), config), tuple(own), steps.content if steps else None,
             steps.changed if steps else (), steps.deleted if steps else (), steps.kept_folders if steps else (),
             clock.monotonic_s() - began,
+        )  # fmt: skip
+
+    def _dockerfile(self, node: BuildNode, key: Digest, began: float) -> NodeResult:
+        recipe, context = node.package.recipe, node.package.context
+        files = visible(self._tree.context_files(node.package), Path(context)) if context else []
+
+        def image(reference: str) -> State:
+            state = self._bases.image(image_reference(reference, context))
+            self.need(state.layers)
+            return state
+
+        def download(url: str) -> Path | None:
+            digest = self._lock.urls.get(url)
+            return None if digest is None else self._store.blob_path(self._download.fetch(url, digest))
+
+        world = World(
+            self._store, f"build {node.pid}", self._lock.epoch_s, recipe.network == "host", self._step_timeout_s,
+            context_layer(self._store, context, files, (), self._lock.epoch_s), image, download,
+            lambda job: self._engine.run(job, self._store, self._run_options, self._events, self._cancel).layer,
+        )  # fmt: skip
+        built = Interpreter(dockerfile.parse(recipe.dockerfile, recipe.where.file, host_platform()), world).build()
+        layers = (*built.base.layers, built.layer.content)
+        return NodeResult(
+            key, State(layers, built.config), layers, built.layer.content, built.layer.changed, built.layer.deleted,
+            built.layer.kept_folders, clock.monotonic_s() - began,
         )  # fmt: skip
 
     def _view(self, layers: tuple[Digest, ...]) -> StackView:

@@ -13,18 +13,20 @@ from pathlib import Path
 from treebuilder.errors import BuildFailed
 from treebuilder.oci.view import StackView
 
-# $1 uid, $2 gid, $3 groups or "-", $4 name; then the command.
-_BECOME = """u=$1 g=$2 s=$3 n=$4; shift 4
+# $1 uid, $2 gid, $3 groups or "-", $4 a name that su would make the same of, or "-"; then the command.
+_BECOME = r"""u=$1 g=$2 s=$3 n=$4; shift 4
 if setpriv --reuid 0 true 2>/dev/null; then
  if [ "$s" = - ]; then exec setpriv --reuid "$u" --regid "$g" --clear-groups -- "$@"; fi
  exec setpriv --reuid "$u" --regid "$g" --groups "$s" -- "$@"
 fi
-exec su -m -s /bin/sh -c "exec \\"\\$@\\"" -- "$n" sh "$@\""""
+if [ "$n" = - ]; then echo "to become $u:$g the image needs setpriv (util-linux)"; exit 125; fi
+exec su -m -s /bin/sh -c "exec \"\$@\"" -- "$n" sh "$@"
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Numbers of a user; `name` as in passwd, or the number. `groups` are the further ones, sorted."""
+    """Numbers of a user; `groups` are the further ones, sorted. `name` is passwd's for just these, or ""."""
 
     name: str
     uid: int
@@ -42,15 +44,15 @@ def identity(wanted: str, view: StackView, task: str) -> Identity | None:
     if row is None and not _is_number(name or "0"):
         raise BuildFailed(f"{task}: there is no user {name!r} in the image's /etc/passwd", reason="no-user")
     uid, gid, home = (int(row[2]), int(row[3]), row[5]) if row is not None else (int(name or "0"), 0, "/")
-    known = row[0] if row is not None else name
+    known = row[0] if row is not None else ""
     groups: tuple[int, ...] = ()
     rows = list(_rows(view, "etc/group", 4))
     if group:
         found = next((int(r[2]) for r in rows if group in (r[0], r[2])), int(group) if _is_number(group) else None)
         if found is None:
             raise BuildFailed(f"{task}: there is no group {group!r} in the image's /etc/group", reason="no-user")
-        gid = found
-    else:
+        gid, known = found, ""
+    elif known:
         groups = tuple(sorted({int(r[2]) for r in rows if known in r[3].split(",")} - {gid}))
     return Identity(known, uid, gid, groups, home or "/")
 
@@ -74,7 +76,7 @@ def prefix(identity: Identity | None) -> tuple[str, ...]:
     if identity is None:
         return ()
     groups = ",".join(str(group) for group in identity.groups) or "-"
-    return ("/bin/sh", "-c", _BECOME, "become", str(identity.uid), str(identity.gid), groups, identity.name)
+    return ("/bin/sh", "-c", _BECOME, "become", str(identity.uid), str(identity.gid), groups, identity.name or "-")
 
 
 def environment(identity: Identity | None) -> dict[str, str]:

@@ -81,13 +81,17 @@ class Retrieved:
 
 @dataclass(frozen=True, slots=True)
 class BuildNode:
-    """A package on a base. `id` is unique in the plan and says nothing about content."""
+    """A package on a base. `id` is unique in the plan and says nothing about content.
+
+    `images` are those that the package's Dockerfile names.
+    """
 
     id: str
     package: TreePackage
     base: Base
     copies: tuple[CopySource, ...] = ()
     retrieved: tuple[Retrieved, ...] = ()
+    images: tuple[str, ...] = ()
 
     @property
     def pid(self) -> PackageId:
@@ -120,6 +124,7 @@ class BuildPlan:
         """References of all images from outside, sorted."""
         found = {n.base.reference for n in self.nodes.values() if isinstance(n.base, ImageBase)}
         found |= {c.image for n in self.nodes.values() for c in n.copies if c.image}
+        found |= {image for n in self.nodes.values() for image in n.images}
         return tuple(sorted(found))
 
     def urls(self) -> tuple[str, ...]:

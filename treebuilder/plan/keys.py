@@ -83,13 +83,14 @@ def recipe_document(node: BuildNode, tree: Tree, lock: Lock) -> dict[str, Any]:
     id = package.package.id
     fields = recipe_fields(package.recipe)
     context = str(tree.context_digest(package)) if package.context else ""
+    named = {"dockerfile": [str(locked_image(lock, image)) for image in node.images]} if node.images else {}
     return {
         "schema": SCHEMA, "steps": STEP_SEMANTICS, "platform": host_platform(),
         "package": [id.category, id.name, id.version], "recipe": fields, "context": context,
         "retrieved": [_retrieved(r, lock) for r in node.retrieved if not r.node],
         # By position: a layout in the tree is named by an absolute path here, and the tree may stand anywhere.
         "images": {str(at): str(locked_image(lock, c.image)) for at, c in enumerate(node.copies) if c.image},
-        "epoch": lock.epoch_s,
+        "epoch": lock.epoch_s, **named,
     }  # fmt: skip
 
 

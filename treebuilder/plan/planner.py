@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from treebuilder.errors import SpecError
+from treebuilder.model import dockerfile
 from treebuilder.model.digest import Digest
+from treebuilder.model.dockerfile_refs import outside
 from treebuilder.model.package import CopyItem, Package, PackageId, PackageRef
 from treebuilder.model.packageset import MemoryPackages, PackageSet
 from treebuilder.model.solution import Request, Solver
@@ -30,6 +32,7 @@ from treebuilder.plan.graph import (
     NodeBase,
     Retrieved,
 )
+from treebuilder.plan.keys import host_platform
 from treebuilder.tree import Tree, TreePackage, build_view
 
 
@@ -183,7 +186,7 @@ class Planner:
         if recipe.dockerfile or recipe.image == "scratch":
             return EmptyBase()
         if recipe.image:
-            return ImageBase(_image_reference(recipe.image, found.context), recipe.where)
+            return ImageBase(image_reference(recipe.image, found.context), recipe.where)
         return None
 
     def _order(self, found: TreePackage) -> tuple[Package, ...]:
@@ -221,15 +224,20 @@ class Planner:
     def _node(self, found: TreePackage, base: Base) -> str:
         copies = tuple(self._copy(item, found) for item in found.recipe.copy)
         retrieved = tuple(r for item in found.recipe.retrieve for r in self._retrieve(item, found))
+        images: tuple[str, ...] = ()
+        if found.recipe.dockerfile:
+            named = outside(dockerfile.parse(found.recipe.dockerfile, found.recipe.where.file, host_platform()))
+            images = tuple(image_reference(image, found.context) for image in named.images)
+            retrieved += tuple(Retrieved(url.rsplit("/", 1)[-1] or "index", url=url) for url in named.urls)
         text = repr((found.package.id, base, copies, retrieved))
         id = Digest.of(text.encode("utf-8", "surrogateescape")).hex[:16]
         if id not in self._nodes:
-            self._nodes[id] = BuildNode(id, found, base, copies, retrieved)
+            self._nodes[id] = BuildNode(id, found, base, copies, retrieved, images)
         return id
 
     def _copy(self, item: CopyItem, found: TreePackage) -> CopySource:
         if item.package is None:
-            image = _image_reference(item.image, found.context)
+            image = image_reference(item.image, found.context)
             return CopySource("", image, item.source, item.destination, item.where)
         chosen = self._choose(item.package)
         stack = self._own_image(chosen)
@@ -314,7 +322,7 @@ def _is_artifact_of(name: str, id: PackageId) -> bool:
     return name.startswith(f"{id.fingerprint}.package.tar") or name == f"{id.fingerprint}.metadata.yaml"
 
 
-def _image_reference(reference: str, context: str) -> str:
+def image_reference(reference: str, context: str) -> str:
     """`oci:PATH` names a layout folder below the package's own folder; everything else is a registry's."""
     if not reference.startswith("oci:"):
         return reference

@@ -16,15 +16,15 @@ def parse(line: str, env: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     `K=V K2="a b"` sets several; `K some text` (no `=` in the first word) is the old form and sets one.
     Raises SpecError (reason "env").
     """
-    words = _words(line.strip())
-    if not words:
+    found = words(line.strip())
+    if not found:
         return ()
-    first = words[0]
+    first = found[0]
     if "=" not in first:
         value = line.strip()[len(first) :].strip()
         return ((expand(first, env), expand(value, env)),)
     pairs = []
-    for word in words:
+    for word in found:
         key, equals, value = word.partition("=")
         if not equals:
             raise SpecError(f"env: {line!r}: {word!r} has no =", hint="quote a value that has spaces", reason="env")
@@ -32,9 +32,9 @@ def parse(line: str, env: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-def _words(line: str) -> list[str]:
+def words(line: str) -> list[str]:
     """Splits at white space outside quotes; quotes and backslashes stay in the words."""
-    words: list[str] = []
+    found: list[str] = []
     word, quote, i = "", "", 0
     while i < len(line):
         char = line[i]
@@ -48,13 +48,13 @@ def _words(line: str) -> list[str]:
             quote = char
         elif char.isspace():
             if word:
-                words.append(word)
+                found.append(word)
             word = ""
             i += 1
             continue
         word += char
         i += 1
-    return [*words, word] if word else words
+    return [*found, word] if word else found
 
 
 def expand(word: str, env: Mapping[str, str]) -> str:
