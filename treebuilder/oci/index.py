@@ -25,6 +25,13 @@ CREATE TABLE IF NOT EXISTS notes (kind TEXT NOT NULL, key TEXT NOT NULL, value B
 """
 
 
+_WAIT_S = 60
+
+
+def _is_busy(err: sqlite3.DatabaseError) -> bool:
+    return getattr(err, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
 class Index:
     """Opened lazily, one connection per thread. Values are JSON objects."""
 
@@ -35,17 +42,27 @@ class Index:
     def _db(self) -> sqlite3.Connection:
         db: sqlite3.Connection | None = getattr(self._local, "db", None)
         if db is None:
+            db = self._local.db = self._open()
+        return db
+
+    def _open(self) -> sqlite3.Connection:
+        end = clock.monotonic_s() + _WAIT_S
+        while True:
+            db = sqlite3.connect(self._path, timeout=_WAIT_S, isolation_level=None)
             try:
-                db = sqlite3.connect(self._path, timeout=60, isolation_level=None)
                 db.execute("PRAGMA journal_mode=WAL")
                 db.execute("PRAGMA synchronous=NORMAL")
                 db.executescript(_SCHEMA)
+                return db
             except sqlite3.DatabaseError as err:
+                db.close()
+                # Two that make a new file a write-ahead one at once: SQLite refuses without waiting.
+                if _is_busy(err) and clock.monotonic_s() < end:
+                    clock.sleep(0.01)
+                    continue
                 raise StateCorrupt(
                     f"the cache index {self._path} cannot be read: {err}", hint="delete it: results are built again"
                 ) from err
-            self._local.db = db
-        return db
 
     def get(self, key: str) -> dict[str, Any] | None:
         row = self._db().execute("SELECT value FROM records WHERE key = ?", (key,)).fetchone()
