@@ -16,6 +16,7 @@ from treebuilder.engine import factory
 from treebuilder.engine.api import RunOptions
 from treebuilder.errors import ConfigError, SpecError
 from treebuilder.model.package import PackageId, PackageRef
+from treebuilder.oci.registry import RegistryImages
 from treebuilder.plan import lock as locks
 from treebuilder.plan.graph import BuildPlan, Foreign
 from treebuilder.plan.keys import NodeKeys, plan_keys
@@ -74,13 +75,18 @@ def make_plan(
     return planner.plan(targets_of(options, tree)), plan_options
 
 
+def registry_images(options: BuildOptions, work: Workspace) -> ImageSource:
+    """Where images come from unless the caller says: registries, with Docker's logins."""
+    return RegistryImages(work.events, work.cancel, options.insecure_registries)
+
+
 def complete_lock(
     options: BuildOptions, work: Workspace, plan: BuildPlan, images: ImageSource | None, *, update: bool = False
 ) -> Lock:
     """The lock with everything the plan needs, written back when it grew. Raises SpecError for `--locked`."""
     path = options.lock_file
     before = Lock() if update else locks.read(path)
-    resolver = Resolver(work.store, images, work.events, work.cancel)
+    resolver = Resolver(work.store, images or registry_images(options, work), work.events, work.cancel)
     epoch = epoch_from_environment()
     missing = resolver.missing(plan, before)
     if missing and options.locked:
@@ -116,7 +122,9 @@ def build(
     planned = prepare(options, work, images, foreign)
     engine = factory.make(options.engine)
     try:
-        bases = Bases(work.store, planned.lock, images, source, work.events, work.cancel)
+        bases = Bases(
+            work.store, planned.lock, images or registry_images(options, work), source, work.events, work.cancel
+        )
         run_options = RunOptions(work.store.folder / "logs", options.keep_failed)
         worker = Worker(
             planned.tree, planned.lock, work.store, engine, bases, planned.options, run_options,

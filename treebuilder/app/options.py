@@ -31,3 +31,4 @@ class BuildOptions:
     keep_failed: Path | None = None
     layering: Literal["chain", "merge"] = "chain"
     dockerfiles: bool = False
+    insecure_registries: tuple[str, ...] = ()

@@ -16,8 +16,8 @@ from treebuilder.model.image import ImageConfig, State
 from treebuilder.oci.seal import folder_digest
 from treebuilder.oci.store import Store
 
-_MAX_JSON = 8 << 20
-_INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
+MAX_JSON = 8 << 20
+INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 
 
 def architecture() -> str:
@@ -37,38 +37,34 @@ class Layout:
     def _json(self, digest: Digest) -> dict[str, Any]:
         path = self._blob_path(digest)
         try:
-            if path.stat().st_size > _MAX_JSON:
+            if path.stat().st_size > MAX_JSON:
                 raise IntegrityError(f"{path} is too large for a manifest")
             data = path.read_bytes()
         except FileNotFoundError as err:
             raise IntegrityError(f"the image layout {self._folder} lacks {digest}") from err
         if Digest.of(data) != digest:
             raise IntegrityError(f"{path} is not what its name promises")
-        return _object(data, str(path))
+        return json_object(data, str(path))
 
     def resolve(self) -> Digest:
         """The digest of the layout's one manifest for this platform. Raises SpecError, IntegrityError."""
         try:
-            index = _object((self._folder / "index.json").read_bytes(), str(self._folder / "index.json"))
+            index = json_object((self._folder / "index.json").read_bytes(), str(self._folder / "index.json"))
         except OSError as err:
             raise SpecError(f"{self._folder} is no OCI image layout: {err.strerror}", reason="image") from err
         return self._choose(index)
 
     def _choose(self, index: dict[str, Any]) -> Digest:
-        wanted = architecture()
-        for item in index.get("manifests", []):
-            described = item.get("platform") or {}
-            if described.get("architecture", wanted) != wanted or described.get("os", "linux") != "linux":
-                continue
-            digest = _digest(item, str(self._folder))
-            return self._choose(self._json(digest)) if item.get("mediaType") in _INDEXES else digest
-        raise SpecError(f"{self._folder} holds no image for linux/{wanted}", reason="image")
+        item = platform_item(index, str(self._folder))
+        digest = item_digest(item, str(self._folder))
+        return self._choose(self._json(digest)) if item.get("mediaType") in INDEXES else digest
 
     def load(self, manifest_digest: Digest, store: Store) -> State:
         """Unpacks the image's layers into the store. Raises IntegrityError for any byte that is not as promised."""
+        what = str(self._folder)
         manifest = self._json(manifest_digest)
-        config = self._json(_digest(manifest.get("config") or {}, str(self._folder)))
-        layers = tuple(self._layer(_digest(item, str(self._folder)), store) for item in manifest.get("layers", []))
+        config = self._json(item_digest(manifest.get("config"), what))
+        layers = tuple(self._layer(item_digest(item, what), store) for item in _list(manifest.get("layers"), what))
         return State(layers, image_config(config))
 
     def _layer(self, blob: Digest, store: Store) -> Digest:
@@ -85,6 +81,16 @@ class Layout:
             return unpack_into_store(decompressed(source), store, str(path))
 
 
+def platform_item(index: dict[str, Any], what: str) -> dict[str, Any]:
+    """The descriptor in an image index that is for this platform. Raises SpecError when there is none."""
+    wanted = architecture()
+    for item in _list(index.get("manifests"), what):
+        described = _map(_map(item, what).get("platform") or {}, what)
+        if described.get("architecture", wanted) == wanted and described.get("os", "linux") == "linux":
+            return dict(item)
+    raise SpecError(f"{what} holds no image for linux/{wanted}", reason="image")
+
+
 def unpack_into_store(stream: Any, store: Store, what: str) -> Digest:  # noqa: ANN401 - a binary stream
     """Unpacks a layer's tar; returns the content digest under which the store has its folder."""
     with store.scratch() as work:
@@ -98,13 +104,15 @@ def unpack_into_store(stream: Any, store: Store, what: str) -> Digest:  # noqa: 
 
 def image_config(config: dict[str, Any]) -> ImageConfig:
     """What an image's configuration hands on. Source: image-spec, config.md."""
-    own = config.get("config") or {}
-    env = tuple(sorted((str(k), v) for k, _, v in (str(e).partition("=") for e in own.get("Env") or [])))
-    shell = tuple(str(s) for s in own.get("Shell") or [])
+    what = "the image's configuration"
+    own = _map(config.get("config") or {}, what)
+    env = tuple(sorted((str(k), v) for k, _, v in (str(e).partition("=") for e in _list(own.get("Env"), what))))
+    shell = tuple(str(s) for s in _list(own.get("Shell"), what))
     return ImageConfig(env, str(own.get("User") or ""), str(own.get("WorkingDir") or ""), shell)
 
 
-def _object(data: bytes, what: str) -> dict[str, Any]:
+def json_object(data: bytes, what: str) -> dict[str, Any]:
+    """A JSON document that is an object. Raises IntegrityError."""
     try:
         value = json.loads(data)
     except ValueError as err:
@@ -114,8 +122,22 @@ def _object(data: bytes, what: str) -> dict[str, Any]:
     return value
 
 
-def _digest(item: dict[str, Any], what: str) -> Digest:
+def item_digest(item: object, what: str) -> Digest:
+    """The digest of a descriptor. Raises IntegrityError."""
     try:
-        return Digest.parse(str(item["digest"]))
+        return Digest.parse(str(_map(item, what)["digest"]))
     except (KeyError, ValueError) as err:
         raise IntegrityError(f"{what}: a descriptor without a sha256 digest") from err
+
+
+def _map(value: object, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise IntegrityError(f"{what}: {str(value)[:40]!r} stands where an object belongs")
+    return value
+
+
+def _list(value: object, what: str) -> list[Any]:
+    """A list; nothing counts as an empty one."""
+    if value is not None and not isinstance(value, list):
+        raise IntegrityError(f"{what}: {str(value)[:40]!r} stands where a list belongs")
+    return value or []

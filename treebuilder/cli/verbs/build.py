@@ -32,6 +32,13 @@ def add_tree_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_registry_flag(parser: argparse.ArgumentParser) -> None:
+    """The flag of every verb that may ask a registry."""
+    parser.add_argument(
+        "--insecure-registry", action="append", default=[], metavar="HOST[:PORT]", help="speak plain HTTP to it"
+    )
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("packages", nargs="*", metavar="PACKAGE", help="category/name, or category/name@VERSION")
     add_tree_flags(parser)
@@ -47,6 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--step-timeout", type=float, metavar="SECONDS", help="a time limit for each step")
     parser.add_argument("--keep-failed", metavar="DIR", nargs="?", const="failed", help="keep a failed root")
     parser.add_argument("--from-repositories", action="store_true", help="take recipes of configured repositories too")
+    add_registry_flag(parser)
     add_output_flags(parser)
 
 
@@ -67,6 +75,7 @@ def options_of(args: argparse.Namespace, settings: Settings) -> BuildOptions:
         args.compression, settings.concurrency, args.only_target_package, False, args.onlydeps, args.rebuild,
         args.locked, lock_path(args.lock), args.step_timeout,
         Path(args.keep_failed).absolute() if args.keep_failed else None, args.layering, args.dockerfiles,
+        tuple(args.insecure_registry),
     )  # fmt: skip
 
 

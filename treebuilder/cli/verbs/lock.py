@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 from treebuilder.cli.session import Session, add_output_flags
-from treebuilder.cli.verbs.build import add_tree_flags, trees_of
+from treebuilder.cli.verbs.build import add_registry_flag, add_tree_flags, trees_of
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--update", nargs="?", const="", metavar="NAME", help="ask anew, for all or for what begins with NAME"
     )
     parser.add_argument("--locked", action="store_true", help="change nothing; fail when something is missing")
+    add_registry_flag(parser)
     add_output_flags(parser)
 
 
@@ -38,6 +39,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
             trees_of(args, work.settings), tuple(parse_selector(word) for word in args.packages),
             not args.packages, tuple(args.values) or work.settings.values, Path("build"),
             lock_file=lock_path(args.lock), locked=args.locked, layering=args.layering, dockerfiles=args.dockerfiles,
+            insecure_registries=tuple(args.insecure_registry),
         )  # fmt: skip
         lock = locking.lock(options, work, args.update)
         session.close()
