@@ -62,5 +62,5 @@ def test_it_boots_lets_root_in_and_tells_fortunes(iso: Path, firmware: Literal["
     )  # fmt: skip
     report = boot(wishes, events=Recorder(), cancel=Cancel())
     assert report.http_status == 200
-    assert "(__)" in report.http_body
+    assert "||-----w |" in report.http_body  # the cow stands
     assert report.seconds_to_login is not None

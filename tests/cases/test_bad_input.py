@@ -111,3 +111,43 @@ def test_a_locked_build_with_an_incomplete_lock(project: Project) -> None:
     assert done.code == 2
     assert "treebuild.lock" in done.stderr
     assert not (project.top / "treebuild.lock").exists()
+
+
+HOSTILE = [
+    'packages: ["-oDir::Bin::Solvers::=/tmp/evil"]',
+    'packages: ["bash; id"]',
+    'packages: [bash]\n  suite: "bookworm main\\ndeb http://evil"',
+    'packages: [bash]\n  mirror: "http://x y"',
+    'packages: [bash]\n  keyring: "/x] http://evil"',
+    'packages: [bash]\n  components: ["main]"]',
+]
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+def test_a_bootstrap_is_only_words_to_apt(project: Project, words: str) -> None:
+    suite = "" if "suite" in words else "  suite: bookworm\n"
+    project.package("t/x", f"bootstrap:\n  distribution: debian\n  variant: minbase\n{suite}  {words}\n")
+    done = project.building("t/x")
+    assert done.code == 2
+    assert "is not a name apt knows" in done.stderr
+    assert "t/x/build.yaml:1" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "index", ['{"manifests": [1]}', '{"manifests": 5}', "[]", "{", '{"manifests": [{"digest": 1}]}']
+)
+def test_a_malformed_layout(project: Project, index: str) -> None:
+    folder = project.package("t/x", "image: oci:broken\nsteps:\n- echo\n")
+    (folder / "broken").mkdir()
+    (folder / "broken/index.json").write_text(index)
+    done = project.building("t/x")
+    assert done.code == 2, done.stderr
+    assert "broken" in done.stderr
+
+
+def test_a_destination_that_is_a_file(project: Project) -> None:
+    project.package("t/x", requires("seed/base") + "steps:\n- echo > /x\n")
+    (project.top / "taken").write_text("mine")
+    done = project.run("build", "--tree", "packages", "--destination", "taken", "t/x")
+    assert done.code == 2
+    assert (project.top / "taken").read_text() == "mine"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,7 @@ def test_a_comment_is_cut_off(project: Project) -> None:
     assert "early cut-off" in again.node("t/b")["reason"]
     after = project.run("explain", "--tree", "packages", "t/c").value["nodes"]
     assert {n["verdict"] for n in after} == {"hit"}
+    assert "early cut-off" in next(n["reasons"][0] for n in after if n["name"] == "b")
 
 
 def test_a_changed_result_is_handed_on(project: Project) -> None:
@@ -258,3 +260,45 @@ def test_network_none_has_no_network(project: Project) -> None:
     assert project.building("t/x").code == 0
     lines = project.text("x-t-1.0", "dev.txt").splitlines()[2:]
     assert [line.split(":")[0].strip() for line in lines] == ["lo"]
+
+
+def test_what_lies_in_the_destination_counts_for_a_retrieve(project: Project) -> None:
+    project.package("t/x", requires("seed/base") + "retrieve: ['ext*']\nsteps:\n- cat ext* > /o\n")
+    project.build.mkdir()
+    (project.build / "ext1").write_text("one\n")
+    assert project.building("t/x").code == 0
+    assert project.text("x-t-1.0", "o") == "one\n"
+    (project.build / "ext1").write_text("other\n")
+    assert project.building("t/x").states()["t/x"] == "built"
+    (project.build / "ext2").write_text("two\n")
+    assert project.building("t/x").states()["t/x"] == "built"
+    assert project.text("x-t-1.0", "o") == "other\ntwo\n"
+    assert project.building("t/x").states()["t/x"] == "cached"
+
+
+def test_a_context_changed_meanwhile_is_no_result(project: Project) -> None:
+    project.package("t/first", requires("seed/base") + "steps:\n- sleep 2\n")
+    folder = project.package("t/x", requires("t/first") + "steps:\n- cat data > /o\n", data="planned\n")
+    process = project.process("build", "--tree", "packages", "--destination", "build", "t/x")
+    for _ in range(400):
+        if any((project.top / "cache" / "logs").glob("build-t-first*")):
+            break
+        time.sleep(0.01)
+    (folder / "data").write_text("changed\n")
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert b"was changed while the build ran" in said
+    (folder / "data").write_text("planned\n")
+    assert project.building("t/x").code == 0
+    assert project.text("x-t-1.0", "o") == "planned\n"
+
+
+def test_a_package_without_content_waits_for_what_it_names(project: Project) -> None:
+    project.package("t/bad", requires("seed/base") + "steps:\n- exit 1\n")
+    project.package("t/meta", requires("t/bad"))
+    done = project.building("t/meta")
+    assert done.code == 2
+    assert done.states() == {"seed/base": "built", "t/bad": "failed", "t/meta": "skipped"}
+    error = done.node("t/bad")["error"]
+    assert (error["exit_status"], error["step"]) == (1, "exit 1")
+    assert Path(error["log"]).is_file()

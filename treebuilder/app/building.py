@@ -23,7 +23,7 @@ from treebuilder.plan.keys import NodeKeys, plan_keys
 from treebuilder.plan.lock import Lock
 from treebuilder.plan.planner import Planner, PlanOptions, exact
 from treebuilder.solver import PackageSolver
-from treebuilder.system.files import write_atomic
+from treebuilder.system.files import disk_errors, write_atomic
 from treebuilder.tree import Tree, load_tree
 
 
@@ -120,6 +120,8 @@ def build(
 ) -> BuildReport:  # fmt: skip
     """Builds the targets. What fails is in the report; raises only what stops everything."""
     planned = prepare(options, work, images, foreign)
+    with disk_errors(f"making the folder {options.destination}"):
+        options.destination.mkdir(parents=True, exist_ok=True)
     engine = factory.make(options.engine)
     try:
         bases = Bases(

@@ -36,7 +36,11 @@ def _node(planned: Planned, id: str, store: Store, verdicts: dict[str, str]) -> 
     kept = store.index.get(f"doc:{keys.plan.hex}")
     last = store.index.latest("document", str(node.pid))
     if store.index.get(keys.plan.hex) is not None or store.index.get(keys.artifact.hex) is not None:
-        return "hit", [f"when it was built: {kept['why']}"] if kept else []
+        if kept is None:
+            return "hit", []
+        if kept.get("ran", True):
+            return "hit", [f"when it was built: {kept['why']}"]
+        return "hit", [f"early cut-off: {kept['why']}, and what it stands on came out the same"]
     if last is None:
         return "build", ["never built before"]
     found = list(differences(str(last["document"]), keys.document))

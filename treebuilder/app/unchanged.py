@@ -52,7 +52,7 @@ def _code_stamp() -> str:
     return repr(stamps)
 
 
-def recall(store: Store, key: str) -> dict[str, Any] | None:
+def recall(store: Store, key: str, destination: Path) -> dict[str, Any] | None:
     """The report of the build that left this note, if its packages are still as it wrote them."""
     noted = store.index.note(_KIND, key)
     if noted is None:
@@ -65,12 +65,14 @@ def recall(store: Store, key: str) -> dict[str, Any] | None:
             return None
         if [info.st_size, info.st_mtime_ns, info.st_ino] != [size, mtime, inode]:
             return None
+    if value["listing"] and value["listing"] != _listing(destination):
+        return None
     report = value["report"]
     return report if isinstance(report, dict) else None
 
 
-def remember(store: Store, key: str, report: dict[str, Any]) -> None:
-    """Leaves the note of a build in which nothing failed."""
+def remember(store: Store, key: str, report: dict[str, Any], watched: Path | None) -> None:
+    """Leaves the note of a build in which nothing failed. `watched` is a destination that recipes retrieve from."""
     files = []
     for node in report["nodes"]:
         if node["artifact"]:
@@ -84,7 +86,18 @@ def remember(store: Store, key: str, report: dict[str, Any]) -> None:
         "nodes": [{**node, "state": "cached", "reason": "nothing changed", "seconds": 0.0} for node in report["nodes"]],
     }
     again["counts"] = dict.fromkeys(report["counts"], 0) | {"cached": len(report["nodes"])}
+    value = {"files": files, "report": again, "listing": _listing(watched) if watched is not None else ""}
     notes = store.index.notes(_KIND)
     if len(notes) >= _KEPT:
         store.index.drop_notes(_KIND)
-    store.index.set_notes(_KIND, {key: json.dumps({"files": files, "report": again}).encode()})
+    store.index.set_notes(_KIND, {key: json.dumps(value).encode()})
+
+
+def _listing(folder: Path) -> str:
+    """A digest of the names and stats of a folder's files."""
+    try:
+        found = sorted(folder.iterdir())
+    except OSError:
+        return "none"
+    stats = [(path.name, info.st_size, info.st_mtime_ns, info.st_ino) for path in found for info in (path.lstat(),)]
+    return hashlib.sha256(repr(stats).encode("utf-8", "surrogateescape")).hexdigest()

@@ -32,7 +32,7 @@ def opened(settings: Settings, cache_dir: str, events: EventSink, cancel: Cancel
     """A workspace over the cache folder; leftovers of killed runs are swept away."""
     from treebuilder.container import namespace
 
-    mapping = "user" if namespace.in_user_namespace() else "host"
+    mapping = "user" if namespace.ids_are_mapped() else "host"
     store = Store(cache_folder(cache_dir), mapping=mapping)
     try:
         store.sweep()

@@ -7,14 +7,16 @@ the root (`follow=True`, for merged-/usr systems); into a store they are refused
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tarfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import IO
 
 from treebuilder.archive.entry import Entry
-from treebuilder.errors import IntegrityError, UnsafeArchive
+from treebuilder.errors import IntegrityError, TreebuildError, UnsafeArchive
 
 _DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 20
@@ -172,10 +174,10 @@ class Writer:
             case "p":
                 os.mkfifo(name, entry.mode, dir_fd=parent)
             case _:
-                kind = stat.S_IFCHR if entry.kind == "c" else stat.S_IFBLK
-                os.mknod(name, kind | entry.mode, entry.rdev, dir_fd=parent)
+                _make_device(entry, parent, name)
         if self._own:
-            os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
+            with _owner_errors(entry):
+                os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
         if entry.kind != "l":
             os.chmod(name, entry.mode, dir_fd=parent)
         os.utime(name, (entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
@@ -222,11 +224,36 @@ class Writer:
 
     def _finish(self, fd: int, entry: Entry) -> None:
         if self._own:
-            os.fchown(fd, entry.uid, entry.gid)
+            with _owner_errors(entry):
+                os.fchown(fd, entry.uid, entry.gid)
         os.fchmod(fd, entry.mode)  # after chown, which clears setuid bits
         for key, value in entry.xattrs:
             if not key.startswith(_REFUSED_XATTRS):
                 os.setxattr(f"/proc/self/fd/{fd}", key, value)
+
+
+def _make_device(entry: Entry, parent: int, name: str) -> None:
+    kind = stat.S_IFCHR if entry.kind == "c" else stat.S_IFBLK
+    try:
+        os.mknod(name, kind | entry.mode, entry.rdev, dir_fd=parent)
+    except PermissionError as err:
+        raise TreebuildError(
+            f"{entry.path} is a device node, which only root can make", hint="run as root", reason="permission"
+        ) from err
+
+
+@contextmanager
+def _owner_errors(entry: Entry) -> Iterator[None]:
+    """In a user namespace only mapped ids can own anything, and without one only ours."""
+    try:
+        yield
+    except OSError as err:
+        if err.errno not in (errno.EINVAL, errno.EPERM):
+            raise
+        raise TreebuildError(
+            f"{entry.path} belongs to {entry.uid}:{entry.gid}, which cannot be given to it here",
+            hint="run as root, or give the user a longer range in /etc/subuid and /etc/subgid", reason="permission",
+        ) from err  # fmt: skip
 
 
 def _lstat_at(parent: int, name: str) -> os.stat_result | None:

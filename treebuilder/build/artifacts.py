@@ -25,13 +25,16 @@ class Packages:
 
     main: ArtifactResult
     subs: tuple[ArtifactResult, ...]
+    build_key: Digest
 
     def to_json(self) -> dict[str, object]:
-        return {"main": self.main.to_json(), "subs": [sub.to_json() for sub in self.subs]}
+        subs = [sub.to_json() for sub in self.subs]
+        return {"main": self.main.to_json(), "subs": subs, "build_key": self.build_key.hex}
 
     @staticmethod
     def from_json(v: dict[str, Any]) -> Packages:
-        return Packages(ArtifactResult.from_json(v["main"]), tuple(ArtifactResult.from_json(sub) for sub in v["subs"]))
+        subs = tuple(ArtifactResult.from_json(sub) for sub in v["subs"])
+        return Packages(ArtifactResult.from_json(v["main"]), subs, Digest(v["build_key"]))
 
     def all(self) -> tuple[ArtifactResult, ...]:
         return (self.main, *self.subs)
@@ -94,7 +97,7 @@ class Packer:
                 return filtered(items(), lambda path: keep(f"/{path}"), "", frozenset())
 
             subs.append(self._one(sub_key, chosen, ()))
-        packages = Packages(main, tuple(subs))
+        packages = Packages(main, tuple(subs), result.build_key)
         self._store.index.drop(keys.artifact.hex)
         self._store.index.put(keys.artifact.hex, "artifact", str(node.pid), packages.to_json())
         return packages

@@ -7,15 +7,15 @@ own commands see: what a package hands on does not change with a comment in its 
 
 from __future__ import annotations
 
+import hashlib
 import os
-import shutil
 import stat
 from collections.abc import Iterable
 from pathlib import Path
 
 from treebuilder.archive.entry import Entry, kind_of, read_xattrs
 from treebuilder.archive.extract import Writer
-from treebuilder.errors import SpecError
+from treebuilder.errors import SpecError, TreebuildError
 from treebuilder.model.digest import Digest
 from treebuilder.oci.seal import Sealed, folder_digest, seal
 from treebuilder.oci.store import Store
@@ -25,12 +25,17 @@ from treebuilder.tree import ContextFile
 
 SPECFILES = frozenset({"definition.yaml", "build.yaml", "collection.yaml", "finalize.yaml"})
 _FOLDER = "luetbuild"
+Extra = tuple[str, Path, Digest | None]  # a name in /luetbuild, the file, what it must be
 
 
 def context_layer(
-    store: Store, context: str, files: Iterable[ContextFile], extra: tuple[tuple[str, Path], ...], epoch_s: int
+    store: Store, context: str, files: Iterable[ContextFile], extra: tuple[Extra, ...], epoch_s: int
 ) -> Digest:
-    """The layer that holds some context files and `extra` (name, file) in /luetbuild."""
+    """The layer that holds some context files and `extra` in /luetbuild.
+
+    Raises TreebuildError (reason "context-changed") for a file that is not what was planned with any more: a result
+    made of it would be recorded under a key that says otherwise.
+    """
     with store.scratch() as work:
         made = f"{work}/layer"
         folders = {_FOLDER: 0o755}
@@ -46,10 +51,10 @@ def context_layer(
                 os.symlink(item.target, f"{made}/{path}")
                 _settle(f"{made}/{path}", None, epoch_s)
             else:
-                shutil.copyfile(f"{context}/{item.path}", f"{made}/{path}", follow_symlinks=False)
+                _copy(f"{context}/{item.path}", f"{made}/{path}", item.digest)
                 _settle(f"{made}/{path}", item.mode, epoch_s)
-        for name, source in extra:
-            shutil.copyfile(source, f"{made}/{_FOLDER}/{name}")
+        for name, source, digest in extra:
+            _copy(str(source), f"{made}/{_FOLDER}/{name}", digest)
             _settle(f"{made}/{_FOLDER}/{name}", 0o644, epoch_s)
         for path in sorted(folders, reverse=True):  # a folder's time is set after its content's
             _settle(f"{made}/{path}", folders[path], epoch_s)
@@ -57,6 +62,20 @@ def context_layer(
         content, _ = folder_digest(made)
         store.add_tree(Path(made), content)
         return content
+
+
+def _copy(source: str, target: str, expected: Digest | None) -> None:
+    """Copies a file's content and holds it against the digest that is in the key."""
+    seen = hashlib.sha256()
+    fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(fd, "rb", buffering=0) as read, open(target, "xb", buffering=0) as out:
+        while data := read.read(1 << 20):
+            seen.update(data)
+            out.write(data)
+    if expected is not None and seen.hexdigest() != expected.hex:
+        raise TreebuildError(
+            f"{source} was changed while the build ran", hint="run the build again", reason="context-changed"
+        )
 
 
 def _settle(path: str, mode: int | None, epoch_s: int) -> None:

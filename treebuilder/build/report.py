@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from treebuilder.errors import TreebuildError
+from treebuilder.errors import BuildFailed, TreebuildError
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import PackageId
 
@@ -46,12 +46,27 @@ class NodeReport:
             "build_key": self.build_key.hex if self.build_key else None,
             "content": self.content.hex if self.content else None, "seconds": round(self.seconds, 3),
             "reason": self.reason, "artifact": self.artifact.to_json() if self.artifact else None,
+            **({"error": _error(self.error)} if self.error is not None else {}),
         }  # fmt: skip
+
+
+def _error(error: TreebuildError) -> dict[str, Any]:
+    """What a program wants to know of a failure, beside the sentence."""
+    value: dict[str, Any] = {
+        "reason": error.reason, "message": error.message, "hint": error.hint, "detail": list(error.detail()),
+        "where": str(error.where) if error.where is not None else None,
+    }  # fmt: skip
+    if isinstance(error, BuildFailed):
+        value.update(step=error.command, exit_status=error.exit_status, log=error.log)
+    return value
 
 
 @dataclass(frozen=True, slots=True)
 class BuildReport:
+    """`watches_destination`: a recipe retrieves by a pattern, so what else lies in the destination counts."""
+
     nodes: tuple[NodeReport, ...]
+    watches_destination: bool = False
 
     @property
     def failed(self) -> tuple[NodeReport, ...]:

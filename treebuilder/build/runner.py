@@ -21,7 +21,7 @@ from treebuilder.errors import Cancelled, TreebuildError
 from treebuilder.events import EventSink, Finished, Said, Started, Warned
 from treebuilder.model.package import PackageId
 from treebuilder.oci.store import BlobLostError, Store
-from treebuilder.plan.graph import BuildNode, BuildPlan, JoinBase
+from treebuilder.plan.graph import BuildNode, BuildPlan, EmptyBase, JoinBase
 from treebuilder.plan.keys import NodeKeys
 from treebuilder.plan.why import differences
 from treebuilder.system import clock
@@ -108,6 +108,7 @@ class Runner:
                     else:
                         waits.clear()
                     if not running:
+                        assert not waits, f"nothing runs, and these wait: {sorted(waits)}"
                         continue
                     done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
                     for future in done:
@@ -149,13 +150,19 @@ class Runner:
         kind, id = task
         node = self._plan.nodes[id]
         if kind == "artifact":
+            if node.package.recipe.is_empty and isinstance(node.base, EmptyBase):
+                # Nothing of its own, but it must not be there when what it stands for has failed.
+                order = (dep.id for dep in self._plan.orders.get(node.pid, ()) if dep.id != node.pid)
+                below = {("artifact", self._plan.artifacts[dep]) for dep in order if dep in self._plan.artifacts}
+            else:
+                below = set()
             if id not in self._forced:
                 found = recorded(self._store, self._keys[id], self._options.compression)
                 if found is not None:
                     self._artifacts[id] = found
                     self._states.setdefault(id, ("cached", "the same inputs as before", 0.0))
-                    return set()
-            return {("node", id)}
+                    return below
+            return {("node", id)} | below
         if id not in self._forced:
             record = self._store.index.get(self._keys[id].plan.hex)
             if record is not None:
@@ -238,7 +245,7 @@ class Runner:
         try:
             result, ran = self._worker.build(node, keys, self._inputs(), force=node.id in self._forced)
         except BaseException as err:
-            said = getattr(err, "message", "interrupted")
+            said = "interrupted" if isinstance(err, Cancelled | KeyboardInterrupt) else str(err)
             self._events.emit(Finished(task, "failed", said, clock.monotonic_s() - began))
             raise
         seconds = clock.monotonic_s() - began
@@ -246,7 +253,7 @@ class Runner:
         self._store.index.put(keys.plan.hex, "plan", str(node.pid), result.to_json())
         self._store.index.drop(f"doc:{keys.plan.hex}")
         self._store.index.put(
-            f"doc:{keys.plan.hex}", "document", str(node.pid), {"document": keys.document, "why": why}
+            f"doc:{keys.plan.hex}", "document", str(node.pid), {"document": keys.document, "why": why, "ran": ran}
         )
         self._forced.discard(node.id)
         self._nodes[node.id] = result
@@ -305,7 +312,9 @@ class Runner:
                     reports.append(
                         replace(reports[-1], package=sub.package.id, artifact=packed, content=packed.content)
                     )
-        return BuildReport(tuple(reports))
+        patterns = (item for node in self._plan.nodes.values() for item in node.package.recipe.retrieve)
+        watches = any(not item.startswith(("http://", "https://", "treebuild:")) for item in patterns)
+        return BuildReport(tuple(reports), watches)
 
     def _node_report(self, id: str, node: BuildNode) -> NodeReport:
         keys = self._keys[id]
@@ -314,7 +323,8 @@ class Runner:
         error = self._errors.get(("node", id)) or self._errors.get(("artifact", id))
         skipped = self._skipped.get(("node", id)) or (self._skipped.get(("artifact", id)) if error is None else "")
         packed = self._packed.get(node.pid) if wanted else None
-        build_key = result.build_key if result else None
+        made = self._artifacts.get(id)
+        build_key = result.build_key if result else (made.build_key if made else None)
         content = packed.content if packed else (result.steps if result else None)
         if error is not None:
             return NodeReport(node.pid, "failed", keys.plan, None, None, 0.0, error.message, None, error)

@@ -9,7 +9,7 @@ from pathlib import Path
 from treebuilder.build.bases import Bases
 from treebuilder.build.dockerfile import Interpreter, World
 from treebuilder.build.dockerfile_ignore import visible
-from treebuilder.build.files import SPECFILES, context_layer, copy_layer
+from treebuilder.build.files import SPECFILES, Extra, context_layer, copy_layer
 from treebuilder.build.merge import union
 from treebuilder.build.results import ArtifactResult, NodeResult
 from treebuilder.engine.api import Engine, Job, RunOptions
@@ -241,16 +241,17 @@ class Worker:
         first = (context_layer(self._store, context, handed, extra, epoch),) if handed or extra else ()
         return first, (context_layer(self._store, context, special, (), epoch),)
 
-    def _retrieved_file(self, item: Retrieved, inputs: Inputs) -> tuple[str, Path]:
+    def _retrieved_file(self, item: Retrieved, inputs: Inputs) -> Extra:
         if item.resource:
             make = (self._plan_options.resources or {})[item.resource]
-            return item.name, self._store.blob_path(self._store.add_blob(make()))
+            return item.name, self._store.blob_path(self._store.add_blob(make())), item.digest
         if item.path:
-            return item.name, Path(item.path)
+            return item.name, Path(item.path), item.digest
         if item.url:
-            return item.name, self._store.blob_path(self._lock.urls[item.url])
+            digest = self._lock.urls[item.url]
+            return item.name, self._store.blob_path(digest), digest
         blob = self.artifact_blob(inputs.artifacts[item.node], RETRIEVED_COMPRESSION)
-        return f"{item.name}.zst", self._store.blob_path(blob)
+        return f"{item.name}.zst", self._store.blob_path(blob), blob
 
     def artifact_blob(self, artifact: ArtifactResult, compression: str) -> Digest:
         """The archive of an artifact in one compression, made from another one if need be."""

@@ -61,11 +61,11 @@ def main(argv: Sequence[str]) -> int:
         args = parser.parse_intermixed_args(words[:position] + words[position + 1 :])
     except SystemExit as stop:
         return int(stop.code or 0)
-    return _run(module, args)
+    return _run(module, Session(args, words))
 
 
-def _run(module: object, args: argparse.Namespace) -> int:
-    session = Session(args)
+def _run(module: object, session: Session) -> int:
+    args = session.args
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
         return int(module.run(args, session))  # type: ignore[attr-defined]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from treebuilder.system.process import Cancel
 
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 class Session:
     """Made once for a command. Everything heavy is made when first asked for."""
 
-    def __init__(self, args: argparse.Namespace) -> None:
+    def __init__(self, args: argparse.Namespace, words: Sequence[str]) -> None:
         self.args = args
+        self.words = list(words)  # the command line: verb and flags
         self.cancel = Cancel()
         self.output: str = "json" if getattr(args, "json", False) else getattr(args, "output_format", "terminal")
         self._sink: EventSink | None = None
@@ -52,17 +53,42 @@ class Session:
         if close is not None:
             close()
 
-    def needs_containers(self) -> None:
-        """Starts us again inside a user namespace when we are not root. Does not return then."""
-        import os
+    def needs_owners(self) -> None:
+        """For work with files of many owners: starts us again in a user namespace when we are not root.
 
+        Does not return then. Raises EngineUnavailable with the fix where that is not possible.
+        """
         from treebuilder.container import namespace
 
-        if namespace.is_root():
-            namespace.enter_private_mounts()
-            return
-        words = namespace.reexec_words([sys.executable, "-m", "treebuilder", *sys.argv[1:]])
-        os.execvpe(words[0], words, namespace.reexec_environment())  # noqa: S606 - the same program, no shell
+        if not namespace.is_root():
+            self._start_again()
+
+    def needs_containers(self) -> None:
+        """For work that mounts and runs things: like `needs_owners`, with mounts that nobody else sees."""
+        from treebuilder.container import namespace
+
+        self.needs_owners()
+        namespace.enter_private_mounts()
+
+    def _start_again(self) -> NoReturn:
+        import os
+        from pathlib import Path
+
+        import treebuilder
+        from treebuilder.app import settings
+        from treebuilder.container import namespace
+
+        words = self.words
+        config = settings.find_config(self.args.config, self.events)
+        if config is not None and not self.args.config:
+            words = [f"--config={config}", *words]  # inside, root's files look like anybody's
+        # -P, for no `treebuilder` in the folder where we are called may take our place.
+        argv = namespace.reexec_words([sys.executable, "-P", "-m", "treebuilder", *words])
+        places = [str(Path(treebuilder.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+        env = {**os.environ, "PYTHONPATH": ":".join(place for place in places if place)}
+        self.close()
+        sys.stdout.flush()
+        os.execvpe(argv[0], argv, env)  # noqa: S606 - the same program, no shell
 
 
 def add_global_flags(parser: argparse.ArgumentParser) -> None:

@@ -31,7 +31,7 @@ class NativeEngine:
     def probe(self) -> Probe:
         if which("bwrap") is None:
             return Probe(self.name, False, "bwrap is not installed (fix: apt-get install bubblewrap)")
-        if not namespace.is_root():
+        if not namespace.is_root():  # asked by `doctor`; whoever builds has been started again
             missing = namespace.why_not_unprivileged()
             return Probe(self.name, not missing, missing or "usable without root, in a user namespace")
         try:
@@ -73,6 +73,8 @@ class NativeEngine:
                 output.close()
             if status != 0:
                 error = driver.failure(job.name, status, output, log, job.step_timeout_s)
+                if unprivileged and any("not permitted" in line for line in error.tail):
+                    error.hint = "without root there are no device nodes and no foreign mounts: build this as root"
                 if options.keep_failed is not None:
                     error = keep(error, job, work, init, lowers, options.keep_failed, events)
                 raise error
@@ -133,10 +135,13 @@ def _enter_script(job: Job, place: Path, lowers: list[str]) -> str:
     stack = ":".join(reversed(overlay.distinct([str(place / "init"), *lowers])))
     env = " ".join(shlex.quote(f"{k}={v}") for k, v in driver.environment(job.env, job.epoch_s, {}).items())
     options = f"lowerdir={stack},upperdir={place}/upper,workdir={place}/work,index=off,metacopy=off"
+    user = ""
+    if namespace.in_user_namespace():
+        options, user = f"{options},userxattr", "--user --map-root-user --map-auto "
     return f"""#!/bin/sh
 # Opens a shell in the root of a step that failed; what you change stays in {place}/upper.
 chroot=$(PATH="$PATH:/usr/sbin:/sbin" command -v chroot)
-exec unshare --mount --pid --fork --kill-child sh -ec '
+exec unshare {user}--mount --pid --fork --kill-child sh -ec '
 mount -t overlay overlay -o "$1" "$2/root"
 mount -t proc proc "$2/root/proc"; mount --rbind /dev "$2/root/dev"
 cd "$2/root"; exec env -i {env} "$3" . /bin/sh -c "cd {job.cwd} && exec /bin/sh -i"

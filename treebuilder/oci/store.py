@@ -79,7 +79,7 @@ class Store:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 remove_tree(path)
-            except BlockingIOError:
+            except (BlockingIOError, PermissionError):  # in use, or of ids that only a user namespace may touch
                 continue
             finally:
                 os.close(fd)

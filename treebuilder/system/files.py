@@ -13,6 +13,10 @@ from pathlib import Path
 
 from treebuilder.errors import NoSpace, TreebuildError
 
+_BAD_PATHS = (
+    errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.ESTALE
+)  # fmt: skip
+
 
 @contextmanager
 def disk_errors(what: str) -> Iterator[None]:
@@ -26,6 +30,8 @@ def disk_errors(what: str) -> Iterator[None]:
             raise TreebuildError(
                 f"not allowed while {what}: {err.strerror}: {err.filename}", reason="permission"
             ) from err
+        if err.errno in _BAD_PATHS:
+            raise TreebuildError(f"cannot go on {what}: {err.strerror}: {err.filename}", reason="bad-path") from err
         raise
 
 

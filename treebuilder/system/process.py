@@ -28,7 +28,7 @@ _TAIL_LINES = 30
 PACKAGES = {
     "apt-get": "apt", "bwrap": "bubblewrap", "dpkg-deb": "dpkg", "grub-mkimage": "grub-common", "mcopy": "mtools",
     "mkfs.vfat": "dosfstools", "mksquashfs": "squashfs-tools", "mmd": "mtools", "mmdebstrap": "mmdebstrap",
-    "newuidmap": "uidmap", "qemu-system-x86_64": "qemu-system-x86", "unshare": "util-linux",
+    "newgidmap": "uidmap", "newuidmap": "uidmap", "qemu-system-x86_64": "qemu-system-x86", "unshare": "util-linux",
     "unsquashfs": "squashfs-tools", "xorriso": "xorriso",
 }  # fmt: skip
 

@@ -89,11 +89,14 @@ def run(args: argparse.Namespace, session: Session) -> int:
     with session.workspace() as work:
         options = options_of(args, work.settings)
         key = "" if args.from_repositories else unchanged.request_key(options, work.settings.template_env)
-        known = unchanged.recall(work.store, key) if key and not args.rebuild else None
+        known = unchanged.recall(work.store, key, options.destination) if key and not args.rebuild else None
         if known is not None:
             _show(known, session)
             return 0
-        session.needs_containers()
+        if args.engine == "docker":
+            session.needs_owners()
+        else:
+            session.needs_containers()
         from treebuilder.app import building
 
         if args.from_repositories:
@@ -106,7 +109,9 @@ def run(args: argparse.Namespace, session: Session) -> int:
         value = report.to_json()
         if key and not report.failed and not value["counts"]["skipped"]:
             # The lock may have been written by this very build.
-            unchanged.remember(work.store, unchanged.request_key(options, work.settings.template_env), value)
+            watched = options.destination if report.watches_destination else None
+            key = unchanged.request_key(options, work.settings.template_env)
+            unchanged.remember(work.store, key, value, watched)
         _show(value, session)
         for failed in report.failed:
             import sys

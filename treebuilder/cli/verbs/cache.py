@@ -24,6 +24,8 @@ def run(args: argparse.Namespace, session: Session) -> int:
     from treebuilder.app import caching
     from treebuilder.ui import tables
 
+    if args.what != "list":
+        session.needs_owners()  # layers hold files that only their owners may read
     with session.workspace() as work:
         if args.what == "verify":
             good, damaged = caching.verify(work.store, work.events)

@@ -40,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, session: Session) -> int:
     if args.from_repositories:
-        session.needs_containers()  # what comes from outside is unpacked with its owners
+        session.needs_owners()  # what comes from outside is unpacked with its owners
     from treebuilder.app import repositories
     from treebuilder.app.options import BuildOptions
     from treebuilder.app.workspace import lock_path

@@ -35,6 +35,11 @@ _VARIANTS = {
     "important": ("?essential", "apt", "?priority(required)", "?priority(important)"),
     "standard": ("?essential", "apt", "?priority(required)", "?priority(important)", "?priority(standard)"),
 }  # fmt: skip
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.\-]*(:[a-z0-9]+)?([=/][A-Za-z0-9][A-Za-z0-9.+~:\-]*)?\Z")
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/\-]*\Z")
+_MIRROR = re.compile(r"(https?|file|copy)://?[A-Za-z0-9._~:/@%+\-]+\Z")
+_KEYRING_PATH = re.compile(r"/[A-Za-z0-9._/+\-]+\Z")
+_ARCHITECTURE = re.compile(r"[a-z0-9]*\Z")
 _URI = re.compile(r"^'(?P<url>[^']+)' (?P<file>\S+) (?P<size>\d+) SHA256:(?P<sha>[0-9a-f]{64})$")
 # mmdebstrap copies the host's own into the base, and systemd-resolved keeps a copy of that.
 _HOST_FILES = ("etc/hostname", "etc/resolv.conf", "etc/.resolv.conf.systemd-resolved.bak")
@@ -48,6 +53,7 @@ class DebianBootstrapper:
     """Debian suites by apt and mmdebstrap."""
 
     def resolve(self, wish: Bootstrap, store: Store, events: EventSink, cancel: Cancel) -> LockedBase:
+        check(wish)
         if wish.variant not in _VARIANTS:
             raise SpecError(
                 f"bootstrap: unknown variant {wish.variant!r}", where=wish.where, hint=f"known: {', '.join(_VARIANTS)}",
@@ -66,7 +72,7 @@ class DebianBootstrapper:
             wanted = [*_VARIANTS[wish.variant], *wish.packages]
             try:
                 done = run(
-                    [apt, *options, "-qq", "--print-uris", "-y", "install", *wanted], cancel=cancel, timeout_s=600
+                    [apt, *options, "-qq", "--print-uris", "-y", "install", "--", *wanted], cancel=cancel, timeout_s=600
                 )
             except ToolFailed as err:
                 said = next((line for line in err.tail if line.startswith("E:")), "; ".join(err.tail[-3:]))
@@ -86,6 +92,7 @@ class DebianBootstrapper:
         cancel: Cancel,
         task: str,
     ) -> Sealed:
+        check(wish)
         fetch_all(base, wish, store, events, cancel, task)
         tool = require("mmdebstrap", "to bootstrap Debian")
         arch = wish.architecture or host_architecture()
@@ -120,6 +127,21 @@ class DebianBootstrapper:
             sealed = seal(str(root), StackView(()), epoch_s)
             store.add_tree(root, sealed.content)
             return sealed
+
+
+def check(wish: Bootstrap) -> None:
+    """A tree's words reach apt's command line and its sources; they must not be more than words.
+
+    Raises SpecError (reason "bootstrap"). Names follow Debian Policy 5.6.1, with apt's `=version` and `/suite`.
+    """
+    faults = [f"the package {name!r}" for name in wish.packages if not _PACKAGE.match(name)]
+    faults += [f"the component {word!r}" for word in wish.components if not _WORD.match(word)]
+    faults += [f"the suite {wish.suite!r}"] if not _WORD.match(wish.suite) else []
+    faults += [f"the mirror {wish.mirror!r}"] if wish.mirror and not _MIRROR.match(wish.mirror) else []
+    faults += [f"the keyring {wish.keyring!r}"] if wish.keyring and not _KEYRING_PATH.match(wish.keyring) else []
+    faults += [f"the architecture {wish.architecture!r}"] if not _ARCHITECTURE.match(wish.architecture) else []
+    if faults:
+        raise SpecError(f"bootstrap: {faults[0]} is not a name apt knows", where=wish.where, reason="bootstrap")
 
 
 def _hooks(wish: Bootstrap, base: LockedBase) -> tuple[str, ...]:
