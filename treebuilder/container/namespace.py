@@ -87,7 +87,8 @@ def reexec_words(argv: list[str]) -> list[str]:
         said = "; ".join(err.tail) or err.message
         raise EngineUnavailable(
             f"this machine refuses a user namespace: {said}",
-            hint="run as root, or look at sysctl user.max_user_namespaces and kernel.apparmor_restrict_unprivileged_userns",
+            hint="run as root, or look at the sysctls user.max_user_namespaces and "
+            "kernel.apparmor_restrict_unprivileged_userns",
         ) from err
     return [*words, *argv]
 
