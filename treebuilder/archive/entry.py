@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 OPAQUE_NAMES = ("trusted.overlay.opaque", "user.overlay.opaque")
 _OVERLAY = ("trusted.overlay.", "user.overlay.")
-_KEPT_XATTRS = ("user.", "security.capability", "system.posix_acl_")
+KEPT_XATTRS = ("user.", "security.capability", "system.posix_acl_")
 
 
 class Entry(NamedTuple):
@@ -68,7 +68,7 @@ def read_xattrs(path: str) -> tuple[tuple[str, bytes], ...]:
         return ()
     if not names:
         return ()
-    kept = [n for n in sorted(names) if n.startswith(_KEPT_XATTRS) and not n.startswith(_OVERLAY)]
+    kept = [n for n in sorted(names) if n.startswith(KEPT_XATTRS) and not n.startswith(_OVERLAY)]
     return tuple((name, os.getxattr(path, name, follow_symlinks=False)) for name in kept)
 
 

@@ -8,15 +8,17 @@ the root (`follow=True`, for merged-/usr systems); into a store they are refused
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO
+from typing import IO, Any, cast
 
-from treebuilder.archive.entry import Entry
+from treebuilder.archive.entry import KEPT_XATTRS, Entry
 from treebuilder.errors import IntegrityError, TreebuildError, UnsafeArchive
+from treebuilder.system.files import disk_errors
 
 _DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 20
@@ -27,6 +29,8 @@ _KINDS = {
 }  # fmt: skip
 _XATTR = "SCHILY.xattr."
 _REFUSED_XATTRS = ("trusted.", "user.overlay.")  # overlayfs's own would let an archive shape the mount
+_IDS = (1 << 32) - 1  # -1 as an id means "leave it" to chown
+_YEARS = 1 << 36  # about two thousand years, far inside what file systems and time_t can say
 
 
 def clean_path(name: str, what: str) -> str:
@@ -41,28 +45,69 @@ def clean_path(name: str, what: str) -> str:
 
 def entries(stream: IO[bytes], what: str) -> Iterator[tuple[Entry, IO[bytes] | None]]:
     """Reads a tar stream (already decompressed) entry by entry, names cleaned. `what` names it in errors."""
-    try:
-        with tarfile.open(fileobj=stream, mode="r|", encoding="utf-8", errors="surrogateescape") as tar:
-            for info in tar:
-                kind = _KINDS.get(info.type)
-                path = clean_path(info.name, what)
-                if kind is None or not path:
-                    continue
-                xattrs = tuple(sorted(
-                    (key.removeprefix(_XATTR), value.encode("utf-8", "surrogateescape"))
-                    for key, value in info.pax_headers.items() if key.startswith(_XATTR)
-                ))  # fmt: skip
-                link = clean_path(info.linkname.lstrip("/"), what) if kind == "h" else info.linkname
-                rdev = os.makedev(info.devmajor, info.devminor) if kind in "cb" else 0
-                size = info.size if kind == "f" else 0
-                entry = Entry(
-                    path, kind, info.mode & 0o7777, info.uid, info.gid, size, int(info.mtime), link, rdev, xattrs
-                )
-                yield entry, (tar.extractfile(info) if kind == "f" else None)
-    except tarfile.TarError as err:
-        raise IntegrityError(f"{what} is no readable tar archive: {err}") from err
-    except EOFError as err:
-        raise IntegrityError(f"{what} ends too early") from err
+    reader = _members(stream, what)
+    while True:
+        try:
+            info, content = next(reader)
+            entry = _entry(info, what)
+        except StopIteration:
+            return
+        except tarfile.TarError as err:
+            raise IntegrityError(f"{what} is no readable tar archive: {err}") from err
+        except EOFError as err:
+            raise IntegrityError(f"{what} ends too early") from err
+        except (ValueError, OverflowError) as err:
+            raise IntegrityError(f"{what} holds an impossible number: {err}") from err
+        if entry is not None:
+            yield entry, content
+
+
+def _members(stream: IO[bytes], what: str) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
+    with tarfile.open(fileobj=stream, mode="r|", encoding="utf-8", errors="surrogateescape") as tar:
+        for info in tar:
+            content = tar.extractfile(info) if _KINDS.get(info.type) == "f" else None
+            yield info, None if content is None else cast("IO[bytes]", _Content(content, what))
+
+
+class _Content(io.RawIOBase):
+    """What a member holds; an archive that ends in it is an error of ours, wherever it is read."""
+
+    def __init__(self, content: IO[bytes], what: str) -> None:
+        self._content, self._what = content, what
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - a writable buffer has no name in typing here
+        try:
+            data = self._content.read(len(buffer))
+        except tarfile.TarError as err:
+            raise IntegrityError(f"{self._what} ends too early: {err}") from err
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _entry(info: tarfile.TarInfo, what: str) -> Entry | None:
+    """A member as an entry; None for what we do not unpack. ValueError, OverflowError for impossible numbers."""
+    kind = _KINDS.get(info.type)
+    path = clean_path(info.name, what)
+    if kind is None or not path:
+        return None
+    xattrs = tuple(sorted(
+        (key.removeprefix(_XATTR), value.encode("utf-8", "surrogateescape"))
+        for key, value in info.pax_headers.items() if key.startswith(_XATTR)
+    ))  # fmt: skip
+    link = clean_path(info.linkname.lstrip("/"), what) if kind == "h" else info.linkname
+    if (kind == "h" and not link) or "\0" in link:
+        raise UnsafeArchive(f"{what} holds {path!r}, a link to {info.linkname!r}")
+    rdev = os.makedev(info.devmajor, info.devminor) if kind in "cb" else 0
+    if not (0 <= info.uid < _IDS and 0 <= info.gid < _IDS):
+        raise ValueError(f"{path} belongs to {info.uid}:{info.gid}")
+    mtime = int(info.mtime)
+    if not -_YEARS <= mtime <= _YEARS:
+        raise ValueError(f"{path} is of the time {mtime}")
+    size = info.size if kind == "f" else 0
+    return Entry(path, kind, info.mode & 0o7777, info.uid, info.gid, size, mtime, link, rdev, xattrs)
 
 
 class Writer:
@@ -77,15 +122,15 @@ class Writer:
         self._follow = follow
         self._own = own
         self._keep = keep_existing_dirs
-        self._times: list[tuple[str, int]] = []
+        self._times: dict[str, int] = {}
         self._cached: tuple[str, int] = ("", os.dup(self._root))
 
     def __enter__(self) -> Writer:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            for path, mtime in reversed(self._times):
+            for path, mtime in list(self._times.items()) if kind is None else ():
                 parent, name = self.parent(path)
                 try:
                     os.utime(name, (mtime, mtime), dir_fd=parent, follow_symlinks=False)
@@ -105,9 +150,13 @@ class Writer:
         return self._cached[1], name
 
     def _open(self, folder: str) -> int:
-        """Opens (and creates, 0755 root) a folder below the root, link by link."""
+        """Opens (and creates, 0755 root) a folder below the root, link by link.
+
+        Folders that a layer implies are of the time 0, so that its content is the same whenever it is unpacked.
+        """
         stack = [os.dup(self._root)]
         parts = [part for part in reversed(folder.split("/")) if part]
+        done: list[str] = []
         hops = 0
         try:
             while parts:
@@ -118,10 +167,15 @@ class Writer:
                     continue
                 try:
                     stack.append(os.open(part, _DIR, dir_fd=stack[-1]))
+                    done.append(part)
                     continue
                 except FileNotFoundError:
                     os.mkdir(part, 0o755, dir_fd=stack[-1])
                     stack.append(os.open(part, _DIR, dir_fd=stack[-1]))
+                    os.fchmod(stack[-1], 0o755)  # whatever the umask is
+                    done.append(part)
+                    if not self._follow:
+                        self._times.setdefault("/".join(done), 0)
                     continue
                 except OSError as err:
                     info = os.stat(part, dir_fd=stack[-1], follow_symlinks=False)
@@ -147,6 +201,17 @@ class Writer:
         """Removes what stands at `path`, a folder with all it holds."""
         parent, name = self.parent(path)
         _remove_at(parent, name)
+        below = f"{path}/"
+        if f"{self._cached[0]}/".startswith(below):  # a folder that is gone must not be written to any more
+            os.close(self._cached[1])
+            self._cached = ("", os.dup(self._root))
+        self._times = {p: t for p, t in self._times.items() if p != path and not p.startswith(below)}
+
+    def opaque(self, folder: str) -> None:
+        """Marks a folder of the layer opaque, made if it is not there yet."""
+        if folder:
+            fd, _ = self.parent(f"{folder}/x")
+            set_opaque(f"/proc/self/fd/{fd}")
 
     def add(self, entry: Entry, content: IO[bytes] | None) -> None:
         """Creates one entry, replacing what is there (an existing folder stays a folder)."""
@@ -158,7 +223,8 @@ class Writer:
         if existing is not None:
             if stat.S_ISDIR(existing.st_mode) and self._keep:
                 raise UnsafeArchive(f"{entry.path} is a folder of the system and would be replaced by a file")
-            _remove_at(parent, name)
+            self._replace(entry.path, existing)
+            parent, name = self.parent(entry.path)
         match entry.kind:
             case "f":
                 self._add_file(entry, parent, name, content)
@@ -182,11 +248,18 @@ class Writer:
             os.chmod(name, entry.mode, dir_fd=parent)
         os.utime(name, (entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
 
+    def _replace(self, path: str, existing: os.stat_result) -> None:
+        if stat.S_ISDIR(existing.st_mode):
+            self.remove(path)
+        else:
+            parent, name = self.parent(path)
+            os.unlink(name, dir_fd=parent)
+
     def _add_folder(self, entry: Entry, parent: int, name: str, existing: os.stat_result | None) -> None:
         if existing is not None and stat.S_ISLNK(existing.st_mode) and self._follow:
             return  # /lib -> usr/lib: the system's own arrangement stays
         if existing is not None and not stat.S_ISDIR(existing.st_mode):
-            _remove_at(parent, name)
+            os.unlink(name, dir_fd=parent)
             existing = None
         if existing is None:
             os.mkdir(name, 0o700, dir_fd=parent)
@@ -199,7 +272,7 @@ class Writer:
                 set_opaque(f"/proc/self/fd/{fd}")
         finally:
             os.close(fd)
-        self._times.append((entry.path, entry.mtime))
+        self._times[entry.path] = entry.mtime
 
     def _add_file(self, entry: Entry, parent: int, name: str, content: IO[bytes] | None) -> None:
         fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=parent)
@@ -219,6 +292,8 @@ class Writer:
             os.link(source, name, src_dir_fd=link_parent, dst_dir_fd=parent, follow_symlinks=False)
         except FileNotFoundError as err:
             raise IntegrityError(f"{entry.path} is a hard link to {entry.link}, which is not there") from err
+        except PermissionError as err:
+            raise IntegrityError(f"{entry.path} is a hard link to {entry.link}, which is a folder") from err
         finally:
             os.close(link_parent)
 
@@ -228,8 +303,9 @@ class Writer:
                 os.fchown(fd, entry.uid, entry.gid)
         os.fchmod(fd, entry.mode)  # after chown, which clears setuid bits
         for key, value in entry.xattrs:
-            if not key.startswith(_REFUSED_XATTRS):
-                os.setxattr(f"/proc/self/fd/{fd}", key, value)
+            if key.startswith(KEPT_XATTRS) and not key.startswith(_REFUSED_XATTRS):
+                with _xattr_errors(entry, key):
+                    os.setxattr(f"/proc/self/fd/{fd}", key, value)
 
 
 def _make_device(entry: Entry, parent: int, name: str) -> None:
@@ -254,6 +330,32 @@ def _owner_errors(entry: Entry) -> Iterator[None]:
             f"{entry.path} belongs to {entry.uid}:{entry.gid}, which cannot be given to it here",
             hint="run as root, or give the user a longer range in /etc/subuid and /etc/subgid", reason="permission",
         ) from err  # fmt: skip
+
+
+@contextmanager
+def _xattr_errors(entry: Entry, key: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as err:
+        if err.errno in (errno.EOPNOTSUPP, errno.EPERM):
+            raise TreebuildError(
+                f"{entry.path} has the attribute {key}, which cannot be kept here: {err.strerror}", reason="permission",
+                hint="choose a --cache-dir on a file system with extended attributes",
+            ) from err  # fmt: skip
+        if err.errno in (errno.EINVAL, errno.ERANGE, errno.E2BIG, errno.ENAMETOOLONG):
+            raise IntegrityError(f"{entry.path} has an impossible attribute {key!r}: {err.strerror}") from err
+        raise
+
+
+@contextmanager
+def _disk_errors(what: str) -> Iterator[None]:
+    with disk_errors(f"unpacking {what}"):
+        try:
+            yield
+        except OSError as err:
+            if err.errno in (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ):
+                raise IntegrityError(f"{what} holds a name that cannot be: {err.strerror}") from err
+            raise
 
 
 def _lstat_at(parent: int, name: str) -> os.stat_result | None:
@@ -306,14 +408,14 @@ def copy_sparse(source: IO[bytes], fd: int, size: int, path: str) -> None:
 
 def unpack_layer(stream: IO[bytes], root: str, what: str, *, own: bool = True) -> None:
     """Unpacks a layer's tar into folder form: whiteout markers become overlay's own."""
-    with Writer(root, own=own) as writer:
+    with _disk_errors(what), Writer(root, own=own) as writer:
         for entry, content in entries(stream, what):
             folder, _, name = entry.path.rpartition("/")
             if name == ".wh..wh..opq":
-                parent, last = writer.parent(folder) if folder else (-1, "")
-                if last:
-                    set_opaque(f"/proc/self/fd/{parent}/{last}")
+                writer.opaque(folder)
             elif name.startswith(".wh."):
+                if name[4:] in ("", ".", ".."):
+                    raise UnsafeArchive(f"{what} holds the name {entry.path!r}, which deletes nothing in its folder")
                 target = f"{folder}/{name[4:]}" if folder else name[4:]
                 writer.add(entry._replace(path=target, kind="w"), None)
             else:
@@ -324,7 +426,7 @@ def unpack_package(
     stream: IO[bytes], root: str, what: str, *, own: bool = True, on_entry: Callable[[Entry], None] | None = None
 ) -> None:
     """Unpacks a package into a root that may be in use: existing folders keep mode and owner."""
-    with Writer(root, follow=True, own=own, keep_existing_dirs=True) as writer:
+    with _disk_errors(what), Writer(root, follow=True, own=own, keep_existing_dirs=True) as writer:
         for entry, content in entries(stream, what):
             writer.add(entry, content)
             if on_entry is not None:
