@@ -37,7 +37,9 @@ def show_packages(report: dict[str, Any]) -> None:
         if node["artifact"]:
             name = f"{node['category']}/{node['name']}"
             seconds = f"{node['seconds']:.1f}"
-            rows.append((name, node["version"], size(node["artifact"]["size"]), node["state"], seconds))
+            rows.append(
+                (name, node["version"], size((TOP / node["artifact"]["path"]).stat().st_size), node["state"], seconds)
+            )
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

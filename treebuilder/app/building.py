@@ -41,10 +41,9 @@ def epoch_from_environment() -> int | None:
     text = os.environ.get("SOURCE_DATE_EPOCH")
     if not text:
         return None
-    try:
-        return int(text)
-    except ValueError as err:
-        raise ConfigError(f"SOURCE_DATE_EPOCH is {text!r}, not a number of seconds") from err
+    if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) < 1 << 33):
+        raise ConfigError(f"SOURCE_DATE_EPOCH is {text!r}, not a number of seconds since 1970 below 2^33")
+    return int(text)
 
 
 def open_tree(options: BuildOptions, work: Workspace, epoch_s: int) -> Tree:

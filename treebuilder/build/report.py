@@ -24,7 +24,7 @@ class PackedFile:
     size_bytes: int
 
     def to_json(self) -> dict[str, object]:
-        return {"path": self.path, "sha256": self.sha256.hex, "content": self.content.hex, "size": self.size_bytes}
+        return {"path": self.path, "sha256": self.sha256.hex, "content": self.content.hex}
 
 
 @dataclass(frozen=True, slots=True)

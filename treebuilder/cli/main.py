@@ -6,21 +6,23 @@ Exit codes: 0 success, 1 configuration or lock, 2 every other expected error and
 from __future__ import annotations
 
 import argparse
+import errno
 import gc
+import io
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
+from typing import NoReturn
 
 from treebuilder import __version__
 from treebuilder.cli.catalogue import ALIASES, EXAMPLES, PROGRAMS, VERBS
-from treebuilder.cli.session import Session, add_global_flags
-from treebuilder.errors import TreebuildError
-
-_BUG = 70
+from treebuilder.cli.session import VALUED_FLAGS, Session, add_global_flags
+from treebuilder.errors import Cancelled, NoSpace, TreebuildError
 
 
 def entry() -> None:
@@ -28,79 +30,129 @@ def entry() -> None:
     gc.set_threshold(100_000)  # imports and parsing make many objects and hardly a cycle
     name = Path(sys.argv[0]).name
     argv = [PROGRAMS[name], *sys.argv[1:]] if name in PROGRAMS else sys.argv[1:]
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller; no file of ours may get its number
+            setattr(sys, name, open(os.devnull, "r+", encoding="utf-8"))  # noqa: SIM115 - to the end
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be any bytes
     code = main(argv)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        pass  # nobody reads on
+    except OSError as err:
+        code = code or 2
+        sys.stderr.write(f"error: cannot write the result: {err.strerror}\n")
     os._exit(code)  # nothing is left to do, and tearing an interpreter down takes longer than some verbs
+
+
+class _Usage(TreebuildError):
+    """A command line that cannot be understood."""
+
+    reason = "usage"
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with its errors as ours."""
+
+    def error(self, message: str) -> NoReturn:
+        raise _Usage(message, hint=f"{self.prog} --help")
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs one command and returns its exit code."""
     words = list(argv)
-    verb = next((word for word in words if not word.startswith("-")), "")
-    verb = ALIASES.get(verb, verb)
-    if not words or (verb not in VERBS and words[0] in ("-h", "--help")):
-        sys.stdout.write(_overview())
-        return 0 if words else 2
-    if words[0] in ("-v", "--version"):
-        sys.stdout.write(f"treebuild {__version__}\n")
-        return 0
-    if verb not in VERBS:
-        known = ", ".join(sorted(VERBS))
-        sys.stderr.write(f"error: there is no verb {verb or words[0]!r}\n  hint: known are {known}\n")
-        return 2
-    position = next(i for i, word in enumerate(words) if ALIASES.get(word, word) == verb)
-    module = import_module(f"treebuilder.cli.verbs.{VERBS[verb][0]}")
-    parser = argparse.ArgumentParser(
-        prog=f"treebuild {verb}", description=(module.__doc__ or "").strip(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    module.configure(parser)
-    add_global_flags(parser)
-    try:
-        args = parser.parse_intermixed_args(words[:position] + words[position + 1 :])
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return _run(module, Session(args, words))
-
-
-def _run(module: object, session: Session) -> int:
-    args = session.args
+    session: Session | None = None
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return int(module.run(args, session))  # type: ignore[attr-defined]
-    except TreebuildError as err:
-        session.close()
-        if args.debug:
-            import traceback
-
-            traceback.print_exc()
-        _show(err, session)
-        return err.exit_code
-    except KeyboardInterrupt:
-        session.cancel.set()
-        session.close()
-        sys.stderr.write("interrupted\n")
-        return 130
-    except BrokenPipeError:
+        if not words or words[0] in ("-h", "--help"):
+            (sys.stdout if words else sys.stderr).write(_overview())
+            return 0 if words else 2
+        if words[0] in ("-v", "--version"):
+            sys.stdout.write(f"treebuild {__version__}\n")
+            return 0
+        module, args = _understand(words)
+        session = Session(args, words)
+        return int(module.run(args, session))
+    except SystemExit as stop:  # --help
+        return int(stop.code or 0)
+    except BrokenPipeError:  # nobody reads on
         return 0
-    except Exception:
-        import traceback
-
-        session.close()
-        traceback.print_exc()
-        sys.stderr.write(f"this is a bug in treebuild {__version__}: please report the lines above\n")
-        return _BUG
+    except KeyboardInterrupt:
+        if session is not None:
+            session.cancel.set()
+        return _fail(Cancelled("interrupted"), session, words)
+    except TreebuildError as err:
+        return _fail(err, session, words)
+    except OSError as err:
+        return _fail(_of_system(err), session, words)
+    except Exception as err:
+        return _fail(
+            _Bug(f"this is a bug in treebuild {__version__}: {type(err).__name__}: {err}"), session, words, err
+        )
     finally:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _show(error: TreebuildError, session: Session) -> None:
+class _Bug(TreebuildError):
+    reason = "bug"
+    exit_code = 70
+
+
+def _of_system(err: OSError) -> TreebuildError:
+    """The kernel's own refusal, where nobody closer to it had more to say."""
+    place = f": {os.fsdecode(err.filename)}" if err.filename is not None else ""
+    message = f"{err.strerror or err}{place}"
+    if err.errno in (errno.ENOSPC, errno.EDQUOT):
+        return NoSpace(message)
+    denied = err.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+    found = TreebuildError(message, reason="permission" if denied else "system")
+    found.__cause__ = err
+    return found
+
+
+def _verb(words: list[str]) -> int:
+    """Where the verb is: the first word that is no flag and no flag's value. Raises _Usage."""
+    skip = False
+    for position, word in enumerate(words):
+        if skip or word.startswith("-"):
+            skip = not skip and word in VALUED_FLAGS
+            continue
+        if ALIASES.get(word, word) not in VERBS:
+            raise _Usage(f"there is no verb {word!r}", hint=f"known are {', '.join(sorted(VERBS))}")
+        return position
+    raise _Usage("no verb is named", hint=f"known are {', '.join(sorted(VERBS))}")
+
+
+def _understand(words: list[str]) -> tuple[ModuleType, argparse.Namespace]:
+    """The verb's module and its arguments. Raises _Usage."""
+    position = _verb(words)
+    verb = ALIASES.get(words[position], words[position])
+    module = import_module(f"treebuilder.cli.verbs.{VERBS[verb][0]}")
+    parser = _Parser(
+        prog=f"treebuild {verb}", description=(module.__doc__ or "").strip(), allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    module.configure(parser)
+    add_global_flags(parser)
+    return module, parser.parse_intermixed_args(words[:position] + words[position + 1 :])
+
+
+def _fail(error: TreebuildError, session: Session | None, words: list[str], bug: Exception | None = None) -> int:
+    """Says it on stderr, and on stdout in the form that was asked for. Returns the exit code."""
     from treebuilder.ui import failures
 
+    if session is not None:
+        session.close()
+    if bug is not None or (session is not None and session.args.debug):
+        import traceback
+
+        traceback.print_exc()
     sys.stderr.write(failures.render(error) + "\n")
-    if session.output == "json":
-        sys.stdout.write(failures.render_json(error) + "\n")
+    output = session.output if session is not None else "json" if "--json" in words else "terminal"
+    with suppress(OSError):  # stdout itself may be what failed
+        failures.write(error, output)
+    return error.exit_code
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

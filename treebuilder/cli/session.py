@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
-from treebuilder.system.process import Cancel
-
 if TYPE_CHECKING:
     from treebuilder.app.settings import Settings
     from treebuilder.app.workspace import Workspace
@@ -21,6 +19,8 @@ class Session:
     """Made once for a command. Everything heavy is made when first asked for."""
 
     def __init__(self, args: argparse.Namespace, words: Sequence[str]) -> None:
+        from treebuilder.system.process import Cancel
+
         self.args = args
         self.words = list(words)  # the command line: verb and flags
         self.cancel = Cancel()
@@ -89,6 +89,9 @@ class Session:
         self.close()
         sys.stdout.flush()
         os.execvpe(argv[0], argv, env)  # noqa: S606 - the same program, no shell
+
+
+VALUED_FLAGS = ("--config", "--cache-dir", "--concurrency", "--progress")  # they may stand before the verb
 
 
 def add_global_flags(parser: argparse.ArgumentParser) -> None:

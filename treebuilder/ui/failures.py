@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from treebuilder.errors import BuildFailed, TreebuildError
+from treebuilder.ui import tables
 
 SCHEMA = "treebuild.error/1"
 
@@ -36,5 +36,6 @@ def to_json(error: TreebuildError) -> dict[str, Any]:
     return value
 
 
-def render_json(error: TreebuildError) -> str:
-    return json.dumps({"error": to_json(error)}, sort_keys=True)
+def write(error: TreebuildError, output: str) -> None:
+    """The error as a result on stdout: `output` is terminal (nothing, it is on stderr), json or yaml."""
+    tables.write({"error": to_json(error)}, output, "")

@@ -130,7 +130,7 @@ def _show(report: dict[str, Any], session: Session) -> None:
     for node in report["nodes"]:
         if node["artifact"] is None and node["state"] not in ("failed", "skipped"):
             continue
-        size = tables.size(node["artifact"]["size"]) if node["artifact"] else ""
+        size = tables.size(os.stat(node["artifact"]["path"]).st_size) if node["artifact"] else ""
         name = f"{node['category']}/{node['name']}"
         rows.append([name, node["version"], size, node["state"], f"{node['seconds']:.1f}"])
     counts = ", ".join(f"{count} {name}" for name, count in report["counts"].items() if count)

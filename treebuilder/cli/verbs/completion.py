@@ -11,11 +11,12 @@ import argparse
 from importlib import import_module
 
 from treebuilder.cli.catalogue import ALIASES, VERBS
-from treebuilder.cli.session import Session, add_global_flags
+from treebuilder.cli.session import Session, add_global_flags, add_output_flags
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", choices=("bash", "zsh", "fish"))
+    add_output_flags(parser)
 
 
 def flags_of(verb: str) -> list[str]:
@@ -27,15 +28,18 @@ def flags_of(verb: str) -> list[str]:
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
-    import sys
+    from treebuilder.ui import tables
 
     flags = {verb: " ".join(flags_of(verb)) for verb in VERBS}
-    sys.stdout.write({"bash": _bash, "zsh": _zsh, "fish": _fish}[args.shell](flags))
+    script = {"bash": _bash, "zsh": _zsh, "fish": _fish}[args.shell](flags)
+    value = {"schema": "treebuild.completion/1", "shell": args.shell, "script": script}
+    tables.write(value, session.output, script.rstrip("\n"))
     return 0
 
 
 def _bash(flags: dict[str, str]) -> str:
-    cases = "\n".join(f"    {verb}) words='{words}';;" for verb, words in flags.items())
+    names = {verb: "|".join([verb, *(alias for alias, of in ALIASES.items() if of == verb)]) for verb in flags}
+    cases = "\n".join(f"    {names[verb]}) words='{words}';;" for verb, words in flags.items())
     return (
         "_treebuild() {\n"
         '  local word="${COMP_WORDS[COMP_CWORD]}" words\n'

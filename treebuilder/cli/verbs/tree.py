@@ -59,10 +59,10 @@ def run(args: argparse.Namespace, session: Session) -> int:
         if args.what == "pkglist":
             value = trees.packages(open_tree(options, work, 0), build_time=args.buildtime)
             text = "\n".join(f"{p['category']}/{p['name']}" + (f"-{p['version']}" if args.full else "") for p in value)
-            value = {"packages": value}
+            value = {"schema": "treebuild.pkglist/1", "packages": value}
         elif args.what == "images":
             found = trees.images(options, work)
-            value = {"packages": found}
+            value = {"schema": "treebuild.tree-images/1", "packages": found}
             rows = [
                 [f"{p['category']}/{p['name']}", p["version"], p["plan_key"][:16], "hit" if p["cached"] else "build"]
                 for p in found

@@ -1,4 +1,9 @@
-"""Prints the version."""
+"""Prints the version.
+
+examples:
+  treebuild version
+  treebuild version --json
+"""
 
 from __future__ import annotations
 
@@ -15,5 +20,5 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, session: Session) -> int:
     from treebuilder.ui import tables
 
-    tables.write({"version": __version__}, session.output, f"treebuild {__version__}")
+    tables.write({"schema": "treebuild.version/1", "version": __version__}, session.output, f"treebuild {__version__}")
     return 0
