@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import CopyItem, Package, PackageRef, Recipe
+from treebuilder.system import clock
 
 
 def go_time(epoch_s: int, content: Digest) -> str:
     """The epoch in Go's `time.Time` form; the nine digits come from the content, so a rebuild is seen as one."""
-    clock = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(epoch_s))
-    return f"{clock} +0000 UTC m=+0.{int(content.hex[:16], 16) % 1_000_000_000:09d}"
+    return f"{clock.utc(epoch_s, '%Y-%m-%d %H:%M:%S')} +0000 UTC m=+0.{int(content.hex[:16], 16) % 1_000_000_000:09d}"
 
 
 def _ref(ref: PackageRef) -> dict[str, Any]:

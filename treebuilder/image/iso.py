@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -29,7 +28,7 @@ from treebuilder.image.inside import is_file, lay_over, place_for, resolve
 from treebuilder.image.spec import DEFAULT_LABEL, IsoSpec, Source
 from treebuilder.image.squashfs import make_squashfs
 from treebuilder.model.digest import Digest
-from treebuilder.system.clock import monotonic_s
+from treebuilder.system.clock import monotonic_s, utc
 from treebuilder.system.files import disk_errors, remove_tree, sync_folder, write_atomic
 from treebuilder.system.process import Cancel, require, run
 
@@ -309,7 +308,7 @@ class _Composer:
 
     def _write(self, boot: list[str]) -> None:
         _set_times(self._iso, self._epoch_s)
-        stamp = time.strftime("%Y%m%d%H%M%S00", time.gmtime(self._epoch_s))
+        stamp = utc(self._epoch_s, "%Y%m%d%H%M%S00")
         argv = [
             require("xorriso", "to make an ISO"), "-as", "mkisofs", "-r", "-J", "-joliet-long", "-iso-level", "3",
             "-volid", self._spec.label, f"--modification-date={stamp}", *boot, "-o", str(self._made), str(self._iso),
@@ -320,7 +319,7 @@ class _Composer:
         )  # fmt: skip
 
     def _publish(self, out_dir: Path) -> ImageFile:
-        date = time.strftime("%Y%m%d", time.gmtime(self._epoch_s))
+        date = utc(self._epoch_s, "%Y%m%d")
         target = out_dir / self._spec.file_name(date)
         partial = target.with_name(f".{target.name}.partial")
         sum_file = target.with_name(f"{target.name}.sha256")

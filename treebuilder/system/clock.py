@@ -18,5 +18,10 @@ def now_ns() -> int:
     return time.time_ns()
 
 
+def utc(epoch_s: int, form: str) -> str:
+    """A time that is given, as text in UTC; `form` as for strftime(3)."""
+    return time.strftime(form, time.gmtime(epoch_s))
+
+
 def sleep(seconds: float) -> None:
     time.sleep(seconds)

@@ -1,0 +1,159 @@
+"""The command line itself: help, verbs, streams, start-up."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from treebuilder import __version__
+from treebuilder.cli.catalogue import ALIASES, VERBS
+from treebuilder.cli.main import main
+
+TOP = Path(__file__).parents[2]
+
+
+def run(*words: str, **more: object) -> subprocess.CompletedProcess[str]:
+    """`python -m treebuilder` as a process."""
+    argv = [sys.executable, "-m", "treebuilder", *words]
+    env = {**os.environ, "PYTHONPATH": str(TOP)}
+    return subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize("verb", [*VERBS, *ALIASES])
+def test_help_has_examples(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "--help"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert f"examples:\n  treebuild {ALIASES.get(verb, verb)} " in out or "examples:\n" in out
+    assert "--json" in out
+    assert "--cache-dir" in out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_examples_are_of_the_verb_and_are_understood(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every flag that an example shows is one that the help lists."""
+    import re
+
+    assert main([verb, "--help"]) == 0
+    out = capsys.readouterr().out
+    examples = [line for line in out.splitlines() if line.startswith("  treebuild ") or "$(treebuild" in line]
+    assert any(f"treebuild {verb}" in line for line in examples)
+    listed = out.replace("\n".join(examples), "")
+    for line in examples:
+        for flag in re.findall(r"(?<!\S)--?[a-z][a-z-]*", line.partition("|")[0]):
+            assert re.search(rf"(?<![\w-]){flag}(?![\w-])", listed), f"{flag} of {line!r}"
+
+
+def test_the_overview(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert all(f"\n  {verb} " in out for verb in VERBS)
+    assert main([]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("usage:")
+
+
+@pytest.mark.parametrize("words", [["--version"], ["-v"], ["version"]])
+def test_the_version(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 0
+    assert capsys.readouterr().out == f"treebuild {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "words", [["frobnicate"], ["--frobnicate"], ["version", "--frobnicate"], ["version", "more"], ["tree", "cut"]]
+)
+def test_what_is_not_understood_is_said_in_two_lines(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 2
+
+
+def test_common_flags_may_stand_before_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--quiet", "--cache-dir", str(tmp_path / "build"), "version", "--json"]) == 0
+    assert main([f"--cache-dir={tmp_path}", "--concurrency", "2", "version"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_it_is_a_module_too() -> None:
+    done = run("version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"treebuild {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("shell", "check"), [("bash", ["bash", "-n"]), ("zsh", ["zsh", "-n"]), ("fish", ["fish", "-n"])]
+)
+def test_completion_scripts_parse(
+    shell: str, check: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import shutil
+
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert all(verb in script for verb in VERBS)
+    if shutil.which(check[0]) is None:
+        pytest.skip(f"{check[0]} is not installed")
+    (tmp_path / "script").write_text(script)
+    done = subprocess.run([*check, tmp_path / "script"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def complete(script: str, line: list[str]) -> set[str]:
+    """What bash offers for the last word of a line."""
+    words = " ".join(f"'{word}'" for word in line)
+    asked = f"COMP_WORDS=({words}); COMP_CWORD={len(line) - 1}; _treebuild; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    done = subprocess.run(["bash", "-c", f"{script}\n{asked}"], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_bash_completes_verbs_and_flags(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", "bash"]) == 0
+    script = capsys.readouterr().out
+    assert complete(script, ["treebuild", "cre"]) == {"create-repo"}
+    assert complete(script, ["treebuild", "geni"]) == {"geniso"}
+    assert complete(script, ["treebuild", "build", "--keep"]) == {"--keep-failed"}
+    assert "--local" in complete(script, ["treebuild", "make-iso", "--l"])
+
+
+def test_starting_imports_nothing_heavy() -> None:
+    heavy = ("yaml", "jinja2", "pysat", "docker", "requests", "zstandard", "oras", "sqlite3", "subprocess")
+    code = f"import sys, treebuilder.cli.main; print([m for m in {heavy!r} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(TOP)}, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == "[]"
+
+
+def shell(script: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": str(TOP), "PYTHON": sys.executable}
+    full = f't() {{ "$PYTHON" -m treebuilder "$@"; }}\n{script}'
+    return subprocess.run(["bash", "-c", full], env=env, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize("words", ["--help", "completion fish", "version --json"])
+def test_nobody_needs_to_read_to_the_end(words: str) -> None:
+    done = shell(f"t {words} | true; exit ${{PIPESTATUS[0]}}")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("words", ["--help", "version", "version --json"])
+def test_a_full_disk_behind_stdout_is_an_error(words: str) -> None:
+    done = shell(f"t {words} > /dev/full")
+    assert done.returncode == 2
+    assert "No space left" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_matter(closed: str) -> None:
+    done = shell(f"t version {closed}; echo $?")
+    assert done.stdout.splitlines()[-1] == "0"
+    assert done.stderr == ""
