@@ -227,11 +227,13 @@ def _whiteouts(found: Listing, root: Path, sealed: Sealed) -> None:
     assert found["data"].mtime == OLD_S
 
 
-def _opaque(found: Listing, root: Path, sealed: Sealed) -> None:
+def _remade(found: Listing, root: Path, sealed: Sealed) -> None:
     assert {p: (e.kind, e.opaque) for p, e in found.items()} == {
-        "data": ("d", False), "data/dir": ("d", True), "data/dir/a": ("f", False), "data/dir/new": ("f", False),
+        "data": ("d", False), "data/dir": ("d", False), "data/dir/a": ("f", False), "data/dir/new": ("f", False),
+        "data/dir/sub": ("w", False),
     }  # fmt: skip
     assert sealed.deleted == ("data/dir/sub",)
+    assert sealed.changed == ("data/dir/a",)
 
 
 def _nothing(found: Listing, root: Path, sealed: Sealed) -> None:
@@ -303,6 +305,7 @@ _NOTHING = (
     "chmod 755 /data/dir; chmod 644 /data/file; touch /etc/config; chown 0:0 /data/dir/a",
     "cp -p /etc/config /c; cat /c > /etc/config; rm /c; mkdir /data/dir/x; rmdir /data/dir/x",
     "mv /data/dir/a /data/dir/z; mv /data/dir/z /data/dir/a",
+    "rm -r /data/dir; mkdir -p /data/dir/sub; echo a > /data/dir/a; echo b > /data/dir/sub/b",
 )
 _LINKS = "mkdir /l /m; echo x > /l/one; ln /l/one /l/two; ln /l/one /m/three; echo more >> /data/file"
 _LO = "sed -n 's/ *\\([a-z0-9]*\\):.*/\\1/p' /proc/net/dev > /interfaces"
@@ -325,8 +328,8 @@ CASES: dict[str, Case] = {
     "modes and owners": Case((_MODES,), _modes),
     "special files": Case((_SPECIAL,), _special),
     "whiteouts": Case(("rm -r /data/dir/sub /data/twin; touch /data/gone; rm /data/gone",), _whiteouts),
-    "an opaque folder": Case(
-        ("rm -rf /data/dir; mkdir /data/dir; echo a2 > /data/dir/a; echo new > /data/dir/new",), _opaque
+    "a folder made anew": Case(
+        ("rm -rf /data/dir; mkdir /data/dir; echo a2 > /data/dir/a; echo new > /data/dir/new",), _remade
     ),
     "nothing changed": Case(_NOTHING, _nothing),
     "other kinds": Case((_OTHER, "rm /data/twin; ln -s file /data/twin"), _replaced),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,24 @@ def listing(store: Store) -> list[Kept]:
     names = _mentions(store)
     kept = []
     for kind, folder in (("layer", _trees(store)), ("archive", store.folder / "blobs" / "sha256")):
-        for path in sorted(folder.iterdir()):
-            digest = Digest(path.name)
+        for path, digest in _stored(folder):
             kept.append(Kept(kind, digest, size_of(path), tuple(sorted(names.get(path.name, set()) - {""}))))
     return sorted(kept, key=lambda k: (-k.size_bytes, k.digest))
+
+
+def _stored(folder: Path) -> list[tuple[Path, Digest]]:
+    """What is stored in a folder, sorted. Other names are half-written files of killed runs, or somebody else's."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        with suppress(ValueError):
+            found.append((path, Digest(path.name)))
+    return found
+
+
+def _half_written(store: Store, before: int) -> list[Path]:
+    """Files that `write_atomic` was about to rename when its run was killed (`.DIGEST.RANDOM`), if they are old."""
+    folder = store.folder / "blobs" / "sha256"
+    return [path for path in sorted(folder.glob(".*")) if path.lstat().st_ctime <= before]
 
 
 def _trees(store: Store) -> Path:
@@ -90,6 +105,8 @@ def collect(store: Store, *, older_than_s: int, dry_run: bool) -> list[Kept]:
             store.index.drop(key)
         for kept in gone:
             remove_tree(_path(store, kept))
+        for path in _half_written(store, young):
+            path.unlink(missing_ok=True)
         store.index.drop_notes("unchanged")
     return gone
 
@@ -111,17 +128,16 @@ def _path(store: Store, kept: Kept) -> Path:
 def verify(store: Store, events: EventSink) -> tuple[int, list[Digest]]:
     """Reads every byte. What is damaged is removed, so that it is built again. Returns (good, damaged)."""
     good, damaged = 0, []
-    for path in sorted((store.folder / "blobs" / "sha256").iterdir()):
-        if store.verify_blob(Digest(path.name)):
+    for _, digest in _stored(store.folder / "blobs" / "sha256"):
+        if store.verify_blob(digest):
             good += 1
         else:
-            damaged.append(Digest(path.name))
-    for path in sorted(_trees(store).iterdir()):
-        content, _ = folder_digest(str(path))
-        if content.hex == path.name:
+            damaged.append(digest)
+    for path, digest in _stored(_trees(store)):
+        if path.is_dir() and folder_digest(str(path))[0] == digest:
             good += 1
             continue
-        damaged.append(Digest(path.name))
+        damaged.append(digest)
         remove_tree(path)
     for digest in damaged:
         events.emit(Warned(f"{digest} was damaged and is removed"))

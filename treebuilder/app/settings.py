@@ -6,8 +6,8 @@ repositories and templates' environment.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
+import os
 from pathlib import Path
 
 from treebuilder.errors import ConfigError, Place, TreebuildError
@@ -67,18 +67,19 @@ def load(explicit: str, events: EventSink) -> Settings:
     if path is None:
         return Settings()
     from treebuilder.nodes import load as load_yaml
+    from treebuilder.tree.files import read_text
 
     try:
-        root = load_yaml(path.read_text(encoding="utf-8"), str(path))
+        root = load_yaml(read_text(str(path)), str(path))
         general, system, template = root.get("general"), root.get("system"), root.get("template")
         repositories = [_repository(node, path.parent) for node in root.children("repositories")]
         for folder in root.texts("repos_confdir"):
             where = Path(folder) if os.path.isabs(folder) else path.parent / folder
             for file in sorted(where.glob("*.y*ml")) if where.is_dir() else []:
                 # Paths in a repository file are relative to the configuration that points to it.
-                repositories.append(_repository(load_yaml(file.read_text(encoding="utf-8"), str(file)), path.parent))
+                repositories.append(_repository(load_yaml(read_text(str(file)), str(file)), path.parent))
         return Settings(
-            str(path), general.integer("concurrency") if general else 0,
+            str(path), max(0, general.integer("concurrency")) if general else 0,
             tuple(sorted(repositories, key=lambda r: (r.priority, r.name))),
             template.texts("env") if template else (),
             (system.text("database_path") if system else "") or "/var/lib/treebuild",

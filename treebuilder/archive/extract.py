@@ -267,6 +267,8 @@ class Writer:
             return
         fd = os.open(name, _DIR, dir_fd=parent)
         try:
+            if existing is not None:
+                _forget_xattrs(fd, entry)
             self._finish(fd, entry)
             if entry.opaque:
                 set_opaque(f"/proc/self/fd/{fd}")
@@ -330,6 +332,15 @@ def _owner_errors(entry: Entry) -> Iterator[None]:
             f"{entry.path} belongs to {entry.uid}:{entry.gid}, which cannot be given to it here",
             hint="run as root, or give the user a longer range in /etc/subuid and /etc/subgid", reason="permission",
         ) from err  # fmt: skip
+
+
+def _forget_xattrs(fd: int, entry: Entry) -> None:
+    """Removes what a folder had from an earlier entry; what an overlay noted about it stays."""
+    path = f"/proc/self/fd/{fd}"
+    wanted = {key for key, _ in entry.xattrs}
+    for key in os.listxattr(path):
+        if key.startswith(KEPT_XATTRS) and not key.startswith(_REFUSED_XATTRS) and key not in wanted:
+            os.removexattr(path, key)
 
 
 @contextmanager

@@ -24,12 +24,15 @@ from treebuilder.cli.catalogue import ALIASES, EXAMPLES, PROGRAMS, VERBS
 from treebuilder.cli.session import VALUED_FLAGS, Session, add_global_flags
 from treebuilder.errors import Cancelled, NoSpace, TreebuildError
 
+_DEEPEST = 20_000  # folders can be 2048 deep (a path is 4096 bytes), and some walks need several calls a level
+
 
 def entry() -> None:
     """The console script."""
     gc.set_threshold(100_000)  # imports and parsing make many objects and hardly a cycle
     name = Path(sys.argv[0]).name
     argv = [PROGRAMS[name], *sys.argv[1:]] if name in PROGRAMS else sys.argv[1:]
+    sys.setrecursionlimit(_DEEPEST)
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller; no file of ours may get its number
             setattr(sys, name, open(os.devnull, "r+", encoding="utf-8"))  # noqa: SIM115 - to the end

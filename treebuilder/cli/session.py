@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
+
 
 if TYPE_CHECKING:
     from treebuilder.app.settings import Settings
@@ -94,12 +95,30 @@ class Session:
 VALUED_FLAGS = ("--config", "--cache-dir", "--concurrency", "--progress")  # they may stand before the verb
 
 
+def positive(text: str) -> int:
+    """A count of at least 1, and no more than anybody means."""
+    if not (text.isascii() and text.isdigit() and len(text) < 8 and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return int(text)
+
+
+def duration(text: str) -> float:
+    """A length of time above 0, in the unit that the flag names."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is no length of time")
+    return value
+
+
 def add_global_flags(parser: argparse.ArgumentParser) -> None:
     """Flags that every verb takes."""
     group = parser.add_argument_group("common flags")
     group.add_argument("--config", default="", metavar="FILE", help="configuration (default: .luet.yaml)")
     group.add_argument("--cache-dir", default="", metavar="DIR", help="the build cache (default: ~/.cache/treebuild)")
-    group.add_argument("--concurrency", type=int, default=0, metavar="N", help="how much runs at once")
+    group.add_argument("--concurrency", type=positive, default=0, metavar="N", help="how much runs at once")
     group.add_argument(
         "--progress", choices=("auto", "plain", "live", "json"), default="auto", help="how progress looks, on stderr"
     )

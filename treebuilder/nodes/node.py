@@ -6,9 +6,9 @@ work, an empty document is an empty map. Types are strict: `version: 1.0` is a n
 
 from __future__ import annotations
 
+from dataclasses import field, dataclass, replace
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from math import isinf
 from typing import Any, NoReturn
 
@@ -139,7 +139,10 @@ class Node:
         if self.kind == "nothing":
             return ""
         self._expect("text", what)
-        return str(self.value)
+        text = str(self.value)
+        if "\0" in text:
+            self.fail(f"{what} holds a NUL character, which no program can take", reason="wrong-type")
+        return text
 
     def as_boolean(self, what: str = "this") -> bool:
         self._expect("boolean", what)

@@ -6,14 +6,15 @@ caller). `notes` may be replaced at will: parsed specfiles, remembered plans, si
 
 from __future__ import annotations
 
+import functools
 import json
 import sqlite3
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from treebuilder.errors import StateCorrupt
+from treebuilder.errors import LockHeld, NoSpace, StateCorrupt, TreebuildError
 from treebuilder.system import clock
 
 _SCHEMA = """
@@ -26,17 +27,47 @@ CREATE TABLE IF NOT EXISTS notes (kind TEXT NOT NULL, key TEXT NOT NULL, value B
 
 
 _WAIT_S = 60
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def _is_busy(err: sqlite3.DatabaseError) -> bool:
     return getattr(err, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
+def _said(err: sqlite3.DatabaseError, path: Path) -> TreebuildError:
+    """SQLite's error as ours."""
+    match getattr(err, "sqlite_errorcode", 0) & 0xFF:
+        case sqlite3.SQLITE_FULL:
+            return NoSpace(f"no space left for the cache index {path}", hint="free some space or move --cache-dir")
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
+            return TreebuildError(f"not allowed to use the cache index {path}: {err}", reason="permission")
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return LockHeld(f"the cache index {path} is in use for too long: {err}")
+        case _:
+            return StateCorrupt(
+                f"the cache index {path} cannot be read: {err}", hint="delete it: results are built again"
+            )
+
+
+def _mapped(method: Callable[Concatenate[Index, P], T]) -> Callable[Concatenate[Index, P], T]:
+    """A method whose errors of SQLite are ours."""
+
+    @functools.wraps(method)
+    def called(self: Index, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(self, *args, **kwargs)
+        except sqlite3.DatabaseError as err:
+            raise _said(err, self.path) from err
+
+    return called
+
+
 class Index:
     """Opened lazily, one connection per thread. Values are JSON objects."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._local = threading.local()
 
     def _db(self) -> sqlite3.Connection:
@@ -48,7 +79,7 @@ class Index:
     def _open(self) -> sqlite3.Connection:
         end = clock.monotonic_s() + _WAIT_S
         while True:
-            db = sqlite3.connect(self._path, timeout=_WAIT_S, isolation_level=None)
+            db = self._connect()
             try:
                 db.execute("PRAGMA journal_mode=WAL")
                 db.execute("PRAGMA synchronous=NORMAL")
@@ -60,10 +91,15 @@ class Index:
                 if _is_busy(err) and clock.monotonic_s() < end:
                     clock.sleep(0.01)
                     continue
-                raise StateCorrupt(
-                    f"the cache index {self._path} cannot be read: {err}", hint="delete it: results are built again"
-                ) from err
+                raise _said(err, self.path) from err
 
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            return sqlite3.connect(self.path, timeout=_WAIT_S, isolation_level=None)
+        except sqlite3.DatabaseError as err:
+            raise _said(err, self.path) from err
+
+    @_mapped
     def get(self, key: str) -> dict[str, Any] | None:
         row = self._db().execute("SELECT value FROM records WHERE key = ?", (key,)).fetchone()
         if row is None:
@@ -71,6 +107,7 @@ class Index:
         value = json.loads(row[0])
         return value if isinstance(value, dict) else None
 
+    @_mapped
     def put(self, key: str, kind: str, name: str, value: Mapping[str, object]) -> dict[str, Any]:
         """Records a result and returns the recorded one, which is an older one if there was any."""
         text = json.dumps(value, sort_keys=True, separators=(",", ":"))
@@ -81,20 +118,24 @@ class Index:
         )
         return self.get(key) or dict(value)
 
+    @_mapped
     def drop(self, key: str) -> None:
         self._db().execute("DELETE FROM records WHERE key = ?", (key,))
 
+    @_mapped
     def touch(self, keys: list[str]) -> None:
         """Notes that these records were used now, for the least-recently-used clean-up."""
         now = clock.now_epoch_s()
         self._db().executemany("UPDATE records SET used = ? WHERE key = ?", [(now, key) for key in keys])
 
+    @_mapped
     def latest(self, kind: str, name: str) -> dict[str, Any] | None:
         """The newest record of a kind and name."""
         query = "SELECT value FROM records WHERE kind = ? AND name = ? ORDER BY created DESC, key DESC LIMIT 1"
         row = self._db().execute(query, (kind, name)).fetchone()
         return None if row is None else dict(json.loads(row[0]))
 
+    @_mapped
     def all(self, kind: str) -> list[tuple[str, str, dict[str, Any], int]]:
         """Every record of a kind: (key, name, value, last use in epoch seconds), sorted by name and key."""
         rows = self._db().execute(
@@ -102,10 +143,12 @@ class Index:
         )
         return [(key, name, json.loads(value), used) for key, name, value, used in rows]
 
+    @_mapped
     def note(self, kind: str, key: str) -> bytes | None:
         row = self._db().execute("SELECT value FROM notes WHERE kind = ? AND key = ?", (kind, key)).fetchone()
         return None if row is None else bytes(row[0])
 
+    @_mapped
     def set_notes(self, kind: str, values: Mapping[str, bytes]) -> None:
         if values:
             db = self._db()
@@ -113,12 +156,14 @@ class Index:
             db.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", [(kind, k, v) for k, v in values.items()])
             db.execute("COMMIT")
 
+    @_mapped
     def notes(self, kind: str) -> dict[str, bytes]:
         return {
             key: bytes(value)
             for key, value in self._db().execute("SELECT key, value FROM notes WHERE kind = ?", (kind,))
         }
 
+    @_mapped
     def drop_notes(self, kind: str) -> None:
         self._db().execute("DELETE FROM notes WHERE kind = ?", (kind,))
 

@@ -1,17 +1,17 @@
 """Sealing: raw material (an overlay's upper folder) becomes a canonical layer.
 
 An entry stays only if its type, mode, owner, xattrs, link target or content differ from what the layers below show;
-a time alone is no change, and a folder that was there keeps its time. Times later than the epoch are set to it, in the
-folder too, so unpacking the layer's tar gives the folder again. Both engines pass through here, so both give the same
-digests.
+a time alone is no change, and a folder that was there keeps its time. A folder made anew becomes the changes inside it.
+So a layer says what changed, not how. Times later than the epoch are set to it, in the folder too, so unpacking the
+layer's tar gives the folder again. Both engines pass through here, so both give the same digests.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
 
 from treebuilder.archive.entry import OPAQUE_NAMES, is_opaque, is_whiteout, kind_of, read_xattrs, sorted_names
 from treebuilder.archive.tar import write_folder
@@ -62,7 +62,7 @@ def folder_digest(root: str) -> tuple[Digest, int]:
 def seal(upper: str, below: StackView, epoch_s: int, *, drop: frozenset[str] = frozenset()) -> Sealed:
     """Makes `upper` canonical in place. `drop` are paths removed whatever they hold (mount points)."""
     sealer = _Sealer(upper, below, epoch_s, drop)
-    sealer.folder("", merged=True)
+    sealer.folder("")
     os.chmod(upper, 0o755)
     content, size = folder_digest(upper)
     return Sealed(
@@ -80,19 +80,18 @@ class _Sealer:
         self.deleted: list[str] = []
         self.passed: list[str] = []
 
-    def folder(self, path: str, *, merged: bool) -> bool:
-        """Seals a folder's children. `merged` is False below a folder that hides the lower one. True if any stayed."""
+    def folder(self, path: str, *, anew: bool = False) -> bool:
+        """Seals a folder's children. `anew`: the layers below do not shine through. True if any stayed."""
         full = f"{self._upper}/{path}" if path else self._upper
         stayed = False
         for name in sorted_names(full):
-            child = f"{path}/{name}" if path else name
-            stayed = self._entry(child, merged) or stayed
+            stayed = self._entry(f"{path}/{name}" if path else name, anew) or stayed
         return stayed
 
-    def _entry(self, path: str, merged: bool) -> bool:
+    def _entry(self, path: str, anew: bool) -> bool:
         full = f"{self._upper}/{path}"
         info = os.lstat(full)
-        lower = self._below.find(path) if merged else None
+        lower = self._below.find(path)
         if is_whiteout(info):
             if lower is None:
                 os.unlink(full)
@@ -103,7 +102,7 @@ class _Sealer:
             os.unlink(full)
             return False
         if stat.S_ISDIR(info.st_mode):
-            return self._directory(path, full, info, lower)
+            return self._directory(path, full, info, lower, anew)
         if path in self._drop and (lower is None or info.st_size == 0):
             os.unlink(full)
             return False
@@ -115,21 +114,14 @@ class _Sealer:
         self._finish(full, info)
         return True
 
-    def _directory(self, path: str, full: str, info: os.stat_result, lower: Found | None) -> bool:
-        opaque = is_opaque(full)
+    def _directory(self, path: str, full: str, info: os.stat_result, lower: Found | None, anew: bool) -> bool:
         over_folder = lower is not None and stat.S_ISDIR(lower.info.st_mode)
-        if opaque and over_folder:
-            hidden = [f"{path}/{name}" for name in self._below.names(path)]
-            self.deleted.extend(child for child in hidden if not os.path.lexists(f"{self._upper}/{child}"))
-            if not hidden:
-                opaque = False
-        elif opaque:
-            opaque = False
-        if not opaque:
-            _clear_opaque(full)
-        stayed = self.folder(path, merged=over_folder and not opaque)
+        anew = anew or is_opaque(full)
+        if anew:
+            self._name_hidden(path, full)
+        stayed = self.folder(path, anew=anew)
         if lower is not None and over_folder and same_entry(full, info, lower):
-            if not stayed and not opaque:
+            if not stayed:
                 os.rmdir(full)
                 return False
             self.passed.append(path)
@@ -139,21 +131,24 @@ class _Sealer:
             os.rmdir(full)
             return False
         # A folder's time is a trace of what happened inside it, also of what left nothing (Docker's mount points).
-        self._finish(full, lower.info if lower is not None and over_folder and not opaque else info)
+        self._finish(full, lower.info if lower is not None and over_folder else info)
         return True
+
+    def _name_hidden(self, path: str, full: str) -> None:
+        """Deletes one by one what an opaque folder hides: a folder made anew is then told by what differs in it."""
+        for name in self._below.names(path):
+            if not os.path.lexists(f"{full}/{name}"):
+                os.mknod(f"{full}/{name}", stat.S_IFCHR, 0)
+        for mark in OPAQUE_NAMES:
+            try:
+                os.removexattr(full, mark, follow_symlinks=False)
+            except OSError:
+                continue
 
     def _finish(self, full: str, times: os.stat_result) -> None:
         _clear_overlay_marks(full)
         seconds = min(times.st_mtime_ns // 1_000_000_000, self._epoch)
         os.utime(full, (seconds, seconds), follow_symlinks=False)
-
-
-def _clear_opaque(full: str) -> None:
-    for name in OPAQUE_NAMES:
-        try:
-            os.removexattr(full, name, follow_symlinks=False)
-        except OSError:
-            continue
 
 
 def _clear_overlay_marks(full: str) -> None:
@@ -163,7 +158,7 @@ def _clear_overlay_marks(full: str) -> None:
     except OSError:
         return
     for name in names:
-        if name.startswith(("trusted.overlay.", "user.overlay.")) and name not in OPAQUE_NAMES:
+        if name.startswith(("trusted.overlay.", "user.overlay.")):
             os.removexattr(full, name, follow_symlinks=False)
 
 

@@ -73,7 +73,7 @@ class Store:
         """Removes work folders whose process is gone."""
         for path in sorted((self.folder / "tmp").iterdir()):
             try:
-                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
             except OSError:
                 continue
             try:

@@ -6,9 +6,9 @@ a change of the lock is a readable diff.
 
 from __future__ import annotations
 
+from dataclasses import field, dataclass, replace
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,16 +79,22 @@ def parse(text: str, file: str) -> Lock:
         if not isinstance(value, dict) or value.get("schema") != SCHEMA:
             raise ValueError(f"schema {value.get('schema') if isinstance(value, dict) else value!r} is not known")
         return Lock(
-            int(value["epoch"]),
+            _epoch(value["epoch"]),
             {str(k): Digest.parse(v) for k, v in value["images"].items()},
             {str(k): Digest.parse(v) for k, v in value["urls"].items()},
             {str(k): _bootstrap(v) for k, v in value["bootstraps"].items()},
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as err:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
         raise SpecError(
             f"the lock cannot be read: {err}", where=Place(file), hint="treebuild lock --update writes it anew",
             reason="lock",
         ) from err  # fmt: skip
+
+
+def _epoch(value: object) -> int:
+    if not isinstance(value, int) or not 0 <= value < 1 << 33:
+        raise ValueError(f"the epoch {value!r} is no time")
+    return value
 
 
 def _bootstrap(value: dict[str, Any]) -> LockedBase:
@@ -100,8 +106,12 @@ def _bootstrap(value: dict[str, Any]) -> LockedBase:
 
 
 def read(path: Path) -> Lock:
-    """The lock of a file; an empty one when there is none."""
+    """The lock of a file; an empty one when there is none. Raises SpecError for what cannot be read."""
     try:
-        return parse(path.read_text(encoding="utf-8"), str(path))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return Lock()
+    except (OSError, UnicodeDecodeError) as err:
+        said = err.strerror if isinstance(err, OSError) else "it is not UTF-8"
+        raise SpecError(f"the lock cannot be read: {said}", where=Place(str(path)), reason="lock") from err
+    return parse(text, str(path))

@@ -98,4 +98,31 @@ def remove_tree(path: Path) -> None:
         path.unlink()
         return
     if os.path.lexists(path):
-        shutil.rmtree(path, onerror=make_writable)
+        try:
+            shutil.rmtree(path, onerror=make_writable)
+        except (OSError, RecursionError):
+            _remove_flat(path)
+
+
+def _remove_flat(path: Path) -> None:
+    """Deletes a folder of any depth: what is below is first moved to the top, so no path and no descriptor runs out."""
+    waiting = [path]
+    number = 0
+    while waiting:
+        folder = waiting.pop()
+        os.chmod(folder, 0o700)
+        for item in sorted(folder.iterdir()):
+            if item.is_symlink() or not item.is_dir():
+                item.unlink()
+                continue
+            if folder != path:
+                item.chmod(0o700)
+                target = path / f".below-{number}"
+                while os.path.lexists(target):
+                    number += 1
+                    target = path / f".below-{number}"
+                item = item.rename(target)
+            waiting.append(item)
+        if folder != path:
+            folder.rmdir()
+    path.rmdir()

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from treebuilder.cli.session import Session, add_output_flags
+from treebuilder.cli.session import Session, add_output_flags, duration, positive
 
 if TYPE_CHECKING:
     from treebuilder.vm import BootReport, BootRequest
@@ -24,11 +24,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", metavar="IMAGE", help="an ISO or a disk image; it is not changed")
     parser.add_argument("--firmware", choices=("bios", "uefi"), default="bios", help="default: bios")
     parser.add_argument("--as-disk", action="store_true", help="attach it as a USB disk instead of a CD")
-    parser.add_argument("--memory", type=int, default=2048, metavar="MB", help="default: 2048")
+    parser.add_argument("--memory", type=positive, default=2048, metavar="MB", help="default: 2048")
     parser.add_argument("--expect", default="", metavar="TEXT", help="wait for this on the serial console")
     parser.add_argument("--http", default="", metavar="PORT/PATH", help="wait for an answer of the machine")
     parser.add_argument("--login", default="", metavar="USER:PASSWORD:TEXT", help="log in, and wait for the text")
-    parser.add_argument("--timeout", type=float, default=300.0, metavar="SECONDS", help="default: 300")
+    parser.add_argument("--timeout", type=duration, default=300.0, metavar="SECONDS", help="default: 300")
     parser.add_argument("--accel", choices=("auto", "kvm", "tcg"), default="auto", help="default: what works")
     add_output_flags(parser, short=False)
 

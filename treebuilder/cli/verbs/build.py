@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from treebuilder.cli.session import Session, add_output_flags
+from treebuilder.cli.session import Session, add_output_flags, duration
 
 if TYPE_CHECKING:
     from treebuilder.app.options import BuildOptions
@@ -51,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rebuild", action="store_true", help="build again what the cache has, and compare")
     parser.add_argument("--lock", default="", metavar="FILE", help="the lock (default: treebuild.lock)")
     parser.add_argument("--locked", action="store_true", help="fail when the lock is incomplete")
-    parser.add_argument("--step-timeout", type=float, metavar="SECONDS", help="a time limit for each step")
+    parser.add_argument("--step-timeout", type=duration, metavar="SECONDS", help="a time limit for each step")
     parser.add_argument("--keep-failed", metavar="DIR", nargs="?", const="failed", help="keep a failed root")
     parser.add_argument("--from-repositories", action="store_true", help="take recipes of configured repositories too")
     add_registry_flag(parser)

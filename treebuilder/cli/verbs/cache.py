@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import argparse
 
-from treebuilder.cli.session import Session, add_output_flags
+from treebuilder.cli.session import Session, add_output_flags, duration
+
+
+def _days(text: str) -> float:
+    return 0.0 if text == "0" else duration(text)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=("list", "gc", "verify"))
-    parser.add_argument("--older-than", type=float, default=30.0, metavar="DAYS", help="gc: not used for so long (30)")
+    parser.add_argument("--older-than", type=_days, default=30.0, metavar="DAYS", help="gc: not used for so long (30)")
     parser.add_argument("--dry-run", action="store_true", help="gc: only say what would go")
     add_output_flags(parser)
 

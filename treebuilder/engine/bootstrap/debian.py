@@ -192,6 +192,7 @@ def _apt_options(wish: Bootstrap, work: Path) -> list[str]:
         "Dir::Etc::preferencesparts": "/dev/null", "APT::Architecture": arch, "APT::Architectures": arch,
         "APT::Install-Recommends": "false", "Acquire::Languages": "none", "Acquire::ForceHash": "SHA256",
         "Acquire::Check-Valid-Until": "false", "Debug::NoLocking": "true", "APT::Sandbox::User": "root",
+        "APT::Update::Error-Mode": "any",
     }  # fmt: skip
     return [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
 
