@@ -22,11 +22,12 @@ TreebuildError                 exit 2, `reason` is stable and machine readable
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from treebuilder.records import record
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class Place:
     """Where in the user's files something is said. `line` counts from 1; 0 means the whole file."""
 

@@ -5,18 +5,18 @@ Tasks are named by a `task` id that is unique within a run ("build app/x-1.0", "
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from treebuilder.errors import Place
+from treebuilder.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Event:
     """Base of all events."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Started(Event):
     """A task began. `total` is in `unit`s ("bytes", "packages"), None when it is not known."""
 
@@ -26,7 +26,7 @@ class Started(Event):
     unit: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Progressed(Event):
     """`done` of the task's total, or a new text (the step that runs now)."""
 
@@ -35,7 +35,7 @@ class Progressed(Event):
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Finished(Event):
     """A task ended. `state` is "ok", "cached", "failed" or "skipped"."""
 
@@ -45,7 +45,7 @@ class Finished(Event):
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LogLine(Event):
     """One line that a program or a container wrote."""
 
@@ -53,14 +53,14 @@ class LogLine(Event):
     line: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Warned(Event):
     message: str
     where: Place | None = None
     hint: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Said(Event):
     """A plain sentence for people, of no meaning to programs."""
 

@@ -16,6 +16,7 @@ import yaml
 from tests import schemas
 from tests.trees import Project, requires
 from treebuilder.cli.main import main
+from treebuilder.records import fields
 from treebuilder.vm import BootReport
 
 pytestmark = pytest.mark.engine
@@ -124,7 +125,7 @@ def test_faults_of_a_tree_are_as_published(tmp_path: Path) -> None:
 def test_machines_and_images_are_as_published() -> None:
     """The fields of what needs a virtual machine to be made: every field of the report is in the schema."""
     schema = schemas.load("boot")
-    assert set(BootReport.__dataclass_fields__) <= set(schema["properties"])
+    assert {f.name for f in fields(BootReport)} <= set(schema["properties"])
     image = {"path": "x.iso", "size": 1, "sha256": "0" * 64, "state": "built"}
     assert schemas.faults({"schema": "treebuild.images/1", "images": [image]}, schemas.load("iso")) == []
 

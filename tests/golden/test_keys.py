@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from pathlib import Path
@@ -29,6 +28,7 @@ from treebuilder.plan.graph import BuildNode, EmptyBase
 from treebuilder.plan.keys import artifact_key, build_key, plan_keys, recipe_document, recipe_fields
 from treebuilder.plan.lock import Lock, bootstrap_key, parse, render
 from treebuilder.plan.planner import Planner, PlanOptions, exact
+from treebuilder.records import fields, replace
 from treebuilder.solver import PackageSolver
 from treebuilder.tree import Tree, load_tree
 
@@ -86,16 +86,16 @@ def test_every_field_of_a_recipe_is_in_its_key(tmp_path: Path) -> None:
     lock = Lock(epoch_s=1)
 
     def document(recipe: Recipe) -> dict[str, Any]:
-        package = dataclasses.replace(found, recipe=recipe)
+        package = replace(found, recipe=recipe)
         return recipe_document(BuildNode("id", package, EmptyBase()), tree, lock)
 
     plain = Recipe()
-    names = {field.name for field in dataclasses.fields(Recipe)} - {"where", "has_build_file"}
+    names = {f.name for f in fields(Recipe)} - {"where", "has_build_file"}
     assert names == set(OTHER), "a new field needs another value here"
     for name, value in OTHER.items():
         assert getattr(plain, name) != value
-        assert document(dataclasses.replace(plain, **{name: value})) != document(plain), name
-    assert document(dataclasses.replace(plain, where=Place("elsewhere", 9))) == document(plain)
+        assert document(replace(plain, **{name: value})) != document(plain), name
+    assert document(replace(plain, where=Place("elsewhere", 9))) == document(plain)
 
 
 def test_the_context_is_in_the_key_and_times_are_not(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_build_keys_depend_on_states_alone() -> None:
 )
 def test_artifact_keys_depend_on_how_it_is_packed(change: dict[str, Any]) -> None:
     source = Digest("a" * 64)
-    assert artifact_key(source, Recipe()) != artifact_key(source, dataclasses.replace(Recipe(), **change))
+    assert artifact_key(source, Recipe()) != artifact_key(source, replace(Recipe(), **change))
     some, other = Recipe(steps=(Step("some"),)), Recipe(steps=(Step("other"),), image="x")
     assert artifact_key(source, some) == artifact_key(source, other)
 

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from treebuilder.events import Recorder
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import Package, PackageId, PackageRef, Recipe
 from treebuilder.oci.store import Store
+from treebuilder.records import replace
 from treebuilder.repository import (
     Created,
     CreateOptions,

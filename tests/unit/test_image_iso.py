@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from treebuilder.errors import Place, SpecError, TreebuildError, Unsatisfiable
 from treebuilder.events import Finished, Recorder, Warned
 from treebuilder.image import IsoSpec, compose_iso, iso_key, load_iso_spec
 from treebuilder.model.digest import Digest
+from treebuilder.records import replace
 from treebuilder.system.process import Cancel
 
 EPOCH_S = 1_700_000_000

@@ -6,13 +6,13 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from treebuilder.errors import Cancelled, ConfigError, MissingProgram
 from treebuilder.events import LogLine, Progressed, Recorder
+from treebuilder.records import replace
 from treebuilder.system.process import Cancel
 from treebuilder.vm import BootFailed, BootRequest, accelerator_works, boot, choose_accelerator
 from treebuilder.vm.console import Console, plain
@@ -59,7 +59,7 @@ def disk(folder: Path, *messages: str, end: bytes = _HALT) -> Path:
 
 
 def request(image: Path, **wishes: object) -> BootRequest:
-    return replace(BootRequest(image, as_disk=True, accel="tcg", memory_mb=64, timeout_s=60), **wishes)  # type: ignore[arg-type]
+    return replace(BootRequest(image, as_disk=True, accel="tcg", memory_mb=64, timeout_s=60), **wishes)
 
 
 def running(image: Path) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from treebuilder.app.options import BuildOptions
 from treebuilder.app.workspace import StoredSpecIndex, Workspace, resources
@@ -22,12 +21,13 @@ from treebuilder.plan.graph import BuildPlan, Foreign
 from treebuilder.plan.keys import NodeKeys, plan_keys
 from treebuilder.plan.lock import Lock
 from treebuilder.plan.planner import Planner, PlanOptions, exact
+from treebuilder.records import record
 from treebuilder.solver import PackageSolver
 from treebuilder.system.files import disk_errors, write_atomic
 from treebuilder.tree import Tree, load_tree
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Planned:
     tree: Tree
     plan: BuildPlan

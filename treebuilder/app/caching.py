@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -12,11 +11,12 @@ from treebuilder.events import EventSink, Warned
 from treebuilder.model.digest import Digest
 from treebuilder.oci.seal import folder_digest
 from treebuilder.oci.store import Store
+from treebuilder.records import record
 from treebuilder.system import clock
 from treebuilder.system.files import remove_tree
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Kept:
     """One layer or archive on disk. `names` are the packages whose records mention it, sorted."""
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from treebuilder.errors import MissingProgram
+from treebuilder.records import record
 from treebuilder.system.process import PACKAGES, which
 from treebuilder.vm.firmware import find_uefi
 
@@ -16,7 +15,7 @@ _USES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Finding:
     program: str
     use: str

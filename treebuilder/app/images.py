@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,6 +38,7 @@ from treebuilder.oci.layout import Layout
 from treebuilder.oci.seal import HashingSink
 from treebuilder.oci.view import StackView
 from treebuilder.plan import lock as locks
+from treebuilder.records import record, replace
 from treebuilder.repository import RepositoryPackages, RepositorySource, SyncedRepository, sync
 
 SCHEMA = "treebuild.images/1"
@@ -46,7 +46,7 @@ _KEPT_DATABASE = "/var/luet/db"
 _NOTE = "iso"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class IsoOptions:
     """What `treebuild iso` was asked. `image` replaces the spec's root file system; `output` names the file."""
 

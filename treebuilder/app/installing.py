@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from treebuilder.app.building import epoch_from_environment
@@ -10,10 +9,11 @@ from treebuilder.app.repositories import local_source, sync_all
 from treebuilder.app.workspace import Workspace
 from treebuilder.client import Installer, InstallReport, InstallRequest, SystemRoot
 from treebuilder.model.package import PackageRef
+from treebuilder.records import record
 from treebuilder.repository import RepositoryPackages
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InstallOptions:
     """What `treebuild install` was asked. `local` are folders with repositories, preferred to the configured ones."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from treebuilder.app.building import complete_lock, make_plan, open_tree
 from treebuilder.app.options import BuildOptions
 from treebuilder.app.workspace import Workspace
@@ -11,6 +9,7 @@ from treebuilder.build.bases import ImageSource
 from treebuilder.errors import ConfigError
 from treebuilder.plan import lock as locks
 from treebuilder.plan.lock import Lock
+from treebuilder.records import replace
 from treebuilder.system.files import write_atomic
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from treebuilder.model.package import PackageRef
+from treebuilder.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BuildOptions:
     """What `treebuild build` was asked. `targets` empty and `all` False means nothing to do."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from treebuilder.oci.store import Store
 from treebuilder.plan import lock as locks
 from treebuilder.plan.graph import Foreign
 from treebuilder.plan.planner import exact
+from treebuilder.records import record, replace
 from treebuilder.repository import (
     Artifact,
     Created,
@@ -77,7 +77,7 @@ def source_epoch(lock_file: Path) -> int:
 
 
 # create-repo ----------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
+@record
 class RepositoryReport:
     """What `create-repo` came to."""
 

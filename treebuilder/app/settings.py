@@ -6,16 +6,16 @@ repositories and templates' environment.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 import os
 from pathlib import Path
 
 from treebuilder.errors import ConfigError, Place, TreebuildError
 from treebuilder.events import EventSink, Warned
 from treebuilder.model.package import NOWHERE
+from treebuilder.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RepositorySettings:
     """One configured repository. Paths in `urls` of type disk are absolute."""
 
@@ -30,7 +30,7 @@ class RepositorySettings:
     where: Place = NOWHERE
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Settings:
     """What the user chose, before flags. `file` is the configuration that was read, if any."""
 

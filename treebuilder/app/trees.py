@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from treebuilder.app.building import make_plan, open_tree, prepare
@@ -12,6 +11,7 @@ from treebuilder.errors import TreebuildError
 from treebuilder.model.package import Package
 from treebuilder.model.solution import Request
 from treebuilder.plan.planner import exact
+from treebuilder.records import record
 from treebuilder.solver import PackageSolver
 from treebuilder.tree import Tree, build_view
 
@@ -30,7 +30,7 @@ def packages(tree: Tree, *, build_time: bool) -> list[dict[str, Any]]:
     return rows
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Fault:
     package: Package
     side: str
@@ -57,7 +57,7 @@ def validate(options: BuildOptions, work: Workspace) -> tuple[Tree, tuple[Fault,
         except TreebuildError as err:
             faults.append(Fault(found.package, "files", err))
     if not faults:
-        from dataclasses import replace
+        from treebuilder.records import replace
 
         try:
             make_plan(replace(options, all=True), work, tree)

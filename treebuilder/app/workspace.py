@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from treebuilder.app.settings import Settings, cache_folder
 from treebuilder.events import EventSink
 from treebuilder.oci.store import Store
+from treebuilder.records import record
 from treebuilder.system.process import Cancel
 from treebuilder.tree import FileStamp
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Workspace:
     settings: Settings
     store: Store

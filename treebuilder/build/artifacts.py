@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from treebuilder.build.emit import keep_files
@@ -17,9 +16,10 @@ from treebuilder.oci.store import Store
 from treebuilder.oci.view import StackView
 from treebuilder.plan.graph import BuildNode
 from treebuilder.plan.keys import NodeKeys, artifact_key, digest_of, sub_artifact_key
+from treebuilder.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Packages:
     """The main artifact of a node and those of its sub-packages, in the recipe's order."""
 

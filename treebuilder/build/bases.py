@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +16,7 @@ from treebuilder.oci.store import Store
 from treebuilder.plan.graph import BuildPlan, Foreign
 from treebuilder.plan.keys import bootstrap_document, digest_of, locked_image
 from treebuilder.plan.lock import FIRST_EPOCH_S, Lock, bootstrap_key
+from treebuilder.records import replace
 from treebuilder.system.process import Cancel
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from treebuilder.build.dockerfile_copy import Sources, Target, copy_in, make_folder
@@ -22,11 +21,12 @@ from treebuilder.model.image import ImageConfig, State
 from treebuilder.oci.seal import Sealed
 from treebuilder.oci.store import Store
 from treebuilder.oci.view import StackView
+from treebuilder.records import field, record
 
 _SHELL = ("/bin/sh", "-c")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class World:
     """What a Dockerfile is run with. `context` is a layer that holds the build context in /luetbuild.
 
@@ -45,7 +45,7 @@ class World:
     run: Callable[[Job], Sealed]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Built:
     """`layer` is all that the last stage adds to `base`."""
 
@@ -54,7 +54,7 @@ class Built:
     config: ImageConfig
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class _Image:
     """An image that grows: of one stage while its instructions are run."""
 
@@ -84,7 +84,7 @@ class _Image:
         self.last = layer
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Setting:
     """What makes two RUNs one job."""
 

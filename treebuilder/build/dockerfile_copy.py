@@ -14,7 +14,6 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
@@ -27,11 +26,12 @@ from treebuilder.model.digest import Digest
 from treebuilder.oci.seal import Sealed, seal
 from treebuilder.oci.store import Store
 from treebuilder.oci.view import Found, StackView
+from treebuilder.records import record
 
 _USTAR = (257, b"ustar")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sources:
     """What to copy: `patterns` below `prefix` of `view`, and downloads as (URL, file, wanted checksum or "")."""
 
@@ -42,7 +42,7 @@ class Sources:
     unpack: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Target:
     """Where to: an absolute path, whether it was written as a folder, `--chown` and `--chmod` (empty: none)."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,13 @@ from treebuilder.errors import Place
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import Package, PackageId, Recipe
 from treebuilder.oci.store import Store
+from treebuilder.records import record
 from treebuilder.system.files import disk_errors, write_atomic
 
 SUFFIXES = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Outgoing:
     """One artifact to write: main or sub-package."""
 
@@ -66,7 +66,7 @@ def emit(out: Outgoing, folder: Path, store: Store, epoch_s: int) -> PackedFile:
 
 
 def _placeless(package: Package) -> Package:
-    from dataclasses import replace
+    from treebuilder.records import replace
 
     return replace(package, where=Place(""))
 

@@ -7,7 +7,6 @@ entries come along with their own attributes, so that installing a package does 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -20,12 +19,13 @@ from treebuilder.model.patterns import compile_filter
 from treebuilder.oci.seal import HashingSink
 from treebuilder.oci.store import Store
 from treebuilder.oci.view import StackView
+from treebuilder.records import record
 from treebuilder.system.files import disk_errors
 
 Item = tuple[Entry, str]  # an entry and the real file behind it
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Packed:
     """A package's content: digest and size of the plain tar, and the paths that are no folders, in tar order."""
 

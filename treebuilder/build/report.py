@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from treebuilder.errors import BuildFailed, TreebuildError
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import PackageId
+from treebuilder.records import record
 
 SCHEMA = "treebuild.build/1"
 NodeState = Literal["built", "cached", "pulled", "failed", "skipped"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PackedFile:
     """A package's file in the destination folder."""
 
@@ -27,7 +27,7 @@ class PackedFile:
         return {"path": self.path, "sha256": self.sha256.hex, "content": self.content.hex}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NodeReport:
     package: PackageId
     state: NodeState
@@ -61,7 +61,7 @@ def _error(error: TreebuildError) -> dict[str, Any]:
     return value
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BuildReport:
     """`watches_destination`: a recipe retrieves by a pattern, so what else lies in the destination counts."""
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from treebuilder.model.digest import Digest
 from treebuilder.model.image import State
+from treebuilder.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NodeResult:
     """A built node.
 
@@ -48,7 +48,7 @@ class NodeResult:
         return self.state == other.state and self.own == other.own
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ArtifactResult:
     """A packed package. `blobs` maps a compression to (digest, size) of the archive in that form.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from treebuilder.build.artifacts import Packages, Packer, recorded
@@ -24,6 +23,7 @@ from treebuilder.oci.store import BlobLostError, Store
 from treebuilder.plan.graph import BuildNode, BuildPlan, EmptyBase, JoinBase
 from treebuilder.plan.keys import NodeKeys
 from treebuilder.plan.why import differences
+from treebuilder.records import record, replace
 from treebuilder.system import clock
 from treebuilder.system.files import disk_errors
 from treebuilder.system.process import Cancel
@@ -34,7 +34,7 @@ _RESTARTS = 5
 _SHOWN = 5
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunnerOptions:
     destination: Path
     epoch_s: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from treebuilder.build.bases import Bases
@@ -36,6 +35,7 @@ from treebuilder.plan.graph import (
 from treebuilder.plan.keys import NodeKeys, build_key, host_platform
 from treebuilder.plan.lock import Lock
 from treebuilder.plan.planner import PlanOptions, image_reference
+from treebuilder.records import record
 from treebuilder.system import clock
 from treebuilder.system.process import Cancel
 from treebuilder.tree import Tree
@@ -47,7 +47,7 @@ class LayerLostError(Exception):
     """A layer that a record names is not in the store any more, or was damaged: the plan is walked again."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Inputs:
     """What a node stands on, built: results of nodes and artifacts by node id."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
+from treebuilder.records import replace
 
 if TYPE_CHECKING:
     from treebuilder.app.settings import Settings

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from treebuilder.errors import TreebuildError
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import Finalizer, Package, PackageId, PackageRef
+from treebuilder.records import record
 from treebuilder.repository import Artifact, SyncedRepository
 
 SCHEMA = "treebuild.install/1"
@@ -28,7 +28,7 @@ class FinalizerFailed(TreebuildError):
         return self.tail
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SystemRoot:
     """A root and where inside it the database lies (a folder, absolute as the system sees it).
 
@@ -40,7 +40,7 @@ class SystemRoot:
     record: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InstallRequest:
     """`nodeps` installs exactly what is named. `epoch_s` is handed to finalizers as SOURCE_DATE_EPOCH; 0 for none."""
 
@@ -49,7 +49,7 @@ class InstallRequest:
     epoch_s: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Planned:
     """One package to install, and where it comes from."""
 
@@ -59,7 +59,7 @@ class Planned:
     finalizer: Finalizer | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Record:
     """An installed package: its entries as (path, kind), kinds as in `archive.entry`, in archive order."""
 
@@ -70,7 +70,7 @@ class Record:
     entries: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InstallReport:
     """What an installation came to: new packages in the order of installation, with counts of their files."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from treebuilder.archive.compress import decompressed
@@ -13,6 +12,7 @@ from treebuilder.errors import ConflictError, SpecError
 from treebuilder.model.package import Package, PackageId, PackageRef
 from treebuilder.model.packageset import MemoryPackages, PackageSet
 from treebuilder.model.solution import Request
+from treebuilder.records import replace
 from treebuilder.repository import RepositoryPackages
 from treebuilder.solver import PackageSolver
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from treebuilder.cloudconfig.root import Root
 from treebuilder.errors import TreebuildError
+from treebuilder.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Kind:
     """A file's format: its fields in order, the first is the key. `fresh` are the values of a new line."""
 
@@ -37,7 +37,7 @@ GSHADOW = Kind(
 KINDS = {kind.name: kind for kind in (PASSWD, GROUP, SHADOW, GSHADOW)}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Entry:
     """One line."""
 

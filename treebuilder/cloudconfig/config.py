@@ -6,11 +6,11 @@ import os
 import re
 import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from treebuilder.errors import ConfigError, Place, SpecError, TreebuildError
 from treebuilder.nodes import Node, load
+from treebuilder.records import record
 
 _SUFFIXES = (".yaml", ".yml")
 _MAX_BYTES = 16 << 20
@@ -18,7 +18,7 @@ _INDEX = re.compile(r"\[(\d{1,4})\]")
 _MAX_INDEX = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Step:
     """One item of a stage. `name` may be empty. `config` is the name of the file's configuration, or the file's."""
 
@@ -34,7 +34,7 @@ class Step:
         return f"{self.config}.{self.name}" if self.name else f"{self.place}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Config:
     """One source: its name and the whole document."""
 
@@ -59,7 +59,7 @@ class Config:
         return () if stages is None else tuple(name for name, _ in stages.entries("stages"))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Source:
     """A text and what it is called in messages."""
 

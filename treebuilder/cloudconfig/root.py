@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 
 from treebuilder.errors import TreebuildError
+from treebuilder.records import record
 from treebuilder.system.files import disk_errors, write_atomic
 
 _MAX_LINKS = 40
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Root:
     """`folder` is absolute."""
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from treebuilder.container import seccomp
 from treebuilder.errors import Cancelled
+from treebuilder.records import field, record
 from treebuilder.system import clock
 from treebuilder.system.process import Cancel, kill_group, require, spawn, wait
 
@@ -24,7 +24,7 @@ CAPABILITIES = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sandbox:
     """What a command sees. `binds` are (host path, path inside, writable); `root` becomes `/`.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -11,10 +10,11 @@ from treebuilder.events import EventSink
 from treebuilder.model.digest import Digest
 from treebuilder.oci.seal import Sealed
 from treebuilder.oci.store import Store
+from treebuilder.records import record
 from treebuilder.system.process import Cancel
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Job:
     """Commands to run on a stack of layers. Digests only: it round-trips through JSON and holds no host path.
 
@@ -50,7 +50,7 @@ class Job:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Outcome:
     """The sealed layer of a job that succeeded; its folder is in the store."""
 
@@ -58,7 +58,7 @@ class Outcome:
     log: Path
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Probe:
     """Whether an engine can work here: `usable`, and what it said either way."""
 
@@ -67,7 +67,7 @@ class Probe:
     said: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunOptions:
     """How to run, as far as it cannot change a result."""
 

@@ -11,7 +11,6 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -25,6 +24,7 @@ from treebuilder.oci.layout import architecture
 from treebuilder.oci.seal import HashingSink, folder_digest
 from treebuilder.oci.store import Store
 from treebuilder.oci.view import StackView
+from treebuilder.records import record
 
 _MOST_LAYERS = 100
 _STEP = 50
@@ -32,7 +32,7 @@ _CHUNK = 1 << 20
 _BLOCK = 512
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Part:
     """One layer for Docker. `size_bytes` is found only for layers that are sent."""
 
@@ -41,7 +41,7 @@ class Part:
     write: Callable[[Sink], None]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BaseImage:
     """An image to be loaded: its tag says all its layers."""
 

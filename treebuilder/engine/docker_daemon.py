@@ -10,11 +10,11 @@ import os
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from treebuilder.errors import EngineUnavailable, NoSpace, TreebuildError
+from treebuilder.records import record
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -25,7 +25,7 @@ _TIMEOUT_S = 1800  # a load or commit of gigabytes may be silent for long
 _PROBE_TIMEOUT_S = 5
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Server:
     """What a daemon says of itself. `plain_upper`: a container's upper folder on this machine is all it changed."""
 
@@ -35,7 +35,7 @@ class Server:
     plain_upper: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Wish:
     """A container to create."""
 

@@ -8,10 +8,10 @@ settings are variables.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from treebuilder.oci.view import StackView
+from treebuilder.records import record
 
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 _BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem")
@@ -19,7 +19,7 @@ CA_INSIDE = "/dev/treebuild-ca.crt"
 MOUNT_POINTS = ("dev", "proc", "sys")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HostFiles:
     """`binds` are (host path, path inside, writable); `env` the variables that go with them."""
 
@@ -28,7 +28,7 @@ class HostFiles:
     mount_points: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Connection:
     """What the network needs: a CA bundle of the host (empty: none), and variables."""
 

@@ -7,11 +7,11 @@ with the image's own setpriv or su, for nothing of the host can run there.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from treebuilder.errors import BuildFailed
 from treebuilder.oci.view import StackView
+from treebuilder.records import record
 
 # $1 uid, $2 gid, $3 groups or "-", $4 a name that su would make the same of, or "-"; then the command.
 _BECOME = r"""u=$1 g=$2 s=$3 n=$4; shift 4
@@ -24,7 +24,7 @@ exec su -m -s /bin/sh -c "exec \"\$@\"" -- "$n" sh "$@"
 """
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Identity:
     """Numbers of a user; `groups` are the further ones, sorted. `name` is passwd's for just these, or ""."""
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from treebuilder.errors import Place
 from treebuilder.model.digest import Digest
+from treebuilder.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ImageFile:
     """A finished image on disk."""
 

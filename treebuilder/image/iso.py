@@ -16,7 +16,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -28,6 +27,7 @@ from treebuilder.image.inside import is_file, lay_over, place_for, resolve
 from treebuilder.image.spec import DEFAULT_LABEL, IsoSpec, Source
 from treebuilder.image.squashfs import make_squashfs
 from treebuilder.model.digest import Digest
+from treebuilder.records import asdict, record
 from treebuilder.system.clock import monotonic_s, utc
 from treebuilder.system.files import disk_errors, remove_tree, sync_folder, write_atomic
 from treebuilder.system.process import Cancel, require, run
@@ -39,7 +39,7 @@ _MENU_LIMIT = 1 << 20
 _COMMON = (("dev", 0o755), ("run", 0o755), ("proc", 0o555), ("sys", 0o555), ("tmp", 0o1777))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Names:
     """Where a dialect wants kernel, initrd and the EFI image on the ISO."""
 

@@ -12,13 +12,13 @@ Source: os-and-ota.md §3 (behaviour of luet-makeiso and of `elemental build-iso
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from treebuilder.errors import Place, SpecError
 from treebuilder.events import EventSink, Warned
 from treebuilder.nodes import Node, load
+from treebuilder.records import record
 
 DEFAULT_LABEL = "COS_LIVE"
 _LABEL = re.compile(r"[A-Za-z0-9_.-]{1,32}\Z")
@@ -26,7 +26,7 @@ _FILE_NAME = re.compile(r"[^/\0]{1,200}\Z")
 _ARCH = re.compile(r"[A-Za-z0-9_]{1,32}\Z")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Source:
     """One input of a tree. `value` is `category/name`, a path, or an image reference."""
 
@@ -35,7 +35,7 @@ class Source:
     where: Place
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SpecRepository:
     """A repository that packages are installed from, as the spec says it. Relative URLs stay as they are."""
 
@@ -47,7 +47,7 @@ class SpecRepository:
     where: Place
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class IsoSpec:
     """What an ISO is made of. The three trees are laid in the order written, overlays last.
 

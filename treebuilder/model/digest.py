@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+
+from treebuilder.records import record
 
 _HEX = re.compile(r"[0-9a-f]{64}\Z")
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@record(order=True)
 class Digest:
     """A SHA-256; `hex` is 64 lower-case hexadecimal characters."""
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from treebuilder.errors import Place, SpecError
 from treebuilder.model import envline
+from treebuilder.records import record
 
 _FLAGS = {
     "FROM": {"platform"}, "RUN": {"network"}, "COPY": {"from", "chown", "chmod", "link"},
@@ -28,7 +28,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _FRONT_END = re.compile(r"(docker\.io/)?docker/dockerfile(-upstream)?(:[\w.-]+)?(@sha256:[0-9a-f]+)?\Z")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Instruction:
     """`name` is upper case; `text` what follows its flags, continuations joined; `words` its JSON form, if any."""
 
@@ -42,7 +42,7 @@ class Instruction:
         return dict(self.flags).get(name, "")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Stage:
     """One FROM and what follows. It stands on another stage, on `image`, or (`image` empty too) on nothing.
 
@@ -56,7 +56,7 @@ class Stage:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Dockerfile:
     """`arguments` are those before the first FROM, with the platform's; `file` is for messages."""
 

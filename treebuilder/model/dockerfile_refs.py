@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from treebuilder.model import envline
 from treebuilder.model.dockerfile import Dockerfile, Instruction
+from treebuilder.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Outside:
     """Image references and URLs as written (arguments expanded), each once, in order."""
 

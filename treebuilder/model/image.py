@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
 from treebuilder.model.digest import Digest
+from treebuilder.records import record
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ImageConfig:
     """What an image hands on to what is built on it. `env` are sorted pairs; empty texts are the engine's defaults."""
 
@@ -34,7 +34,7 @@ class ImageConfig:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class State:
     """An image's state: its layers (content digests, bottom first) and its configuration."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from treebuilder.model.digest import Digest
+from treebuilder.records import record
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@record(order=True)
 class LockedPackage:
     """One package file: its bytes are `sha256`, wherever they come from."""
 
@@ -19,7 +18,7 @@ class LockedPackage:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LockedBase:
     """All packages of a base, sorted, and the distribution's own date (seconds since 1970).
 

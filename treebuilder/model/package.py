@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal
 
 from treebuilder.errors import Place
+from treebuilder.records import field, record
 
 NOWHERE = Place("")
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@record(order=True)
 class PackageId:
     """Identity of a package: any of the three may be empty."""
 
@@ -37,7 +37,7 @@ class PackageId:
         return f"{self.category}/{self.name}-{self.version}"
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@record(order=True)
 class PackageRef:
     """A wish for a package: `version` is exact, a selector (`>=1.0`), or empty for any."""
 
@@ -58,7 +58,7 @@ class PackageRef:
         return f"{self.pkgname} {self.version}".rstrip()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Package:
     """A definition: one item of definition.yaml or collection.yaml, or one sub-package.
 
@@ -79,7 +79,7 @@ class Package:
     where: Place = field(default=NOWHERE, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CopyItem:
     """`copy:` takes `source` out of a package's image or of an image reference to `destination`."""
 
@@ -90,7 +90,7 @@ class CopyItem:
     where: Place = field(default=NOWHERE, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SubPackage:
     """An extra artifact carved out of a package's own (luet.md §4.9)."""
 
@@ -99,7 +99,7 @@ class SubPackage:
     excludes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Bootstrap:
     """`bootstrap:` (ours): a base made from a distribution's packages, where luet has `image:`.
 
@@ -118,7 +118,7 @@ class Bootstrap:
     where: Place = field(default=NOWHERE, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Step:
     """One line of `prelude:` or `steps:`: a Dockerfile RUN of its own."""
 
@@ -126,7 +126,7 @@ class Step:
     where: Place = field(default=NOWHERE, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Recipe:
     """A build.yaml, rendered and parsed: how a package is built (luet.md §2.5; ours are marked).
 
@@ -174,7 +174,7 @@ class Recipe:
         return self.is_empty and not self.image and not self.requires
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Finalizer:
     """A finalize.yaml, rendered: `shell` plus one item of `install`/`uninstall` is one program."""
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from treebuilder.model.package import Package, PackageRef
 from treebuilder.model.packageset import PackageSet
+from treebuilder.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Request:
     """`wanted` in the order given: each gets its newest version before the next is looked at.
 
@@ -22,7 +22,7 @@ class Request:
     unwanted: tuple[PackageRef, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Solution:
     """`packages` sorted by (category, name): what the request reaches, and the installed packages that stay.
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 
 from treebuilder.model.package import Package
+from treebuilder.records import record
 
 _UPSTREAM = re.compile(r"[0-9][A-Za-z0-9.+~:-]*\Z")
 _REVISION = re.compile(r"[A-Za-z0-9.+~]*\Z")
@@ -24,7 +24,7 @@ _LONGEST = 10_000  # characters; no real version comes near, and a key stays che
 _END = "\x02"  # sorts after `~`, before letters
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Version:
     """A parsed version. `valid` is False for text that is no Debian version; then only `text` counts.
 
@@ -116,7 +116,7 @@ def newest_first(packages: Iterable[Package]) -> tuple[Package, ...]:
     return tuple(sorted(ordered, key=lambda p: sort_key(p.id.version), reverse=True))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Selector:
     """An operator and a version. An empty text matches everything; no operator means equality."""
 

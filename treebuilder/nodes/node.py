@@ -6,7 +6,6 @@ work, an empty document is an empty map. Types are strict: `version: 1.0` is a n
 
 from __future__ import annotations
 
-from dataclasses import field, dataclass, replace
 import re
 from collections.abc import Iterator, Sequence
 from math import isinf
@@ -15,6 +14,7 @@ from typing import Any, NoReturn
 import yaml
 
 from treebuilder.errors import Place, SpecError
+from treebuilder.records import field, record, replace
 
 try:
     from yaml import CSafeLoader as _Loader
@@ -45,7 +45,7 @@ _KINDS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Node:
     """One YAML value and where it stands. `kind` is text, number, boolean, nothing, map or list.
 
@@ -220,7 +220,7 @@ def _refuse_depth(text: str, places: _Places) -> None:
         parser.dispose()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Places:
     file: str
     offset: int

@@ -16,7 +16,6 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,6 +26,7 @@ from treebuilder.model.digest import Digest
 from treebuilder.model.image import State
 from treebuilder.oci.layout import MAX_JSON, image_config, item_digest, json_object, platform_item, unpack_into_store
 from treebuilder.oci.store import Store
+from treebuilder.records import record
 from treebuilder.system import clock
 from treebuilder.system.process import Cancel
 
@@ -50,7 +50,7 @@ _DOCKER_HUB, _DOCKER_HUB_API = "docker.io", "registry-1.docker.io"
 _DOCKER_HUB_LOGIN = "https://index.docker.io/v1/"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reference:
     """`host/repository:tag@digest`; `tag` is "latest" where neither tag nor digest is said."""
 

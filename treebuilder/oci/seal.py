@@ -8,7 +8,6 @@ layer's tar gives the folder again. Both engines pass through here, so both give
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 import hashlib
 import os
 import stat
@@ -17,11 +16,12 @@ from treebuilder.archive.entry import OPAQUE_NAMES, is_opaque, is_whiteout, kind
 from treebuilder.archive.tar import write_folder
 from treebuilder.model.digest import Digest
 from treebuilder.oci.view import Found, StackView
+from treebuilder.records import record
 
 _CHUNK = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sealed:
     """`content` is the digest of the canonical tar, `size_bytes` its length.
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from treebuilder.archive.entry import Entry, entry_of, is_opaque, is_whiteout
+from treebuilder.records import record
 
 _MAX_LINKS = 40
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Found:
     """A path of the view: the real file that shows there and its stat."""
 

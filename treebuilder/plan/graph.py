@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from treebuilder.errors import Place
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import Bootstrap, Package, PackageId
+from treebuilder.records import field, record
 from treebuilder.tree import TreePackage
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EmptyBase:
     """FROM scratch."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ImageBase:
     """An image from outside: a registry reference or `oci:PATH`, a layout folder (absolute here)."""
 
@@ -24,19 +24,19 @@ class ImageBase:
     where: Place = field(default=Place(""), compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BootstrapBase:
     wish: Bootstrap
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NodeBase:
     """The images of other nodes: one in a chain, several where stacks are merged (in this order)."""
 
     nodes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Foreign:
     """An artifact that a repository has: used as it is, never built. `open` names where it can be fetched."""
 
@@ -46,7 +46,7 @@ class Foreign:
     file: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JoinBase:
     """The final artifacts of packages, one over the other, in this order."""
 
@@ -56,7 +56,7 @@ class JoinBase:
 Base = EmptyBase | ImageBase | BootstrapBase | NodeBase | JoinBase
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CopySource:
     """One `copy:` item: from a node's image or an image from outside."""
 
@@ -67,7 +67,7 @@ class CopySource:
     where: Place = field(default=Place(""), compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Retrieved:
     """One file for /luetbuild: a URL, a file of the destination folder, a resource of ours, or a node's artifact."""
 
@@ -79,7 +79,7 @@ class Retrieved:
     digest: Digest | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BuildNode:
     """A package on a base. `id` is unique in the plan and says nothing about content.
 
@@ -108,7 +108,7 @@ class BuildNode:
         return (*(m for m in members if isinstance(m, str)), *(r.node for r in self.retrieved if r.node))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BuildPlan:
     """`nodes` in an order in which they could be built. `artifacts` maps each package to pack to its node.
 

@@ -8,11 +8,9 @@ document, and the documents are kept beside results so that `explain` can compar
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from treebuilder.errors import SpecError
@@ -31,6 +29,7 @@ from treebuilder.plan.graph import (
     Retrieved,
 )
 from treebuilder.plan.lock import Lock, bootstrap_key
+from treebuilder.records import fields, is_record, record
 from treebuilder.tree import Tree
 
 SCHEMA = 1
@@ -38,7 +37,7 @@ STEP_SEMANTICS = 1  # raised when the same recipe would be run in another way
 PACKER = 1  # raised when the same content would be packed in another way
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NodeKeys:
     """Of one node: R, P, the artifact's plan key, and the document that they are digests of."""
 
@@ -63,15 +62,13 @@ def host_platform() -> str:
 def recipe_fields(recipe: Recipe) -> dict[str, Any]:
     """Every field of a recipe except where it stands in a file; a field added later is in the key by itself."""
     return {
-        field.name: _plain(getattr(recipe, field.name))
-        for field in dataclasses.fields(recipe)
-        if field.name not in ("where", "has_build_file")
+        f.name: _plain(getattr(recipe, f.name)) for f in fields(recipe) if f.name not in ("where", "has_build_file")
     }
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401 - JSON
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.compare}
+    if is_record(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.compare}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value

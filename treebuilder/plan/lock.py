@@ -6,7 +6,6 @@ a change of the lock is a readable diff.
 
 from __future__ import annotations
 
-from dataclasses import field, dataclass, replace
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,12 +15,13 @@ from treebuilder.errors import Place, SpecError
 from treebuilder.model.digest import Digest
 from treebuilder.model.locked import LockedBase, LockedPackage
 from treebuilder.model.package import Bootstrap
+from treebuilder.records import field, record, replace
 
 SCHEMA = 1
 FIRST_EPOCH_S = 315_619_200  # 1980-01-02: the first day that FAT and zip can both say in every time zone
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Lock:
     """`images` and `urls` by reference; `bootstraps` by `bootstrap_key`. `epoch_s` is 0 until it is known."""
 

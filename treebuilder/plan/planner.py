@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from treebuilder.errors import SpecError
@@ -33,10 +32,11 @@ from treebuilder.plan.graph import (
     Retrieved,
 )
 from treebuilder.plan.keys import host_platform
+from treebuilder.records import record
 from treebuilder.tree import Tree, TreePackage, build_view
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PlanOptions:
     """`destination` is where earlier artifacts lie, for `retrieve`. `resources` are ours, by `treebuild:` name."""
 
@@ -80,11 +80,11 @@ class Planner:
 
     def _alone(self, ref: PackageRef) -> PackageSet:
         """The candidates for a target without their requires: choosing a target is not yet building it."""
-        import dataclasses
+        from treebuilder.records import replace
 
         compiler = self._tree.compiler()
         found = compiler.versions(ref.pkgname) or compiler.providers(ref.pkgname)
-        return MemoryPackages([dataclasses.replace(p, requires=(), conflicts=()) for p in found])
+        return MemoryPackages([replace(p, requires=(), conflicts=()) for p in found])
 
     def want(self, package: Package, *, with_deps: bool, itself: bool = True) -> None:
         """Adds a package's artifact to the plan, and those of what it is built on."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from treebuilder.errors import Place
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import NOWHERE
+from treebuilder.records import field, record
 
 INDEX_NAME = "repository.yaml"
 MAX_INDEX_BYTES = 4 << 20
@@ -16,7 +16,7 @@ MAX_TREE_BYTES = 256 << 20
 MAX_META_BYTES = 1 << 30
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RepositorySource:
     """A repository as somebody configured it. `urls` are mirrors, tried in order: absolute paths for type disk.
 

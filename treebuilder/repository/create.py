@@ -6,7 +6,6 @@ Equal input gives equal bytes: times are the epoch, and the revision grows only 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from treebuilder.errors import ConfigError, IntegrityError
 from treebuilder.events import EventSink, Warned
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import Package, PackageId
+from treebuilder.records import record, replace
 from treebuilder.repository.api import INDEX_NAME, RepositoryBackend
 from treebuilder.repository.index import RepoFile, RepositoryIndex, index_document, parse_index, write_document
 from treebuilder.repository.metadata import BuiltPackage, metadata_files, read_built
@@ -24,7 +24,7 @@ from treebuilder.tree import Tree
 _TYPES = ("disk", "http")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CreateOptions:
     """What a repository is to be. `epoch_s` becomes the time of everything and `last_update`.
 
@@ -46,7 +46,7 @@ class CreateOptions:
     epoch_s: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Created:
     """`changed` is False when the repository already was what it would become. `packages` are sorted."""
 

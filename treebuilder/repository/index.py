@@ -8,17 +8,17 @@ Our own facts stand under the key `treebuild`, which luet ignores.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from treebuilder.errors import IntegrityError
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import PackageId
+from treebuilder.records import record
 
 _NAME_LIMIT = 4096
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RepoFile:
     """One of the files that the index names."""
 
@@ -27,7 +27,7 @@ class RepoFile:
     compression: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RepositoryIndex:
     """`repository.yaml`. `files` are sorted by key: compilertree, meta, tree."""
 
@@ -43,7 +43,7 @@ class RepositoryIndex:
         return next((found for name, found in self.files if name == key), None)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Artifact:
     """One entry of `repository.meta.yaml`. `content` is the digest of the plain tar, where we built it.
 

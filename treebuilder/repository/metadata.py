@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from treebuilder.errors import IntegrityError, Place, SpecError
 from treebuilder.model.package import Package, PackageId
+from treebuilder.records import record
 from treebuilder.repository.fields import package_json, read_package, spec_json
 from treebuilder.repository.index import mapping, parse_document, text, texts
 
@@ -16,7 +16,7 @@ SUFFIX = ".metadata.yaml"
 _MAX_BYTES = 1 << 28
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BuiltPackage:
     """One metadata file. `runtime` is the definition it carries; `entry` what the index says about the artifact."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from treebuilder.model.digest import Digest
 from treebuilder.model.package import Finalizer, Package, PackageId
 from treebuilder.oci.layout import unpack_into_store
 from treebuilder.oci.store import Store
+from treebuilder.records import replace
 from treebuilder.repository import api
 from treebuilder.repository.api import RepositoryBackend, RepositorySource
 from treebuilder.repository.disk import DiskBackend

@@ -6,17 +6,17 @@ variable that must be assumed for the clause to hold: that is how a contradictio
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from treebuilder.model.package import NOWHERE, Package, PackageId, PackageRef
 from treebuilder.model.solution import Request
+from treebuilder.records import record
 from treebuilder.solver.world import World
 
 _PAIRS = 5  # up to this many versions, "at most one" is written as pairs
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reason:
     """Why a clause is there. `package` is None for what the request says."""
 

@@ -11,15 +11,15 @@ What decides is a `Chooser`: a greedy one that gives up at the first trouble, or
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from treebuilder.model.package import Package, PackageRef
 from treebuilder.model.solution import Request
+from treebuilder.records import field, record
 from treebuilder.solver.world import World
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Decision:
     """`what` was decided ("wanted", "installed" or "required"), for which reference, with which result."""
 
@@ -28,7 +28,7 @@ class Decision:
     package: Package | None
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Chosen:
     """What has been chosen so far: one package per name, and every decision in order."""
 

@@ -12,11 +12,11 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from treebuilder.errors import Cancelled, MissingProgram, ToolFailed
+from treebuilder.records import record
 
 _ALLOWED_ENV = (
     "HOME", "LANG", "TERM", "TMPDIR", "SOURCE_DATE_EPOCH", "SSL_CERT_FILE", "SSL_CERT_DIR",
@@ -33,7 +33,7 @@ PACKAGES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Completed:
     """`status` is the exit code, negative for a signal. `tail` holds the last lines of what was not captured."""
 

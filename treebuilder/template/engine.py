@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from treebuilder.errors import Place, SpecError
+from treebuilder.records import record
 from treebuilder.template.faults import LocatedFault, TemplateFault
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from treebuilder.template.syntax import Body
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rendered:
     """A rendered text. `lines[i]` is the line of the rendered file that output line i+1 comes from, 0 for none."""
 

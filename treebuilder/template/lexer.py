@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
 
+from treebuilder.records import record
 from treebuilder.template.faults import LocatedFault
 from treebuilder.template.source import Source
 
@@ -67,7 +67,7 @@ class Kind(Enum):
 _KIND_OF_GROUP = {kind.name.lower(): kind for kind in Kind}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Token:
     kind: Kind
     text: str

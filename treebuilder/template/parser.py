@@ -7,8 +7,8 @@ not count. Functions must be known, variables must be declared before use.
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from dataclasses import dataclass
 
+from treebuilder.records import record
 from treebuilder.template import literals
 from treebuilder.template.faults import LocatedFault, TemplateFault
 from treebuilder.template.lexer import Kind, Token, lex
@@ -36,7 +36,7 @@ from treebuilder.template.syntax import (
 _WORDS = {"true": True, "false": False}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Parsed:
     """The main text and the templates it defines."""
 

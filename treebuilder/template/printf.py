@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from treebuilder.records import record
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.values import GoObject, print_float, sorted_items, text_of, type_of, weigh
 
@@ -23,7 +23,7 @@ _GO_ESCAPES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Spec:
     flags: str
     width: int | None

@@ -6,10 +6,10 @@ Limits: 16 MiB of output, two million steps, templates inside templates 1000 dee
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from treebuilder.records import record
 from treebuilder.template.faults import LocatedFault, TemplateFault
 from treebuilder.template.source import Source
 from treebuilder.template.values import MAX_TEXT, GoObject, field, show, sorted_items, type_of
@@ -21,7 +21,7 @@ _MAX_STEPS = 2_000_000
 _MAX_DEPTH = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Compiled:
     """A template ready to run: jinja2's, the functions it calls, and its number of variables."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from treebuilder.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Constant:
     """A literal: text, number, boolean or nil."""
 
@@ -13,12 +13,12 @@ class Constant:
     mark: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Dot:
     mark: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Variable:
     """`slot` numbers the declaration, so that an inner `$x :=` does not touch the outer one; 0 is `$`."""
 
@@ -26,7 +26,7 @@ class Variable:
     mark: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Chain:
     """Fields of a value, `.a.b` or `(…).a` or `$x.a`."""
 
@@ -35,7 +35,7 @@ class Chain:
     mark: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Function:
     """A function's name as an operand; alone it is a call without arguments."""
 
@@ -43,7 +43,7 @@ class Function:
     mark: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Command:
     """Words separated by spaces: the first is called with the others, or stands alone."""
 
@@ -51,7 +51,7 @@ class Command:
     mark: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pipeline:
     """Commands joined by `|`. `declares` are slots given the result; `assigns` is True for `=`."""
 
@@ -63,13 +63,13 @@ class Pipeline:
 Operand = Constant | Dot | Variable | Chain | Function | Pipeline
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Text:
     text: str
     mark: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Show:
     """An action: its value is printed unless it declares a variable."""
 
@@ -77,7 +77,7 @@ class Show:
     mark: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class If:
     test: Pipeline
     body: tuple[Item, ...]
@@ -85,7 +85,7 @@ class If:
     mark: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class With:
     test: Pipeline
     body: tuple[Item, ...]
@@ -93,7 +93,7 @@ class With:
     mark: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Range:
     """The pipeline's `declares` are (element) or (index, element)."""
 
@@ -103,7 +103,7 @@ class Range:
     mark: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Leave:
     """`break` or `continue` of the innermost range."""
 
@@ -111,7 +111,7 @@ class Leave:
     mark: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Invoke:
     """`{{template "name" pipeline}}`."""
 
@@ -123,7 +123,7 @@ class Invoke:
 Item = Text | Show | If | With | Range | Leave | Invoke
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Body:
     """A named template, or the main text under the name "". Its variables have slots below `slots`."""
 

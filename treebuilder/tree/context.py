@@ -9,11 +9,11 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal
 
 from treebuilder.errors import Place, SpecError
 from treebuilder.model.digest import Digest
+from treebuilder.records import record
 from treebuilder.system import clock
 from treebuilder.tree.files import is_inside
 from treebuilder.tree.index import FileStamp, SpecIndex
@@ -23,7 +23,7 @@ _YOUNG_NS = 100_000_000
 _YOUNG_COARSE_NS = 2_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ContextFile:
     """`path` is relative with `/` (surrogate escapes for bytes that are not UTF-8), `mode` the permission bits.
 

@@ -6,7 +6,6 @@ import difflib
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +13,7 @@ from treebuilder.errors import Place, SpecError
 from treebuilder.events import EventSink, Warned
 from treebuilder.model.package import Package, PackageId, Recipe
 from treebuilder.nodes import Node, load
+from treebuilder.records import record
 from treebuilder.tree import values as template_values
 from treebuilder.tree.definition import read_package
 from treebuilder.tree.files import is_inside, read_text
@@ -26,7 +26,7 @@ from treebuilder.tree.tree import Tree, TreePackage
 _SPECFILES = ("definition.yaml", "collection.yaml", "build.yaml", "finalize.yaml")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Folder:
     """A folder that defines packages: its path relative to the root, and the specfiles in it by name."""
 

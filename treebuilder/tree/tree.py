@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import Finalizer, Package, PackageId, Recipe
 from treebuilder.model.packageset import MemoryPackages, PackageSet
+from treebuilder.records import record, replace
 from treebuilder.tree.context import ContextFile, context_digest, context_files
 from treebuilder.tree.index import SpecIndex
 from treebuilder.tree.snapshot import Snapshot
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TreePackage:
     """A package of a tree.
 
@@ -115,7 +114,7 @@ def build_view(found: TreePackage) -> Package:
     recipe = found.recipe
     if not recipe.has_build_file:
         return found.package
-    return dataclasses.replace(
+    return replace(
         found.package,
         requires=recipe.requires,
         conflicts=recipe.conflicts,

@@ -7,10 +7,10 @@ import os
 import shutil
 import sys
 import threading
-from dataclasses import asdict
 from typing import TextIO
 
 from treebuilder.events import Event, Finished, LogLine, Progressed, Said, Started, Warned
+from treebuilder.records import asdict
 from treebuilder.system import clock
 
 _TICK_S = 0.1

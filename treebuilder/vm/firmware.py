@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from treebuilder.errors import MissingProgram
+from treebuilder.records import record
 
 # Code and variables that belong together; the larger flash first, it is the one that is still maintained.
 _PLACES = (
@@ -17,7 +17,7 @@ _PLACES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Firmware:
     """Read-only code, and a template of the variables that each machine gets a copy of."""
 

@@ -12,12 +12,12 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from treebuilder.errors import ConfigError, Place, TreebuildError
 from treebuilder.events import EventSink, Finished, LogLine, Progressed, Started
+from treebuilder.records import record
 from treebuilder.system.clock import monotonic_s, sleep
 from treebuilder.system.process import Cancel, kill_group, require, spawn
 from treebuilder.vm.accel import choose_accelerator, cpu_model
@@ -48,7 +48,7 @@ class BootFailed(TreebuildError):
         return self.serial_tail
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BootRequest:
     """What to boot and what to wait for; everything asked for must happen within `timeout_s`.
 
@@ -68,7 +68,7 @@ class BootRequest:
     cpus: int = 2
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BootReport:
     """What was seen, in seconds from the machine's start; None for what was not asked for."""
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
 
+from treebuilder.records import record
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.functions.signature import GoFunction, table
 
@@ -31,7 +31,7 @@ _DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Su
 _YEAR_ONE_S = -62135596800
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Time:
     """A moment: nanoseconds since 1970 in a zone."""
 

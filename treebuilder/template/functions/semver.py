@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from treebuilder.records import record
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.functions.signature import GoFunction, table
 
@@ -23,7 +23,7 @@ _WILD = frozenset(("", "x", "X", "*"))
 _Key = tuple[int, int, int, tuple[int, tuple[tuple[int, int, str], ...]]]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SemVer:
     """A version; as a template value it has Go's methods."""
 
@@ -89,7 +89,7 @@ def parse(text: str) -> SemVer:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Limit:
     """One comparison. `given` is how many numbers were written: `1.x` has one."""
 

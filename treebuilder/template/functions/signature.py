@@ -8,8 +8,8 @@ with luet, with one leniency: whole-number types convert into one another.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
+from treebuilder.records import record
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.values import MAX_PARTS, MAX_TEXT, type_of
 
@@ -19,7 +19,7 @@ _GO_TYPES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GoFunction:
     """`run` takes the arguments after they have been checked against `parameters`; `rest` types the further ones."""
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
+
+from treebuilder.records import field, record
 
 
 class Include(Protocol):
@@ -14,7 +15,7 @@ class Include(Protocol):
     def __call__(self, name: str, value: object) -> str: ...
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Randomness:
     """A stream of bytes from a seed: SHA-256 in counter mode. The seed is asked for when the first byte is."""
 
@@ -42,7 +43,7 @@ class Randomness:
                 return value % limit
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class World:
     """`env` are the variables a template may see, `epoch_s` is what `now` says."""
 
