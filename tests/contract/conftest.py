@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests import services
-from tests.contract.lab import Lab
+from tests.contract.lab import ENGINES, Lab
 from treebuilder.engine.api import Engine
 from treebuilder.engine.docker import DockerEngine
 from treebuilder.engine.native import NativeEngine
@@ -44,20 +44,13 @@ def lab_of(name: str, request: pytest.FixtureRequest, labs: dict[str, Lab], fold
     return labs[name]
 
 
-ENGINES = [
-    pytest.param("native", marks=pytest.mark.engine),
-    pytest.param("docker", marks=[pytest.mark.engine, pytest.mark.docker]),
-    pytest.param("docker-by-images", marks=[pytest.mark.engine, pytest.mark.docker]),
-]
-
-
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=[pytest.param(name, marks=marks) for name, marks in ENGINES.items()])
 def lab(request: pytest.FixtureRequest, labs: dict[str, Lab], tmp_path_factory: pytest.TempPathFactory) -> Lab:
     name: str = request.param
     return lab_of(name, request, labs, tmp_path_factory)
 
 
-@pytest.fixture(params=ENGINES[:2])
+@pytest.fixture(params=[pytest.param(name, marks=ENGINES[name]) for name in ("native", "docker")])
 def direct_lab(request: pytest.FixtureRequest, labs: dict[str, Lab], tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """Engines whose results are read in place, for tests that do not care how."""
     name: str = request.param

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from treebuilder.archive.entry import Entry, scan
 from treebuilder.engine.api import Engine, Job, Outcome, RunOptions
 from treebuilder.events import Event
@@ -90,7 +92,7 @@ Listing = dict[str, Entry]
 class Case:
     """Commands on the base, and a check of the layer that they leave, given its entries and folder.
 
-    `not_by_images` says why a result that comes through Docker's images cannot be the same.
+    `not_by_images` says why a result that comes through Docker's images cannot be the same: see `RUNS`.
     """
 
     commands: tuple[str, ...]
@@ -343,3 +345,16 @@ CASES: dict[str, Case] = {
     "umask": Case(("mkdir /made",), _umask),
     "the working folder": Case(("pwd > made; chmod 644 made",), _luetbuild),
 }
+
+_ENGINE, _DOCKER = pytest.mark.engine, pytest.mark.docker
+ENGINES = {"native": [_ENGINE], "docker": [_ENGINE, _DOCKER], "docker-by-images": [_ENGINE, _DOCKER]}
+
+RUNS = [
+    pytest.param(engine, name, marks=marks)
+    for engine, marks in ENGINES.items()
+    for name, case in CASES.items()
+    if not (engine == "docker-by-images" and case.not_by_images)
+]
+"""Every engine with every case it can answer. Three cases are none of "docker-by-images", the Docker engine where the
+daemon's upper folders cannot be read and results come by `docker commit`: commit drops xattrs of the name space user.*
+and /etc/hostname, and writes a sparse file over 4 GiB out in full."""

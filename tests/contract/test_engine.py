@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.lab import CASES, Lab, add_layer
+from tests.contract.lab import CASES, RUNS, Lab, add_layer
 from treebuilder.engine.api import Job
 from treebuilder.errors import BuildFailed, Cancelled
 from treebuilder.events import LogLine, Progressed
@@ -17,22 +17,15 @@ from treebuilder.model.digest import Digest
 from treebuilder.system.process import Cancel
 
 
-def _supports(lab: Lab, name: str) -> None:
-    if lab.name == "docker-by-images" and CASES[name].not_by_images:
-        pytest.skip(CASES[name].not_by_images)
-
-
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(("lab", "name"), RUNS, indirect=["lab"])
 def test_leaves(lab: Lab, name: str) -> None:
-    _supports(lab, name)
     outcome = lab.outcome(name, CASES[name])
     content = outcome.layer.content
     CASES[name].check(lab.listing(content), lab.store.tree_path(content), outcome.layer)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(("lab", "name"), RUNS, indirect=["lab"])
 def test_equal_layers_on_all_engines(lab: Lab, native_lab: Lab, name: str) -> None:
-    _supports(lab, name)
     ours, native = lab.outcome(name, CASES[name]).layer, native_lab.outcome(name, CASES[name]).layer
     assert ours == native
 

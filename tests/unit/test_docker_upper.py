@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import services
 from treebuilder.archive.entry import scan
 from treebuilder.archive.extract import set_opaque
 from treebuilder.engine.docker_upper import copy_upper, keep_hostname, unpack_saved
@@ -26,8 +27,7 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
         yield tmp_path / "target"
         return
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        if os.stat(folder).st_dev == os.stat(tmp_path).st_dev:
-            pytest.skip("/dev/shm is on the same file system")
+        services.need(os.stat(folder).st_dev != os.stat(tmp_path).st_dev, "/dev/shm is on the same file system")
         yield Path(folder) / "target"
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests import services
 from treebuilder.errors import Place, SpecError
 from treebuilder.events import Recorder
 from treebuilder.image.esp import make_esp
@@ -20,9 +20,21 @@ EPOCH_S = 1_700_000_000
 HERE = Place("iso.yaml", 1)
 
 
-def tools(*names: str) -> pytest.MarkDecorator:
-    missing = [name for name in names if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None]
-    return pytest.mark.skipif(bool(missing), reason=f"not installed: {' '.join(missing)}")
+@pytest.fixture
+def squash_tools() -> None:
+    for name in ("mksquashfs", "unsquashfs"):
+        services.program(name, "squashfs-tools")
+
+
+@pytest.fixture
+def fat_tools() -> None:
+    services.program("mkfs.vfat", "dosfstools")
+    for name in ("mmd", "mcopy"):
+        services.program(name, "mtools")
+
+
+needs_squash_tools = pytest.mark.usefixtures("squash_tools")
+needs_fat_tools = pytest.mark.usefixtures("fat_tools")
 
 
 def tree(folder: Path, when: int) -> Path:
@@ -37,7 +49,7 @@ def tree(folder: Path, when: int) -> Path:
     return folder
 
 
-@tools("mksquashfs", "unsquashfs")
+@needs_squash_tools
 def test_squashfs_of_equal_folders_is_equal_and_keeps_everything(tmp_path: Path) -> None:
     made = []
     for number, when in enumerate((EPOCH_S + 5, EPOCH_S + 99_999)):
@@ -61,7 +73,7 @@ def test_squashfs_of_equal_folders_is_equal_and_keeps_everything(tmp_path: Path)
     assert int((back / "empty").stat().st_mtime) == EPOCH_S, "a later one is the epoch"
 
 
-@tools("mksquashfs")
+@needs_squash_tools
 def test_squashfs_replaces_what_was_there(tmp_path: Path) -> None:
     root, out = tree(tmp_path / "root", EPOCH_S), tmp_path / "x.squashfs"
     make_squashfs(root, out, epoch_s=EPOCH_S, events=Recorder(), cancel=Cancel())
@@ -79,7 +91,7 @@ def esp(folder: Path, out: Path, where: Place = HERE) -> bytes:
     return out.read_bytes()
 
 
-@tools("mkfs.vfat", "mmd", "mcopy")
+@needs_fat_tools
 def test_a_fat_image_of_equal_folders_is_equal_and_holds_them(tmp_path: Path) -> None:
     made = [esp(tree(tmp_path / f"t{n}", 10**9 + n), tmp_path / f"{n}.img") for n in range(2)]
     assert made[0] == made[1]
@@ -90,7 +102,7 @@ def test_a_fat_image_of_equal_folders_is_equal_and_holds_them(tmp_path: Path) ->
     assert "COS_GRUB" in listing.stdout
 
 
-@tools("mkfs.vfat", "mmd", "mcopy")
+@needs_fat_tools
 def test_a_fat_image_is_as_large_as_it_must_be(tmp_path: Path) -> None:
     root = tmp_path / "t"
     root.mkdir()
@@ -103,7 +115,7 @@ def test_a_fat_image_is_as_large_as_it_must_be(tmp_path: Path) -> None:
     assert (tmp_path / "x.img").stat().st_size < 20 << 20
 
 
-@tools("mkfs.vfat", "mmd", "mcopy")
+@needs_fat_tools
 def test_fat_gets_what_links_point_to_and_never_what_is_outside(tmp_path: Path) -> None:
     root = tree(tmp_path / "t", EPOCH_S)
     (root / "kernel").symlink_to("/EFI/BOOT/BOOTX64.EFI")
@@ -117,7 +129,7 @@ def test_fat_gets_what_links_point_to_and_never_what_is_outside(tmp_path: Path) 
     assert caught.value.reason == "broken-link"
 
 
-@tools("mkfs.vfat", "mmd", "mcopy")
+@needs_fat_tools
 def test_two_names_that_fat_cannot_tell_apart_are_refused(tmp_path: Path) -> None:
     root = tree(tmp_path / "t", EPOCH_S)
     (root / "Empty").write_text("")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import services
 from treebuilder.errors import Place, SpecError, TreebuildError, Unsatisfiable
 from treebuilder.events import Finished, Recorder, Warned
 from treebuilder.image import IsoSpec, compose_iso, iso_key, load_iso_spec
@@ -19,10 +20,18 @@ from treebuilder.records import replace
 from treebuilder.system.process import Cancel
 
 EPOCH_S = 1_700_000_000
-PROGRAMS = ("mksquashfs", "unsquashfs", "xorriso", "mkfs.vfat", "mmd", "mcopy")
-_PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-_MISSING = [name for name in PROGRAMS if shutil.which(name, path=_PATH) is None]
-needs_tools = pytest.mark.skipif(bool(_MISSING), reason=f"not installed: {' '.join(_MISSING)}")
+PROGRAMS = {
+    "mksquashfs": "squashfs-tools", "unsquashfs": "squashfs-tools", "xorriso": "xorriso",
+    "mkfs.vfat": "dosfstools", "mmd": "mtools", "mcopy": "mtools",
+}  # fmt: skip
+needs_tools = pytest.mark.usefixtures("tools")
+
+
+@pytest.fixture
+def tools() -> None:
+    for name, package in PROGRAMS.items():
+        services.program(name, package)
+
 
 SPEC = """\
 packages:

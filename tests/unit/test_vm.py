@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import services
 from treebuilder.errors import Cancelled, ConfigError, MissingProgram
 from treebuilder.events import LogLine, Progressed, Recorder
 from treebuilder.records import replace
@@ -19,8 +19,19 @@ from treebuilder.vm.console import Console, plain
 from treebuilder.vm.firmware import find_uefi
 from treebuilder.vm.qemu import command_line
 
-needs_qemu = pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reason="not installed: qemu-system-x86")
-needs_xorriso = pytest.mark.skipif(shutil.which("xorriso") is None, reason="not installed: xorriso")
+needs_qemu = pytest.mark.usefixtures("qemu")
+needs_xorriso = pytest.mark.usefixtures("xorriso")
+
+
+@pytest.fixture
+def qemu() -> None:
+    services.program("qemu-system-x86_64", "qemu-system-x86")
+
+
+@pytest.fixture
+def xorriso() -> None:
+    services.program("xorriso", "xorriso")
+
 
 # 16-bit code for 0x7c00. PRINT sends what SI points to to the serial port; READ waits for a carriage return.
 _PRINT = bytes.fromhex("ac 84c0 7501 c3 50 bafd03 ec a820 74f8 baf803 58 ee ebea")
