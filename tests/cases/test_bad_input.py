@@ -28,6 +28,22 @@ CASES = [
     ("pattern", requires("seed/base") + "includes: ['(?=x)']\n", "t/x/build.yaml", ("(?=x)",)),
     ("bootstrap", "bootstrap: {distribution: plan9, suite: x, variant: minbase, packages: [a]}\n", "", ("plan9",)),
     ("retrieve", requires("seed/base") + "retrieve: ['../*']\n", "t/x/build.yaml", ("leads out",)),
+    ("retrieve nothing", requires("seed/base") + "retrieve:\n- x*\n- y*\n", "t/x/build.yaml:4", ("'x*'",)),
+    ("retrieve ours", requires("seed/base") + "retrieve: ['treebuild:no']\n", "t/x/build.yaml:3", ("treebuild:no",)),
+    ("layout", "# a base\nimage: oci:none\nsteps: [echo]\n", "t/x/build.yaml:2:", ("no OCI image layout",)),
+    ("layout out", "# a base\nimage: oci:../x\nsteps: [echo]\n", "t/x/build.yaml:2:", ("leads out",)),
+    (
+        "copy",
+        requires("seed/base") + "copy:\n- {image: 'oci:none', source: /a, destination: /b}\n",
+        "t/x/build.yaml:4:",
+        ("no OCI image layout",),
+    ),
+    (
+        "suite",
+        "# a base\nbootstrap: {distribution: debian, suite: odd, mirror: 'file:///none', packages: [a]}\n",
+        "t/x/build.yaml:2:",
+        ("cannot read odd",),
+    ),
     ("word", requires("seed/base") + "layering: sideways\n", "t/x/build.yaml:3", ("sideways",)),
 ]
 
@@ -143,6 +159,13 @@ def test_a_malformed_layout(project: Project, index: str) -> None:
     done = project.building("t/x")
     assert done.code == 2, done.stderr
     assert "broken" in done.stderr
+    assert "t/x/build.yaml:1: " in done.stderr
+
+
+def test_a_malformed_layout_is_found_by_looking(project: Project) -> None:
+    project.package("t/x", "image: oci:none\nsteps:\n- echo\n")
+    done = project.run("tree", "validate", "--tree", "packages")
+    assert (done.code, done.value["faults"][0]["where"]["line"]) == (2, 1)
 
 
 def test_a_destination_that_is_a_file(project: Project) -> None:

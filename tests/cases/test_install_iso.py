@@ -221,3 +221,16 @@ def test_a_recipe_has_one_key_wherever_its_tree_stands(project: Project, tmp_pat
     os.rename(project.tree, project.top / "moved")
     done = project.run("build", "--tree", "moved", "--destination", "build", "lib/a").node("lib/a")
     assert (done["plan_key"], done["state"]) == (first["plan_key"], "cached")
+
+
+@pytest.mark.parametrize(("word", "line"), [("os/none", 3), ("os/", 3)])
+def test_a_package_of_a_spec_that_nobody_has(project: Project, word: str, line: int) -> None:
+    system(project)
+    create(project)
+    (project.top / "iso.yaml").write_text(
+        f"packages:\n  rootfs:\n  - {word}\n  isoimage: [live/loader]\nimage_prefix: tiny\n"
+        "initramfs: {kernel_file: vmlinuz, rootfs_file: initrd}\n"
+    )
+    done = project.run("iso", "iso.yaml", "--local", "build")
+    assert done.code == 2
+    assert done.value["error"]["where"] == {"file": "iso.yaml", "line": line}, done.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -150,9 +150,10 @@ class _SystemSource:
         """What will be installed, group by group, as the composer will ask for it."""
         plans: list[tuple[Planned, ...]] = []
         for tree in (spec.rootfs, spec.image, spec.uefi):
+            places = {source.value: source.where for source in tree}
             known: tuple[Package, ...] = ()
             for group in _groups(tree):
-                plan = self._client.plan(self._request(group), known)
+                plan = self._client.plan(self._request(group, places), known)
                 known += tuple(item.package for item in plan)
                 plans.append(plan)
         return tuple(plans)
@@ -204,8 +205,18 @@ class _SystemSource:
             )  # fmt: skip
         return Layout(path)
 
-    def _request(self, packages: tuple[str, ...]) -> InstallRequest:
-        return InstallRequest(tuple(parse_selector(word) for word in packages), epoch_s=self.epoch_s)
+    def _request(self, packages: tuple[str, ...], places: Mapping[str, Place] | None = None) -> InstallRequest:
+        """What is wanted, and where the spec says so. Raises SpecError for a word that names no package."""
+        wanted = []
+        for word in packages:
+            place = (places or {}).get(word)
+            try:
+                ref = parse_selector(word)
+            except SpecError as err:
+                err.where = place or err.where
+                raise
+            wanted.append(replace(ref, where=place or ref.where))
+        return InstallRequest(tuple(wanted), epoch_s=self.epoch_s)
 
 
 def _lay(writer: Writer, entry: Entry, real: str) -> None:

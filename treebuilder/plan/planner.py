@@ -11,11 +11,11 @@ import fnmatch
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from treebuilder.errors import SpecError
+from treebuilder.errors import Place, SpecError
 from treebuilder.model import dockerfile
 from treebuilder.model.digest import Digest
 from treebuilder.model.dockerfile_refs import outside
-from treebuilder.model.package import CopyItem, Package, PackageId, PackageRef
+from treebuilder.model.package import NOWHERE, CopyItem, Package, PackageId, PackageRef
 from treebuilder.model.packageset import MemoryPackages, PackageSet
 from treebuilder.model.solution import Request, Solver
 from treebuilder.plan.graph import (
@@ -32,6 +32,7 @@ from treebuilder.plan.graph import (
     Retrieved,
 )
 from treebuilder.plan.keys import host_platform
+from treebuilder.plan.places import look_at_layouts, place_of
 from treebuilder.records import record
 from treebuilder.tree import Tree, TreePackage, build_view
 
@@ -64,11 +65,12 @@ class Planner:
 
     # targets -----------------------------------------------------------------------------------------------------
     def plan(self, targets: tuple[PackageRef, ...]) -> BuildPlan:
-        """Raises Unsatisfiable, SpecError (cycle, no-base, retrieve)."""
+        """Raises Unsatisfiable, SpecError (cycle, no-base, retrieve, image), IntegrityError."""
         chosen = [self._choose(ref) for ref in targets]
         for package in chosen:
             self.want(package, with_deps=not self._options.only_target_package, itself=not self._options.onlydeps)
         ordered = self._topological()
+        look_at_layouts(self._nodes[id] for id in ordered)
         return BuildPlan(
             {node: self._nodes[node] for node in ordered}, dict(sorted(self._wanted.items())),
             tuple(package.id for package in chosen), dict(self._orders),
@@ -186,7 +188,7 @@ class Planner:
         if recipe.dockerfile or recipe.image == "scratch":
             return EmptyBase()
         if recipe.image:
-            return ImageBase(image_reference(recipe.image, found.context), recipe.where)
+            return ImageBase(image_reference(recipe.image, found.context, recipe.where), recipe.where)
         return None
 
     def _order(self, found: TreePackage) -> tuple[Package, ...]:
@@ -227,7 +229,7 @@ class Planner:
         images: tuple[str, ...] = ()
         if found.recipe.dockerfile:
             named = outside(dockerfile.parse(found.recipe.dockerfile, found.recipe.where.file, host_platform()))
-            images = tuple(image_reference(image, found.context) for image in named.images)
+            images = tuple(image_reference(image, found.context, found.recipe.where) for image in named.images)
             retrieved += tuple(Retrieved(url.rsplit("/", 1)[-1] or "index", url=url) for url in named.urls)
         text = repr((found.package.id, base, copies, retrieved))
         id = Digest.of(text.encode("utf-8", "surrogateescape")).hex[:16]
@@ -237,7 +239,7 @@ class Planner:
 
     def _copy(self, item: CopyItem, found: TreePackage) -> CopySource:
         if item.package is None:
-            image = image_reference(item.image, found.context)
+            image = image_reference(item.image, found.context, item.where)
             return CopySource("", image, item.source, item.destination, item.where)
         chosen = self._choose(item.package)
         stack = self._own_image(chosen)
@@ -248,17 +250,20 @@ class Planner:
         return CopySource(stack[0], "", item.source, item.destination, item.where)
 
     def _retrieve(self, item: str, found: TreePackage) -> list[Retrieved]:
-        where = found.recipe.where
+        def refused(why: str) -> SpecError:
+            where = place_of(found.recipe.where, "retrieve", item)
+            return SpecError(f"retrieve: {why}", where=where, reason="retrieve")
+
         if item.startswith(("http://", "https://")):
             return [Retrieved(item.rsplit("/", 1)[-1] or "index", url=item)]
         if item.startswith("treebuild:"):
             name = item.removeprefix("treebuild:")
             make = (self._options.resources or {}).get(name)
             if make is None:
-                raise SpecError(f"retrieve: there is no {item!r}", where=where, reason="retrieve")
+                raise refused(f"there is no {item!r}")
             return [Retrieved(name, resource=name, digest=Digest.of(make()))]
         if "/" in item or item in ("..", "."):
-            raise SpecError(f"retrieve: {item!r} leads out of the destination folder", where=where, reason="retrieve")
+            raise refused(f"{item!r} leads out of the destination folder")
         edges = self._artifact_edges(item, found)
         taken = {edge.name for edge in edges}
         files = []
@@ -270,7 +275,7 @@ class Planner:
                         digest = Digest.of(path.read_bytes())
                         files.append(Retrieved(path.name, path=str(path), digest=digest))
         if not edges and not files:
-            raise SpecError(f"retrieve: {item!r} matches nothing", where=where, reason="retrieve")
+            raise refused(f"{item!r} matches nothing")
         return edges + files
 
     def _artifact_edges(self, pattern: str, found: TreePackage) -> list[Retrieved]:
@@ -322,11 +327,18 @@ def _is_artifact_of(name: str, id: PackageId) -> bool:
     return name.startswith(f"{id.fingerprint}.package.tar") or name == f"{id.fingerprint}.metadata.yaml"
 
 
-def image_reference(reference: str, context: str) -> str:
-    """`oci:PATH` names a layout folder below the package's own folder; everything else is a registry's."""
+def image_reference(reference: str, context: str, where: Place = NOWHERE) -> str:
+    """`oci:PATH` names a layout folder below the package's own folder; everything else is a registry's.
+
+    Raises SpecError at `where`.
+    """
     if not reference.startswith("oci:"):
         return reference
     path = reference.removeprefix("oci:")
     if path.startswith("/") or ".." in path.split("/"):
-        raise SpecError(f"the image {reference!r} leads out of {context}", reason="context-escape")
+        raise SpecError(
+            f"the image {reference!r} leads out of {context}",
+            where=place_of(where, "", reference),
+            reason="context-escape",
+        )
     return f"oci:{context}/{path}"

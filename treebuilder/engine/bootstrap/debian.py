@@ -68,7 +68,9 @@ class DebianBootstrapper:
                 run([apt, *options, "-qq", "update"], cancel=cancel, timeout_s=600)
             except ToolFailed as err:
                 said = "; ".join(err.tail[-3:])
-                raise TransportError(f"cannot read {wish.suite} from {wish.mirror or DEFAULT_MIRROR}: {said}") from err
+                fault = TransportError(f"cannot read {wish.suite} from {wish.mirror or DEFAULT_MIRROR}: {said}")
+                fault.where = wish.where
+                raise fault from err
             wanted = [*_VARIANTS[wish.variant], *wish.packages]
             try:
                 done = run(
@@ -125,7 +127,7 @@ class DebianBootstrapper:
                 raise ToolFailed(f"{task}: mmdebstrap failed", exit_status=status, tail=tuple(lines[-25:]))
             _clean(root, wish)
             sealed = seal(str(root), StackView(()), epoch_s)
-            store.add_tree(root, sealed.content)
+            store.add_tree(root, sealed.content, sealed.listing)
             return sealed
 
 
@@ -166,10 +168,12 @@ def fetch_all(base: LockedBase, wish: Bootstrap, store: Store, events: EventSink
         try:
             download.fetch(package.url, package.sha256)
         except TransportError as err:
-            raise TransportError(
-                f"{wish.where}: the mirror no longer has {package.name} {package.version} ({err.message})",
+            fault = TransportError(
+                f"the mirror no longer has {package.name} {package.version} ({err.message})",
                 status=err.status, hint="treebuild lock --update moves the lock to what the mirror has now",
-            ) from err  # fmt: skip
+            )  # fmt: skip
+            fault.where = wish.where
+            raise fault from err
 
     with ThreadPoolExecutor(8) as pool:
         for _ in pool.map(fetch, missing):
