@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -274,6 +275,21 @@ def test_what_lies_in_the_destination_counts_for_a_retrieve(project: Project) ->
     assert project.building("t/x").states()["t/x"] == "built"
     assert project.text("x-t-1.0", "o") == "other\ntwo\n"
     assert project.building("t/x").states()["t/x"] == "cached"
+
+
+def test_a_large_file_to_retrieve_is_not_held_in_memory(project: Project) -> None:
+    project.package("t/x", requires("seed/base") + "retrieve: ['large']\nsteps:\n- ls\n")
+    project.build.mkdir()
+    with (project.build / "large").open("wb") as file:
+        file.truncate(96 << 20)
+    tracemalloc.start()
+    try:
+        done = project.run("tree", "graph", "--tree", "packages")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert done.code == 0, done.stderr
+    assert peak < 48 << 20
 
 
 def test_a_context_changed_meanwhile_is_no_result(project: Project) -> None:

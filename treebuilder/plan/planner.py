@@ -8,6 +8,7 @@ base through.
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -272,7 +273,8 @@ class Planner:
                 ours = path.name in taken or path.name.startswith(tuple(f"{name}." for name in taken))
                 if fnmatch.fnmatchcase(path.name, item) and path.is_file() and not path.is_symlink() and not ours:
                     if not any(_is_artifact_of(path.name, p.package.id) for p in self._tree.packages):
-                        digest = Digest.of(path.read_bytes())
+                        with path.open("rb") as source:
+                            digest = Digest(hashlib.file_digest(source, "sha256").hexdigest())
                         files.append(Retrieved(path.name, path=str(path), digest=digest))
         if not edges and not files:
             raise refused(f"{item!r} matches nothing")
