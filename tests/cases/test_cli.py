@@ -41,7 +41,7 @@ def say(project: Project, *words: str) -> tuple[int, str, str]:
     """Runs a verb; exit code, all of stdout, all of stderr."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.chdir(project.top):
-        code = main([*words, "--cache-dir", str(project.top / "cache")])
+        code = main(["--cache-dir", str(project.top / "cache"), *words])
     return code, out.getvalue(), err.getvalue()
 
 
@@ -152,6 +152,9 @@ ERRORS: dict[str, tuple[tuple[str, ...], int, str]] = {
     "a tree": (("build", "--tree", "nowhere", "t/app"), 2, "missing-tree"),
     "a package": (("build", *TREE, "t/nothing"), 2, "unknown-package"),
     "locked": (("build", *TREE, "--locked", "--lock", "none.lock", "t/app"), 2, "lock-incomplete"),
+    "no cache": (("cache", "verify", "--cache-dir", "nowhere"), 2, "missing-cache"),
+    "a folder that is no cache": (("cache", "gc", "--cache-dir", "packages"), 2, "missing-cache"),
+    "a file as cache": (("cache", "list", "--cache-dir", "treebuild.lock"), 2, "missing-cache"),
     "an image": (("boot", "nowhere.iso"), 1, "missing-image"),
 }
 
@@ -166,6 +169,8 @@ def test_errors_have_a_code_and_a_reason(built: Project, name: str) -> None:
     assert schemas.faults(value, schemas.load("error")) == []
     assert err.startswith("error: ")
     assert "Traceback" not in err
+    assert not (built.top / "nowhere").exists()
+    assert {path.name for path in built.tree.iterdir()} == {"seed", "t"}
 
 
 def test_an_error_on_the_terminal_leaves_stdout_alone(built: Project) -> None:

@@ -124,3 +124,15 @@ def cache_folder(explicit: str) -> Path:
         return Path(named).absolute()
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "treebuild"
+
+
+def existing_cache(explicit: str) -> Path:
+    """The build cache, where there must be one already. Raises TreebuildError (reason "missing-cache")."""
+    folder = cache_folder(explicit)
+    if not (folder / "VERSION").is_file():
+        said = "is no build cache" if os.path.lexists(folder) else "does not exist"
+        raise TreebuildError(
+            f"the cache {folder} {said}", hint="name another --cache-dir; the first build makes one",
+            reason="missing-cache",
+        )  # fmt: skip
+    return folder
