@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.unit.repository_parts import Workshop, workshop
-from treebuilder.errors import ConfigError, IntegrityError, SpecError
+from treebuilder.errors import ConfigError, IntegrityError, SpecError, UnsafeArchive
 from treebuilder.model.package import PackageId
 from treebuilder.repository import RepositoryPackages, RepositorySource, sync
+from treebuilder.repository.bounds import MAX_ENTRIES, MAX_EXPANDED_BYTES, bounded
 from treebuilder.repository.index import parse_index, parse_meta
 from treebuilder.system.process import Cancel
 
@@ -180,3 +185,50 @@ def test_the_preferred_repository_speaks_and_the_newest_counts(tmp_path: Path) -
         assert packages.homes[one.id] is preferred
         assert packages.homes[PackageId("app", "one", "2.0")] is other
         assert packages.names() == ("app/one",)
+
+
+def archive(*members: tuple[str, bytes, int], pax: dict[str, str] | None = None) -> bytes:
+    """A gzip-compressed tar of (name, type, size) with zeros as content."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz", format=tarfile.PAX_FORMAT, pax_headers=pax or {}) as tar:
+        for name, kind, size in members:
+            info = tarfile.TarInfo(name)
+            info.type, info.size = kind, size
+            tar.addfile(info, io.BytesIO(bytes(size)) if size else None)
+    return out.getvalue()
+
+
+FILE = tarfile.REGTYPE
+
+
+def test_a_tree_has_bounds() -> None:
+    """Sizes as small as the test wants them; the product's are generous."""
+    assert (MAX_EXPANDED_BYTES, MAX_ENTRIES) == (1 << 30, 1_000_000)
+
+    def count(data: bytes) -> int:
+        return len(list(bounded(io.BytesIO(data), "shop: tree.tar", max_bytes=1 << 20, max_entries=10)))
+
+    assert count(archive(*((f"f{n}", FILE, 1000) for n in range(10)))) == 10
+    with pytest.raises(UnsafeArchive, match=r"shop: tree\.tar unpacks to more than 1 MiB"):
+        count(archive(("a", FILE, 800_000), ("b", FILE, 300_000)))
+    with pytest.raises(UnsafeArchive, match="more than 1 MiB"):
+        count(archive(("a", FILE, 10), pax={"comment": "x" * (2 << 20)}))
+    with pytest.raises(UnsafeArchive, match="more than 10 entries"):
+        count(archive(*((f"f{n}", FILE, 0) for n in range(11))))
+
+
+@pytest.mark.parametrize("kind", [tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
+def test_a_device_in_a_tree_is_refused(shop: Workshop, kind: bytes) -> None:
+    shop.package("app/x", {"usr/x": b"x"})
+    shop.create()
+    data = archive(("app/x/definition.yaml", FILE, 3), ("app/node", kind, 0))
+    (shop.build / "tree.tar.gz").write_bytes(data)
+    index = shop.build / "repository.yaml"
+    document = yaml.safe_load(index.read_text())
+    document["repo_files"]["tree"]["checksums"]["sha256"] = hashlib.sha256(data).hexdigest()
+    index.write_text(yaml.safe_dump(document))
+    found = shop.synced()
+    before = {path.name for path in (shop.store.folder / "trees").rglob("*")}
+    with pytest.raises(UnsafeArchive, match=r"holds a (device node|pipe), 'app/node'"):
+        found.packages()
+    assert {path.name for path in (shop.store.folder / "trees").rglob("*")} == before

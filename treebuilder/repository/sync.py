@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 
 from treebuilder.archive.compress import decompressed
-from treebuilder.archive.extract import entries
 from treebuilder.errors import ConfigError, IntegrityError, SpecError, TransportError, TreebuildError
 from treebuilder.events import EventSink, Warned
 from treebuilder.model.digest import Digest
@@ -17,6 +16,7 @@ from treebuilder.oci.store import Store
 from treebuilder.records import replace
 from treebuilder.repository import api
 from treebuilder.repository.api import RepositoryBackend, RepositorySource
+from treebuilder.repository.bounds import bounded
 from treebuilder.repository.disk import DiskBackend
 from treebuilder.repository.http import HttpBackend
 from treebuilder.repository.index import Artifact, RepoFile, RepositoryIndex, parse_index, parse_meta
@@ -67,10 +67,8 @@ class SyncedRepository:
         path = self._open(file, api.MAX_META_BYTES)
         what = f"{self.source.name}: {file.filename}"
         with path.open("rb") as source:
-            for entry, content in entries(decompressed(source), what):
+            for entry, content in bounded(source, what, max_bytes=api.MAX_META_BYTES):
                 if entry.kind == "f" and entry.path == "repository.meta.yaml" and content is not None:
-                    if entry.size > api.MAX_META_BYTES:
-                        raise IntegrityError(f"{what} is too long")
                     found: dict[PackageId, Artifact] = {}
                     for artifact in parse_meta(content.read(), what):
                         found.setdefault(artifact.package, artifact)
@@ -123,8 +121,12 @@ class SyncedRepository:
             if self._store.has_tree(known):
                 return self._store.tree_path(known)
         path = self._open(file, api.MAX_TREE_BYTES)
+        what = f"{self.source.name}: {file.filename}"
         with path.open("rb") as source:
-            content = unpack_into_store(decompressed(source), self._store, f"{self.source.name}: {file.filename}")
+            for _ in bounded(source, what):
+                continue
+            source.seek(0)
+            content = unpack_into_store(decompressed(source), self._store, what)
         self._store.index.set_notes("repository-tree", {file.sha256.hex: content.hex.encode()})
         return self._store.tree_path(content)
 
