@@ -168,7 +168,7 @@ def test_templates_may_call_each_other_deep_but_not_for_ever() -> None:
         '{{ printf "%1000000000d" 1 }}',
         '{{ indent 1000000000 "x" }}',
         "{{ " + "(" * 100_000 + "1" + ")" * 100_000 + " }}",
-        "{{ if 1 }}" * 200 + "{{ end }}" * 200,
+        "{{ if 1 }}" * 100_000 + "{{ end }}" * 100_000,
     ],
 )
 def test_a_template_cannot_eat_the_machine(text: str) -> None:
@@ -180,6 +180,11 @@ def test_a_long_else_if_chain_is_no_deep_nesting() -> None:
         f'{{{{ else if eq .Values.name "{n}" }}}}{n}' for n in range(1, 300)
     )
     assert Templates().render(chain + "{{ end }}", {"name": "299"}, file="f") == "299"
+
+
+def test_bodies_may_nest_deeper_than_python_would_let_them() -> None:
+    assert render("{{ if 1 }}" * 200 + "x" + "{{ end }}" * 200) == "x"
+    assert render("{{ range list 1 }}" * 60 + "x" + "{{ end }}" * 60) == "x"
 
 
 def test_values_are_not_reached_as_python_objects() -> None:

@@ -14,11 +14,8 @@ from treebuilder.records import record
 from treebuilder.template.faults import LocatedFault, TemplateFault
 
 if TYPE_CHECKING:
-    import jinja2
-
-    from treebuilder.template.runtime import Compiled, Run
-    from treebuilder.template.source import Source
-    from treebuilder.template.syntax import Body
+    from treebuilder.template.runtime import Run
+    from treebuilder.template.shared import Shared, Template
 
 
 @record
@@ -49,8 +46,7 @@ class Templates:
         self._env = dict(env or {})
         self._epoch_s = epoch_s
         self._seed = seed
-        self._environment: jinja2.Environment | None = None
-        self._compiled: dict[Body, Compiled] = {}
+        self._before: Shared | None = None
 
     def render(self, text: str, values: Mapping[str, object], *, file: str) -> str:
         """The rendered text; `.Values` is `values`. Raises SpecError (reason "template") with file and line."""
@@ -60,13 +56,17 @@ class Templates:
         """Like `render`, and says which line of the file wrote which line of the output."""
         if "{{" not in text and not self._shared:
             return Rendered(text, tuple(range(1, text.count("\n") + 2)))
-        from treebuilder.template.source import Source
+        from treebuilder.template.shared import Shared
 
-        source = Source((*self._shared, (file, text)))
+        if self._before is None:
+            self._before = Shared(self._shared)
+        source = self._before.source(file, text)
 
         def work() -> Rendered:
-            run = self._prepare(source, values)
-            run.execute("", {"Values": dict(values)})
+            assert self._before is not None
+            template = self._before.parsed(source, text)
+            run = self._started(template, text, values)
+            run.execute_program(template.main, template.slots, {"Values": dict(values)})
             *lines, last = run.output.lines
             # the empty line behind a final newline is the file's last
             return Rendered("".join(run.output.pieces), (*lines, last or text.count("\n") + 1))
@@ -89,57 +89,20 @@ class Templates:
 
             return with_deep_stack(work)
 
-    def _prepare(self, source: Source, values: Mapping[str, object]) -> Run:
-        """Parses the source and builds the run. Raises LocatedFault."""
-        from treebuilder.template.functions import NAMES, functions
+    def _started(self, template: Template, text: str, values: Mapping[str, object]) -> Run:
+        from treebuilder.template.functions import Functions
         from treebuilder.template.functions.world import Randomness, World
-        from treebuilder.template.parser import parse
         from treebuilder.template.runtime import Run
         from treebuilder.template.values import text_of
-
-        parsed = parse(source, NAMES)
-        bodies = {body.name: body for body in (*parsed.defined, parsed.main)}
-
-        ready: dict[str, Compiled] = {}
-
-        def find(name: str) -> Compiled | None:
-            if name not in ready and name in bodies:
-                ready[name] = self._compile(bodies[name])
-            return ready.get(name)
 
         def include(name: str, value: object) -> str:
             return run.include(name, value)
 
         def seed() -> bytes:
-            given = f"{source.text}\0{text_of(dict(values))}".encode("utf-8", "surrogatepass")
+            shared = "".join(part for _, part in self._shared)
+            given = f"{shared}{text}\0{text_of(dict(values))}".encode("utf-8", "surrogatepass")
             return hashlib.sha256(hashlib.sha256(self._seed).digest() + given).digest()
 
         world = World(self._env, self._epoch_s, Randomness(seed), include)
-        run = Run(source, find, functions(world))
+        run = Run(template.source, template.named, Functions(world).find)
         return run
-
-    def _compile(self, body: Body) -> Compiled:
-        """Compiled templates are kept: the shared ones are the same for every file."""
-        known = self._compiled.get(body)
-        if known is not None:
-            return known
-        from treebuilder.template.compiler import compile_body
-        from treebuilder.template.runtime import Compiled
-
-        environment = self._jinja()
-        tree, functions, count = compile_body(body)
-        tree.set_environment(environment)
-        name = body.name or "(main)"
-        filename = f"<template {name} {len(self._compiled)}>"
-        code = environment.compile(tree, name, filename)
-        template = environment.template_class.from_code(environment, code, {})
-        compiled = Compiled(template, functions, count)
-        self._compiled[body] = compiled
-        return compiled
-
-    def _jinja(self) -> jinja2.Environment:
-        if self._environment is None:
-            from jinja2.sandbox import SandboxedEnvironment
-
-            self._environment = SandboxedEnvironment(autoescape=False, cache_size=0)
-        return self._environment

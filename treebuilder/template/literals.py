@@ -10,6 +10,7 @@ _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8}
 _SIMPLE = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", "'": "'", '"': '"'}
 _INT64 = 1 << 63
 _OCTAL = re.compile(r"0[0-7]+\Z")
+_UNDERSCORES = re.compile(r"__|_\Z|_[.eEpPi]|[.eEpP+-]_")
 
 
 def unquote(text: str) -> str:
@@ -55,9 +56,14 @@ def character(text: str) -> int:
     return ord(value)
 
 
-def number(text: str) -> int | float:
-    """An int64 or a float64, as Go decides: a point, an exponent or a hexadecimal power makes a float."""
+def number(text: str) -> int | float | complex:
+    """An int64, a float64 or (with a final `i`) a complex128, as Go decides: a point, an exponent or a power makes a
+    float."""
+    if _UNDERSCORES.search(text):
+        raise TemplateFault(f"{text} is no number")
     plain = text.replace("_", "")
+    if plain.endswith("i"):
+        return complex(0, _imaginary(text, plain[:-1]))
     try:
         value = int(plain, 8) if _OCTAL.match(plain.lstrip("+-")) else int(plain, 0)
     except ValueError:
@@ -67,11 +73,22 @@ def number(text: str) -> int | float:
     return value
 
 
+def _imaginary(text: str, plain: str) -> float:
+    """Decimal digits stay decimal here, even behind a zero."""
+    if re.fullmatch(r"[+-]?0[xXbBoO].*", plain):
+        value = number(plain)
+        return value.real
+    return float(plain)
+
+
 def _float(text: str, plain: str) -> float:
+    is_hex = plain.lstrip("+-")[:2].lower() == "0x"
     try:
-        value = float(plain)
-    except ValueError:
+        if is_hex and "p" not in plain.lower():
+            raise ValueError
+        value = float.fromhex(plain) if is_hex else float(plain)
+    except (ValueError, OverflowError):
         raise TemplateFault(f"{text} is no number") from None
-    if value in (float("inf"), float("-inf")) or not any(c in plain for c in ".eE"):
+    if value in (float("inf"), float("-inf")) or not any(c in plain for c in ".eEpP"):
         raise TemplateFault(f"{text} is no number")
     return value

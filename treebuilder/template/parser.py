@@ -6,12 +6,12 @@ not count. Functions must be known, variables must be declared before use.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable, Mapping
 
 from treebuilder.records import record
 from treebuilder.template import literals
 from treebuilder.template.faults import LocatedFault, TemplateFault
-from treebuilder.template.lexer import Kind, Token, lex
+from treebuilder.template.lexer import Action, Kind, Piece, Token
 from treebuilder.template.source import Source
 from treebuilder.template.syntax import (
     Body,
@@ -34,94 +34,111 @@ from treebuilder.template.syntax import (
 )
 
 _WORDS = {"true": True, "false": False}
+_DOT = Dot()
+_ENDS = (Kind.RIGHT, Kind.CLOSE, Kind.PIPE)
+_MAX_KEPT = 20_000
 
 
 @record
 class Parsed:
-    """The main text and the templates it defines."""
+    """The main text, the templates it defines, and the variables of its main text with the next free slot."""
 
     main: Body
-    defined: tuple[Body, ...]
+    defined: Mapping[str, Body]
+    scope: tuple[tuple[str, int], ...] = (("$", 0),)
+    slots: int = 1
 
 
-def parse(source: Source, functions: Container[str]) -> Parsed:
-    """Parses a whole source. Raises LocatedFault."""
-    return _Parser(source, functions).run()
+def parse(pieces: Iterable[Piece | Action], source: Source, functions: Container[str], before: Parsed) -> Parsed:
+    """Parses pieces of a source that stand behind those of `before`; `main` is without the latter's. Raises
+    LocatedFault."""
+    return _Parser(pieces, source, functions, before).run()
+
+
+EMPTY = Parsed(Body("", (), 1, 1), {})
+_END = Token(Kind.RIGHT, "the end of the text", 0, False)
+_shows: dict[str, Pipeline] = {}
 
 
 class _Parser:
-    def __init__(self, source: Source, functions: Container[str]) -> None:
-        self._tokens = list(lex(source))
+    def __init__(
+        self, pieces: Iterable[Piece | Action], source: Source, functions: Container[str], before: Parsed
+    ) -> None:
+        self._pieces = iter(pieces)
+        self._source = source
+        self._tokens: tuple[Token, ...] = ()
         self._at = 0
+        self._action = Action(0, (), "")
         self._functions = functions
-        self._scope: list[tuple[str, int]] = [("$", 0)]
-        self._slots = 1
+        self._scope = list(before.scope)
+        self._slots = before.slots
+        self._bound = 0  # variables of the surroundings that were used
         self._loops = 0
-        self._defined: dict[str, Body] = {}
+        self._defined: dict[str, Body] = dict(before.defined)
 
     # tokens -----------------------------------------------------------------------------------------------------
     def _peek(self) -> Token:
-        return self._tokens[self._at]
+        return self._tokens[self._at] if self._at < len(self._tokens) else _END
 
     def _next(self) -> Token:
-        token = self._tokens[self._at]
-        if token.kind is not Kind.END:
-            self._at += 1
+        token = self._peek()
+        self._at += 1
         return token
 
-    def _solid(self) -> Token:
-        """The next token that is not white space, not taken."""
-        while self._peek().kind is Kind.SPACE:
-            self._at += 1
-        return self._peek()
+    def _mark(self, token: Token) -> int:
+        return self._source.mark(self._action.offset + token.offset)
 
     def _expect(self, kind: Kind, context: str) -> Token:
-        token = self._solid()
+        token = self._next()
         if token.kind is not kind:
             raise self._unexpected(token, context)
-        return self._next()
+        return token
 
     def _unexpected(self, token: Token, context: str) -> LocatedFault:
-        what = token.kind.value if token.kind in (Kind.END, Kind.RIGHT, Kind.LEFT) else token.text
-        return LocatedFault(f"unexpected {what} in {context}", token.mark)
+        return self._fault(f"unexpected {token.text} in {context}", token)
 
-    def _fault(self, message: str, mark: int) -> LocatedFault:
-        return LocatedFault(message, mark)
+    def _fault(self, message: str, token: Token) -> LocatedFault:
+        return LocatedFault(message, self._mark(token))
 
     # lists ------------------------------------------------------------------------------------------------------
     def run(self) -> Parsed:
         items: list[Item] = []
-        while self._peek().kind is not Kind.END:
-            if self._keyword_ahead("define"):
+        for piece in self._pieces:
+            if isinstance(piece, Action) and piece.tokens[0].text == "define" and piece.tokens[0].kind is Kind.KEYWORD:
+                self._enter(piece)
                 self._define()
                 continue
-            item = self._item()
+            item = self._item(piece)
             if isinstance(item, Token):
                 raise self._unexpected(item, "the text: it ends nothing")
             items.append(item)
-        return Parsed(Body("", tuple(items), self._slots, 1), tuple(self._defined.values()))
+        return Parsed(Body("", tuple(items), self._slots, 1), self._defined, tuple(self._scope), self._slots)
 
-    def _keyword_ahead(self, word: str) -> bool:
-        at = self._at
-        if self._tokens[at].kind is not Kind.LEFT:
-            return False
-        at += 1
-        while self._tokens[at].kind is Kind.SPACE:
-            at += 1
-        return self._tokens[at].kind is Kind.KEYWORD and self._tokens[at].text == word
+    def _enter(self, action: Action) -> None:
+        self._action, self._tokens, self._at = action, action.tokens, 0
 
-    def _item(self) -> Item | Token:
+    def _item(self, piece: Piece | Action) -> Item | Token:
         """One piece of text or one action; the keyword token for `else` and `end`, which belong to the caller."""
-        token = self._next()
-        if token.kind is Kind.TEXT:
-            return Text(token.text, token.mark)
-        assert token.kind is Kind.LEFT
-        first = self._solid()
-        if first.kind is not Kind.KEYWORD or first.text == "nil":
-            pipeline = self._pipeline("an action", Kind.RIGHT)
-            return Show(pipeline, first.mark)
-        self._next()
-        return self._control(first)
+        if isinstance(piece, Piece):
+            return Text(piece.text, self._source.mark(piece.offset))
+        first = piece.tokens[0]
+        if first.kind is Kind.KEYWORD and first.text != "nil":
+            self._enter(piece)
+            self._at = 1
+            return self._control(first)
+        mark = self._source.mark(piece.offset + first.offset)
+        known = _shows.get(piece.key) if piece.key else None
+        if known is not None:
+            return Show(known, mark, piece.key)
+        self._enter(piece)
+        self._bound = 0
+        pipeline = self._pipeline("an action", Kind.RIGHT)
+        if self._bound or not piece.key:
+            return Show(pipeline, mark)
+        if len(_shows) > _MAX_KEPT:
+            _shows.clear()
+        _shows[piece.key] = pipeline
+        return Show(pipeline, mark, piece.key)
 
     def _control(self, word: Token) -> Item | Token:
         match word.text:
@@ -138,144 +155,139 @@ class _Parser:
             case "break" | "continue":
                 self._expect(Kind.RIGHT, word.text)
                 if not self._loops:
-                    raise self._fault(f"{word.text} outside of a range", word.mark)
-                return Leave(word.text, word.mark)
+                    raise self._fault(f"{word.text} outside of a range", word)
+                return Leave(word.text, self._mark(word))
             case "end":
                 self._expect(Kind.RIGHT, "end")
                 return word
             case "else":
                 return word
             case _:
-                raise self._fault(f"{{{{{word.text}}}}} stands inside another action's body", word.mark)
+                raise self._fault(f"{{{{{word.text}}}}} stands inside another action's body", word)
 
-    def _body(self, owner: Token) -> tuple[tuple[Item, ...], Token]:
+    def _body(self, owner: Token, mark: int) -> tuple[tuple[Item, ...], Token]:
         """Items up to `else` or `end` of `owner`; variables declared inside end with it."""
         depth = len(self._scope)
         items: list[Item] = []
-        while self._peek().kind is not Kind.END:
-            item = self._item()
+        for piece in self._pieces:
+            item = self._item(piece)
             if isinstance(item, Token):
                 del self._scope[depth:]
                 return tuple(items), item
             items.append(item)
-        raise self._fault(f"{{{{{owner.text}}}}} has no {{{{end}}}}", owner.mark)
+        raise LocatedFault(f"{{{{{owner.text}}}}} has no {{{{end}}}}", mark)
 
     # control structures -----------------------------------------------------------------------------------------
-    def _branches(self, owner: Token, again: str, parse_again: Callable[[Token], Item]) -> _Branches:
+    def _branches(self, owner: Token, mark: int, again: str, parse_again: Callable[[Token], Item]) -> _Branches:
         self._loops += owner.text == "range"
-        body, end = self._body(owner)
+        body, end = self._body(owner, mark)
         self._loops -= owner.text == "range"
         if end.text == "end":
             return body, ()
-        following = self._solid()
+        following = self._peek()
         if again and following.kind is Kind.KEYWORD and following.text == again:
             # `else if` takes the `end` with it
             self._next()
             return body, (parse_again(following),)
         self._expect(Kind.RIGHT, "else")
-        orelse, end = self._body(owner)
+        orelse, end = self._body(owner, mark)
         if end.text != "end":
-            raise self._fault("a second {{else}}", end.mark)
+            raise self._fault("a second {{else}}", end)
         return body, orelse
 
     def _if(self, word: Token) -> Item:
-        depth = len(self._scope)
+        depth, mark = len(self._scope), self._mark(word)
         test = self._pipeline("if", Kind.RIGHT)
-        body, orelse = self._branches(word, "if", self._if)
+        body, orelse = self._branches(word, mark, "if", self._if)
         del self._scope[depth:]
-        return If(test, body, orelse, word.mark)
+        return If(test, body, orelse, mark)
 
     def _with(self, word: Token) -> Item:
-        depth = len(self._scope)
+        depth, mark = len(self._scope), self._mark(word)
         test = self._pipeline("with", Kind.RIGHT)
-        body, orelse = self._branches(word, "with", self._with)
+        body, orelse = self._branches(word, mark, "with", self._with)
         del self._scope[depth:]
-        return With(test, body, orelse, word.mark)
+        return With(test, body, orelse, mark)
 
     def _range(self, word: Token) -> Item:
-        depth = len(self._scope)
+        depth, mark = len(self._scope), self._mark(word)
         over = self._pipeline("range", Kind.RIGHT)
-        body, orelse = self._branches(word, "", self._range)
+        body, orelse = self._branches(word, mark, "", self._range)
         del self._scope[depth:]
-        return Range(over, body, orelse, word.mark)
+        return Range(over, body, orelse, mark)
 
     def _name(self, context: str) -> str:
-        token = self._solid()
+        token = self._next()
         if token.kind not in (Kind.STRING, Kind.RAW):
             raise self._unexpected(token, context)
-        self._next()
         return str(self._literal(token))
 
     def _invoke(self, word: Token) -> Item:
-        name = self._name("template")
+        name, mark = self._name("template"), self._mark(word)
         argument: Pipeline | None = None
-        if self._solid().kind is Kind.RIGHT:
+        if self._peek().kind is Kind.RIGHT:
             self._next()
         else:
             argument = self._pipeline("template", Kind.RIGHT)
-        return Invoke(name, argument, word.mark)
+        return Invoke(name, argument, mark)
 
     def _block(self, word: Token) -> Item:
-        name = self._name("block")
+        name, mark = self._name("block"), self._mark(word)
         argument = self._pipeline("block", Kind.RIGHT)
         self._definition(word, name)
-        return Invoke(name, argument, word.mark)
+        return Invoke(name, argument, mark)
 
     def _define(self) -> None:
-        self._next()
-        word = self._solid()
-        self._next()
+        word = self._next()
         name = self._name("define")
         self._expect(Kind.RIGHT, "define")
         self._definition(word, name)
 
     def _definition(self, word: Token, name: str) -> None:
-        outer, loops, slots = self._scope, self._loops, self._slots
+        outer, loops, slots, mark = self._scope, self._loops, self._slots, self._mark(word)
         self._scope, self._loops, self._slots = [("$", 0)], 0, 1
-        items, end = self._body(word)
+        items, end = self._body(word, mark)
         if end.text != "end":
             raise self._unexpected(end, word.text)
-        body = Body(name, items, self._slots, word.mark)
+        body = Body(name, items, self._slots, mark)
         self._scope, self._loops, self._slots = outer, loops, slots
         before = self._defined.get(name)
         if before is None or before.is_empty:
             self._defined[name] = body
         elif not body.is_empty:
-            raise self._fault(f'the template "{name}" is defined twice', word.mark)
+            raise LocatedFault(f'the template "{name}" is defined twice', mark)
 
     # pipelines --------------------------------------------------------------------------------------------------
     def _pipeline(self, context: str, end: Kind) -> Pipeline:
-        first = self._solid()
+        first = self._peek()
         names, assigns = self._declaration(context)
         commands: list[Command] = []
         while True:
-            commands.append(self._command(context, first.mark))
-            token = self._solid()
+            stage = self._peek()
+            commands.append(self._command(context, first))
+            if len(commands) > 1 and isinstance(commands[-1].words[0], Constant | Dot):
+                raise self._fault(f"stage {len(commands)} of the pipeline is no function", stage)
+            token = self._next()
             if token.kind is Kind.PIPE:
-                self._next()
-                if self._solid().kind is not end:
+                if self._peek().kind is not end:
                     continue
-                token = self._peek()  # Go lets a pipeline end with `|`
+                token = self._next()  # Go lets a pipeline end with `|`
             if token.kind is not end:
                 raise self._unexpected(token, context)
-            self._next()
             break
-        for stage, command in enumerate(commands[1:], start=2):
-            if isinstance(command.words[0], Constant | Dot):
-                raise self._fault(f"stage {stage} of the pipeline is no function", command.mark)
-        slots = tuple(self._use(name, first.mark) if assigns else self._declare(name) for name in names)
-        return Pipeline(tuple(commands), slots, first.mark)
+        slots = tuple(self._use(name, first) if assigns else self._declare(name) for name in names)
+        return Pipeline(tuple(commands), slots)
 
     def _declaration(self, context: str) -> tuple[list[str], bool]:
         """`$x :=`, `$x =`, and for range `$i, $x :=`: the names, and whether they are declared already."""
         start = self._at
         names: list[str] = []
-        while self._solid().kind is Kind.VARIABLE and len(names) < 2:
+        while self._peek().kind is Kind.VARIABLE and len(names) < 2:
             names.append(self._next().text)
-            token = self._solid()
+            token = self._peek()
             if token.kind in (Kind.DECLARE, Kind.ASSIGN):
                 if len(names) == 2 and context != "range":
-                    raise self._fault(f"two variables are declared in {context}", token.mark)
+                    raise self._fault(f"two variables are declared in {context}", token)
                 self._next()
                 return names, token.kind is Kind.ASSIGN
             if token.kind is not Kind.COMMA or context != "range":
@@ -285,69 +297,69 @@ class _Parser:
         return [], False
 
     def _declare(self, name: str) -> int:
+        self._bound += 1
         slot = self._slots
         self._slots += 1
         self._scope.append((name, slot))
         return slot
 
-    def _use(self, name: str, mark: int) -> int:
+    def _use(self, name: str, token: Token) -> int:
         for known, slot in reversed(self._scope):
             if known == name:
+                self._bound += slot > 0
                 return slot
-        raise self._fault(f"the variable {name} is not declared", mark)
+        raise self._fault(f"the variable {name} is not declared", token)
 
-    def _command(self, context: str, mark: int) -> Command:
+    def _command(self, context: str, first: Token) -> Command:
         words: list[Operand] = []
-        while True:
-            token = self._solid()
-            if token.kind in (Kind.RIGHT, Kind.CLOSE, Kind.PIPE):
-                break
+        while self._peek().kind not in _ENDS:
             words.append(self._operand(context))
             after = self._peek()
-            if after.kind not in (Kind.SPACE, Kind.RIGHT, Kind.CLOSE, Kind.PIPE):
+            if not after.spaced and after.kind not in _ENDS:
                 raise self._unexpected(after, f"{context}, after an operand")
         if not words:
-            raise self._fault(f"{context} has no value", mark)
-        return Command(tuple(words), words[0].mark)
+            raise self._fault(f"{context} has no value", first)
+        return Command(tuple(words))
 
     def _operand(self, context: str) -> Operand:
+        token = self._peek()
         term = self._term(context)
         names: list[str] = []
-        while self._peek().kind is Kind.FIELD:
+        while self._peek().kind is Kind.FIELD and not self._peek().spaced:
             names.append(self._next().text[1:])
         if not names:
             return term
         if isinstance(term, Constant):
-            raise self._fault(f"a field of a constant: .{names[0]}", term.mark)
+            raise self._fault(f"a field of a constant: .{names[0]}", token)
         if isinstance(term, Chain):
-            return Chain(term.base, (*term.names, *names), term.mark)
-        return Chain(term, tuple(names), term.mark)
+            return Chain(term.base, (*term.names, *names))
+        return Chain(term, tuple(names))
 
     def _term(self, context: str) -> Operand:
         token = self._next()
         match token.kind:
             case Kind.STRING | Kind.RAW | Kind.CHAR | Kind.NUMBER:
-                return Constant(self._literal(token), token.mark)
+                return Constant(self._literal(token))
             case Kind.DOT:
-                return Dot(token.mark)
+                return _DOT
             case Kind.VARIABLE:
-                return Variable(self._use(token.text, token.mark), token.mark)
+                return Variable(self._use(token.text, token))
             case Kind.FIELD:
-                return Chain(Dot(token.mark), (token.text[1:],), token.mark)
+                return Chain(_DOT, (token.text[1:],))
             case Kind.OPEN:
                 return self._pipeline("parentheses", Kind.CLOSE)
             case Kind.KEYWORD if token.text == "nil":
-                return Constant(None, token.mark)
+                return Constant(None)
             case Kind.WORD if token.text in _WORDS:
-                return Constant(_WORDS[token.text], token.mark)
+                return Constant(_WORDS[token.text])
             case Kind.WORD:
                 if token.text not in self._functions:
-                    raise self._fault(f'the function "{token.text}" is not defined', token.mark)
-                return Function(token.text, token.mark)
+                    raise self._fault(f'the function "{token.text}" is not defined', token)
+                return Function(token.text)
             case _:
                 raise self._unexpected(token, context)
 
-    def _literal(self, token: Token) -> str | int | float:
+    def _literal(self, token: Token) -> str | int | float | complex:
         try:
             match token.kind:
                 case Kind.RAW:
@@ -359,7 +371,7 @@ class _Parser:
                 case _:
                     return literals.number(token.text)
         except TemplateFault as fault:
-            raise LocatedFault(str(fault), token.mark) from fault
+            raise self._fault(str(fault), token) from fault
 
 
 _Branches = tuple[tuple[Item, ...], tuple[Item, ...]]

@@ -1,33 +1,25 @@
 """One rendering: variables, output with its lines, calls of named templates, and the limits.
 
-Limits: 16 MiB of output, two million steps, templates inside templates 1000 deep.
+Limits: 16 MiB of output, a million steps, templates inside templates 1000 deep. A step is an action, a call, a turn of
+a range, and each KiB or 256 items that a function takes or gives; so the limit bounds time as well, without a clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING
 
-from treebuilder.records import record
+from jinja2.runtime import Context
+
+from treebuilder.template.compiler import Code, compiled, environment
 from treebuilder.template.faults import LocatedFault, TemplateFault
+from treebuilder.template.shapes import Program
 from treebuilder.template.source import Source
 from treebuilder.template.values import MAX_TEXT, GoObject, field, show, sorted_items, type_of
 
-if TYPE_CHECKING:
-    import jinja2
-
-_MAX_STEPS = 2_000_000
+_MAX_STEPS = 1_000_000
 _MAX_DEPTH = 1000
-
-
-@record
-class Compiled:
-    """A template ready to run: jinja2's, the functions it calls, and its number of variables."""
-
-    template: jinja2.Template
-    functions: frozenset[str]
-    slots: int
 
 
 class Output:
@@ -56,21 +48,26 @@ class Output:
 
 
 class Run:
-    """Renders `bodies`, the compiled templates by name ("" is the main text)."""
+    """Renders programs by name, as (units, number of variables); `functions` finds one by name."""
 
     def __init__(
         self,
         source: Source,
-        bodies: Callable[[str], Compiled | None],
-        functions: Mapping[str, Callable[..., object]],
+        programs: Callable[[str], tuple[Program, int] | None],
+        functions: Callable[[str], Callable[..., object]],
     ) -> None:
         self._source = source
-        self._bodies = bodies
+        self._programs = programs
         self._functions = functions
         self._steps_left = _MAX_STEPS
         self._depth = 0
         self._caller_line = 0  # where the rendered file called a shared template
         self.output = Output()
+        self._names: dict[str, object] = {
+            "k": (), "v": (), "text": self._text, "show": self._show, "let": let, "field": chain, "pairs": pairs,
+            "steps": self._steps, "block": self._block, "invoke": self._invoke, "fault": refuse,
+        }  # fmt: skip
+        self._context = Context(environment(), self._names, "item", {})
 
     def include(self, name: str, value: object) -> str:
         """`include`: a named template's output as text."""
@@ -83,39 +80,54 @@ class Run:
 
     def execute(self, name: str, dot: object) -> None:
         """Runs a named template into the output. Raises LocatedFault, or TemplateFault when it is not defined."""
-        compiled = self._bodies(name)
-        if compiled is None:
+        found = self._programs(name)
+        if found is None:
             raise TemplateFault(f'the template "{name}" is not defined')
+        program, slots = found
+        self.execute_program(program, slots, dot, name)
+
+    def execute_program(self, program: Program, slots: int, dot: object, name: str = "") -> None:
+        """Runs units with variables of their own. Raises LocatedFault."""
         if self._depth >= _MAX_DEPTH:
             raise TemplateFault(f'templates call each other {_MAX_DEPTH} deep, the last one is "{name}"')
         self._depth += 1
-        template = compiled.template
-        context = template.environment.context_class(
-            template.environment, self._names(compiled, dot), template.name, template.blocks
-        )
+        variables: list[object] = [None] * slots
+        variables[0] = dot
         try:
-            for _ in template.root_render_func(context):
-                pass
-        except TemplateFault as fault:
-            raise LocatedFault(str(fault), _mark_of(fault.__traceback__, template)) from fault
+            self._block(variables, program)
         finally:
             self._depth -= 1
 
-    def _names(self, compiled: Compiled, dot: object) -> dict[str, object]:
-        slots: list[object] = [None] * compiled.slots
-        slots[0] = dot
+    def _block(self, variables: list[object], program: Program) -> None:
+        names, context = self._names, self._context
+        for unit in program:
+            if not unit.shape:
+                self._text(unit.marks[0], str(unit.constants[0]))
+                continue
+            code = unit.code
+            if code is None:
+                code = unit.code = compiled(unit.shape)
+            for name in code.functions:
+                if name not in names:
+                    names[name] = partial(self._call, self._functions(name[2:]))
+            names["k"], names["v"] = unit.constants, variables
+            try:
+                for _ in code.run(context):
+                    pass
+            except TemplateFault as fault:
+                raise LocatedFault(str(fault), _mark_of(fault.__traceback__, code, unit.marks)) from fault
 
-        def let(slot: int, value: object) -> object:
-            slots[slot] = value
-            return value
-
-        names: dict[str, object] = {
-            "text": self._text, "show": self._show, "var": slots.__getitem__, "let": let, "field": chain,
-            "pairs": pairs, "steps": self._steps, "invoke": self._invoke, "fault": refuse,
-        }  # fmt: skip
-        for name in compiled.functions:
-            names[f"f_{name}"] = self._functions[name]
-        return names
+    def _call(self, function: Callable[..., object], *arguments: object) -> object:
+        """Counts the steps of a call by the size of what it takes and gives."""
+        result = function(*arguments)
+        steps = 1
+        for value in (result, *arguments):
+            if isinstance(value, str):
+                steps += len(value) >> 10
+            elif isinstance(value, list | dict):
+                steps += len(value) >> 8
+        self._count(steps)
+        return result
 
     def _line(self, mark: int) -> int:
         return self._source.own_line(mark) or self._caller_line
@@ -186,10 +198,16 @@ def pairs(value: object) -> Sequence[tuple[object, object]]:
             raise TemplateFault(f"range can't iterate over a value of type {type_of(value)}")
 
 
-def _mark_of(trace: TracebackType | None, template: jinja2.Template) -> int:
-    """The mark of the statement that was running in `template`."""
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == template.filename:
-            return template.get_corresponding_lineno(trace.tb_lineno)
+def let(variables: list[object], slot: int, value: object) -> object:
+    """Sets a variable and returns the value."""
+    variables[slot] = value
+    return value
+
+
+def _mark_of(trace: TracebackType | None, code: Code, marks: tuple[int, ...]) -> int:
+    """The mark of the statement that was running in `code`."""
+    while trace is not None and len(marks) > 1:
+        if trace.tb_frame.f_code.co_filename == code.template.filename:
+            return marks[code.template.get_corresponding_lineno(trace.tb_lineno) - 1]
         trace = trace.tb_next
-    return 1
+    return marks[0]

@@ -16,28 +16,32 @@ _NEWLINE = re.compile("\n")
 
 
 class Source:
-    """`files` are (name, text) in the order they are glued; the last one is the file that is rendered."""
+    """`files` are (name, text) in the order they are glued, behind those of `before`; the last one is rendered."""
 
-    def __init__(self, files: tuple[tuple[str, str], ...]) -> None:
-        self.text = "".join(text for _, text in files)
-        self._starts: list[int] = []  # offset at which each mark begins
-        self._places: list[tuple[int, int]] = []  # (index of the file, line)
-        self._names = tuple(name for name, _ in files)
-        self._joints: list[int] = []  # offsets at which a file begins behind another
-        offset = 0
-        for index, (_, text) in enumerate(files):
-            last = index == len(files) - 1
-            if not text and not last:
-                continue
-            self._starts.append(offset)
-            self._places.append((index, 1))
-            if offset:
-                self._joints.append(offset)
-            for line, found in enumerate(_NEWLINE.finditer(text), start=2):
-                if found.end() < len(text) or last:
-                    self._starts.append(offset + found.end())
-                    self._places.append((index, line))
-            offset += len(text)
+    def __init__(self, files: tuple[tuple[str, str], ...], before: Source | None = None) -> None:
+        self._starts: list[int] = before._starts.copy() if before else []  # offset at which each mark begins
+        self._places: list[tuple[int, int]] = before._places.copy() if before else []  # (index of the file, line)
+        self._joints: list[int] = before._joints.copy() if before else []  # offsets where a file begins behind another
+        self._names: tuple[str, ...] = before._names if before else ()
+        self.length: int = before.length if before else 0
+        for index, (name, text) in enumerate(files, start=len(self._names)):
+            self._names = (*self._names, name)
+            self._add(index, text)
+
+    def _add(self, index: int, text: str) -> None:
+        """Notes the lines of a file. An empty line behind its final newline begins the next file, if there is one."""
+        offset = self.length
+        while self._starts and self._starts[-1] == offset:
+            self._starts.pop()
+            self._places.pop()
+        self._starts.append(offset)
+        self._places.append((index, 1))
+        if offset:
+            self._joints.append(offset)
+        for line, found in enumerate(_NEWLINE.finditer(text), start=2):
+            self._starts.append(offset + found.end())
+            self._places.append((index, line))
+        self.length += len(text)
 
     def mark(self, offset: int) -> int:
         """The mark of a character."""

@@ -1,4 +1,5 @@
-"""The syntax tree of a template: frozen values, each with the mark of its place in the source."""
+"""The syntax tree of a template: frozen values. Items carry the mark of their place in the source; what stands inside
+an action does not, so equal actions are equal wherever they stand."""
 
 from __future__ import annotations
 
@@ -9,13 +10,12 @@ from treebuilder.records import record
 class Constant:
     """A literal: text, number, boolean or nil."""
 
-    value: str | int | float | bool | None
-    mark: int
+    value: str | int | float | complex | bool | None
 
 
 @record
 class Dot:
-    mark: int
+    """`.`"""
 
 
 @record
@@ -23,7 +23,6 @@ class Variable:
     """`slot` numbers the declaration, so that an inner `$x :=` does not touch the outer one; 0 is `$`."""
 
     slot: int
-    mark: int
 
 
 @record
@@ -32,7 +31,6 @@ class Chain:
 
     base: Operand
     names: tuple[str, ...]
-    mark: int
 
 
 @record
@@ -40,7 +38,6 @@ class Function:
     """A function's name as an operand; alone it is a call without arguments."""
 
     name: str
-    mark: int
 
 
 @record
@@ -48,7 +45,6 @@ class Command:
     """Words separated by spaces: the first is called with the others, or stands alone."""
 
     words: tuple[Operand, ...]
-    mark: int
 
 
 @record
@@ -57,7 +53,6 @@ class Pipeline:
 
     commands: tuple[Command, ...]
     declares: tuple[int, ...]
-    mark: int
 
 
 Operand = Constant | Dot | Variable | Chain | Function | Pipeline
@@ -71,10 +66,12 @@ class Text:
 
 @record
 class Show:
-    """An action: its value is printed unless it declares a variable."""
+    """An action: its value is printed unless it declares a variable. `key` is its text if that says all about it (no
+    variables of its surroundings), else empty."""
 
     pipeline: Pipeline
     mark: int
+    key: str = ""
 
 
 @record

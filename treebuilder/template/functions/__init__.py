@@ -32,21 +32,37 @@ PURE: dict[str, GoFunction] = join(
 _COMPILED = ("and", "or", "not")
 
 
-def functions(world: World) -> dict[str, GoFunction]:
-    """The functions of one rendering."""
-    return join(
-        (
-            PURE,
-            dates(world.epoch_s),
-            environment(world.env),
-            randoms(world.random),
-            table(("include", "string any", world.include)),
-        )
-    )
+class Functions:
+    """The functions of one rendering; those that depend on it are made when the first of them is called."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._made: dict[str, GoFunction] = {}
+
+    def find(self, name: str) -> GoFunction:
+        """Raises KeyError for a name that is not in `NAMES`, and for those that are compiled."""
+        known = PURE.get(name)
+        if known is not None:
+            return known
+        if not self._made:
+            world = self._world
+            self._made = join(
+                (
+                    dates(world.epoch_s),
+                    environment(world.env),
+                    randoms(world.random),
+                    table(("include", "string any", world.include)),
+                )
+            )
+        return self._made[name]
+
+    def names(self) -> frozenset[str]:
+        self.find("include")
+        return frozenset((*PURE, *self._made))
 
 
 def _no_include(name: str, value: object) -> str:
     raise AssertionError
 
 
-NAMES: frozenset[str] = frozenset((*functions(World({}, 0, Randomness(bytes), _no_include)), *_COMPILED))
+NAMES: frozenset[str] = Functions(World({}, 0, Randomness(bytes), _no_include)).names() | {*_COMPILED}

@@ -1,0 +1,236 @@
+"""Syntax tree to *shapes*: what an item does, apart from its constants, as a tuple that can be looked up.
+
+Specfiles say the same things about other names thousands of times, and compiling is what costs. So a shape is compiled
+once for a process (`compiler`), and an item is a shape with its constants: texts, field names, numbers of slots, marks,
+and the bodies inside it, which are units by themselves. Only a body that leaves its loop stays within the shape.
+
+Expressions are ("k", i), a constant; ("name", word); ("slot", i), the variable whose number is constant i; ("call",
+name, *arguments); ("and" | "or" | "not", …). Statements are ("do", expression), ("if", test, then, else) and
+("for", slot, body), ("break",) and ("continue",), each followed by the number of its mark.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from treebuilder.template.syntax import (
+    Body,
+    Chain,
+    Command,
+    Constant,
+    Dot,
+    Function,
+    If,
+    Invoke,
+    Item,
+    Leave,
+    Operand,
+    Pipeline,
+    Range,
+    Show,
+    Text,
+    Variable,
+    With,
+)
+
+if TYPE_CHECKING:
+    from treebuilder.template.compiler import Code
+
+Shape: TypeAlias = "tuple[object, ...]"
+
+
+class Unit:
+    """An item ready to run. A text has no shape: its text is the only constant. `code` is kept by who compiles it."""
+
+    __slots__ = ("code", "constants", "marks", "shape")
+
+    def __init__(self, shape: Shape, constants: tuple[object, ...], marks: tuple[int, ...]) -> None:
+        self.shape = shape
+        self.constants = constants
+        self.marks = marks
+        self.code: Code | None = None
+
+
+Program: TypeAlias = "tuple[Unit, ...]"
+_MAX_KEPT = 20_000
+_kept: dict[tuple[str, int], tuple[Shape, tuple[object, ...]]] = {}
+
+
+class Units:
+    """Makes the units of one body. `slots` grows with the hidden variables of `with` and `range`."""
+
+    def __init__(self, first_slot: int) -> None:
+        self.slots = first_slot
+
+    def program(self, items: tuple[Item, ...], dot: int) -> Program:
+        return tuple([self._unit(item, dot) for item in items])
+
+    def _unit(self, item: Item, dot: int) -> Unit:
+        if isinstance(item, Text):
+            return Unit((), (item.text,), (item.mark,))
+        if isinstance(item, Show) and item.key:
+            known = _kept.get((item.key, dot))
+            if known is None:
+                if len(_kept) > _MAX_KEPT:
+                    _kept.clear()
+                shaper = _Shaper(self, dot)
+                known = _kept[item.key, dot] = shaper.item(item), tuple(shaper.constants)
+            return Unit(known[0], known[1], (item.mark,))
+        shaper = _Shaper(self, dot)
+        shape = shaper.item(item)
+        return Unit(shape, tuple(shaper.constants), tuple(shaper.marks))
+
+    def slot(self) -> int:
+        self.slots += 1
+        return self.slots - 1
+
+
+def program(body: Body) -> tuple[Program, int]:
+    """The units of one template and how many slots it needs."""
+    units = Units(body.slots)
+    made = units.program(body.items, 0)
+    return made, units.slots
+
+
+def _leaves(items: tuple[Item, ...]) -> bool:
+    """True when `break` or `continue` in these items is about a loop outside of them."""
+    for item in items:
+        if isinstance(item, Leave):
+            return True
+        if isinstance(item, If | With) and (_leaves(item.body) or _leaves(item.orelse)):
+            return True
+        if isinstance(item, Range) and _leaves(item.orelse):
+            return True
+    return False
+
+
+class _Shaper:
+    def __init__(self, units: Units, dot: int) -> None:
+        self._units = units
+        self._dot = dot
+        self.constants: list[object] = []
+        self.marks: list[int] = []
+
+    # statements -------------------------------------------------------------------------------------------------
+    def item(self, item: Item) -> Shape:
+        number = len(self.marks)
+        self.marks.append(item.mark)
+        match item:
+            case Text():
+                return ("do", ("call", "text", self._k(item.mark), self._k(item.text)), number)
+            case Show():
+                value = self.pipeline(item.pipeline)
+                if item.pipeline.declares:
+                    return ("do", value, number)
+                return ("do", ("call", "show", self._k(item.mark), value), number)
+            case If():
+                test = self.pipeline(item.test)
+                return ("if", test, self._block(item.body), self._block(item.orelse), number)
+            case With():
+                return self._with(item, number)
+            case Range():
+                return self._range(item, number)
+            case Leave():
+                return (item.word, number)
+            case Invoke():
+                argument = self._k(None) if item.argument is None else self.pipeline(item.argument)
+                return ("do", ("call", "invoke", self._k(item.mark), self._k(item.name), argument), number)
+
+    def _block(self, items: tuple[Item, ...]) -> Shape:
+        """Items as units of their own, but for those that leave the loop they are in."""
+        if not items:
+            return ()
+        if _leaves(items):
+            return tuple([self.item(item) for item in items])
+        inner = self._units.program(items, self._dot)
+        return (("do", ("call", "block", ("name", "v"), self._k(inner)), len(self.marks) - 1),)
+
+    def _with(self, item: With, number: int) -> Shape:
+        slot = self._units.slot()
+        test = self._let(slot, self.pipeline(item.test))
+        before, self._dot = self._dot, slot
+        body = self._block(item.body)
+        self._dot = before
+        return ("if", test, body, self._block(item.orelse), number)
+
+    def _range(self, item: Range, number: int) -> Shape:
+        """`if pairs: for … else …`: jinja2's own `for … else` runs the else after a `break`."""
+        over, element = self._units.slot(), self._units.slot()
+        bare = Pipeline(item.over.commands, ())
+        test = self._let(over, ("call", "pairs", self.pipeline(bare)))
+        start: list[object] = [("do", self._let(element, ("name", "e")), number)]
+        declares = item.over.declares
+        names = ("e",) if len(declares) == 1 else ("i", "e")
+        for declared, name in zip(declares, names, strict=False):
+            start.append(("do", self._let(declared, ("name", name)), number))
+        before, self._dot = self._dot, element
+        body = (*start, *self._block(item.body))
+        self._dot = before
+        loop = ("for", ("call", "steps", self._slot(over)), body, number)
+        return ("if", test, (loop,), self._block(item.orelse), number)
+
+    # expressions ------------------------------------------------------------------------------------------------
+    def pipeline(self, pipeline: Pipeline) -> Shape:
+        value: Shape = ()
+        for command in pipeline.commands:
+            value = self._command(command, value)
+        for slot in pipeline.declares:
+            value = self._let(slot, value)
+        return value
+
+    def _command(self, command: Command, final: Shape) -> Shape:
+        first, *others = command.words
+        last: tuple[Shape, ...] = (final,) if final else ()
+        if isinstance(first, Function):
+            return self._function(first, tuple(others), last)
+        if isinstance(first, Chain):
+            return self._chain(first, (*(self._operand(word) for word in others), *last))
+        if isinstance(first, Constant) and first.value is None:
+            return self._refuse("nil is not a command")
+        if others or last:
+            return self._refuse("arguments are given to something that is no function")
+        return self._operand(first)
+
+    def _operand(self, operand: Operand) -> Shape:
+        match operand:
+            case Constant():
+                return self._k(operand.value)
+            case Dot():
+                return self._slot(self._dot)
+            case Variable():
+                return self._slot(operand.slot)
+            case Chain():
+                return self._chain(operand, ())
+            case Function():
+                return self._function(operand, (), ())
+            case Pipeline():
+                return self.pipeline(operand)
+
+    def _chain(self, chain: Chain, arguments: Shape) -> Shape:
+        return ("call", "field", self._operand(chain.base), self._k(chain.names), *arguments)
+
+    def _function(self, function: Function, words: tuple[Operand, ...], last: tuple[Shape, ...]) -> Shape:
+        name = function.name
+        arguments: tuple[Shape, ...] = (*(self._operand(word) for word in words), *last)
+        if name == "not" and len(arguments) == 1:
+            return ("not", *arguments)
+        if name in ("and", "or") and arguments:
+            return (name, *arguments) if len(arguments) > 1 else arguments[0]
+        if name in ("and", "or", "not"):
+            return self._refuse(f"{name} is given {len(arguments)} arguments")
+        return ("call", f"f_{name}", *arguments)
+
+    # pieces -----------------------------------------------------------------------------------------------------
+    def _refuse(self, message: str) -> Shape:
+        return ("call", "fault", self._k(message))
+
+    def _let(self, slot: int, value: object) -> Shape:
+        return ("call", "let", ("name", "v"), self._k(slot), value)
+
+    def _slot(self, slot: int) -> Shape:
+        self.constants.append(slot)
+        return ("slot", len(self.constants) - 1)
+
+    def _k(self, value: object) -> Shape:
+        self.constants.append(value)
+        return ("k", len(self.constants) - 1)
