@@ -52,7 +52,7 @@ def test_a_comment_is_cut_off(project: Project) -> None:
     path.write_text(path.read_text() + "# says nothing new\n")
     said = project.run("explain", "--tree", "packages", "t/c").value["nodes"]
     verdicts = {n["name"]: (n["verdict"], n["reasons"]) for n in said}
-    assert verdicts["a"] == ("build", ["a file of its folder changed"])
+    assert verdicts["a"] == ("build", ["a file of its folder changed: build.yaml"])
     assert verdicts["b"][0] == "may be cut off"
     again = project.building("t/c")
     assert again.states() == {"seed/base": "cached", "t/a": "built", "t/b": "cached", "t/c": "cached"}
@@ -60,6 +60,23 @@ def test_a_comment_is_cut_off(project: Project) -> None:
     after = project.run("explain", "--tree", "packages", "t/c").value["nodes"]
     assert {n["verdict"] for n in after} == {"hit"}
     assert "early cut-off" in next(n["reasons"][0] for n in after if n["name"] == "b")
+
+
+def test_explain_names_the_files_that_changed(project: Project) -> None:
+    folder = project.package("t/x", requires("seed/base") + "steps:\n- ls > /x\n", one="1", two="2", run__sh="")
+    assert project.building("t/x").code == 0
+    (folder / "one").write_text("3")
+    (folder / "two").unlink()
+    (folder / "three").mkdir()
+    (folder / "run.sh").chmod(0o755)
+    (node,) = [n for n in project.run("explain", "--tree", "packages", "t/x").value["nodes"] if n["name"] == "x"]
+    said = "a file of its folder changed: one, run.sh, three (new), two (gone)"
+    assert (node["verdict"], node["reasons"]) == ("build", [said])
+    assert project.building("t/x").node("t/x")["reason"] == said
+    for number in range(9):
+        (folder / f"more{number}").touch()
+    (node,) = [n for n in project.run("explain", "--tree", "packages", "t/x").value["nodes"] if n["name"] == "x"]
+    assert node["reasons"][0].endswith("more4 (new) and 4 more")
 
 
 def test_a_changed_result_is_handed_on(project: Project) -> None:

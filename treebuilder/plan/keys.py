@@ -9,8 +9,9 @@ document, and the documents are kept beside results so that `explain` can compar
 from __future__ import annotations
 
 import json
-import platform
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from typing import Any
 
 from treebuilder.errors import SpecError
@@ -29,22 +30,28 @@ from treebuilder.plan.graph import (
     Retrieved,
 )
 from treebuilder.plan.lock import Lock, bootstrap_key
-from treebuilder.records import fields, is_record, record
+from treebuilder.records import field, fields, is_record, record
 from treebuilder.tree import Tree
 
 SCHEMA = 1
 STEP_SEMANTICS = 1  # raised when the same recipe would be run in another way
+_SHORT = 8  # digits of a digest, for readers who compare two of one file
 PACKER = 1  # raised when the same content would be packed in another way
 
 
 @record
 class NodeKeys:
-    """Of one node: R, P, the artifact's plan key, and the document that they are digests of."""
+    """Of one node: R, P, the artifact's plan key, and how to write the document that they are digests of."""
 
     recipe: Digest
     plan: Digest
     artifact: Digest
-    document: str
+    write: Callable[[], str] = field(compare=False)
+
+    @property
+    def document(self) -> str:
+        """Canonical JSON: what the keys are digests of, and a line for each file of the folder beside it."""
+        return self.write()
 
 
 def canonical(value: object) -> str:
@@ -56,7 +63,8 @@ def digest_of(value: object) -> Digest:
 
 
 def host_platform() -> str:
-    return f"linux/{ {'x86_64': 'amd64', 'aarch64': 'arm64'}.get(platform.machine(), platform.machine()) }"
+    machine = os.uname().machine
+    return f"linux/{ {'x86_64': 'amd64', 'aarch64': 'arm64'}.get(machine, machine) }"
 
 
 def recipe_fields(recipe: Recipe) -> dict[str, Any]:
@@ -149,8 +157,15 @@ def plan_keys(plan: BuildPlan, tree: Tree, lock: Lock) -> dict[str, NodeKeys]:
         }
         p = digest_of(["plan", r.hex, document["base"], document["copies"], document["artifacts"]])
         artifact = digest_of(["artifact-plan", p.hex, artifact_document(node.package.recipe)])
-        keys[id] = NodeKeys(r, p, artifact, canonical(document))
+        # Only what is built or explained is compared, so most documents are never written.
+        keys[id] = NodeKeys(r, p, artifact, lru_cache(1)(partial(_document, document, node, tree)))
     return keys
+
+
+def _document(inputs: dict[str, Any], node: BuildNode, tree: Tree) -> str:
+    files = tree.context_files(node.package) if node.package.context else ()
+    listed = {f.path: f"{f.mode:o} {f.digest.hex[:_SHORT] if f.digest else f.target or f.type}" for f in files}
+    return canonical({**inputs, "files": listed})
 
 
 def build_key(

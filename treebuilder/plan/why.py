@@ -8,7 +8,19 @@ from typing import Any
 
 def differences(before: str, now: str) -> tuple[str, ...]:
     """One sentence for each input that differs between two key documents (canonical JSON), sorted."""
-    return tuple(sorted(_differ("", json.loads(before), json.loads(now))))
+    old, new = json.loads(before), json.loads(now)
+    files = _files(old.pop("files", None), new.pop("files", None))
+    return tuple(sorted(f"{said}{files}" if said == _CONTEXT else said for said in _differ("", old, new)))
+
+
+def _files(before: dict[str, str] | None, now: dict[str, str] | None) -> str:
+    """Which files: `: a, b (new), c (gone), …`. Nothing where a record is too old to say."""
+    if before is None or now is None:
+        return ""
+    names = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+    said = [name + (" (new)" if name not in before else " (gone)" if name not in now else "") for name in names]
+    more = f" and {len(said) - _SHOWN} more" if len(said) > _SHOWN else ""
+    return f": {', '.join(said[:_SHOWN])}{more}" if said else ""
 
 
 def _differ(path: str, before: Any, now: Any) -> list[str]:  # noqa: ANN401 - JSON
@@ -22,9 +34,11 @@ def _differ(path: str, before: Any, now: Any) -> list[str]:  # noqa: ANN401 - JS
     return [_sentence(path, before, now)]
 
 
+_SHOWN = 5
+_CONTEXT = "a file of its folder changed"
 _WORDS = {
     "base": "what it is built on changed",
-    "recipe.context": "a file of its folder changed",
+    "recipe.context": _CONTEXT,
     "recipe.epoch": "the epoch changed",
     "recipe.images": "an image it copies from changed",
     "recipe.retrieved": "a retrieved file changed",
