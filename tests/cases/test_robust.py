@@ -65,19 +65,38 @@ def test_two_folders_and_two_caches_give_equal_bytes(tmp_path: Path) -> None:
     assert packages(one) == packages(two)
 
 
+def strike(project: Project, chance: random.Random, again: bool) -> str:
+    """Kills a run while it builds: at a random event from the first step on, and a moment later. What it said last.
+
+    Empty when the run ended before that, which it cannot where everything is built `again`.
+    """
+    more = ["--rebuild"] if again else []
+    process = project.process(*BUILD, *more, "--progress", "json", "t/d", "t/wide")
+    assert process.stderr is not None
+    wait, last = chance.randrange(8), b""
+    for line in process.stderr:
+        last = line if last or b'"build ' in line else b""
+        wait -= 1 if last else 0
+        if wait < 0:
+            break
+    time.sleep(chance.uniform(0, 0.02))
+    os.killpg(process.pid, signal.SIGKILL)
+    out, _ = process.communicate()
+    return last.decode() if process.returncode == -signal.SIGKILL and not out else ""
+
+
 def test_killed_twenty_times_then_finished(tmp_path: Path) -> None:
     whole, broken = make(tmp_path / "whole"), make(tmp_path / "broken")
-    began = time.monotonic()
-    process = whole.process(*BUILD, "t/d", "t/wide")
-    process.communicate()
-    assert process.returncode == 0
-    took = time.monotonic() - began
+    assert whole.building("t/d", "t/wide").code == 0
     chance = random.Random(7)
-    for _ in range(20):
-        process = broken.process(*BUILD, "t/d", "t/wide")
-        time.sleep(chance.uniform(0.05, took))
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+    struck: list[str] = []
+    again = False
+    while len(struck) < 20:
+        found = strike(broken, chance, again)
+        assert found or not again, "a run that builds everything was not struck"
+        again = again or not found  # what is left of a killed build carries on, until nothing is left
+        struck += [found] if found else []
+    assert len(set(struck)) > 5, struck  # not always the same moment
     assert settle(broken) == []
     done = broken.building("t/d", "t/wide")
     assert done.code == 0, done.stderr
