@@ -137,6 +137,18 @@ def test_every_schema_is_one_of_a_verb() -> None:
         assert schemas.load(name)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 
 
+@pytest.mark.parametrize("name", sorted(path.stem for path in schemas.FOLDER.glob("*.json")))
+def test_every_field_of_a_schema_is_described(name: str) -> None:
+    def bare(schema: dict[str, Any], at: str) -> list[str]:
+        found = bare(schema["items"], f"{at}[]") if "items" in schema else []
+        for key, value in schema.get("properties", {}).items():
+            found += [] if value.get("description") else [f"{at}.{key}"]
+            found += bare(value, f"{at}.{key}")
+        return found
+
+    assert bare(schemas.load(name), name) == []
+
+
 # errors ---------------------------------------------------------------------------------------------------------------
 ERRORS: dict[str, tuple[tuple[str, ...], int, str]] = {
     "a verb": (("frobnicate",), 2, "usage"),

@@ -3,6 +3,7 @@
 examples:
   treebuild completion bash > /etc/bash_completion.d/treebuild
   treebuild completion zsh > "${fpath[1]}/_treebuild"
+  treebuild completion fish > ~/.config/fish/completions/treebuild.fish
 """
 
 from __future__ import annotations
