@@ -165,7 +165,8 @@ ERRORS: dict[str, tuple[tuple[str, ...], int, str]] = {
     "a package": (("build", *TREE, "t/nothing"), 2, "unknown-package"),
     "locked": (("build", *TREE, "--locked", "--lock", "none.lock", "t/app"), 2, "lock-incomplete"),
     "no cache": (("cache", "verify", "--cache-dir", "nowhere"), 2, "missing-cache"),
-    "a folder that is no cache": (("cache", "gc", "--cache-dir", "packages"), 2, "missing-cache"),
+    "a folder of others as cache to look at": (("cache", "gc", "--cache-dir", "packages"), 1, "configuration"),
+    "a folder of others as cache": (("tree", "pkglist", *TREE, "--cache-dir", "build"), 1, "configuration"),
     "a file as cache": (("cache", "list", "--cache-dir", "treebuild.lock"), 2, "missing-cache"),
     "an image": (("boot", "nowhere.iso"), 1, "missing-image"),
 }
@@ -226,3 +227,18 @@ def test_progress_can_be_json_lines(tmp_path: Path) -> None:
     assert json.loads(out)["counts"]["built"] == 2
     events: list[dict[str, Any]] = [json.loads(line) for line in err.splitlines()]
     assert {"Started", "Finished"} <= {event["event"] for event in events}
+
+
+def test_a_cache_never_sweeps_what_is_not_its_own(tmp_path: Path) -> None:
+    """A folder with a `tmp` of somebody else, as `/` or a home folder has one."""
+    project = Project(tmp_path)
+    project.base()
+    home = tmp_path / "home"
+    (home / "tmp/precious").mkdir(parents=True)
+    (home / "tmp/precious/file").write_text("mine")
+    code, _, err = say(project, "tree", "pkglist", *TREE, "--cache-dir", "home")
+    assert (code, "holds other things ('tmp')" in err) == (1, True), err
+    assert (home / "tmp/precious/file").read_text() == "mine"
+    assert [path.name for path in home.iterdir()] == ["tmp"]
+    (tmp_path / "disk/lost+found").mkdir(parents=True)
+    assert say(project, "tree", "pkglist", *TREE, "--cache-dir", "disk")[0] == 0

@@ -13,6 +13,7 @@ from treebuilder.errors import ConfigError, Place, TreebuildError
 from treebuilder.events import EventSink, Warned
 from treebuilder.model.package import NOWHERE
 from treebuilder.records import record
+from treebuilder.system.files import disk_errors
 
 
 @record
@@ -118,12 +119,25 @@ def _repository(node: object, base: Path) -> RepositorySettings:
 
 
 def cache_folder(explicit: str) -> Path:
-    """`--cache-dir`, `TREEBUILD_CACHE`, or the user's cache folder."""
+    """`--cache-dir`, `TREEBUILD_CACHE`, or the user's cache folder.
+
+    Raises ConfigError for a folder with things of others: a cache deletes what is left over in its own `tmp`.
+    """
     named = explicit or os.environ.get("TREEBUILD_CACHE", "")
-    if named:
-        return Path(named).absolute()
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "treebuild"
+    folder = Path(named).absolute() if named else Path(base) / "treebuild"
+    with disk_errors(f"looking at the cache folder {folder}"):
+        there = os.listdir(folder) if folder.is_dir() else []
+        # In this order: whoever makes a cache at this moment writes VERSION before anything else.
+        foreign = sorted(
+            name for name in there if name != "lost+found" and not name.startswith((".VERSION.", "VERSION"))
+        )
+        if foreign and not (folder / "VERSION").is_file():
+            raise ConfigError(
+                f"{folder} is no build cache, and holds other things ({', '.join(map(repr, foreign[:3]))})",
+                hint="name a folder of its own with --cache-dir",
+            )
+    return folder
 
 
 def existing_cache(explicit: str) -> Path:
