@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import itertools
 import random
+import shutil
+import subprocess
 
 import pytest
 
+from treebuilder.errors import SpecError
 from treebuilder.model.package import Package, PackageId
-from treebuilder.model.version import Selector, Version, compare, is_selector, newest_first
+from treebuilder.model.version import Selector, Version, compare, fault, is_selector, newest_first, select
+from treebuilder.model.words import parse_selector
 
 CORPUS: list[list[str]] = [
     ["0.1"], ["0.20191126"], ["1.0~rc1"], ["1.0", "0:1.0", "v1.0", "V1.0", "01.0", " 1.0 ", "1.00"], ["1.0-1", "1.0_1"],
@@ -95,3 +99,92 @@ def test_newest_first_is_total() -> None:
 def test_what_is_a_selector() -> None:
     assert all(is_selector(text) for text in ("", ">=1", "<2", "=1", "!=1"))
     assert not any(is_selector(text) for text in ("1.0", "!1.0", "1.*", "*"))
+
+
+def test_select_keeps_the_order_and_what_has_no_version() -> None:
+    packages = tuple(Package(PackageId("c", "n", text)) for text in ("3", "2", "", "abc", "1"))
+    assert [p.id.version for p in select(Selector.parse(">=2"), packages)] == ["3", "2", ""]
+    assert select(Selector.parse(""), packages) is packages
+
+
+def test_dpkg_itself_agrees() -> None:
+    """On versions put together from the pieces where rules differ."""
+    dpkg = shutil.which("dpkg")
+    if dpkg is None:
+        pytest.skip("dpkg is not here")
+    rng = random.Random(8)
+    pieces = ["0", "1", "10", "9", "a", "z", "rc", "~", "+", ".", "-", "1", ".2", "~~", "A"]
+
+    def some() -> str:
+        text = rng.choice(["", "", "1:"]) + rng.choice("129") + "".join(rng.choices(pieces, k=rng.randint(0, 4)))
+        return text if not text.endswith("-") else text + "1"
+
+    for _ in range(150):
+        left, right = some(), some()
+        sign = {-1: "lt", 0: "eq", 1: "gt"}[compare(left, right)]
+        assert subprocess.run([dpkg, "--compare-versions", left, sign, right]).returncode == 0, (left, sign, right)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (">=", "'>=' names no version"),
+        ("=>", "'>' is no version"),
+        (">=>", "'>' is no version"),
+        ("> =1", "'=1' is no version"),
+        ("1.0>=2", "'1.0>=2' is no version"),
+        ("~>1.0", "'~>1.0' is no version"),
+        (">=1.0,<2.0", "'>=1.0,<2.0' is a list, and a selector is one operator and one version"),
+        (">=abc", "'abc' is no version that can be compared"),
+    ],
+)
+def test_selectors_that_nothing_satisfies_say_why(text: str, reason: str) -> None:
+    assert fault(text) == reason
+    assert not any(Selector.parse(text).matches(version) for version in ("1.0", "1.5", "2", "abc", "1"))
+
+
+@pytest.mark.parametrize("text", ["", "1.0", "abc", "1.*", "!1.0", ">=1", "> 1", "=abc", "!=abc", "==1", "<2.0-r1"])
+def test_selectors_that_may_be_satisfied(text: str) -> None:
+    assert fault(text) is None
+
+
+@pytest.mark.parametrize(
+    ("word", "category", "name", "version"),
+    [
+        # luet's own ten
+        ("foo", "", "foo", ""), ("cat/foo", "cat", "foo", ">=0"), ("cat/foo@1.1", "cat", "foo", "1.1"),
+        ("cat/foo@>=1.1", "cat", "foo", ">=1.1"), ("=cat/foo", "cat", "foo", ">=0"),
+        ("=cat/foo-1.2", "cat", "foo", "1.2"),
+        (">=cat/foo-1.2", "cat", "foo", ">=1.2"), ("<cat/foo-1.2", "cat", "foo", "<1.2"),
+        (">cat/foo-1.2", "cat", "foo", ">1.2"), ("<=cat/foo-1.2", "cat", "foo", "<=1.2"),
+        ("=dev-libs/libsigc++-2-2.10.1+1", "dev-libs", "libsigc++-2", "2.10.1+1"),
+        ("=cat/foo-1.2-r3", "cat", "foo", "1.2-r3"), ("=cat/foo-1.2-3", "cat", "foo", "1.2-3"),
+        (">=cat/foo-bar", "cat", "foo-bar", ">=0"), ("=cat/gtk-3-2-r1", "cat", "gtk-3", "2-r1"),
+        ("foo@1.0", "", "foo", "1.0"), ("cat/foo@", "cat", "foo", ">=0"), ("cat/foo@1.0@2.0", "cat", "foo", "1.0"),
+        ("cat/foo@!=1.0", "cat", "foo", "!=1.0"), ("cat/foo@1.0+2", "cat", "foo", "1.0+2"),
+        ("a/b/c", "a/b", "c", ">=0"),
+    ],
+)  # fmt: skip
+def test_words(word: str, category: str, name: str, version: str) -> None:
+    found = parse_selector(word)
+    assert (found.category, found.name, found.version) == (category, name, version)
+    assert str(found.where) == "command line"
+
+
+@pytest.mark.parametrize(
+    ("word", "why"),
+    [
+        ("a/lib@>=>", "'>' is no version"), ("a/lib@>=", "'>=' names no version"), ("a/lib@>=1,<2", "is a list"),
+        ("", "there is no name in it"), ("cat/", "there is no name in it"), ("@1.0", "there is no name in it"),
+        (">=", "there is no name in it"), (">=foo-1.2", "there is no name in it"),
+        ("!=cat/foo", "'!=cat/foo' is no name"),
+        ("cat/fo o", "'cat/fo o' is no name"), (">>cat/foo-1", "'>cat/foo' is no name"),
+        ("cat/foo>=1", "'cat/foo>=1' is no name"), ("a/lib@~>1.0", "'~>1.0' is no version"),
+    ],
+)  # fmt: skip
+def test_words_that_are_nonsense(word: str, why: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_selector(word)
+    assert caught.value.reason == "selector"
+    assert why in caught.value.message
+    assert caught.value.hint is not None

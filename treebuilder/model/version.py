@@ -7,8 +7,9 @@ Comparing is comparing two strings made once per version, so sorting a distribut
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from treebuilder.model.package import Package
@@ -20,6 +21,10 @@ _EPOCH = re.compile(r"[0-9]{1,18}\Z")
 _ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
 _RUNS = re.compile(r"([^0-9]*)([0-9]*)")
 _OPERATORS = (">=", "<=", "!=", "==", ">", "<", "=", "!")
+_ORDERS: dict[str, Callable[[str, str], bool]] = {
+    ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt,
+    "=": operator.eq, "==": operator.eq, "!=": operator.ne, "!": operator.ne,
+}  # fmt: skip
 _LONGEST = 10_000  # characters; no real version comes near, and a key stays cheap to make
 _END = "\x02"  # sorts after `~`, before letters
 
@@ -129,35 +134,48 @@ class Selector:
         stripped = text.strip()
         if not stripped:
             return Selector("any", "")
-        for operator in _OPERATORS:
-            if stripped.startswith(operator):
-                return Selector(operator, stripped[len(operator) :].strip())
+        for sign in _OPERATORS:
+            if stripped.startswith(sign):
+                return Selector(sign, stripped[len(sign) :].strip())
         return Selector("=", stripped)
 
     def matches(self, version: str) -> bool:
         """Whether a concrete version satisfies this selector. An empty version satisfies every one."""
-        if self.operator == "any" or version == "":
-            return True
-        left, right = Version.parse(version), Version.parse(self.version)
+        return self.operator == "any" or version == "" or self._accepts(version, Version.parse(self.version))
+
+    def _accepts(self, version: str, right: Version) -> bool:
+        left = Version.parse(version)
         if not (left.valid and right.valid):
             same = version.strip() == self.version
             if self.operator in ("=", "=="):
                 return same
             return not same if self.operator in ("!=", "!") else False
-        order = compare(version, self.version)
-        match self.operator:
-            case "=" | "==":
-                return order == 0
-            case "!=" | "!":
-                return order != 0
-            case ">=":
-                return order >= 0
-            case "<=":
-                return order <= 0
-            case ">":
-                return order > 0
-            case _:
-                return order < 0
+        return _ORDERS[self.operator](left.key, right.key)
+
+
+def select(selector: Selector, packages: tuple[Package, ...]) -> tuple[Package, ...]:
+    """Those packages whose version satisfies the selector, in the order given."""
+    if selector.operator == "any":
+        return packages
+    right = Version.parse(selector.version)
+    return tuple([p for p in packages if p.id.version == "" or selector._accepts(p.id.version, right)])
+
+
+def fault(text: str) -> str | None:
+    """Why no version at all satisfies this selector, as half a sentence ("'>=' names no version"); None if one can."""
+    if not any(c in text for c in "<>="):
+        return None
+    selector = Selector.parse(text)
+    version = selector.version
+    if not version:
+        return f"{text.strip()!r} names no version"
+    if "," in version:
+        return f"{text.strip()!r} is a list, and a selector is one operator and one version"
+    if any(c in version for c in "<>=! \t\n"):
+        return f"{version!r} is no version"
+    if selector.operator in (">=", "<=", ">", "<") and not Version.parse(version).valid:
+        return f"{version!r} is no version that can be compared"
+    return None
 
 
 def is_selector(text: str) -> bool:
