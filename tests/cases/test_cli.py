@@ -168,6 +168,9 @@ ERRORS: dict[str, tuple[tuple[str, ...], int, str]] = {
     "a folder of others as cache to look at": (("cache", "gc", "--cache-dir", "packages"), 1, "configuration"),
     "a folder of others as cache": (("tree", "pkglist", *TREE, "--cache-dir", "build"), 1, "configuration"),
     "a file as cache": (("cache", "list", "--cache-dir", "treebuild.lock"), 2, "missing-cache"),
+    "an endless lock": (("lock", *TREE, "--lock", "/dev/zero"), 2, "lock"),
+    "an endless spec": (("iso", "/dev/zero"), 2, "missing-spec"),
+    "a folder as spec": (("iso", "packages"), 2, "missing-spec"),
     "an image": (("boot", "nowhere.iso"), 1, "missing-image"),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -232,3 +233,17 @@ def test_a_device_in_a_tree_is_refused(shop: Workshop, kind: bytes) -> None:
     with pytest.raises(UnsafeArchive, match=r"holds a (device node|pipe), 'app/node'"):
         found.packages()
     assert {path.name for path in (shop.store.folder / "trees").rglob("*")} == before
+
+
+@pytest.mark.parametrize("name", ["repository.yaml", "tree.tar.gz", "one-app-1.0.metadata.yaml"])
+def test_a_pipe_in_a_repository_is_not_waited_for(shop: Workshop, name: str) -> None:
+    shop.package("app/one", {"one": b"1"})
+    shop.create()
+    path = shop.build / name
+    path.unlink()
+    os.mkfifo(path)
+    with workshop(shop.top / "elsewhere") as other:  # whose store has none of the files
+        source = RepositorySource("test", "disk", (str(shop.build),))
+        with pytest.raises(IntegrityError, match=f"{name} is no plain file"):
+            sync(source, other.store, shop.events, Cancel()).packages()
+            shop.create()

@@ -19,6 +19,7 @@ from treebuilder.errors import Place, SpecError
 from treebuilder.events import EventSink, Warned
 from treebuilder.nodes import Node, load
 from treebuilder.records import record
+from treebuilder.tree.files import read_text
 
 DEFAULT_LABEL = "COS_LIVE"
 _LABEL = re.compile(r"[A-Za-z0-9_.-]{1,32}\Z")
@@ -92,11 +93,11 @@ class IsoSpec:
 def load_iso_spec(path: Path, events: EventSink) -> IsoSpec:
     """Reads a spec of any dialect. Raises SpecError with file and line."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(str(path))
     except FileNotFoundError as err:
         raise SpecError(f"there is no image spec {path}", where=Place(str(path)), reason="missing-spec") from err
-    except (OSError, UnicodeDecodeError) as err:
-        raise SpecError(f"cannot read the image spec: {err}", where=Place(str(path)), reason="missing-spec") from err
+    except SpecError as err:
+        raise SpecError(f"the image spec: {err.message}", where=err.where, reason="missing-spec") from err
     return parse_iso_spec(load(text, str(path)), events)
 
 

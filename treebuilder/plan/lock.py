@@ -16,6 +16,7 @@ from treebuilder.model.digest import Digest
 from treebuilder.model.locked import LockedBase, LockedPackage
 from treebuilder.model.package import Bootstrap
 from treebuilder.records import field, record, replace
+from treebuilder.tree.files import read_text
 
 SCHEMA = 1
 FIRST_EPOCH_S = 315_619_200  # 1980-01-02: the first day that FAT and zip can both say in every time zone
@@ -108,10 +109,9 @@ def _bootstrap(value: dict[str, Any]) -> LockedBase:
 def read(path: Path) -> Lock:
     """The lock of a file; an empty one when there is none. Raises SpecError for what cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(str(path))
     except FileNotFoundError:
         return Lock()
-    except (OSError, UnicodeDecodeError) as err:
-        said = err.strerror if isinstance(err, OSError) else "it is not UTF-8"
-        raise SpecError(f"the lock cannot be read: {said}", where=Place(str(path)), reason="lock") from err
+    except SpecError as err:
+        raise SpecError(f"the lock cannot be read: {err.message}", where=err.where, reason="lock") from err
     return parse(text, str(path))

@@ -9,6 +9,7 @@ from treebuilder.errors import IntegrityError, TransportError
 from treebuilder.model.digest import Digest
 from treebuilder.oci.store import Store
 from treebuilder.repository.api import MAX_INDEX_BYTES
+from treebuilder.repository.plain import open_plain, read_plain
 from treebuilder.system.files import disk_errors, write_atomic
 from treebuilder.system.process import Cancel
 
@@ -26,9 +27,7 @@ class DiskBackend:
     def index(self, reference: str) -> bytes | None:
         path = self._folder / reference
         try:
-            if path.stat().st_size > MAX_INDEX_BYTES:
-                raise IntegrityError(f"{path} is too long for an index")
-            return path.read_bytes()
+            return read_plain(path, MAX_INDEX_BYTES, "an index")
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as err:
@@ -43,7 +42,7 @@ class DiskBackend:
         with self._store.scratch() as work, disk_errors(f"copying {path}"):
             part = work / "part"
             try:
-                with path.open("rb", buffering=0) as source, part.open("wb") as out:
+                with open_plain(path) as source, part.open("wb") as out:
                     while data := source.read(_CHUNK):
                         self._cancel.check()
                         size += len(data)

@@ -6,11 +6,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from treebuilder.errors import IntegrityError, Place, SpecError
+from treebuilder.errors import Place, SpecError
 from treebuilder.model.package import Package, PackageId
 from treebuilder.records import record
 from treebuilder.repository.fields import package_json, read_package, spec_json
 from treebuilder.repository.index import mapping, parse_document, text, texts
+from treebuilder.repository.plain import read_plain
 
 SUFFIX = ".metadata.yaml"
 _MAX_BYTES = 1 << 28
@@ -43,9 +44,7 @@ def read_built(path: Path, folder: Path) -> BuiltPackage:
 
     Raises IntegrityError (no metadata), SpecError (reason "missing-file": no archive).
     """
-    if path.stat().st_size > _MAX_BYTES:
-        raise IntegrityError(f"{path} is too long for a package's metadata")
-    value = parse_document(path.read_bytes(), str(path))
+    value = parse_document(read_plain(path, _MAX_BYTES, "a package's metadata"), str(path))
     spec = mapping(value.get("compilespec"))
     package, build_time = read_package(mapping(spec.get("package")))
     runtime, _ = read_package(mapping(value.get("runtime")))
