@@ -98,6 +98,23 @@ def make(rng: random.Random) -> Case:
     return Case(tuple(world), wanted, tuple(installed), held, unwanted)
 
 
+def make_full(rng: random.Random) -> Case:
+    """Everything is installed, and what is wanted makes some of it go or change."""
+    names = "abcdef"
+
+    def other(name: str) -> Ref:
+        return Ref(rng.choice([n for n in names if n != name]), rng.choice(["exact", ">=", "<"]), rng.randint(1, 2))
+
+    world = [
+        Pkg(name, version, tuple(other(name) for _ in range(rng.choice([0, 0, 1]))),
+            tuple(other(name) for _ in range(rng.choice([0, 1, 1]))), ())
+        for name in names
+        for version in range(1, rng.randint(1, 2) + 1)
+    ]  # fmt: skip
+    wanted = tuple(Ref(n, rng.choice(["", ">="]), rng.randint(1, 2)) for n in rng.sample(names, rng.randint(1, 2)))
+    return Case(tuple(world), wanted, tuple((n, 1) for n in names if rng.random() < 0.9), (), ())
+
+
 def candidates(world: tuple[Pkg, ...], ref: Ref) -> list[Key]:
     op = "=" if ref.op == "exact" else ref.op
     real = sorted((p.key for p in world if p.name == ref.name and OPS[op](p.version, ref.version)), key=lambda k: -k[1])
@@ -197,16 +214,27 @@ def solve(case: Case, rng: random.Random) -> frozenset[Key] | None:
     return frozenset((p.id.name, int(p.id.version)) for p in found.packages)
 
 
-def test_brute_force_finds_nothing_better() -> None:
-    searched = unsolvable = 0
-    for seed in range(4000):
+def check(makes: Callable[[random.Random], Case], seeds: range) -> tuple[int, int, int]:
+    """Counts worlds that have no solution, in which the best was not free, and in which something installed went."""
+    unsolvable = searched = lost = 0
+    for seed in seeds:
         rng = random.Random(seed)
-        case = make(rng)
+        case = makes(rng)
         best = optimum(case)
         found = solve(case, rng)
-        expected = None if best is None else best[1]
-        assert found == expected, (seed, case, best)
+        assert found == (None if best is None else best[1]), (seed, case, best)
         unsolvable += best is None
         searched += best is not None and any(best[0][: len(case.wanted)])
+        lost += best is not None and best[0][len(case.wanted)] > 0
+    return unsolvable, searched, lost
+
+
+def test_brute_force_finds_nothing_better() -> None:
+    unsolvable, searched, _ = check(make, range(4000))
     assert unsolvable > 300  # the worlds are no easy ones
     assert searched > 100
+
+
+def test_brute_force_finds_no_cheaper_change_of_what_is_installed() -> None:
+    _, _, lost = check(make_full, range(600))
+    assert lost > 50

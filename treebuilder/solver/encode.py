@@ -8,21 +8,53 @@ from __future__ import annotations
 
 from typing import Literal
 
-from treebuilder.model.package import NOWHERE, Package, PackageId, PackageRef
+from treebuilder.model.package import NOWHERE, Package, PackageRef
 from treebuilder.model.solution import Request
 from treebuilder.records import record
-from treebuilder.solver.world import World
+from treebuilder.solver.world import Key, World, key_of
 
 _PAIRS = 5  # up to this many versions, "at most one" is written as pairs
+
+
+Kind = Literal["wanted", "held", "unwanted", "requires", "conflicts", "single"]
 
 
 @record
 class Reason:
     """Why a clause is there. `package` is None for what the request says."""
 
-    kind: Literal["wanted", "held", "unwanted", "requires", "conflicts", "single"]
+    kind: Kind
     package: Package | None
     ref: PackageRef
+
+
+class Crowd:
+    """What a conflict names, as few literals for everyone but the one who asks: conflicts of many with many, also of
+    the providers of one name with each other, stay linear."""
+
+    def __init__(self, encoding: Encoding, members: list[int]) -> None:
+        self._encoding = encoding
+        self._members = members
+        self._places = {member: place for place, member in enumerate(members)}
+        self._any = 0
+        self._before: list[int] = []
+        self._after: list[int] = []
+
+    def others(self, variable: int) -> list[int]:
+        """Literals of which one is true if any member but `variable` is."""
+        place = self._places.get(variable)
+        if len(self._members) <= 2:
+            return [member for member in self._members if member != variable]
+        if place is None:
+            if not self._any:
+                self._any = self._encoding.fresh()
+                self._encoding.clauses += [[-member, self._any] for member in self._members]
+            return [self._any]
+        if not self._before:
+            self._before = self._encoding.so_far(self._members)
+            self._after = self._encoding.so_far(self._members[::-1])[::-1]
+        before = self._before[place - 1 : place] if place else []
+        return before + self._after[place + 1 : place + 2]
 
 
 class Encoding:
@@ -31,12 +63,13 @@ class Encoding:
     def __init__(self, world: World, request: Request, *, tagged: bool = False) -> None:
         self.world = world
         self.packages: list[Package] = []
-        self.variable: dict[PackageId, int] = {}
+        self._variables: dict[int, int] = {}  # by the world's own objects
         self.clauses: list[list[int]] = []
         self.selectors: dict[int, Reason] = {}
+        self.request = request
         self._tagged = tagged
-        self._answers: dict[tuple[str, str, str], int] = {}
-        self._refused: dict[tuple[str, str, str], int] = {}
+        self._answers: dict[Key, int] = {}
+        self._crowds: dict[tuple[Key, bool], Crowd] = {}
         self._reach(request)
         self.top = len(self.packages)
         self._encode_request(request)
@@ -46,6 +79,13 @@ class Encoding:
             self._encode_conflicts(package)
         self._encode_names()
 
+    def variable(self, package: Package) -> int:
+        """The variable of a package of the closure; raises KeyError for another."""
+        return self._variables[id(package)]
+
+    def reaches(self, package: Package) -> bool:
+        return id(package) in self._variables
+
     def fresh(self) -> int:
         """A new variable that means no package."""
         self.top += 1
@@ -53,45 +93,44 @@ class Encoding:
 
     def _reach(self, request: Request) -> None:
         queue: list[Package] = []
-        seen_refs: set[tuple[str, str, str]] = set()
+        seen_refs: set[Key] = set()
+        variables = self._variables
 
         def add(packages: tuple[Package, ...]) -> None:
             for package in packages:
-                if package.id not in self.variable:
+                if id(package) not in variables:
                     queue.append(package)
-                    self.variable[package.id] = len(queue)
+                    variables[id(package)] = len(queue)
 
         for ref in (*request.wanted, *request.held):
             add(self.world.matches(ref))
         for name in self.world.installed_names:
             add(self.world.versions(name))
-        done = 0
-        while done < len(queue):
-            for ref in self.world.requires(queue[done]):
-                key = (ref.category, ref.name, ref.version)
+        for package in queue:  # grows on the way
+            for ref in self.world.requires(package):
+                key = key_of(ref)
                 if key not in seen_refs:
                     seen_refs.add(key)
                     add(self.world.matches(ref))
-            done += 1
         self.packages = queue
 
-    def _say(self, clauses: list[list[int]], reason: Reason) -> None:
+    def _say(self, clauses: list[list[int]], kind: Kind, package: Package | None, ref: PackageRef) -> None:
         if self._tagged:
             selector = self.fresh()
-            self.selectors[selector] = reason
+            self.selectors[selector] = Reason(kind, package, ref)
             clauses = [[-selector, *clause] for clause in clauses]
         self.clauses += clauses
 
     def _encode_request(self, request: Request) -> None:
         for ref in request.wanted:
-            self._say([[self._answer(ref)]], Reason("wanted", None, ref))
+            self._say([[self._answer(ref)]], "wanted", None, ref)
         for ref in request.held:
-            kept = [self.variable[p.id] for p in self.world.matches(ref) if p.id in self.world.installed]
-            self._say([kept or [self._never()]], Reason("held", None, ref))
+            kept = [self.variable(p) for p in self.world.matches(ref) if self.world.is_installed(p)]
+            self._say([kept or [self._never()]], "held", None, ref)
         for ref in request.unwanted:
-            barred = [[-self.variable[p.id]] for p in self.world.matches(ref) if p.id in self.variable]
+            barred = [[-self.variable(p)] for p in self.world.matches(ref) if id(p) in self._variables]
             if barred:
-                self._say(barred, Reason("unwanted", None, ref))
+                self._say(barred, "unwanted", None, ref)
 
     def _never(self) -> int:
         """A literal that is never true."""
@@ -101,10 +140,10 @@ class Encoding:
 
     def _answer(self, ref: PackageRef) -> int:
         """A literal that is true only if something answers `ref`."""
-        key = (ref.category, ref.name, ref.version)
+        key = key_of(ref)
         literal = self._answers.get(key)
         if literal is None:
-            found = [self.variable[p.id] for p in self.world.matches(ref)]
+            found = [self._variables[id(p)] for p in self.world.matches(ref)]
             if len(found) == 1:
                 literal = found[0]
             else:
@@ -114,57 +153,51 @@ class Encoding:
         return literal
 
     def _encode_requires(self, package: Package) -> None:
-        variable = self.variable[package.id]
+        variable = self._variables[id(package)]
         for ref in self.world.requires(package):
             answer = self._answer(ref)
             if answer != variable:
-                self._say([[-variable, answer]], Reason("requires", package, ref))
+                self._say([[-variable, answer]], "requires", package, ref)
 
     def _encode_conflicts(self, package: Package) -> None:
-        variable = self.variable[package.id]
-        for ref in sorted(package.conflicts):
-            matches = [p for p in self.world.matches(ref) if p.id in self.variable]
-            bitten = [self.variable[p.id] for p in matches if self.world.bites(package, p)]
-            if not bitten:
-                continue
-            if len(bitten) == len(matches) and len(bitten) > 1:
-                clauses = [[-variable, -self._any_of(ref, bitten)]]
-            else:
-                clauses = [[-variable, -other] for other in bitten]
-            self._say(clauses, Reason("conflicts", package, ref))
-
-    def _any_of(self, ref: PackageRef, variables: list[int]) -> int:
-        """A literal that is true if any match of `ref` is: conflicts of many with many stay linear."""
-        key = (ref.category, ref.name, ref.version)
-        literal = self._refused.get(key)
-        if literal is None:
-            literal = self._refused[key] = self.fresh()
-            self.clauses += [[-variable, literal] for variable in variables]
-        return literal
+        if not package.conflicts:
+            return
+        variable = self._variables[id(package)]
+        fresh_only = self.world.is_installed(package)  # what is broken among the installed is left as it is
+        for ref in sorted(package.conflicts, key=key_of):
+            key = (key_of(ref), fresh_only)
+            crowd = self._crowds.get(key)
+            if crowd is None:
+                found = [p for p in self.world.matches(ref) if id(p) in self._variables]
+                members = [self._variables[id(p)] for p in found if not (fresh_only and self.world.is_installed(p))]
+                crowd = self._crowds[key] = Crowd(self, members)
+            clauses = [[-variable, -other] for other in crowd.others(variable)]
+            if clauses:
+                self._say(clauses, "conflicts", package, ref)
 
     def _encode_names(self) -> None:
         names: dict[str, list[int]] = {}
         for variable, package in enumerate(self.packages, 1):
             names.setdefault(package.id.pkgname, []).append(variable)
-        for name, variables in names.items():
+        for variables in names.values():
             if len(variables) < 2:
                 continue
             first = self.packages[variables[0] - 1].id
             ref = PackageRef(first.category, first.name, where=NOWHERE)
-            assert ref.pkgname == name
-            self._say(self._at_most_one(variables), Reason("single", None, ref))
+            self._say(self._at_most_one(variables), "single", None, ref)
 
     def _at_most_one(self, variables: list[int]) -> list[list[int]]:
         if len(variables) <= _PAIRS:
             return [[-a, -b] for i, a in enumerate(variables) for b in variables[i + 1 :]]
-        clauses: list[list[int]] = []
-        before = 0  # true if any of the variables so far is
+        return [[-before, -variable] for before, variable in zip(self.so_far(variables), variables[1:], strict=False)]
+
+    def so_far(self, variables: list[int]) -> list[int]:
+        """For each variable a literal that is true if it or one before it is."""
+        literals: list[int] = []
         for variable in variables:
-            if before:
-                clauses.append([-before, -variable])
-            now = self.fresh()
-            clauses.append([-variable, now])
-            if before:
-                clauses.append([-before, now])
-            before = now
-        return clauses
+            literal = self.fresh()
+            self.clauses.append([-variable, literal])
+            if literals:
+                self.clauses.append([-literals[-1], literal])
+            literals.append(literal)
+        return literals

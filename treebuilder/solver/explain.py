@@ -9,35 +9,96 @@ from treebuilder.model.package import Package, PackageId, PackageRef
 from treebuilder.model.packageset import PackageSet
 from treebuilder.model.solution import Request, Solution
 from treebuilder.solver.solver import decide
-from treebuilder.solver.unsat import core, sentences
+from treebuilder.solver.unsat import said_at
 from treebuilder.solver.walk import Chosen
 from treebuilder.solver.world import World
 
-_ENGINE = "glucose4"
-
 
 def why(solution: Solution, universe: PackageSet, package: Package) -> tuple[str, ...]:
-    """The shortest way from the request to `package`, everything else that needs it, and what bars newer versions.
+    """What `Explainer.why` says, for one package."""
+    return Explainer(solution, universe).why(package)
 
-    The first sentence is the most general. A package that is not in the solution gets one sentence that says so.
-    """
-    world = World(universe, solution.packages)
-    inside = {p.id: p for p in solution.packages}
-    if package.id not in inside:
-        return (f"{package.id} is not in the solution",)
-    path = _path(solution, package)
-    out: list[str] = []
-    if not path:
-        out.append(f"{package.id} is installed, and nothing that is wanted needs it")
-    else:
-        refs = [_said(ref) for ref, answer in solution.answers if answer.id == path[0].id]
-        out.append(f"{' and '.join(refs)} {'is' if len(refs) == 1 else 'are'} wanted: {path[0].id}")
-        out += [s for a, b in itertools.pairwise(path) for s in _requires(world, a, b)]
-    for other, targets in solution.edges:
-        if any(t.id == package.id for t in targets) and (not path or len(path) < 2 or other.id != path[-2].id):
-            out += _requires(world, other, package)
-    out += _newer(world, solution, package)
-    return tuple(dict.fromkeys(out))
+
+class Explainer:
+    """Explains the packages of one solution; what all explanations need is looked up once."""
+
+    def __init__(self, solution: Solution, universe: PackageSet) -> None:
+        self._solution = solution
+        self._world = World(universe, solution.packages)
+        self._inside = {p.id: p for p in solution.packages}
+        self._users: dict[PackageId, list[Package]] = {}
+        for user, targets in solution.edges:
+            for target in targets:
+                self._users.setdefault(target.id, []).append(user)
+        self._requires: dict[str, list[tuple[Package, PackageRef]]] = {}
+        self._conflicts: dict[str, list[tuple[Package, PackageRef]]] = {}
+        for p in solution.packages:
+            for said, refs in ((self._requires, p.requires), (self._conflicts, p.conflicts)):
+                for ref in sorted(refs):
+                    said.setdefault(ref.pkgname, []).append((p, ref))
+        self._before = _ways(solution)
+
+    def why(self, package: Package) -> tuple[str, ...]:
+        """The shortest way from the request to `package`, what else needs it, and what bars each newer version.
+
+        The first sentence is the most general. A package that is not in the solution gets one sentence that says so.
+        """
+        if package.id not in self._inside:
+            return (f"{package.id} is not in the solution",)
+        path = self._path(self._inside[package.id])
+        out: list[str] = []
+        if not path:
+            out.append(f"{package.id} is installed, and nothing that is wanted needs it")
+        else:
+            refs = [_said(ref) for ref, answer in self._solution.answers if answer.id == path[0].id]
+            out.append(f"{' and '.join(refs)} {'is' if len(refs) == 1 else 'are'} wanted: {path[0].id}")
+        users = [*itertools.pairwise(path), *((user, package) for user in self._users.get(package.id, ()))]
+        out += [sentence for user, used in users for sentence in _requires(self._world, user, used)]
+        out += self._newer(package)
+        return tuple(dict.fromkeys(out))
+
+    def _path(self, package: Package) -> list[Package]:
+        if package.id not in self._before:
+            return []
+        path = [package]
+        while (parent := self._before[path[-1].id]) is not None:
+            path.append(parent)
+        return path[::-1]
+
+    def _newer(self, package: Package) -> list[str]:
+        """What in the solution bars each version newer than the chosen one, as far as it is said directly."""
+        out = []
+        for newer in self._world.versions(package.id.pkgname):
+            if newer.id == package.id:
+                break
+            told = "; ".join(self._bars(package, newer)) or "with it a decision that comes earlier would be worse"
+            out.append(f"not {newer.id}: {told}")
+        return out
+
+    def _bars(self, package: Package, newer: Package) -> list[str]:
+        def meant(ref: PackageRef, one: Package) -> bool:
+            return any(match.id == one.id for match in self._world.matches(ref))
+
+        name = package.id.pkgname
+        bars = [f"{p.id} requires {_said(ref)}{said_at(ref)}" for p, ref in self._requires.get(name, ())
+                if not meant(ref, newer)]  # fmt: skip
+        bars += [f"{ref} is wanted{said_at(ref)}" for ref, answer in self._solution.answers
+                 if answer.id == package.id and not meant(ref, newer)]  # fmt: skip
+        for called in dict.fromkeys((name, *(ref.pkgname for ref in newer.provides))):
+            bars += [f"{p.id} conflicts with {ref}{said_at(ref)}" for p, ref in self._conflicts.get(called, ())
+                     if p.id != package.id and meant(ref, newer)]  # fmt: skip
+        for ref in sorted(newer.conflicts):
+            bitten = [p.id for p in self._world.matches(ref) if p.id in self._inside and p.id != package.id]
+            bars += [f"it conflicts with {id}{said_at(ref)}" for id in bitten]
+        for ref in sorted(newer.requires):
+            found = self._world.matches(ref)
+            if not found:
+                bars.append(f"it requires {_said(ref)}, which nothing answers{said_at(ref)}")
+            elif not any(p.id in self._inside or p.id == newer.id for p in found):
+                there = next((p.id for p in self._world.versions(ref.pkgname) if p.id in self._inside), None)
+                if there is not None:
+                    bars.append(f"it requires {_said(ref)}, and {there} is there{said_at(ref)}")
+        return bars
 
 
 def why_not(request: Request, universe: PackageSet, installed: tuple[Package, ...], wanted: Package) -> tuple[str, ...]:
@@ -46,24 +107,24 @@ def why_not(request: Request, universe: PackageSet, installed: tuple[Package, ..
     Raises Unsatisfiable if the request has no solution even without it.
     """
     world = World(universe, installed)
-    chosen = decide(world, request, _ENGINE)
+    chosen = decide(world, request)
     there = chosen.by_name.get(wanted.id.pkgname)
     if there is not None and there.id == wanted.id:
         return (f"{wanted.id} is in the solution",)
     exact = PackageRef(wanted.id.category, wanted.id.name, wanted.id.version)
     forced = Request((*request.wanted, exact), request.held, request.unwanted)
     try:
-        other = decide(world, forced, _ENGINE)
-    except Unsatisfiable:
-        return sentences(world, core(world, forced, _ENGINE))
+        other = decide(world, forced)
+    except Unsatisfiable as err:
+        return (err.message,) if err.reason == "too-hard" else err.chain
     worse = _worse(chosen, other, world)
     if worse:
         return worse
     return (f"nothing that is chosen needs {wanted.id.pkgname}",)
 
 
-def _path(solution: Solution, package: Package) -> list[Package]:
-    """The shortest way from an answer of the request, first by the request's order; empty if there is none."""
+def _ways(solution: Solution) -> dict[PackageId, Package | None]:
+    """For each package that a request reaches the one before it on a shortest way; None for an answer itself."""
     edges = {p.id: targets for p, targets in solution.edges}
     before: dict[PackageId, Package | None] = {}
     level = []
@@ -71,7 +132,7 @@ def _path(solution: Solution, package: Package) -> list[Package]:
         if answer.id not in before:
             before[answer.id] = None
             level.append(answer)
-    while level and package.id not in before:
+    while level:
         found: list[Package] = []
         for parent in level:
             for child in edges.get(parent.id, ()):
@@ -79,12 +140,7 @@ def _path(solution: Solution, package: Package) -> list[Package]:
                     before[child.id] = parent
                     found.append(child)
         level = found
-    if package.id not in before:
-        return []
-    path = [package]
-    while (parent_of := before[path[-1].id]) is not None:
-        path.append(parent_of)
-    return path[::-1]
+    return before
 
 
 def _requires(world: World, package: Package, answer: Package) -> list[str]:
@@ -92,35 +148,7 @@ def _requires(world: World, package: Package, answer: Package) -> list[str]:
     for ref in sorted(package.requires):
         if any(p.id == answer.id for p in world.matches(ref)):
             how = "" if ref.pkgname == answer.id.pkgname else f", provided by {answer.id}"
-            out.append(f"{package.id} requires {_said(ref)}{how}{_at(ref)}")
-    return out
-
-
-def _newer(world: World, solution: Solution, package: Package) -> list[str]:
-    """What in the solution bars each version newer than the chosen one, as far as it is said directly."""
-    out = []
-    for newer in world.versions(package.id.pkgname):
-        if newer.id == package.id:
-            break
-        bars = [
-            f"{p.id} requires {_said(ref)}{_at(ref)}"
-            for p in solution.packages
-            for ref in sorted(p.requires)
-            if ref.pkgname == package.id.pkgname and newer.id not in {m.id for m in world.matches(ref)}
-        ]
-        bars += [f"{ref} is wanted{_at(ref)}" for ref, answer in solution.answers
-                 if answer.id == package.id and newer.id not in {m.id for m in world.matches(ref)}]  # fmt: skip
-        for p in solution.packages:
-            if p.id == package.id:
-                continue
-            bars += [f"{p.id} conflicts with {ref}{_at(ref)}" for ref in sorted(p.conflicts)
-                     if newer.id in {m.id for m in world.matches(ref)}]  # fmt: skip
-            bars += [f"it conflicts with {p.id}{_at(ref)}" for ref in sorted(newer.conflicts)
-                     if p.id in {m.id for m in world.matches(ref)}]  # fmt: skip
-        bars += [f"it requires {_said(ref)}, which nothing answers{_at(ref)}" for ref in sorted(newer.requires)
-                 if not world.matches(ref)]  # fmt: skip
-        told = "; ".join(bars) if bars else "with it a decision that comes earlier would be worse"
-        out.append(f"not {newer.id}: {told}")
+            out.append(f"{package.id} requires {_said(ref)}{how}{said_at(ref)}")
     return out
 
 
@@ -141,9 +169,9 @@ def _worse(chosen: Chosen, other: Chosen, world: World) -> tuple[str, ...]:
         package = decision.package
         if package is None or decision.what == "wanted":
             continue
-        instead = other.by_name.get(package.id.pkgname)
-        if instead is not None and instead.id != package.id:
-            why = "it is installed" if package.id in world.installed else "its decision comes first"
+        instead = next((p for p in world.matches(decision.ref) if id(p) in other.there), None)
+        if instead is not None and instead is not package:
+            why = "it is installed" if world.is_installed(package) else "its decision comes first"
             return (_instead(package, instead, why),)
     return ()
 
@@ -167,7 +195,3 @@ def _changed(chosen: Chosen, world: World) -> set[str]:
 
 def _said(ref: PackageRef) -> str:
     return str(ref) if ref.version else f"{ref.pkgname} (any version)"
-
-
-def _at(ref: PackageRef) -> str:
-    return f" ({ref.where})" if ref.where.file else ""

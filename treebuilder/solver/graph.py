@@ -17,16 +17,25 @@ Edges = Mapping[PackageId, tuple[Package, ...]]
 
 
 def edges_of(world: World, packages: Iterable[Package]) -> dict[PackageId, tuple[Package, ...]]:
-    """For each package those of the same set that answer its requires: the best answer there is, never itself."""
-    chosen = {package.id: package for package in packages}
+    """For each package those of the same set that answer its requires: the best answer there is, never itself.
+
+    The packages are the world's own objects.
+    """
+    chosen = tuple(packages)
+    there = {id(package) for package in chosen}
     edges: dict[PackageId, tuple[Package, ...]] = {}
-    for package in chosen.values():
-        found: dict[PackageId, Package] = {}
+    for package in chosen:
+        found: dict[int, Package] = {}
         for ref in world.requires(package):
-            answer = next((p for p in world.matches(ref) if p.id in chosen), None)
-            if answer is not None and answer.id != package.id:
-                found[answer.id] = answer
-        edges[package.id] = tuple(sorted(found.values(), key=lambda p: p.id.fingerprint))
+            for answer in world.matches(ref):
+                if id(answer) in there:
+                    if answer is not package:
+                        found[id(answer)] = answer
+                    break
+        targets = list(found.values())
+        if len(targets) > 1:
+            targets.sort(key=lambda p: p.id.fingerprint)
+        edges[package.id] = tuple(targets)
     return edges
 
 

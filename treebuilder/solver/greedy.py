@@ -5,10 +5,10 @@ Most plans end here: a tree with one version of each package, or several without
 
 from __future__ import annotations
 
-from treebuilder.model.package import Package
+from treebuilder.model.package import Package, PackageRef
 from treebuilder.model.solution import Request
 from treebuilder.solver.walk import Chosen
-from treebuilder.solver.world import World
+from treebuilder.solver.world import Key, World, key_of
 
 
 class Stuck(Exception):
@@ -20,9 +20,11 @@ class GreedyChooser:
 
     def __init__(self, world: World, request: Request) -> None:
         self._world = world
-        self._held = {p.id.pkgname: p.id for ref in request.held for p in world.matches(ref) if p.id in world.installed}
-        self._unwanted = {p.id for ref in request.unwanted for p in world.matches(ref)}
-        self._refusals: dict[str, list[tuple[Package, frozenset[object]]]] = {}
+        held = [p for ref in request.held for p in world.matches(ref) if world.is_installed(p)]
+        self._held = {p.id.pkgname: p for p in held}
+        self._unwanted = {id(p) for ref in request.unwanted for p in world.matches(ref)}
+        self._refusals: dict[str, list[tuple[Package, frozenset[int]]]] = {}
+        self._crowds: dict[Key, frozenset[int]] = {}
         if len(self._held) < len(request.held):
             raise Stuck  # held twice or not installed
 
@@ -46,19 +48,27 @@ class GreedyChooser:
         name = package.id.pkgname
         there = chosen.by_name.get(name)
         if there is not None:
-            if there.id != package.id:
+            if there is not package:
                 raise Stuck
             return
-        if package.id in self._unwanted or self._held.get(name, package.id) != package.id:
+        if id(package) in self._unwanted or self._held.get(name, package) is not package:
             raise Stuck
-        for answered in {name, *(ref.pkgname for ref in package.provides)}:
-            for other, refused in self._refusals.get(answered, ()):
-                if package.id in refused and self._world.bites(other, package):
-                    raise Stuck
+        if self._refusals:
+            for answered in {name, *(ref.pkgname for ref in package.provides)}:
+                for other, refused in self._refusals.get(answered, ()):
+                    if id(package) in refused and self._world.bites(other, package):
+                        raise Stuck
         for ref in package.conflicts:
-            matches = self._world.matches(ref)
-            for other in matches:
-                there = chosen.by_name.get(other.id.pkgname)
-                if there is not None and there.id == other.id and self._world.bites(package, other):
-                    raise Stuck
-            self._refusals.setdefault(ref.pkgname, []).append((package, frozenset(p.id for p in matches)))
+            refused = self._refused(ref)
+            if not refused.isdisjoint(chosen.there) and any(
+                id(p) in chosen.there and self._world.bites(package, p) for p in self._world.matches(ref)
+            ):
+                raise Stuck
+            self._refusals.setdefault(ref.pkgname, []).append((package, refused))
+
+    def _refused(self, ref: PackageRef) -> frozenset[int]:
+        key = key_of(ref)
+        found = self._crowds.get(key)
+        if found is None:
+            found = self._crowds[key] = frozenset(id(p) for p in self._world.matches(ref))
+        return found

@@ -2,49 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from treebuilder.model.package import Package
 from treebuilder.solver.encode import Encoding
+from treebuilder.solver.least import settle
+from treebuilder.solver.oracle import Oracle, Undecided
 from treebuilder.solver.walk import Chosen
 
-_WISHES = 500  # attempts at a good first model
-
-
-class Sat(Protocol):
-    """The few methods of a PySAT solver that are used."""
-
-    def solve(self, assumptions: list[int] = ...) -> bool | None: ...
-    def solve_limited(self, assumptions: list[int] = ...) -> bool | None: ...
-    def conf_budget(self, budget: int = ...) -> None: ...
-    def get_model(self) -> list[int] | None: ...
-    def get_core(self) -> list[int] | None: ...
-    def add_clause(self, clause: list[int]) -> object: ...
-    def set_phases(self, literals: list[int] = ...) -> None: ...
-    def delete(self) -> None: ...
+_WISHES = 4000  # refusals while looking for a good first assignment
+_EASY = 200  # conflicts that one such refusal may take
 
 
 class Infeasible(Exception):
     """No assignment satisfies the clauses."""
 
 
-def open_sat(engine: str, clauses: list[list[int]]) -> Sat:
-    """A PySAT solver by its name ("glucose4", "cadical195"). Imported here: most runs never need it."""
-    from pysat.solvers import Solver
-
-    sat: Sat = Solver(name=engine, bootstrap_with=clauses)
-    return sat
-
-
 class SearchChooser:
-    """Decides by asking whether the better choice still leads to a solution. Raises Infeasible at the start."""
+    """Decides by asking whether the better choice still leads to a solution. Raises Infeasible at the start, Undecided
+    at any time."""
 
-    def __init__(self, encoding: Encoding, sat: Sat) -> None:
+    def __init__(self, encoding: Encoding, oracle: Oracle) -> None:
         self._encoding = encoding
-        self._sat = sat
-        self._model: list[int] = []
-        if not self._ask([]):
-            raise Infeasible
+        self._oracle = oracle
         self._start_near_the_best()
 
     def best(self, candidates: tuple[Package, ...], chosen: Chosen) -> Package:
@@ -62,84 +40,73 @@ class SearchChooser:
         for name in world.installed_names:
             versions = world.versions(name)
             is_gone, is_changed = encoding.fresh(), encoding.fresh()
-            self._sat.add_clause([is_gone, *(encoding.variable[p.id] for p in versions)])
-            for package in versions:
-                if package.id not in world.installed:
-                    self._sat.add_clause([-encoding.variable[package.id], is_changed])
+            self._oracle.add([[is_gone, *map(encoding.variable, versions)]])
+            self._oracle.add([-encoding.variable(p), is_changed] for p in versions if not world.is_installed(p))
             gone.append(is_gone)
             changed.append(is_changed)
-        self._minimise(gone)
-        self._minimise(changed)
+        settle(self._oracle, encoding.fresh, gone)
+        settle(self._oracle, encoding.fresh, changed)
 
     def _start_near_the_best(self) -> None:
-        """Finds a first model in which most packages are the newest: then few decisions need a question of their own.
+        """Finds a first assignment in which most packages are what the walk would choose: then hardly any decision
+        needs a question of its own.
 
-        Only speed depends on this. Of each set of wishes that cannot hold together the last one is given up.
+        Only speed depends on this. Of wishes that cannot hold together the last one is taken back one version.
         """
-        encoding, world = self._encoding, self._encoding.world
-        wishes: dict[str, int] = {}
-        for variable, package in enumerate(encoding.packages, 1):
-            name = package.id.pkgname
-            if name not in wishes:
-                own = world.installed_of(name) or world.versions(name)
-                wishes[name] = encoding.variable.get(own[0].id, variable)
-        literals = list(wishes.values())
-        for _ in range(_WISHES):
-            if self._ask(literals):
-                return
-            core = set(self._sat.get_core() or ())
-            dropped = next(literal for literal in reversed(literals) if literal in core)
-            literals.remove(dropped)
+        wishes = self._wishes()
+        place = {versions[0]: index for index, versions in enumerate(wishes)}
+        wanted = [versions[0] for versions in wishes]
+        try:
+            for _ in range(_WISHES):
+                if self._oracle.ask(wanted, _EASY):
+                    return
+                if not self._oracle.core:
+                    raise Infeasible
+                last = max(self._oracle.core, key=place.__getitem__)
+                index = place.pop(last)
+                wishes[index].pop(0)
+                if wishes[index]:
+                    wanted[wanted.index(last)] = wishes[index][0]
+                    place[wishes[index][0]] = index
+                else:
+                    wanted.remove(last)
+        except Undecided:
+            pass  # wishes may be hard to refuse; the question itself has all the effort that is left
+        if not self._oracle.ask([]):
+            raise Infeasible
 
-    def _ask(self, assumptions: list[int]) -> bool:
-        if not self._sat.solve(assumptions=assumptions):
-            return False
-        model = self._sat.get_model()
-        assert model is not None
-        self._model = model
-        return True
+    def _wishes(self) -> list[list[int]]:
+        """The variables of each name's versions, best first, for all names that the best candidates lead to."""
+        encoding, world = self._encoding, self._encoding.world
+        queue: list[Package] = []
+        names: set[str] = set()
+
+        def reach(candidates: tuple[Package, ...]) -> None:
+            if candidates and candidates[0].id.pkgname not in names:
+                names.add(candidates[0].id.pkgname)
+                queue.append(candidates[0])
+
+        for ref in encoding.request.wanted:
+            reach(world.matches(ref))
+        for name in world.installed_names:
+            reach(world.installed_of(name))
+        for package in queue:  # grows on the way
+            for ref in world.requires(package):
+                reach(world.matches(ref))
+        wishes: list[list[int]] = []
+        for package in queue:
+            rest = [p for p in world.versions(package.id.pkgname) if p is not package]
+            wishes.append([encoding.variable(p) for p in (package, *rest) if encoding.reaches(p)])
+        return wishes
 
     def _first(self, candidates: tuple[Package, ...], chosen: Chosen) -> Package | None:
         for package in candidates:
-            there = chosen.by_name.get(package.id.pkgname)
-            if there is not None and there.id != package.id:
+            if id(package) in chosen.there:
+                return package
+            if package.id.pkgname in chosen.by_name:
                 continue
-            variable = self._encoding.variable[package.id]
-            if self._model[variable - 1] > 0 or self._ask([variable]):
-                self._sat.add_clause([variable])
+            variable = self._encoding.variable(package)
+            if self._oracle.says(variable) or self._oracle.ask([variable]):
+                self._oracle.add([[variable]])
                 return package
         return None
-
-    def _minimise(self, literals: list[int]) -> None:
-        """Makes the number of true literals the least possible, for good. Exact: each refusal raises the bound by one.
-
-        Only literals that some refusal named are counted, so a world of thousands with few troubles stays small.
-        """
-        if not literals:
-            return
-        counted: set[int] = set()
-        bound = 0
-        limit: list[int] = []
-        while not self._ask([*(-x for x in literals if x not in counted), *limit]):
-            core = self._sat.get_core() or []
-            counted |= {-x for x in core} & set(literals)
-            bound += 1
-            limit = [-self._more_than(sorted(counted), bound)] if len(counted) > bound else []
-        if bound == 0:
-            for literal in literals:
-                self._sat.add_clause([-literal])
-        elif bound < len(literals):
-            self._sat.add_clause([-self._more_than(literals, bound)])
-
-    def _more_than(self, literals: list[int], bound: int) -> int:
-        """A literal that is true if more than `bound` of the literals are (a sequential counter)."""
-        row: list[int] = []
-        for literal in literals:
-            now = [self._encoding.fresh() for _ in range(min(len(row) + 1, bound + 1))]
-            self._sat.add_clause([-literal, now[0]])
-            for index, count in enumerate(row):
-                self._sat.add_clause([-count, now[index]])
-                if index + 1 < len(now):
-                    self._sat.add_clause([-count, -literal, now[index + 1]])
-            row = now
-        return row[bound]

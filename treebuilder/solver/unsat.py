@@ -1,7 +1,7 @@
 """Why there is no solution: a minimal set of reasons, as sentences.
 
-The core comes from assumptions and is minimised by leaving out one reason after the other. The effort is bounded:
-after `_CALLS` questions of at most `_CONFLICTS` conflicts each, what is left is told as it is.
+The core comes from assumptions and is minimised by leaving out one reason after the other. The effort is bounded in
+questions and in conflicts: when it is spent, what is left is told as it is, so then some of it may be beside the point.
 """
 
 from __future__ import annotations
@@ -12,49 +12,73 @@ from collections.abc import Iterable
 from treebuilder.errors import Place, Unsatisfiable
 from treebuilder.model.package import Package, PackageRef
 from treebuilder.model.solution import Request
+from treebuilder.model.version import fault
 from treebuilder.solver.encode import Encoding, Reason
-from treebuilder.solver.search import Sat, open_sat
+from treebuilder.solver.oracle import Oracle, Undecided
 from treebuilder.solver.world import World
 
-_CALLS = 2000
-_CONFLICTS = 20_000
+_CALLS = 1000  # questions while minimising
+_CONFLICTS = 1000  # for one such question
+_TELLING = 20_000  # for finding the reasons at all; each costs more than one of the search, for all are assumed
+_TIDYING = 20_000  # for all questions of minimising
+_SENTENCES = 60  # nobody reads more
 _LISTED = 8  # versions and places that one sentence names
 
 
 def core(world: World, request: Request, engine: str) -> tuple[Reason, ...]:
-    """A minimal set of reasons that cannot hold together; empty if the request can be answered."""
+    """A minimal set of reasons that cannot hold together; empty if the request can be answered. Raises Undecided."""
     encoding = Encoding(world, request, tagged=True)
-    sat = open_sat(engine, encoding.clauses)
+    oracle = Oracle(engine, encoding.clauses, _TELLING)
     try:
-        kept = sorted(encoding.selectors)
-        if sat.solve(assumptions=kept):
+        kept = list(encoding.selectors)
+        if oracle.ask(kept):
             return ()
-        kept = sorted(sat.get_core() or kept)
-        kept = _minimise(sat, kept)
+        oracle.left = _TIDYING
+        kept = _minimise(oracle, sorted(oracle.core))
     finally:
-        sat.delete()
+        oracle.close()
     return tuple(encoding.selectors[selector] for selector in kept)
 
 
-def _minimise(sat: Sat, kept: list[int]) -> list[int]:
+def _minimise(oracle: Oracle, kept: list[int]) -> list[int]:
     needed: set[int] = set()
     for _ in range(_CALLS):
         trial = next((x for x in reversed(kept) if x not in needed), None)
         if trial is None:
             break
-        sat.conf_budget(_CONFLICTS)
-        answer = sat.solve_limited(assumptions=[x for x in kept if x != trial])
-        if answer is False:
-            kept = sorted(sat.get_core() or [])
-        else:
+        try:
+            if oracle.ask([x for x in kept if x != trial], _CONFLICTS):
+                needed.add(trial)
+            else:
+                kept = sorted(oracle.core)
+        except Undecided:
+            if oracle.left <= 0:
+                break
             needed.add(trial)
     return kept
 
 
+def too_hard(request: Request, effort: int) -> Unsatisfiable:
+    """The error for a request whose answer was not found within the effort."""
+    asked = _listed([str(ref) for ref in request.wanted])
+    return Unsatisfiable(
+        f"no answer for {asked} was found within {effort} conflicts, nor that there is none",
+        hint="ask for less at once, or name the versions of packages that conflict with each other",
+        chain=tuple(f"{ref} is wanted{said_at(ref)}" for ref in request.wanted[:_LISTED]),
+        reason="too-hard",
+    )
+
+
 def unsatisfiable(world: World, request: Request, engine: str) -> Unsatisfiable:
     """The error for a request without solution."""
-    reasons = core(world, request, engine)
-    chain = sentences(world, reasons)
+    try:
+        reasons = core(world, request, engine)
+        chain = sentences(world, reasons)
+    except Undecided:
+        reasons = tuple(Reason("wanted", None, ref) for ref in request.wanted)
+        chain = (*sentences(world, reasons), "why that cannot be takes too many steps to be told")
+    if len(chain) > _SENTENCES:
+        chain = (*chain[: _SENTENCES - 1], f"and {len(chain) - _SENTENCES + 1} reasons more")
     dead = [r for r in reasons if r.kind in ("wanted", "requires") and not world.matches(r.ref)]
     if dead and not any(r.kind in ("conflicts", "single", "unwanted") for r in reasons):
         first = dead[0]
@@ -78,14 +102,16 @@ def unsatisfiable(world: World, request: Request, engine: str) -> Unsatisfiable:
 
 def sentences(world: World, reasons: Iterable[Reason]) -> tuple[str, ...]:
     """One sentence per reason, the request first; versions of one package that say the same share one."""
+    reasons = tuple(reasons)
+    named = {r.ref.pkgname for r in reasons} | {r.package.id.pkgname for r in reasons if r.package is not None}
     groups: dict[tuple[str, str, str], list[Reason]] = {}
     for reason in reasons:
         name = reason.package.id.pkgname if reason.package is not None else ""
         groups.setdefault((reason.kind, name, str(reason.ref)), []).append(reason)
-    return tuple(_sentence(world, group) for group in groups.values())
+    return tuple(_sentence(world, group, named) for group in groups.values())
 
 
-def _sentence(world: World, group: list[Reason]) -> str:
+def _sentence(world: World, group: list[Reason], named: set[str]) -> str:
     first = group[0]
     ref, places = first.ref, _places(group)
     if first.kind == "single":
@@ -102,15 +128,15 @@ def _sentence(world: World, group: list[Reason]) -> str:
     if first.kind == "requires":
         return f"{who} {'requires' if one else 'require'} {ref}{_lack(world, ref)}{places}"
     met = [p for p in world.matches(ref) if all(world.bites(q, p) for q in packages)]
+    met = [p for p in met if p.id.pkgname in named] or met
     note = "" if all(p.id.pkgname == ref.pkgname for p in met) else f" (that is {_listed([str(p.id) for p in met])})"
     return f"{who} {'conflicts' if one else 'conflict'} with {ref}{note}{places}"
 
 
 def _dead_sentence(world: World, reason: Reason) -> str:
     if reason.package is None:
-        return f"{reason.ref}{_lack(world, reason.ref)}".replace(", and there", ": there").replace(
-            ", but there", ": there"
-        )
+        lack = _lack(world, reason.ref).removeprefix(", and ").removeprefix(", but ")
+        return f"{reason.ref}: {lack}"
     return f"{reason.package.id} requires {reason.ref}{_lack(world, reason.ref)}"
 
 
@@ -120,6 +146,9 @@ def _lack(world: World, ref: PackageRef) -> str:
         return ""
     if not world.known(ref.pkgname):
         return ", and there is no package of that name"
+    wrong = fault(ref.version)
+    if wrong is not None:
+        return f", but {wrong}"
     there = world.versions(ref.pkgname)
     if not there:
         return ", but there is no provider for that version"
@@ -139,6 +168,11 @@ def _similar(world: World, pkgname: str) -> str | None:
     same = [name for name in names if name.rpartition("/")[2] == short][:3]
     close = same or difflib.get_close_matches(pkgname, names, n=3, cutoff=0.75)
     return f"did you mean {_listed(close, 'or')}?" if close else None
+
+
+def said_at(ref: PackageRef) -> str:
+    """Where a reference is written, in brackets; empty if that is not known."""
+    return f" ({ref.where})" if ref.where.file else ""
 
 
 def _place(reason: Reason) -> Place | None:

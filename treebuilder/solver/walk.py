@@ -16,7 +16,7 @@ from typing import Protocol
 from treebuilder.model.package import Package, PackageRef
 from treebuilder.model.solution import Request
 from treebuilder.records import field, record
-from treebuilder.solver.world import World
+from treebuilder.solver.world import Key, World, key_of
 
 
 @record
@@ -30,22 +30,21 @@ class Decision:
 
 @record(frozen=False)
 class Chosen:
-    """What has been chosen so far: one package per name, and every decision in order."""
+    """What has been chosen so far: one package per name, and every decision in order. `there` holds the identities of
+    the chosen objects, for quick answers."""
 
     by_name: dict[str, Package] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
+    there: set[int] = field(default_factory=set)
 
-    def answer(self, candidates: tuple[Package, ...]) -> Package | None:
-        """The first of the candidates that is chosen."""
-        for package in candidates:
-            found = self.by_name.get(package.id.pkgname)
-            if found is not None and found.id == package.id:
-                return found
-        return None
+    def answered(self, candidates: tuple[Package, ...]) -> bool:
+        """Whether one of the candidates is chosen."""
+        return any(id(package) in self.there for package in candidates)
 
     def add(self, what: str, ref: PackageRef, package: Package | None) -> None:
         if package is not None:
             self.by_name[package.id.pkgname] = package
+            self.there.add(id(package))
         self.decisions.append(Decision(what, ref, package))
 
 
@@ -76,10 +75,14 @@ def walk(world: World, request: Request, chooser: Chooser) -> Chosen:
     level = list(chosen.by_name.values())
     while level:
         reached: list[Package] = []
-        refs = {(ref.category, ref.name, ref.version): ref for p in level for ref in world.requires(p)}
-        for _, ref in sorted(refs.items(), key=lambda item: item[0]):
+        refs: dict[Key, PackageRef] = {}
+        for parent in level:
+            for ref in world.requires(parent):
+                refs.setdefault(key_of(ref), ref)
+        for key in sorted(refs):
+            ref = refs[key]
             candidates = world.matches(ref)
-            if chosen.answer(candidates) is None:
+            if not chosen.answered(candidates):
                 package = chooser.best(candidates, chosen)
                 chosen.add("required", ref, package)
                 reached.append(package)

@@ -6,13 +6,23 @@ Rules (luet.md §8, HEAD; ours are marked):
 - a provider answers if the wanted text equals the provided one, if the wanted version satisfies the provided
   selector, or (ours) if the provided version satisfies the wanted selector;
 - ours: nothing conflicts with itself, and what is already broken among the installed packages is left as it is.
+
+Of each identity there is one object here, whatever the universe hands out: within a world `is` tells packages apart.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from operator import attrgetter
+
 from treebuilder.model.package import Package, PackageRef
 from treebuilder.model.packageset import PackageSet
-from treebuilder.model.version import Selector, Version, compare, newest_first
+from treebuilder.model.version import Selector, Version, newest_first, select
+
+Key = tuple[str, str, str]
+
+
+key_of: Callable[[PackageRef], Key] = attrgetter("category", "name", "version")  # equal for refs that mean the same
 
 
 class World:
@@ -21,6 +31,8 @@ class World:
     def __init__(self, universe: PackageSet, installed: tuple[Package, ...]) -> None:
         self.universe = universe
         self.installed = {package.id: package for package in installed}
+        self._objects = dict(self.installed)
+        self._own = {id(package) for package in self.installed.values()}
         self._by_name: dict[str, list[Package]] = {}
         self._installed_providers: dict[str, list[Package]] = {}
         for package in self.installed.values():
@@ -29,19 +41,24 @@ class World:
                 self._installed_providers.setdefault(name, []).append(package)
         self.installed_names = tuple(sorted(self._by_name))
         self._versions: dict[str, tuple[Package, ...]] = {}
-        self._matches: dict[tuple[str, str, str], tuple[Package, ...]] = {}
+        self._matches: dict[Key, tuple[Package, ...]] = {}
+        self._requires: dict[int, tuple[PackageRef, ...]] = {}
 
     def installed_of(self, pkgname: str) -> tuple[Package, ...]:
         return tuple(self._by_name.get(pkgname, ()))
+
+    def is_installed(self, package: Package) -> bool:
+        """Whether this object of the world is an installed package."""
+        return id(package) in self._own
 
     def versions(self, pkgname: str) -> tuple[Package, ...]:
         """All packages of this name, newest first. An installed package stands for its equal in the universe."""
         known = self._versions.get(pkgname)
         if known is None:
-            known = self.universe.versions(pkgname)
+            known = self._same(self.universe.versions(pkgname))
             own = self._by_name.get(pkgname)
             if own:
-                known = newest_first([*own, *(p for p in known if p.id not in self.installed)])
+                known = newest_first([*own, *(p for p in known if id(p) not in self._own)])
             self._versions[pkgname] = known
         return known
 
@@ -51,52 +68,61 @@ class World:
 
     def matches(self, ref: PackageRef) -> tuple[Package, ...]:
         """Everything that answers `ref`, best first."""
-        key = (ref.category, ref.name, ref.version)
+        key = key_of(ref)
         found = self._matches.get(key)
         if found is None:
-            real = _matching(self.versions(ref.pkgname), ref)
-            ids = {p.id for p in real}
-            provided = (p for p in self._providers(ref.pkgname) if p.id not in ids and _provides(p, ref))
-            found = self._matches[key] = (*real, *provided)
+            pkgname = ref.pkgname
+            found = _matching(self.versions(pkgname), ref)
+            providers = self._providers(pkgname)
+            if providers:
+                real = {id(p) for p in found}
+                found = (*found, *(p for p in providers if id(p) not in real and _provides(p, ref)))
+            self._matches[key] = found
         return found
 
     def requires(self, package: Package) -> tuple[PackageRef, ...]:
         """What `package` needs, sorted by name. An installed package's need that nothing answers is passed over."""
-        refs = package.requires
-        if package.id in self.installed:
-            refs = tuple(ref for ref in refs if self.matches(ref))
-        return refs if len(refs) < 2 else tuple(sorted(refs))
+        refs = self._requires.get(id(package))
+        if refs is None:
+            refs = package.requires
+            if id(package) in self._own:
+                refs = tuple(ref for ref in refs if self.matches(ref))
+            if len(refs) > 1:
+                refs = tuple(sorted(refs, key=key_of))
+            if self._objects.get(package.id) is package:  # kept alive here, so the number stays its own
+                self._requires[id(package)] = refs
+        return refs
 
     def bites(self, package: Package, other: Package) -> bool:
         """Whether a conflict between these two counts: not with oneself, not between installed ones."""
-        if package.id == other.id:
-            return False
-        return not (package.id in self.installed and other.id in self.installed)
+        return package is not other and not (id(package) in self._own and id(other) in self._own)
+
+    def _same(self, packages: Iterable[Package]) -> tuple[Package, ...]:
+        objects = self._objects
+        return tuple([objects.setdefault(package.id, package) for package in packages])
 
     def _providers(self, pkgname: str) -> tuple[Package, ...]:
-        found = self.universe.providers(pkgname)
+        found = self._same(self.universe.providers(pkgname))
+        if not self.installed:
+            return found
+        # an installed package that no longer provides this hides its equal that does
+        found = tuple(p for p in found if id(p) not in self._own)
         own = self._installed_providers.get(pkgname)
         if not own:
-            if not self.installed:
-                return found
-            # an installed package that no longer provides this hides its equal that does
-            return tuple(p for p in found if p.id not in self.installed)
+            return found
         names: dict[str, list[Package]] = {}
-        for package in (*own, *(p for p in found if p.id not in self.installed)):
+        for package in (*own, *found):
             names.setdefault(package.id.pkgname, []).append(package)
         return tuple(p for name in sorted(names) for p in newest_first(names[name]))
 
 
 def _matching(versions: tuple[Package, ...], ref: PackageRef) -> tuple[Package, ...]:
     if ref.is_selector:
-        if not ref.version:
-            return versions
-        selector = Selector.parse(ref.version)
-        return tuple(p for p in versions if selector.matches(p.id.version))
+        return select(Selector.parse(ref.version), versions)
     same = tuple(p for p in versions if p.id.version == ref.version)
     if same or not Version.parse(ref.version).valid:
         return same
-    return tuple(p for p in versions if compare(p.id.version, ref.version) == 0 and Version.parse(p.id.version).valid)
+    return tuple(p for p in select(Selector("=", ref.version), versions) if p.id.version)
 
 
 def _provides(package: Package, ref: PackageRef) -> bool:
