@@ -18,6 +18,7 @@ from treebuilder.build import metadata
 from treebuilder.events import Recorder
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import Package, PackageId, PackageRef, Recipe
+from treebuilder.nodes.writing import write_yaml
 from treebuilder.oci.store import Store
 from treebuilder.records import replace
 from treebuilder.repository import (
@@ -117,7 +118,7 @@ class Workshop:
             compression="zstd", files=() if hidden else names if listed is None else listed, content=content,
             epoch_s=EPOCH, seed="", extra={"content": content.hex, "plan_key": "0" * 64},
         )  # fmt: skip
-        (self.build / f"{id.fingerprint}.metadata.yaml").write_bytes(metadata.to_yaml(described))
+        (self.build / f"{id.fingerprint}.metadata.yaml").write_bytes(write_yaml(described))
         return id
 
     def create(self, **options: Any) -> Created:

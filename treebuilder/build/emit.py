@@ -12,6 +12,7 @@ from treebuilder.build.report import PackedFile
 from treebuilder.errors import Place
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import Package, PackageId, Recipe
+from treebuilder.nodes.writing import write_yaml
 from treebuilder.oci.store import Store
 from treebuilder.records import record
 from treebuilder.system.files import disk_errors, write_atomic
@@ -59,7 +60,7 @@ def emit(out: Outgoing, folder: Path, store: Store, epoch_s: int) -> PackedFile:
         files=() if out.runtime.hidden else files, content=out.content, epoch_s=epoch_s, seed=out.seed,
         extra={"content": out.content.hex, "plan_key": out.plan_key.hex, "left_out": [*out.left_out]},
     )  # fmt: skip
-    write_atomic(meta, metadata.to_yaml(value), sync=False)
+    write_atomic(meta, write_yaml(value), sync=False)
     note = json.dumps([out.blob.hex, out.plan_key.hex, _stat(path), _stat(meta)])
     store.index.set_notes("emitted", {str(path.absolute()): note.encode()})
     return packed

@@ -89,20 +89,3 @@ def document(
         "runtime": package_fields(runtime, build_time),
         "treebuild": dict(extra),
     }
-
-
-def to_yaml(value: Mapping[str, Any]) -> bytes:
-    """YAML as luet writes it: keys in the given order, four spaces."""
-    import yaml
-
-    try:
-        from yaml import CSafeDumper as Dumper
-    except ImportError:
-        from yaml import SafeDumper as Dumper  # type: ignore[assignment]
-
-    class Plain(Dumper):
-        def ignore_aliases(self, data: object) -> bool:
-            return True
-
-    text = yaml.dump(value, Dumper=Plain, sort_keys=False, indent=4, allow_unicode=True, width=1 << 20)
-    return str(text).encode("utf-8", "surrogateescape")
