@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeVar, dataclass_transform, overload
+from typing import Any, Final, TypeVar, dataclass_transform, overload
 
 T = TypeVar("T")
 _MISSING: Final = object()
 
 
-class Field(NamedTuple):
+class Field:
     """What is known of one field. `compare`: it takes part in equality, order and hash."""
 
-    name: str
-    default: Any
-    factory: Callable[[], Any] | None
-    compare: bool
+    __slots__ = ("compare", "default", "factory", "name")
+
+    def __init__(self, name: str, default: Any, factory: Callable[[], Any] | None, compare: bool) -> None:
+        self.name, self.default, self.factory, self.compare = name, default, factory, compare
 
 
 def field(*, default: Any = _MISSING, default_factory: Callable[[], Any] | None = None, compare: bool = True) -> Any:
@@ -99,7 +99,9 @@ def _make(cls: type[Any], order: bool, frozen: bool) -> type[Any]:
 
 
 def _field(name: str, default: Any) -> Field:
-    return default._replace(name=name) if isinstance(default, Field) else Field(name, default, None, True)
+    if isinstance(default, Field):
+        return Field(name, default.default, default.factory, default.compare)
+    return Field(name, default, None, True)
 
 
 def _key(of: tuple[Field, ...]) -> Callable[[Any], Any]:

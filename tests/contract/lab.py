@@ -81,7 +81,7 @@ def add_layer(store: Store, make: Callable[[Path], None], below: tuple[Digest, .
         made.mkdir()
         make(made)
         sealed = seal(str(made), StackView(tuple(str(store.tree_path(d)) for d in below)), EPOCH_S)
-        store.add_tree(made, sealed.content)
+        store.add_tree(made, sealed.content, sealed.listing)
     return sealed
 
 

@@ -149,6 +149,9 @@ def _processes(word: str) -> list[int]:
 
 def _nothing_left(lab: Lab) -> None:
     """No mount, no work folder, no container, no temporary image."""
+    if lab.name == "native":
+        lab.engine.close()  # it cleans up behind the jobs
+    lab.store.close()
     assert str(lab.folder) not in Path("/proc/self/mountinfo").read_text()
     assert list((lab.store.folder / "tmp").iterdir()) == []
     if lab.name != "native":

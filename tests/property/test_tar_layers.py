@@ -112,7 +112,7 @@ def run(store: Store, layers: tuple[Digest, ...], steps: list[tuple[str, str, st
                 apply(work / "root", step)
             after = list(shown(work / "root"))
         sealed = seal(str(work / "upper"), view, EPOCH_S)
-        store.add_tree(work / "upper", sealed.content)
+        store.add_tree(work / "upper", sealed.content, sealed.listing)
     assert list(viewed(StackView((*lowers, str(store.tree_path(sealed.content)))))) == after
     if before == after:
         assert sealed.size_bytes == 1024, "a layer that changes nothing is empty"

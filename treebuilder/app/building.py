@@ -15,7 +15,6 @@ from treebuilder.engine import factory
 from treebuilder.engine.api import RunOptions
 from treebuilder.errors import ConfigError, SpecError
 from treebuilder.model.package import PackageId, PackageRef
-from treebuilder.oci.registry import RegistryImages
 from treebuilder.plan import lock as locks
 from treebuilder.plan.graph import BuildPlan, Foreign
 from treebuilder.plan.keys import NodeKeys, plan_keys
@@ -76,6 +75,8 @@ def make_plan(
 
 def registry_images(options: BuildOptions, work: Workspace) -> ImageSource:
     """Where images come from unless the caller says: registries, with Docker's logins."""
+    from treebuilder.oci.registry import RegistryImages
+
     return RegistryImages(work.events, work.cancel, options.insecure_registries)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from treebuilder.events import EventSink, Warned
 from treebuilder.model.digest import Digest
-from treebuilder.oci.seal import folder_digest
+from treebuilder.oci.seal import measure
 from treebuilder.oci.store import Store
 from treebuilder.records import record
 from treebuilder.system import clock
@@ -134,7 +134,7 @@ def verify(store: Store, events: EventSink) -> tuple[int, list[Digest]]:
         else:
             damaged.append(digest)
     for path, digest in _stored(_trees(store)):
-        if path.is_dir() and folder_digest(str(path))[0] == digest:
+        if path.is_dir() and measure(str(path)).content == digest:
             good += 1
             continue
         damaged.append(digest)

@@ -7,6 +7,7 @@ under it has the xattr `*.overlay.opaque`. Archive form (OCI image-spec, layer.m
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -104,6 +105,27 @@ def entry_of(full: str, path: str, info: os.stat_result) -> Entry | None:
         path, kind, stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid, size, mtime, link, rdev,
         read_xattrs(full), opaque,
     )  # fmt: skip
+
+
+class Listing:
+    """A cheap fingerprint of a folder: names, kinds, modes, owners, sizes and times of all entries, no content."""
+
+    def __init__(self) -> None:
+        self._seen = hashlib.sha256()
+
+    def add(self, entry: Entry) -> None:
+        self._seen.update(repr(entry).encode("utf-8", "surrogateescape"))
+
+    def digest(self) -> str:
+        return self._seen.hexdigest()
+
+
+def listing_digest(root: str) -> str:
+    """The `Listing` of a folder, in walk order."""
+    listing = Listing()
+    for entry in scan(root):
+        listing.add(entry)
+    return listing.digest()
 
 
 def scan(root: str) -> Iterator[Entry]:

@@ -11,21 +11,21 @@ import errno
 import io
 import os
 import stat
-import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from treebuilder.archive.entry import KEPT_XATTRS, Entry
 from treebuilder.errors import IntegrityError, TreebuildError, UnsafeArchive
 from treebuilder.system.files import disk_errors
 
+if TYPE_CHECKING:
+    import tarfile
+
 _DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 20
-_KINDS = {
-    tarfile.REGTYPE: "f", tarfile.AREGTYPE: "f", tarfile.GNUTYPE_SPARSE: "f", tarfile.CONTTYPE: "f",
-    tarfile.DIRTYPE: "d", tarfile.SYMTYPE: "l", tarfile.LNKTYPE: "h", tarfile.CHRTYPE: "c",
-    tarfile.BLKTYPE: "b", tarfile.FIFOTYPE: "p",
+_KINDS = {  # by the type byte of a header
+    b"0": "f", b"\0": "f", b"S": "f", b"7": "f", b"5": "d", b"2": "l", b"1": "h", b"3": "c", b"4": "b", b"6": "p",
 }  # fmt: skip
 _XATTR = "SCHILY.xattr."
 _REFUSED_XATTRS = ("trusted.", "user.overlay.")  # overlayfs's own would let an archive shape the mount
@@ -45,6 +45,8 @@ def clean_path(name: str, what: str) -> str:
 
 def entries(stream: IO[bytes], what: str) -> Iterator[tuple[Entry, IO[bytes] | None]]:
     """Reads a tar stream (already decompressed) entry by entry, names cleaned. `what` names it in errors."""
+    import tarfile
+
     reader = _members(stream, what)
     while True:
         try:
@@ -63,6 +65,8 @@ def entries(stream: IO[bytes], what: str) -> Iterator[tuple[Entry, IO[bytes] | N
 
 
 def _members(stream: IO[bytes], what: str) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
+    import tarfile
+
     with tarfile.open(fileobj=stream, mode="r|", encoding="utf-8", errors="surrogateescape") as tar:
         for info in tar:
             content = tar.extractfile(info) if _KINDS.get(info.type) == "f" else None
@@ -79,6 +83,8 @@ class _Content(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - a writable buffer has no name in typing here
+        import tarfile
+
         try:
             data = self._content.read(len(buffer))
         except tarfile.TarError as err:

@@ -8,7 +8,6 @@ owners, no names; folders end with `/`; walk order; times in whole seconds. This
 from __future__ import annotations
 
 import os
-import tarfile
 from collections.abc import Callable, Iterable
 from typing import IO, Protocol
 
@@ -18,8 +17,7 @@ from treebuilder.errors import IntegrityError, TreebuildError
 _BLOCK = 512
 _CHUNK = 1 << 20
 _TYPES = {
-    "f": tarfile.REGTYPE, "d": tarfile.DIRTYPE, "l": tarfile.SYMTYPE, "h": tarfile.LNKTYPE,
-    "c": tarfile.CHRTYPE, "b": tarfile.BLKTYPE, "p": tarfile.FIFOTYPE,
+    "f": b"0", "d": b"5", "l": b"2", "h": b"1", "c": b"3", "b": b"4", "p": b"6",
 }  # fmt: skip
 _TRAILER = bytes(2 * _BLOCK)
 
@@ -61,6 +59,8 @@ def _plain_header(entry: Entry) -> bytes | None:
 
 
 def _pax_header(entry: Entry) -> bytes:
+    import tarfile
+
     info = tarfile.TarInfo(entry.path)
     info.type = _TYPES[entry.kind]
     info.mode, info.uid, info.gid = entry.mode, entry.uid, entry.gid
@@ -116,13 +116,16 @@ def _copy(entry: Entry, sink: Sink, opener: Callable[[Entry], IO[bytes]]) -> Non
         sink.write(bytes(_BLOCK - entry.size % _BLOCK))
 
 
-def write_folder(root: str, sink: Sink) -> None:
-    """The canonical tar of a folder in layer form."""
+def write_folder(root: str, sink: Sink, *, seen: Callable[[Entry], object] | None = None) -> None:
+    """The canonical tar of a folder in layer form. `seen` is told of every entry."""
 
     def opener(entry: Entry) -> IO[bytes]:
         return open(f"{root}/{entry.path}", "rb", buffering=0)
 
-    write_entries(scan(root), sink, opener)
+    entries = scan(root)
+    if seen is not None:
+        entries = (entry for entry in entries if seen(entry) is None)
+    write_entries(entries, sink, opener)
 
 
 def size_bytes(entries: Iterable[Entry]) -> int:

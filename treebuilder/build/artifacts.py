@@ -98,8 +98,7 @@ class Packer:
 
             subs.append(self._one(sub_key, chosen, ()))
         packages = Packages(main, tuple(subs), result.build_key)
-        self._store.index.drop(keys.artifact.hex)
-        self._store.index.put(keys.artifact.hex, "artifact", str(node.pid), packages.to_json())
+        self._store.index.replace([(keys.artifact.hex, "artifact", str(node.pid), packages.to_json())])
         return packages
 
     def _one(self, key: Digest, items: Callable[[], list[Item]], left_out: tuple[str, ...]) -> ArtifactResult:
@@ -114,8 +113,7 @@ class Packer:
             keep_files(self._store, packed.content, packed.files)
             blobs = {**(dict(known.blobs) if known else {}), self._compression: (packed.blob, packed.blob_size_bytes)}
             made = ArtifactResult(packed.content, packed.size_bytes, blobs, left_out)
-            self._store.index.drop(key.hex)
-            self._store.index.put(key.hex, "packed", "", made.to_json())
+            self._store.index.replace([(key.hex, "packed", "", made.to_json())])
             return made
 
     def _select(self, node: BuildNode, result: NodeResult) -> list[Item]:
@@ -133,5 +131,5 @@ class Packer:
                 folders = {p for p in result.changed if (tree / p).is_dir() and not (tree / p).is_symlink()}
                 left_out = frozenset(result.changed) - folders
                 passed |= folders
-        view = StackView(tuple(str(self._store.tree_path(layer)) for layer in result.own))
+        view = StackView(tuple(self._store.tree_folder(layer) for layer in result.own))
         return select(package_items(recipe, tree, view, left_out), recipe, passed)

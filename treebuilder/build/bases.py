@@ -62,8 +62,7 @@ class Bases:
             known = self._record(key)
             if known is None:
                 known = _load_image(reference, digest, self._store, self._images)
-                self._store.index.drop(key.hex)
-                self._store.index.put(key.hex, "base", reference, known.to_json())
+                self._store.index.replace([(key.hex, "base", reference, known.to_json())])
         return known
 
     def bootstrap_key(self, wish: Bootstrap) -> Digest:
@@ -79,8 +78,7 @@ class Bases:
                     wish, base, self._lock.epoch_s, self._store, self._events, self._cancel, task
                 )
                 known = State((sealed.content,), ImageConfig((("PATH", DEFAULT_PATH),)))
-                self._store.index.drop(key.hex)
-                self._store.index.put(key.hex, "base", bootstrap_key(wish), known.to_json())
+                self._store.index.replace([(key.hex, "base", bootstrap_key(wish), known.to_json())])
         return known
 
     def foreign(self, artifact: Foreign) -> Digest:

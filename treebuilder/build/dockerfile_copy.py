@@ -64,7 +64,7 @@ def make_folder(store: Store, below: StackView, path: str, epoch_s: int) -> Seal
         with Writer(str(made)) as writer:
             _Copier(writer, made, below, (0, 0), None, epoch_s).folders(wanted)
         sealed = seal(str(made), below, epoch_s)
-        store.add_tree(made, sealed.content)
+        store.add_tree(made, sealed.content, sealed.listing)
     return sealed
 
 
@@ -87,7 +87,7 @@ def copy_in(store: Store, below: StackView, sources: Sources, target: Target, ep
                 name = url.split("?")[0].rstrip("/").rpartition("/")[2]
                 copier.plain_file(file, copier.destination(target, name), 0o600)
         sealed = seal(str(made), below, epoch_s)
-        store.add_tree(made, sealed.content)
+        store.add_tree(made, sealed.content, sealed.listing)
     return sealed
 
 

@@ -25,7 +25,7 @@ def squash(store: Store, layers: tuple[Digest, ...], below: StackView, epoch_s: 
                 for entry in scan(str(folder)):
                     _put(writer, made, folder, entry)
         sealed = seal(str(made), below, epoch_s)
-        store.add_tree(made, sealed.content)
+        store.add_tree(made, sealed.content, sealed.listing)
     return sealed
 
 

@@ -17,7 +17,7 @@ from treebuilder.archive.entry import Entry, kind_of, read_xattrs
 from treebuilder.archive.extract import Writer
 from treebuilder.errors import SpecError, TreebuildError
 from treebuilder.model.digest import Digest
-from treebuilder.oci.seal import Sealed, folder_digest, seal
+from treebuilder.oci.seal import Sealed, measure, seal
 from treebuilder.oci.store import Store
 from treebuilder.oci.view import StackView
 from treebuilder.plan.graph import CopySource
@@ -37,16 +37,17 @@ def context_layer(
     made of it would be recorded under a key that says otherwise.
     """
     with store.scratch() as work:
-        made = f"{work}/layer"
+        made = str(work)
         folders = {_FOLDER: 0o755}
-        os.makedirs(f"{made}/{_FOLDER}")
+        os.mkdir(f"{made}/{_FOLDER}")
         for item in files:
             path = f"{_FOLDER}/{item.path}"
             if item.type == "dir":
                 folders[path] = item.mode
                 os.makedirs(f"{made}/{path}", exist_ok=True)
                 continue
-            os.makedirs(f"{made}/{path.rpartition('/')[0]}", exist_ok=True)
+            if "/" in item.path:
+                os.makedirs(f"{made}/{path.rpartition('/')[0]}", exist_ok=True)
             if item.type == "link":
                 os.symlink(item.target, f"{made}/{path}")
                 _settle(f"{made}/{path}", None, epoch_s)
@@ -59,9 +60,9 @@ def context_layer(
         for path in sorted(folders, reverse=True):  # a folder's time is set after its content's
             _settle(f"{made}/{path}", folders[path], epoch_s)
         _settle(made, 0o755, epoch_s)
-        content, _ = folder_digest(made)
-        store.add_tree(Path(made), content)
-        return content
+        found = measure(made)
+        store.add_tree(Path(made), found.content, found.listing)
+        return found.content
 
 
 def _copy(source: str, target: str, expected: Digest | None) -> None:
@@ -95,7 +96,7 @@ def copy_layer(store: Store, below: StackView, items: list[tuple[CopySource, Sta
             for item, source in items:
                 _Copier(writer, below, source, made).copy(item)
         sealed = seal(str(made), below, epoch_s)
-        store.add_tree(made, sealed.content)
+        store.add_tree(made, sealed.content, sealed.listing)
         return sealed
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 
 from treebuilder.build.artifacts import Packages, Packer, recorded
@@ -26,6 +26,7 @@ from treebuilder.plan.why import differences
 from treebuilder.records import record, replace
 from treebuilder.system import clock
 from treebuilder.system.files import disk_errors
+from treebuilder.system.pool import Pool
 from treebuilder.system.process import Cancel
 from treebuilder.tree import build_view
 
@@ -70,6 +71,7 @@ class Runner:
         self._forced: set[str] = set(plan.nodes) if options.rebuild else set()
         self._packed: dict[PackageId, PackedFile] = {}
         self._emitted: set[str] = set()
+        self._prepared: set[str] = set()
 
     def run(self) -> BuildReport:
         """Raises only Cancelled and bugs; what fails is in the report."""
@@ -96,31 +98,33 @@ class Runner:
     # walking the plan --------------------------------------------------------------------------------------------
     def _walk(self) -> None:
         waits = self._demand()
-        with ThreadPoolExecutor(self._options.jobs or max(2, os.cpu_count() or 2)) as pool:
-            running: dict[Future[None], Task] = {}
+        with Pool[Task](self._options.jobs or max(2, os.cpu_count() or 2)) as pool:
             restart: _Restart | None = None
             try:
-                while waits or running:
+                while waits or pool.running:
                     if restart is None and not self._cancel.is_set():
                         for task in self._ready(waits):
                             del waits[task]
-                            running[pool.submit(self._do, task)] = task
+                            pool.submit(task, partial(self._do, task))
+                        self._prepare_ahead(pool, waits)
                     else:
                         waits.clear()
-                    if not running:
+                    if not pool.running:
                         assert not waits, f"nothing runs, and these wait: {sorted(waits)}"
                         continue
-                    done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        task = running.pop(future)
-                        try:
-                            future.result()
-                        except (LayerLostError, BlobLostError) as err:
+                    match pool.wait(0.5):
+                        case (("context", _), _):  # whatever was wrong with it is found, and said, by the build itself
+                            pass
+                        case (_, LayerLostError() | BlobLostError() as err):
                             restart = _Restart(str(err))
-                        except Cancelled:
+                        case (_, Cancelled()):
                             self._cancel.set()
-                        except TreebuildError as err:
+                        case (task, TreebuildError() as err):
                             self._errors[task] = err
+                        case (_, BaseException() as err):
+                            raise err
+                        case _:
+                            pass
             except BaseException:
                 self._cancel.set()
                 raise
@@ -128,6 +132,16 @@ class Runner:
             raise Cancelled("interrupted; what was finished is kept, the next run carries on")
         if restart is not None:
             raise restart
+
+    def _prepare_ahead(self, pool: Pool[Task], waits: dict[Task, set[Task]]) -> None:
+        """Gives an idle thread the context of a node that waits for others."""
+        for kind, id in waits if pool.idle else ():
+            node = self._plan.nodes[id]
+            own = not node.package.recipe.dockerfile and not any(item.node for item in node.retrieved)
+            if kind == "node" and id not in self._prepared and own:
+                self._prepared.add(id)
+                pool.submit(("context", id), partial(self._worker.prepare, node))
+                return
 
     def _demand(self) -> dict[Task, set[Task]]:
         """What must be done, and what each waits for. A hit ends the walk: nothing below it is looked at."""
@@ -249,11 +263,10 @@ class Runner:
             self._events.emit(Finished(task, "failed", said, clock.monotonic_s() - began))
             raise
         seconds = clock.monotonic_s() - began
-        self._store.index.drop(keys.plan.hex)
-        self._store.index.put(keys.plan.hex, "plan", str(node.pid), result.to_json())
-        self._store.index.drop(f"doc:{keys.plan.hex}")
-        self._store.index.put(
-            f"doc:{keys.plan.hex}", "document", str(node.pid), {"document": keys.document, "why": why, "ran": ran}
+        document = {"document": keys.document, "why": why, "ran": ran}
+        name = str(node.pid)
+        self._store.index.replace(
+            [(keys.plan.hex, "plan", name, result.to_json()), (f"doc:{keys.plan.hex}", "document", name, document)]
         )
         self._forced.discard(node.id)
         self._nodes[node.id] = result

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from treebuilder.build.bases import Bases
-from treebuilder.build.dockerfile import Interpreter, World
-from treebuilder.build.dockerfile_ignore import visible
 from treebuilder.build.files import SPECFILES, Extra, context_layer, copy_layer
 from treebuilder.build.merge import union
 from treebuilder.build.results import ArtifactResult, NodeResult
 from treebuilder.engine.api import Engine, Job, RunOptions
 from treebuilder.errors import BuildFailed, IntegrityError, NotReproducible
 from treebuilder.events import EventSink
-from treebuilder.model import dockerfile, envline
+from treebuilder.model import envline
 from treebuilder.model.digest import Digest
 from treebuilder.model.image import ImageConfig, State
 from treebuilder.model.package import PackageId, Step
@@ -73,6 +72,7 @@ class Worker:
         self._events = events
         self._cancel = cancel
         self._download = Downloader(store, cancel)
+        self._contexts: dict[str, tuple[tuple[Digest, ...], tuple[Digest, ...]]] = {}
 
     def build(self, node: BuildNode, keys: NodeKeys, inputs: Inputs, *, force: bool) -> tuple[NodeResult, bool]:
         """The node's result and whether it was built now (False: found under its build key, the early cut-off).
@@ -102,7 +102,7 @@ class Worker:
 
     def complete(self, result: NodeResult) -> bool:
         """Whether all layers of a result are in the store (by name; contents are checked when they are used)."""
-        return all(self._store.tree_path(layer).is_dir() for layer in {*result.state.layers, *result.own})
+        return all(os.path.isdir(self._store.tree_folder(layer)) for layer in {*result.state.layers, *result.own})
 
     def need(self, layers: tuple[Digest, ...]) -> None:
         """Raises LayerLostError unless all layers are here and undamaged."""
@@ -174,7 +174,8 @@ class Worker:
             return self._dockerfile(node, key, began)
         self.ensure_join(node, inputs)
         self.need(base.layers)
-        context, specs = self._context(node, inputs)
+        prepared = self._contexts.pop(node.id) if node.id in self._contexts else None
+        context, specs = prepared or self._context(node, inputs)
         stack = [*base.layers, *context]
         if node.copies:
             for state in copies:
@@ -203,6 +204,10 @@ class Worker:
         )  # fmt: skip
 
     def _dockerfile(self, node: BuildNode, key: Digest, began: float) -> NodeResult:
+        from treebuilder.build.dockerfile import Interpreter, World  # few trees have any
+        from treebuilder.build.dockerfile_ignore import visible
+        from treebuilder.model import dockerfile
+
         recipe, context = node.package.recipe, node.package.context
         files = visible(self._tree.context_files(node.package), Path(context)) if context else []
 
@@ -228,7 +233,7 @@ class Worker:
         )  # fmt: skip
 
     def _view(self, layers: tuple[Digest, ...]) -> StackView:
-        return StackView(tuple(str(self._store.tree_path(layer)) for layer in layers))
+        return StackView(tuple(self._store.tree_folder(layer) for layer in layers))
 
     def _context(self, node: BuildNode, inputs: Inputs) -> tuple[tuple[Digest, ...], tuple[Digest, ...]]:
         """The layers of the context: what is handed on, and the specfiles."""
@@ -240,6 +245,10 @@ class Worker:
         epoch = self._lock.epoch_s
         first = (context_layer(self._store, context, handed, extra, epoch),) if handed or extra else ()
         return first, (context_layer(self._store, context, special, (), epoch),)
+
+    def prepare(self, node: BuildNode) -> None:
+        """Makes the context's layers ahead of time, on a thread that has nothing else to do."""
+        self._contexts[node.id] = self._context(node, Inputs({}, {}))
 
     def _retrieved_file(self, item: Retrieved, inputs: Inputs) -> Extra:
         if item.resource:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,6 +61,8 @@ def _mount(top_first: list[str], upper: str, work: str, target: str, options: di
         ):
             raise
     # Older kernels want one text of all lowers; short links keep hundreds of them below one page.
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="o", dir="/tmp") as short:
         names = []
         for number, lower in enumerate(top_first):

@@ -7,7 +7,6 @@ a time limit. The whole container dies with us: bubblewrap is its pid 1 and foll
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -84,7 +83,7 @@ def run(
     seconds); the limit counts from there. Raises Cancelled after everything inside has been killed.
     """
     program = None if sandbox.mounts else seccomp.program()
-    with tempfile.TemporaryFile() as filter_file:
+    with os.fdopen(os.memfd_create("seccomp"), "wb", buffering=0) as filter_file:
         fds: list[int] = []
         if program is not None:
             filter_file.write(program)

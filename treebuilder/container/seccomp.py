@@ -7,7 +7,8 @@ Written as classic BPF (seccomp(2), struct sock_filter) for the architectures we
 
 from __future__ import annotations
 
-import platform
+import functools
+import os
 import struct
 
 _LOAD, _JUMP_EQ, _JUMP_GE, _RETURN = 0x20, 0x15, 0x35, 0x06
@@ -32,9 +33,10 @@ _DENIED = {
 }  # fmt: skip
 
 
+@functools.cache
 def program(machine: str | None = None) -> bytes | None:
     """The filter as an array of sock_filter, or None for an architecture we have no table for."""
-    name = machine or platform.machine()
+    name = machine or os.uname().machine
     if name not in _ARCHES:
         return None
     column = 0 if name == "x86_64" else 1

@@ -84,7 +84,7 @@ class DockerEngine:
             finally:
                 daemon.remove(container)
             layer = seal(str(upper), view, job.epoch_s)
-            store.add_tree(upper, layer.content)
+            store.add_tree(upper, layer.content, layer.listing)
         return Outcome(layer, log)
 
     def close(self) -> None:

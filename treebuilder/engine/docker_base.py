@@ -21,7 +21,7 @@ from treebuilder.engine import host
 from treebuilder.engine.docker_daemon import BASE_NAME, LAYERS_LABEL
 from treebuilder.model.digest import Digest
 from treebuilder.oci.layout import architecture
-from treebuilder.oci.seal import HashingSink, folder_digest
+from treebuilder.oci.seal import HashingSink, measure
 from treebuilder.oci.store import Store
 from treebuilder.oci.view import StackView
 from treebuilder.records import record
@@ -76,8 +76,8 @@ def _mount_points(folder: Path) -> Path:
 
 
 def _folder_part(folder: Path) -> Part:
-    content, size = folder_digest(str(folder))
-    return Part(content, lambda: size, lambda sink: write_folder(str(folder), sink))
+    found = measure(str(folder))
+    return Part(found.content, lambda: found.size_bytes, lambda sink: write_folder(str(folder), sink))
 
 
 def _stored_part(folder: str, content: Digest) -> Part:

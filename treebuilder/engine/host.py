@@ -48,19 +48,24 @@ def connection(*, network: bool) -> Connection:
     return Connection(os.path.realpath(bundle) if bundle else "", env)
 
 
-def _hosts(folder: Path) -> Path:
-    """A hosts file that knows the container's own name, so that it is the same on every machine."""
-    path = folder / "hosts"
-    path.write_text("127.0.0.1\tlocalhost treebuild\n::1\tlocalhost ip6-localhost ip6-loopback\n", encoding="ascii")
-    return path
+# It knows the container's own name, and is the same on every machine.
+_HOSTS = b"127.0.0.1\tlocalhost treebuild\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 
 
-def _resolv_conf(folder: Path) -> Path:
-    path = folder / "resolv.conf"
+def _resolv_conf() -> bytes:
     try:
-        path.write_bytes(Path("/etc/resolv.conf").read_bytes())
+        return Path("/etc/resolv.conf").read_bytes()
     except OSError:
-        path.touch()
+        return b""
+
+
+def _private(path: str, data: bytes) -> str:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
+        os.write(fd, data)
+        os.fchmod(fd, 0o644)
+    finally:
+        os.close(fd)
     return path
 
 
@@ -74,12 +79,11 @@ def host_files(view: StackView, work: Path, *, network: bool) -> HostFiles:
     net = connection(network=network)
     if net.bundle:
         binds.append((net.bundle, CA_INSIDE, False))
-    sources = [("etc/hosts", _hosts(work))]
+    sources = [("etc/hosts", _HOSTS)]
     if network:
-        sources.append(("etc/resolv.conf", _resolv_conf(work)))
-    for inside, outside in sources:
-        outside.chmod(0o644)
+        sources.append(("etc/resolv.conf", _resolv_conf()))
+    for inside, data in sources:
         real = view.resolve(inside)
-        binds.append((str(outside), f"/{real}", True))
+        binds.append((_private(f"{work}/{os.path.basename(inside)}", data), f"/{real}", True))
         points.append(real)
     return HostFiles(tuple(binds), net.env, tuple(points))

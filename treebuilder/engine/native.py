@@ -6,20 +6,25 @@ of ids (`container.namespace`), and then only device nodes are impossible.
 
 from __future__ import annotations
 
+import os
 import shlex
-import shutil
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
-from treebuilder.container import namespace, overlay, sandbox
+from treebuilder.container import namespace, overlay, sandbox, syscalls
 from treebuilder.container.sandbox import Sandbox
 from treebuilder.engine import driver, host, user
 from treebuilder.engine.api import Job, Outcome, Probe, RunOptions
 from treebuilder.errors import BuildFailed, TreebuildError
 from treebuilder.events import EventSink, Said
+from treebuilder.model.digest import Digest
 from treebuilder.oci.seal import seal
 from treebuilder.oci.store import Store
 from treebuilder.oci.view import StackView
 from treebuilder.system import clock
+from treebuilder.system.pool import Pool
 from treebuilder.system.process import Cancel, which
 
 
@@ -27,6 +32,15 @@ class NativeEngine:
     """Runs jobs over overlay mounts in this process's private mount namespace."""
 
     name = "native"
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._own = ExitStack()
+        self._cleaning = Pool[str](1)
+        self._leaving: dict[str, threading.Event] = {}
+        self._folder: Path | None = None
+        self._sys = ""
+        self._inits: dict[tuple[str, ...], str] = {}
 
     def probe(self) -> Probe:
         if which("bwrap") is None:
@@ -49,26 +63,29 @@ class NativeEngine:
         identity = user.identity(job.user, view, job.name)
         log = log_path(options, job.name)
         marker = driver.new_marker()
-        with store.scratch() as work:
+        unprivileged = namespace.in_user_namespace()
+        with ExitStack() as used:
+            work = used.enter_context(store.scratch())
             upper, merged = work / "upper", work / "root"
             for folder in (upper, work / "work", merged):
-                folder.mkdir(mode=0o755)
+                os.mkdir(folder, 0o755)
             files = host.host_files(view, work, network=job.network)
-            init = _mount_points(work / "init", files.mount_points)
+            init = self._init(store, files.mount_points)
             box = Sandbox(
                 merged, driver.argv(marker, (*user.prefix(identity), *job.shell), job.commands),
                 driver.environment(job.env, job.epoch_s, {**files.env, **user.environment(identity)}), job.cwd,
-                _binds(files), job.network,
-                devices=not namespace.in_user_namespace(),
+                (("/sys" if unprivileged else self._sysfs(store), "/sys", False), *files.binds), job.network,
+                devices=not unprivileged,
             )  # fmt: skip
             output = driver.Output(job.name, marker, job.commands, log, events)
-            unprivileged = namespace.in_user_namespace()
+            mount = used.enter_context(ExitStack())
+            stack = [init, *lowers]
+            self._wait_for(job.layers)
+            mount.enter_context(overlay.mounted(stack, upper, work / "work", merged, unprivileged=unprivileged))
             try:
-                with overlay.mounted([str(init), *lowers], upper, work / "work", merged, unprivileged=unprivileged):
-                    status = sandbox.run(
-                        box, log=output, cancel=cancel, timeout_s=job.step_timeout_s,
-                        idle_reset=lambda: output.step_began,
-                    )  # fmt: skip
+                status = sandbox.run(
+                    box, log=output, cancel=cancel, timeout_s=job.step_timeout_s, idle_reset=lambda: output.step_began
+                )
             finally:
                 output.close()
             if status != 0:
@@ -76,47 +93,101 @@ class NativeEngine:
                 if unprivileged and any("not permitted" in line for line in error.tail):
                     error.hint = "without root there are no device nodes and no foreign mounts: build this as root"
                 if options.keep_failed is not None:
+                    mount.close()
                     error = keep(error, job, work, init, lowers, options.keep_failed, events)
                 raise error
+            # Nothing runs in the overlay any more, so its upper folder is complete while it is still mounted; the
+            # kernel takes 1 to 2 ms to let it go, and nobody has to wait for that.
             layer = seal(str(upper), view, job.epoch_s)
-            store.add_tree(upper, layer.content)
+            store.add_tree(upper, layer.content, layer.listing)
+            self._later(layer.content, used.pop_all().close)
         return Outcome(layer, log)
 
+    def _later(self, layer: Digest, clean: Callable[[], None]) -> None:
+        """Cleans up after a job on a thread of its own. Until then its layer is still the top of a mount."""
+        done = threading.Event()
+
+        def task() -> None:
+            try:
+                clean()
+            finally:
+                self._leaving.pop(layer.hex, None)
+                done.set()
+
+        with self._lock:
+            self._leaving[layer.hex] = done
+            self._cleaning.submit(layer.hex, task)
+
+    def _wait_for(self, layers: tuple[Digest, ...]) -> None:
+        """The kernel warns of a layer that is the top of one mount and below another."""
+        for layer in layers:
+            leaving = self._leaving.get(layer.hex)
+            if leaving is not None:
+                leaving.wait()
+
+    def _init(self, store: Store, files: tuple[str, ...]) -> str:
+        """The bottommost layer of a run: empty folders and files to mount on, which no result contains."""
+        with self._lock:
+            known = self._inits.get(files)
+            if known is None:
+                known = f"{self._own_folder(store)}/init{len(self._inits)}"
+                _mount_points(known, files)
+                self._inits[files] = known
+            return known
+
+    def _own_folder(self, store: Store) -> Path:
+        if self._folder is None:
+            self._folder = self._own.enter_context(store.scratch())
+        return self._folder
+
+    def _sysfs(self, store: Store) -> str:
+        """The kernel's /sys without what the host has mounted in it: binding that costs 1 ms a step."""
+        with self._lock:
+            if not self._sys:
+                place = self._own_folder(store) / "sys"
+                place.mkdir()
+                syscalls.mount("sysfs", str(place), "sysfs", syscalls.MS_RDONLY, "")
+                self._own.callback(syscalls.unmount, str(place))
+                self._sys = str(place)
+            return self._sys
+
     def close(self) -> None:
-        return
+        """Ends what is still being cleaned up. Raises what went wrong with it."""
+        self._cleaning.close()
+        self._own.close()
+        while (done := self._cleaning.wait(0)) is not None:
+            if done[1] is not None:
+                raise done[1]
+        self._folder, self._sys = None, ""
+        self._inits.clear()
 
 
-def _binds(files: host.HostFiles) -> tuple[tuple[str, str, bool], ...]:
-    return (("/sys", "/sys", False), *files.binds)
-
-
-def _mount_points(folder: Path, files: tuple[str, ...]) -> Path:
-    """The bottommost layer of a run: empty folders and files to mount on, which no result contains."""
+def _mount_points(folder: str, files: tuple[str, ...]) -> None:
     for name in (*host.MOUNT_POINTS, "luetbuild"):
-        (folder / name).mkdir(parents=True, mode=0o755)
+        os.makedirs(f"{folder}/{name}", mode=0o755)
     for name in files:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return folder
+        os.makedirs(os.path.dirname(f"{folder}/{name}"), exist_ok=True)
+        Path(folder, name).touch()
 
 
 def log_path(options: RunOptions, name: str) -> Path:
     """A log file of its own for a job, named for people."""
-    options.log_folder.mkdir(parents=True, exist_ok=True)
+    os.makedirs(options.log_folder, exist_ok=True)
     plain = "".join(c if c.isalnum() or c in "-._+" else "-" for c in name)[:120]
     return options.log_folder / f"{plain}-{clock.now_ns():x}.log"
 
 
 def keep(
-    error: BuildFailed, job: Job, work: Path, init: Path, lowers: list[str], folder: Path, events: EventSink
+    error: BuildFailed, job: Job, work: Path, init: str, lowers: list[str], folder: Path, events: EventSink
 ) -> BuildFailed:
     """Moves what a failed job left to `folder`, with a script `enter` that opens a shell in it."""
+    import shutil
+
     place = folder / work.name
     try:
         place.mkdir(parents=True, exist_ok=True)
         shutil.move(str(work / "upper"), place / "upper")
-        shutil.move(str(init), place / "init")
+        shutil.copytree(init, place / "init")
         (place / "work").mkdir()
         (place / "root").mkdir()
         enter = place / "enter"

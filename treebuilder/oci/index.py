@@ -10,22 +10,22 @@ import functools
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from treebuilder.errors import LockHeld, NoSpace, StateCorrupt, TreebuildError
 from treebuilder.system import clock
 
-_SCHEMA = """
+_VERSION = 1
+_SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS records (key TEXT PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,
   created INTEGER NOT NULL, used INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS records_name ON records (kind, name, created);
 CREATE TABLE IF NOT EXISTS notes (kind TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (kind, key))
   WITHOUT ROWID;
+PRAGMA user_version = {_VERSION};
 """
-
-
 _WAIT_S = 60
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -56,7 +56,8 @@ def _mapped(method: Callable[Concatenate[Index, P], T]) -> Callable[Concatenate[
     @functools.wraps(method)
     def called(self: Index, /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return method(self, *args, **kwargs)
+            with self._lock:
+                return method(self, *args, **kwargs)
         except sqlite3.DatabaseError as err:
             raise _said(err, self.path) from err
 
@@ -64,26 +65,27 @@ def _mapped(method: Callable[Concatenate[Index, P], T]) -> Callable[Concatenate[
 
 
 class Index:
-    """Opened lazily, one connection per thread. Values are JSON objects."""
+    """Opened when it is first used; its threads take turns. Values are JSON objects."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._local = threading.local()
+        self._lock = threading.RLock()
+        self._opened: sqlite3.Connection | None = None
 
     def _db(self) -> sqlite3.Connection:
-        db: sqlite3.Connection | None = getattr(self._local, "db", None)
-        if db is None:
-            db = self._local.db = self._open()
-        return db
+        if self._opened is None:
+            self._opened = self._open()
+        return self._opened
 
     def _open(self) -> sqlite3.Connection:
         end = clock.monotonic_s() + _WAIT_S
         while True:
             db = self._connect()
             try:
-                db.execute("PRAGMA journal_mode=WAL")
                 db.execute("PRAGMA synchronous=NORMAL")
-                db.executescript(_SCHEMA)
+                if db.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+                    db.execute("PRAGMA journal_mode=WAL")
+                    db.executescript(_SCHEMA)
                 return db
             except sqlite3.DatabaseError as err:
                 db.close()
@@ -95,7 +97,7 @@ class Index:
 
     def _connect(self) -> sqlite3.Connection:
         try:
-            return sqlite3.connect(self.path, timeout=_WAIT_S, isolation_level=None)
+            return sqlite3.connect(self.path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False)
         except sqlite3.DatabaseError as err:
             raise _said(err, self.path) from err
 
@@ -112,11 +114,34 @@ class Index:
         """Records a result and returns the recorded one, which is an older one if there was any."""
         text = json.dumps(value, sort_keys=True, separators=(",", ":"))
         now = clock.now_epoch_s()
-        self._db().execute(
+        added = self._db().execute(
             "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT(key) DO NOTHING",
             (key, kind, name, text, now, now),
         )
-        return self.get(key) or dict(value)
+        return dict(value) if added.rowcount else self.get(key) or dict(value)
+
+    @_mapped
+    def replace(self, records: Sequence[tuple[str, str, str, Mapping[str, object]]]) -> None:
+        """Records (key, kind, name, value) together, in the place of what was there."""
+        now = clock.now_epoch_s()
+        rows = [
+            (key, kind, name, json.dumps(value, sort_keys=True, separators=(",", ":")), now, now)
+            for key, kind, name, value in records
+        ]
+        self._together("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def _together(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+        db = self._db()
+        if len(rows) == 1:
+            db.execute(statement, rows[0])
+            return
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            db.executemany(statement, rows)
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+        db.execute("COMMIT")
 
     @_mapped
     def drop(self, key: str) -> None:
@@ -126,7 +151,8 @@ class Index:
     def touch(self, keys: list[str]) -> None:
         """Notes that these records were used now, for the least-recently-used clean-up."""
         now = clock.now_epoch_s()
-        self._db().executemany("UPDATE records SET used = ? WHERE key = ?", [(now, key) for key in keys])
+        if keys:
+            self._together("UPDATE records SET used = ? WHERE key = ?", [(now, key) for key in keys])
 
     @_mapped
     def latest(self, kind: str, name: str) -> dict[str, Any] | None:
@@ -151,10 +177,7 @@ class Index:
     @_mapped
     def set_notes(self, kind: str, values: Mapping[str, bytes]) -> None:
         if values:
-            db = self._db()
-            db.execute("BEGIN IMMEDIATE")
-            db.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", [(kind, k, v) for k, v in values.items()])
-            db.execute("COMMIT")
+            self._together("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", [(kind, k, v) for k, v in values.items()])
 
     @_mapped
     def notes(self, kind: str) -> dict[str, bytes]:
@@ -168,7 +191,8 @@ class Index:
         self._db().execute("DELETE FROM notes WHERE kind = ?", (kind,))
 
     def close(self) -> None:
-        db: sqlite3.Connection | None = getattr(self._local, "db", None)
-        if db is not None:
-            db.close()
-            self._local.db = None
+        """Closes it; the next use opens it again."""
+        with self._lock:
+            if self._opened is not None:
+                self._opened.close()
+                self._opened = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from treebuilder.archive.extract import unpack_layer
 from treebuilder.errors import IntegrityError, SpecError
 from treebuilder.model.digest import Digest
 from treebuilder.model.image import ImageConfig, State
-from treebuilder.oci.seal import folder_digest
+from treebuilder.oci.seal import measure
 from treebuilder.oci.store import Store
 
 MAX_JSON = 8 << 20
@@ -22,7 +22,7 @@ INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.di
 
 def architecture() -> str:
     """This machine's architecture in the image specification's (Go's) words."""
-    return {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
 
 
 class Layout:
@@ -97,9 +97,9 @@ def unpack_into_store(stream: Any, store: Store, what: str) -> Digest:  # noqa: 
         made = work / "tree"
         made.mkdir()
         unpack_layer(stream, str(made), what)
-        content, _ = folder_digest(str(made))
-        store.add_tree(made, content)
-    return content
+        found = measure(str(made))
+        store.add_tree(made, found.content, found.listing)
+    return found.content
 
 
 def image_config(config: dict[str, Any]) -> ImageConfig:

@@ -10,7 +10,6 @@ Source: OCI distribution-spec, "Pull"; Docker's rules for references (`distribut
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import os
 import re
 import threading
@@ -88,6 +87,8 @@ def is_loopback(host: str) -> bool:
     name = host.rpartition(":")[0] if re.search(r":\d+\Z", host) else host
     if name == "localhost":
         return True
+    import ipaddress
+
     try:
         return ipaddress.ip_address(name.strip("[]")).is_loopback
     except ValueError:

@@ -12,7 +12,7 @@ import hashlib
 import os
 import stat
 
-from treebuilder.archive.entry import OPAQUE_NAMES, is_opaque, is_whiteout, kind_of, read_xattrs, sorted_names
+from treebuilder.archive.entry import OPAQUE_NAMES, Listing, is_opaque, is_whiteout, kind_of, read_xattrs, sorted_names
 from treebuilder.archive.tar import write_folder
 from treebuilder.model.digest import Digest
 from treebuilder.oci.view import Found, StackView
@@ -23,7 +23,7 @@ _CHUNK = 1 << 20
 
 @record
 class Sealed:
-    """`content` is the digest of the canonical tar, `size_bytes` its length.
+    """`content` is the digest of the canonical tar, `size_bytes` its length, `listing` the folder's `listing_digest`.
 
     `changed` and `deleted` are the paths that the layers below show too and that differ or are gone, sorted;
     `kept_folders` are folders that are here only because something below them is.
@@ -31,6 +31,7 @@ class Sealed:
 
     content: Digest
     size_bytes: int
+    listing: str
     changed: tuple[str, ...]
     deleted: tuple[str, ...]
     kept_folders: tuple[str, ...]
@@ -52,11 +53,20 @@ class HashingSink:
         return Digest(self._hash.hexdigest())
 
 
-def folder_digest(root: str) -> tuple[Digest, int]:
-    """Digest and length of a folder's canonical tar, without writing it."""
-    sink = HashingSink()
-    write_folder(root, sink)
-    return sink.digest(), sink.size_bytes
+@record
+class Measured:
+    """A folder's canonical tar, which is not written: its digest and length. `listing` is `listing_digest`'s."""
+
+    content: Digest
+    size_bytes: int
+    listing: str
+
+
+def measure(root: str) -> Measured:
+    """Reads a folder once."""
+    sink, listing = HashingSink(), Listing()
+    write_folder(root, sink, seen=listing.add)
+    return Measured(sink.digest(), sink.size_bytes, listing.digest())
 
 
 def seal(upper: str, below: StackView, epoch_s: int, *, drop: frozenset[str] = frozenset()) -> Sealed:
@@ -64,10 +74,11 @@ def seal(upper: str, below: StackView, epoch_s: int, *, drop: frozenset[str] = f
     sealer = _Sealer(upper, below, epoch_s, drop)
     sealer.folder("")
     os.chmod(upper, 0o755)
-    content, size = folder_digest(upper)
+    found = measure(upper)
     return Sealed(
-        content, size, tuple(sorted(sealer.changed)), tuple(sorted(sealer.deleted)), tuple(sorted(sealer.passed))
-    )
+        found.content, found.size_bytes, found.listing, tuple(sorted(sealer.changed)),
+        tuple(sorted(sealer.deleted)), tuple(sorted(sealer.passed)),
+    )  # fmt: skip
 
 
 class _Sealer:

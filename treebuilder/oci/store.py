@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import itertools
 import os
-import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from treebuilder.archive.compress import decompressed
-from treebuilder.archive.entry import scan
+from treebuilder.archive.entry import listing_digest
 from treebuilder.archive.extract import unpack_layer
 from treebuilder.errors import ConfigError, IntegrityError
 from treebuilder.model.digest import Digest
 from treebuilder.oci.index import Index
 from treebuilder.system import locks
-from treebuilder.system.files import disk_errors, move_folder_into_place, remove_tree, write_atomic
+from treebuilder.system.files import disk_errors, move_folder_into_place, new_name, remove_tree, write_atomic
 from treebuilder.system.process import Cancel
 
 VERSION = "1"
@@ -53,6 +54,11 @@ class Store:
             for name in ("tmp", "locks", "blobs/sha256", f"trees/{mapping}/sha256"):
                 (folder / name).mkdir(parents=True, exist_ok=True)
         self.index = Index(folder / "index.sqlite")
+        self._trees = f"{folder}/trees/{mapping}/sha256/"
+        self._blobs = f"{folder}/blobs/sha256/"
+        self._lock = threading.Lock()
+        self._held: tuple[str, int] | None = None
+        self._numbers = itertools.count()
         self._checked: set[str] = set()
 
     # scratch ----------------------------------------------------------------------------------------------------
@@ -60,14 +66,27 @@ class Store:
     def scratch(self) -> Iterator[Path]:
         """A private folder on the store's file system. A killed run's folders are removed by a later one."""
         with disk_errors("making a work folder"):
-            path = Path(tempfile.mkdtemp(dir=self.folder / "tmp"))
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path = Path(f"{self._session()}/{next(self._numbers)}")
+            os.mkdir(path, 0o700)
         try:
             yield path
         finally:
             remove_tree(path)
-            os.close(fd)
+
+    def _session(self) -> str:
+        """The folder of this process's work folders, locked for as long as the store is open."""
+        with self._lock:
+            while self._held is None:
+                path = f"{self.folder}/tmp/{new_name()}"
+                os.mkdir(path, 0o700)
+                with suppress(FileNotFoundError):  # another run swept it away before it was locked
+                    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                    fcntl.flock(fd, fcntl.LOCK_EX)
+                    if os.path.isdir(path):
+                        self._held = path, fd
+                    else:
+                        os.close(fd)
+            return self._held[0]
 
     def sweep(self) -> None:
         """Removes work folders whose process is gone."""
@@ -92,7 +111,7 @@ class Store:
 
     # blobs ------------------------------------------------------------------------------------------------------
     def blob_path(self, digest: Digest) -> Path:
-        return self.folder / "blobs" / "sha256" / digest.hex
+        return Path(self._blobs + digest.hex)
 
     def has_blob(self, digest: Digest) -> bool:
         return self.blob_path(digest).is_file()
@@ -135,29 +154,33 @@ class Store:
 
     # layers as folders -------------------------------------------------------------------------------------------
     def tree_path(self, content: Digest) -> Path:
-        return self.folder / "trees" / self.mapping / "sha256" / content.hex
+        return Path(self.tree_folder(content))
+
+    def tree_folder(self, content: Digest) -> str:
+        """`tree_path` as a text, for those who ask often."""
+        return self._trees + content.hex
 
     def has_tree(self, content: Digest) -> bool:
         """Whether the folder is here and its listing is the one noted when it was stored."""
         if content.hex in self._checked:
             return True
-        path = self.tree_path(content)
-        if not path.is_dir():
+        path = self.tree_folder(content)
+        if not os.path.isdir(path):
             return False
         noted = self.index.note("listing", content.hex)
-        if noted is None or noted.decode() != listing_digest(str(path)):
-            remove_tree(path)
+        if noted is None or noted.decode() != listing_digest(path):
+            remove_tree(Path(path))
             return False
         self._checked.add(content.hex)
         return True
 
-    def add_tree(self, made: Path, content: Digest) -> None:
-        """Moves a sealed folder of `scratch` into the store."""
+    def add_tree(self, made: Path, content: Digest, listing: str) -> None:
+        """Moves a sealed folder of `scratch` into the store. `listing` is its `listing_digest`."""
         with disk_errors("storing a layer"):
             if self.has_tree(content):
                 remove_tree(made)
                 return
-            self.index.set_notes("listing", {content.hex: listing_digest(str(made)).encode()})
+            self.index.set_notes("listing", {content.hex: listing.encode()})
             move_folder_into_place(made, self.tree_path(content))
             self._checked.add(content.hex)
 
@@ -169,15 +192,13 @@ class Store:
             made = work / "tree"
             made.mkdir()
             unpack_layer(decompressed(source), str(made), str(blob))
-            self.add_tree(made, content)
+            self.add_tree(made, content, listing_digest(str(made)))
 
     def close(self) -> None:
+        """Removes this process's work folders and closes the index; a later use opens both again."""
         self.index.close()
-
-
-def listing_digest(root: str) -> str:
-    """A cheap fingerprint of a folder: names, kinds, modes, owners, sizes and times of all entries, no content."""
-    seen = hashlib.sha256()
-    for entry in scan(root):
-        seen.update(repr(entry).encode("utf-8", "surrogateescape"))
-    return seen.hexdigest()
+        with self._lock:
+            held, self._held = self._held, None
+        if held is not None:
+            remove_tree(Path(held[0]))
+            os.close(held[1])

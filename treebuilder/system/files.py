@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from treebuilder.errors import NoSpace, TreebuildError
 
+_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _BAD_PATHS = (
     errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.ESTALE
 )  # fmt: skip
@@ -38,7 +37,8 @@ def disk_errors(what: str) -> Iterator[None]:
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644, sync: bool = True) -> None:
     """Replaces `path` by `data`: a reader sees the old file or the new one, also after a crash."""
     with disk_errors(f"writing {path}"):
-        fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:80]}.")
+        name = f"{path.parent}/.{path.name[:80]}.{new_name()}"
+        fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             with os.fdopen(fd, "wb") as out:
                 out.write(data)
@@ -75,33 +75,50 @@ def move_folder_into_place(made: Path, place: Path) -> bool:
         return False
 
 
+def new_name() -> str:
+    """A name that nobody else has, for a file or folder that is renamed or removed later."""
+    return os.urandom(8).hex()
+
+
 def remove_tree(path: Path) -> None:
-    """Deletes a folder whatever its modes are. Missing is fine; links are not followed."""
-
-    def make_writable(function: object, name: str, info: object) -> None:
-        parent = os.path.dirname(name)
-        for target in (parent, name):
-            try:
-                if stat.S_ISDIR(os.lstat(target).st_mode):
-                    os.chmod(target, 0o700)
-            except OSError:
-                continue
-        try:
-            if os.path.isdir(name) and not os.path.islink(name):
-                os.rmdir(name) if not os.listdir(name) else shutil.rmtree(name, ignore_errors=True)
-            else:
-                os.unlink(name)
-        except FileNotFoundError:
-            return
-
-    if path.is_symlink() or (path.exists() and not path.is_dir()):
-        path.unlink()
+    """Deletes a folder whatever its modes are, or a file. Missing is fine; links are not followed."""
+    try:
+        parent = os.open(path.parent, _DIR)
+    except FileNotFoundError:
         return
-    if os.path.lexists(path):
-        try:
-            shutil.rmtree(path, onerror=make_writable)
-        except (OSError, RecursionError):
-            _remove_flat(path)
+    try:
+        _remove(parent, path.name)
+    except FileNotFoundError:
+        return
+    except (OSError, RecursionError):
+        _remove_flat(path)
+    finally:
+        os.close(parent)
+
+
+def _remove(parent: int, name: str) -> None:
+    """Deletes an entry of an open folder. A descriptor stays open for each level, so depth has a limit: OSError."""
+    if not stat.S_ISDIR(os.lstat(name, dir_fd=parent).st_mode):
+        os.unlink(name, dir_fd=parent)
+        return
+    try:
+        fd = os.open(name, _DIR | os.O_NOFOLLOW, dir_fd=parent)
+    except PermissionError:
+        os.chmod(name, 0o700, dir_fd=parent)
+        fd = os.open(name, _DIR | os.O_NOFOLLOW, dir_fd=parent)
+    try:
+        if os.geteuid() != 0:
+            os.fchmod(fd, 0o700)
+        with os.scandir(fd) as found:
+            entries = [(item.name, item.is_dir(follow_symlinks=False)) for item in found]
+        for inner, is_folder in entries:
+            if is_folder:
+                _remove(fd, inner)
+            else:
+                os.unlink(inner, dir_fd=fd)
+    finally:
+        os.close(fd)
+    os.rmdir(name, dir_fd=parent)
 
 
 def _remove_flat(path: Path) -> None:

@@ -16,8 +16,11 @@ from treebuilder.system.process import Cancel
 @contextmanager
 def exclusive(path: Path, *, wait: bool, cancel: Cancel | None = None, what: str = "") -> Iterator[None]:
     """Holds `path` alone. With `wait` False raises LockHeld naming the holder at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         while True:
             try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -215,6 +214,8 @@ class _Reader:
         if (key, place) in self._warned:
             return
         self._warned.add((key, place))
+        import difflib
+
         close = difflib.get_close_matches(key.lower(), sorted(RECIPE_KEYS), n=1)
         hint = f"did you mean {close[0]}?" if close else None
         self._events.emit(Warned(f"the key {key!r} means nothing here", place, hint))
