@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from treebuilder.errors import Place, TreebuildError
@@ -32,25 +34,39 @@ def place_of(where: Place, key: str, word: str = "") -> Place:
     return Place(where.file, exact + 1)
 
 
-def look_at_layouts(nodes: Iterable[BuildNode]) -> None:
-    """Reads the index of every image layout in the tree while it is known who names it.
+@contextmanager
+def said_at(find: Callable[[], Place]) -> Iterator[None]:
+    """Gives errors that know no place the one that `find` finds."""
+    try:
+        yield
+    except TreebuildError as err:
+        if err.where is None:
+            err.where = find()
+        raise
 
-    Raises SpecError, IntegrityError.
-    """
-    seen: set[str] = set()
+
+def named_images(nodes: Iterable[BuildNode]) -> dict[str, Callable[[], Place]]:
+    """The images that nodes name, with a way to find where the first one says so."""
+    found: dict[str, Callable[[], Place]] = {}
     for node in nodes:
-        recipe = node.package.recipe
+        recipe, context = node.package.recipe, node.package.context
         named = [(copy.image, copy.where, "") for copy in node.copies if copy.image]
         named += [(image, recipe.where, "") for image in node.images]
         if isinstance(node.base, ImageBase):
             named.append((node.base.reference, recipe.where, "image"))
         for reference, where, key in named:
             folder = reference.removeprefix("oci:")
-            if folder == reference or folder in seen:
-                continue
-            seen.add(folder)
-            try:
-                Layout(Path(folder)).resolve()
-            except TreebuildError as err:
-                err.where = place_of(where, key, f"oci:{os.path.relpath(folder, node.package.context)}")
-                raise
+            word = reference if folder == reference else f"oci:{os.path.relpath(folder, context)}"
+            found.setdefault(reference, partial(place_of, where, key, word))
+    return found
+
+
+def look_at_layouts(nodes: Iterable[BuildNode]) -> None:
+    """Reads the index of every image layout in the tree while it is known who names it.
+
+    Raises SpecError, IntegrityError.
+    """
+    for reference, find in named_images(nodes).items():
+        if reference.startswith("oci:"):
+            with said_at(find):
+                Layout(Path(reference.removeprefix("oci:"))).resolve()
