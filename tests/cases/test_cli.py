@@ -171,6 +171,8 @@ ERRORS: dict[str, tuple[tuple[str, ...], int, str]] = {
     "an endless lock": (("lock", *TREE, "--lock", "/dev/zero"), 2, "lock"),
     "an endless spec": (("iso", "/dev/zero"), 2, "missing-spec"),
     "a folder as spec": (("iso", "packages"), 2, "missing-spec"),
+    "a port": (("boot", "treebuild.lock", "--http", "²/x"), 1, "configuration"),
+    "a long configuration": (("tree", "pkglist", *TREE, "--config", "x" * 5000), 1, "configuration"),
     "an image": (("boot", "nowhere.iso"), 1, "missing-image"),
 }
 

@@ -234,3 +234,13 @@ def test_a_package_of_a_spec_that_nobody_has(project: Project, word: str, line: 
     done = project.run("iso", "iso.yaml", "--local", "build")
     assert done.code == 2
     assert done.value["error"]["where"] == {"file": "iso.yaml", "line": line}, done.stderr
+
+
+def test_an_iso_may_have_any_name(project: Project) -> None:
+    system(project)
+    create(project)
+    name = os.fsdecode(b"na\xffme.iso")
+    for state in ("built", "cached"):
+        done = project.run("iso", "iso.yaml", "--local", "build", "--output", name)
+        assert done.code == 0, done.stderr
+        assert [(image["path"], image["state"]) for image in done.value["images"]] == [(name, state)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -209,3 +210,11 @@ def test_archives_are_plain_tars(shop: Workshop) -> None:
     with tarfile.open(fileobj=io.BytesIO((shop.build / "tree.tar.gz").read_bytes())) as tar:
         assert {(info.uid, info.gid) for info in tar} == {(0, 0)}
         assert tar.getmember("app").isdir()
+
+
+@pytest.mark.parametrize("key", ["name", "description", "tree_filename", "meta_filename", "snapshot"])
+def test_words_that_an_index_cannot_say_are_refused(shop: Workshop, key: str) -> None:
+    shop.package("app/one", {"one": b"1"})
+    with pytest.raises(ConfigError, match="is not UTF-8"):
+        shop.create(**{key: os.fsdecode(b"na\xffme")})
+    assert not (shop.build / "repository.yaml").exists()

@@ -224,6 +224,7 @@ def test_somebody_logs_in(tmp_path: Path) -> None:
             "the login of root was refused",
         ),
         (("up\r\n",), _HALT, {"timeout_s": 4, "http": (80, "/x")}, "an answer on port 80 at /x"),
+        (("up\r\n",), _HALT, {"timeout_s": 2, "http": (80, "/☃")}, "an answer on port 80 at /☃"),
     ],
 )
 def test_a_machine_that_fails_says_what_it_said_and_is_gone(

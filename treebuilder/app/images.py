@@ -108,12 +108,16 @@ def _newest(plans: tuple[tuple[Planned, ...], ...]) -> int:
 # what is not made again -----------------------------------------------------------------------------------------------
 def _remember(key: Digest, place: str, made: ImageFile, work: Workspace) -> None:
     value = {"path": place, "size": made.size_bytes, "sha256": made.sha256.hex}
-    work.store.index.set_notes(_NOTE, {f"{key.hex} {place}": json.dumps(value).encode()})
+    work.store.index.set_notes(_NOTE, {_note_key(key, place): json.dumps(value).encode()})
+
+
+def _note_key(key: Digest, place: str) -> str:
+    return f"{key.hex} {place!a}"  # a place may be any bytes
 
 
 def _recall(key: Digest, place: str, work: Workspace) -> ImageFile | None:
     """The image of these inputs, if the file still is what was written, to the byte."""
-    noted = work.store.index.note(_NOTE, f"{key.hex} {place}")
+    noted = work.store.index.note(_NOTE, _note_key(key, place))
     if noted is None:
         return None
     value = json.loads(noted)

@@ -49,7 +49,7 @@ def find_config(explicit: str, events: EventSink) -> Path | None:
     """`--config`, else `.luet.yaml` here or at home, else /etc/luet/luet.yaml."""
     if explicit:
         path = Path(explicit)
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise ConfigError(f"there is no configuration file {explicit}")
         return path
     for folder, name in ((Path.cwd(), ".luet.yaml"), (Path.home(), ".luet.yaml"), (Path("/etc/luet"), "luet.yaml")):

@@ -340,7 +340,7 @@ class _Composer:
                 sync_folder(out_dir)
             finally:
                 partial.unlink(missing_ok=True)
-        write_atomic(sum_file, f"{digest.hexdigest()}  {target.name}\n".encode())
+        write_atomic(sum_file, os.fsencode(f"{digest.hexdigest()}  {target.name}\n"))
         return ImageFile(target, size, Digest(digest.hexdigest()))
 
     @contextmanager

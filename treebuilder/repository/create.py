@@ -101,6 +101,9 @@ def _check(options: CreateOptions) -> None:
     names = (options.tree_filename, options.meta_filename, options.snapshot)
     if any("/" in name or name.startswith(".") for name in names) or not all(names[:2]):
         raise ConfigError("names of a repository's files cannot hold slashes or begin with a dot")
+    for text in (options.name, options.description, *options.urls, *names):
+        if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+            raise ConfigError(f"{text!a} is not UTF-8, and an index is")
     for kind in (options.tree_compression, options.meta_compression):
         if kind not in SUFFIXES:
             raise ConfigError(f"unknown compression {kind!r}", hint="none, gzip or zstd")

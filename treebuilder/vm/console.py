@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import os
 import re
 import threading
 from collections.abc import Callable
@@ -50,7 +51,7 @@ class Console:
     def type(self, text: str) -> None:
         """Types a line. A machine that is gone hears nothing, and that is found out elsewhere."""
         try:
-            self._keyboard.write(text.encode() + b"\r")
+            self._keyboard.write(os.fsencode(text) + b"\r")
             self._keyboard.flush()
         except (BrokenPipeError, ValueError):
             return

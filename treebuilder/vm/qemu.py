@@ -6,6 +6,7 @@ Nothing of the image is changed, every wait has an end, and no machine outlives 
 from __future__ import annotations
 
 import http.client
+import os
 import shutil
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 from treebuilder.errors import ConfigError, Place, TreebuildError
 from treebuilder.events import EventSink, Finished, LogLine, Progressed, Started
@@ -27,6 +29,7 @@ from treebuilder.vm.firmware import find_uefi
 _TASK = "boot"
 _POLL_S = 0.2
 _HTTP_TIMEOUT_S = 5.0
+_IN_PATHS = "/?&=%:;,@+!$'()*~"  # said as they are; all else is quoted
 _TAIL_LINES = 40
 # What a machine says when it will not come up any more.
 _DEAD_ENDS = ("Kernel panic - not syncing", "Entering emergency mode", "You are in emergency mode")
@@ -223,7 +226,7 @@ class _Watch:
         """QEMU accepts the connection before the guest listens, so only a whole answer counts."""
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=_HTTP_TIMEOUT_S)
         try:
-            connection.request("GET", path, headers={"Connection": "close"})
+            connection.request("GET", quote(os.fsencode(path), safe=_IN_PATHS), headers={"Connection": "close"})
             answer = connection.getresponse()
             body = answer.read(1 << 20).decode("utf-8", "replace")
         except (OSError, http.client.HTTPException):

@@ -40,7 +40,7 @@ def _request(args: argparse.Namespace) -> BootRequest:
     http = None
     if args.http:
         port, _, path = args.http.lstrip(":").partition("/")
-        if not port.isdigit() or not 0 < int(port) < 65536:
+        if not (port.isascii() and port.isdigit() and len(port) < 6 and 0 < int(port) < 65536):
             raise ConfigError(f"--http {args.http} begins with no port", hint="write --http 8090/path")
         http = (int(port), f"/{path}")
     login = None
