@@ -351,6 +351,14 @@ def test_why_not_another_provider() -> None:
     )
 
 
+def test_what_has_no_part_in_a_contradiction_is_not_blamed() -> None:
+    crowd = "\n".join(f"x{i} 1: !x{j}" for i in range(30) for j in [i + 1] if i % 7 == 3)
+    others = "\n".join(f"x{i} 1" for i in range(31) if i % 7 != 3)
+    err = failure(f"{crowd}\n{others}", ", ".join(f"x{i}" for i in range(20)))
+    assert err.message == "c/x3 and c/x4 cannot be had together"
+    assert len(err.chain) == 3
+
+
 # effort ----------------------------------------------------------------------------------------------------------
 def hard(packages: list[Package], effort: int = 100_000) -> Solution:
     universe = MemoryPackages(packages)

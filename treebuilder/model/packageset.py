@@ -44,16 +44,11 @@ class MemoryPackages:
             names.setdefault(package.id.pkgname, []).append(package)
             for ref in package.provides:
                 given = provided.setdefault(ref.pkgname, [])
-                if package not in given:
+                if not given or given[-1] is not package:
                     given.append(package)
         self._names = {name: newest_first(found) for name, found in names.items()}
-        self._provided = {
-            name: tuple(
-                p
-                for n in sorted({f.id.pkgname for f in found})
-                for p in newest_first([f for f in found if f.id.pkgname == n])
-            )
-            for name, found in provided.items()
+        self._provided = {  # a stable sort: newest first within each name
+            name: tuple(sorted(newest_first(found), key=lambda p: p.id.pkgname)) for name, found in provided.items()
         }
 
     def names(self) -> tuple[str, ...]:

@@ -58,7 +58,10 @@ class Crowd:
 
 
 class Encoding:
-    """`clauses` over the packages that the request and the installed packages can reach."""
+    """`clauses` over the packages that the request and the installed packages can reach.
+
+    `demands` are the literals of what is wanted, to be assumed: so a refusal names the few that cannot be had.
+    """
 
     def __init__(self, world: World, request: Request, *, tagged: bool = False) -> None:
         self.world = world
@@ -67,6 +70,7 @@ class Encoding:
         self.clauses: list[list[int]] = []
         self.selectors: dict[int, Reason] = {}
         self.request = request
+        self.demands: dict[int, PackageRef] = {}
         self._tagged = tagged
         self._answers: dict[Key, int] = {}
         self._crowds: dict[tuple[Key, bool], Crowd] = {}
@@ -123,7 +127,10 @@ class Encoding:
 
     def _encode_request(self, request: Request) -> None:
         for ref in request.wanted:
-            self._say([[self._answer(ref)]], "wanted", None, ref)
+            answer = self._answer(ref)
+            self.demands.setdefault(answer, ref)
+            if self._tagged:
+                self._say([[answer]], "wanted", None, ref)
         for ref in request.held:
             kept = [self.variable(p) for p in self.world.matches(ref) if self.world.is_installed(p)]
             self._say([kept or [self._never()]], "held", None, ref)

@@ -8,12 +8,12 @@ from treebuilder.solver.least import settle
 from treebuilder.solver.oracle import Oracle, Undecided
 from treebuilder.solver.walk import Chosen
 
-_WISHES = 4000  # refusals while looking for a good first assignment
+_WISHES = 4000  # refusals while looking for a good assignment to start from
 _EASY = 200  # conflicts that one such refusal may take
 
 
 class Infeasible(Exception):
-    """No assignment satisfies the clauses."""
+    """No assignment satisfies the clauses and the demands."""
 
 
 class SearchChooser:
@@ -23,6 +23,7 @@ class SearchChooser:
     def __init__(self, encoding: Encoding, oracle: Oracle) -> None:
         self._encoding = encoding
         self._oracle = oracle
+        oracle.add([demand] for demand in encoding.demands)
         self._start_near_the_best()
 
     def best(self, candidates: tuple[Package, ...], chosen: Chosen) -> Package:
@@ -48,7 +49,7 @@ class SearchChooser:
         settle(self._oracle, encoding.fresh, changed)
 
     def _start_near_the_best(self) -> None:
-        """Finds a first assignment in which most packages are what the walk would choose: then hardly any decision
+        """Finds an assignment in which most packages are what the walk would choose: then hardly any decision
         needs a question of its own.
 
         Only speed depends on this. Of wishes that cannot hold together the last one is taken back one version.
@@ -71,7 +72,7 @@ class SearchChooser:
                 else:
                     wanted.remove(last)
         except Undecided:
-            pass  # wishes may be hard to refuse; the question itself has all the effort that is left
+            pass  # a wish may be hard to refuse; the question itself has all the effort that is left
         if not self._oracle.ask([]):
             raise Infeasible
 

@@ -12,7 +12,7 @@ from treebuilder.solver.graph import edges_of, order_of
 from treebuilder.solver.greedy import GreedyChooser, Stuck
 from treebuilder.solver.oracle import EFFORT, Oracle, Undecided
 from treebuilder.solver.search import Infeasible, SearchChooser
-from treebuilder.solver.unsat import too_hard, unsatisfiable
+from treebuilder.solver.unsat import blamed, too_hard, unsatisfiable
 from treebuilder.solver.walk import Chosen, walk
 from treebuilder.solver.world import World
 
@@ -56,11 +56,12 @@ def decide(world: World, request: Request, engine: str = "glucose4", effort: int
     try:
         return walk(world, request, SearchChooser(encoding, oracle))
     except Infeasible:
-        raise unsatisfiable(world, request, engine) from None
+        pass
     except Undecided:
         raise too_hard(request, effort) from None
     finally:
         oracle.close()
+    raise unsatisfiable(world, blamed(encoding, engine), engine)
 
 
 def solution(world: World, chosen: Chosen, order: Literal["build", "runtime"]) -> Solution:

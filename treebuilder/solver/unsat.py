@@ -25,6 +25,24 @@ _SENTENCES = 60  # nobody reads more
 _LISTED = 8  # versions and places that one sentence names
 
 
+def blamed(encoding: Encoding, engine: str) -> Request:
+    """As few of the wanted references as a refusal names: so what explains it is a world of their size."""
+    request = encoding.request
+    if len(request.wanted) < 2:
+        return request
+    oracle = Oracle(engine, encoding.clauses, _TELLING)
+    try:
+        if oracle.ask(list(encoding.demands)):
+            return request
+        core = set(oracle.core)
+        wanted = tuple(ref for demand, ref in encoding.demands.items() if demand in core)
+    except Undecided:
+        return request
+    finally:
+        oracle.close()
+    return Request(wanted, request.held, request.unwanted)
+
+
 def core(world: World, request: Request, engine: str) -> tuple[Reason, ...]:
     """A minimal set of reasons that cannot hold together; empty if the request can be answered. Raises Undecided."""
     encoding = Encoding(world, request, tagged=True)
