@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from treebuilder.errors import ConfigError, Place, SpecError, TreebuildError
-from treebuilder.nodes import Node, load
+from treebuilder.nodes import Entries, Node, load
 from treebuilder.records import record
 
 _SUFFIXES = (".yaml", ".yml")
@@ -173,7 +173,8 @@ def _put(tree: dict[str, object], parts: list[str | int], leaf: object, word: st
 def _node(value: object, place: Place) -> Node:
     match value:
         case dict():
-            return Node("map", place, {str(name): _node(item, place) for name, item in value.items()})
+            entries = Entries((str(name), _node(item, place)) for name, item in value.items())
+            return Node("map", place, entries)
         case list():
             return Node("list", place, [_node(item, place) for item in value if item is not None])
         case bool():

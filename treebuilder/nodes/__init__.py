@@ -1,5 +1,6 @@
 """YAML as typed nodes that remember file and line, so that every complaint about a specfile names its place."""
 
-from treebuilder.nodes.node import Node, load
+from treebuilder.nodes.loading import load
+from treebuilder.nodes.node import Entries, Node
 
-__all__ = ["Node", "load"]
+__all__ = ["Entries", "Node", "load"]
