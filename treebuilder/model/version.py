@@ -162,7 +162,10 @@ def select(selector: Selector, packages: tuple[Package, ...]) -> tuple[Package, 
 
 
 def fault(text: str) -> str | None:
-    """Why no version at all satisfies this selector, as half a sentence ("'>=' names no version"); None if one can."""
+    """Why a selector is nonsense, as half a sentence ("'>=' names no version"); None for one that means something.
+
+    Nothing satisfies nonsense, except that everything differs from it.
+    """
     if not any(c in text for c in "<>="):
         return None
     selector = Selector.parse(text)
