@@ -136,13 +136,13 @@ def shell(script: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["bash", "-c", full], env=env, capture_output=True, text=True, check=False, timeout=60)
 
 
-@pytest.mark.parametrize("words", ["--help", "completion fish", "version --json"])
+@pytest.mark.parametrize("words", ["--help", "build --help", "completion fish", "version --json"])
 def test_nobody_needs_to_read_to_the_end(words: str) -> None:
     done = shell(f"t {words} | true; exit ${{PIPESTATUS[0]}}")
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("words", ["--help", "version", "version --json"])
+@pytest.mark.parametrize("words", ["--help", "build --help", "version", "version --json"])
 def test_a_full_disk_behind_stdout_is_an_error(words: str) -> None:
     done = shell(f"t {words} > /dev/full")
     assert done.returncode == 2

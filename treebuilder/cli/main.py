@@ -17,7 +17,7 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from treebuilder import __version__
 from treebuilder.cli.catalogue import ALIASES, EXAMPLES, PROGRAMS, VERBS
@@ -60,6 +60,10 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise _Usage(message, hint=f"{self.prog} --help")
+
+    def _print_message(self, message: str, file: Any = None) -> None:  # noqa: ANN401 - as argparse has it
+        """argparse keeps quiet when the help cannot be written."""
+        (file or sys.stdout).write(message)
 
 
 def main(argv: Sequence[str]) -> int:
