@@ -3,15 +3,26 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+from collections.abc import Iterator
+
+from treebuilder.template.functions import PURE
+from treebuilder.template.functions.refused import REFUSED
 
 _TEXTS = ["a", " b ", "\n", "\n\n  ", "- x\n", "", "}", "{ ", " \t"]
 _ATOMS = {
     "any": [".", "$", "true", "false", ".Values.none", ".Values.t", "nil", "(list)"],
-    "text": ['"s"', '""', ".Values.s", "`r\n`", '"a b,c"', '"+é"'],
-    "number": ["1", "2", "0", "-3", "'c'", ".Values.a"],
+    "text": [
+        '"s"', '""', ".Values.s", "`r\n`", '"a b,c"', '"+é"', '"1.2.3"', '">=1, <2"', '"12"', '"0x1F"', '"1.5"', '"-7"', '"a"',
+        '"[a-c]+"', '"(a)|b*"', '"$1x"', '"Hello World_foo-bar"', '"/a/../b.tar.gz"', '"http://u:p@h:80/p?q=1#f"', '"{\\"a\\":[1]}"',
+        '"2006-01-02"', '"2020-02-29"', '"  pad\\t"', '"ÀÉß"', '"a\\nb\\n\\nc"', '"%d-%5v"', '"true"', '"k"', '"YWI="', '"<&>"',
+    ],
+    "number": ["1", "2", "0", "-3", "'c'", ".Values.a", "1.5", '"7"', "9223372036854775807", ".Values.f", "1e18", "-2.5", '"x"'],
+    "int": ["1", "2", "0", "-3", "7", "'c'", ".Values.a", "3.0", "(len .Values.l)", '(int "12")'],
+    "float": ["1.5", "2", "-0.25", ".Values.f", "1e6"],
     "list": [".Values.l", '(list 1 "x" nil)', '(splitList "," "a,b")', "(list)", "(until 3)"],
-    "map": ['(dict "k" "v" "x" 1)', "(dict)", '(dict "k" (dict "n" 1.5))'],
+    "map": ['(dict "k" "v" "x" 1)', "(dict)", ".Values", ".Values.m", '(dict "k" (list 1 nil) "z" nil)', '(split "," "a,b")', '(dict "k" (dict "n" 1.5))'],
 }  # fmt: skip
 _CALLS = {
     "any": [
@@ -35,14 +46,25 @@ _CALLS = {
         "hasKey map text", "contains text text", "ge number number", "eq any nil",
     ],
 }  # fmt: skip
+_KIND_OF = {
+    "any": "any", "string": "text", "int": "int", "int64": "number", "float": "float", "bool": "test", "list": "list",
+    "map": "map",
+}  # fmt: skip
+# their results have no order in Go (keys, values), are not what Go would say (errors in words), or end the run (fail)
+_NOT_CALLED = frozenset(
+    ["keys", "values", "fail", "fromJson", "fromJsonArray", "fromYaml", "fromYamlArray", "toToml", "call"]
+)
+CALLED = [
+    function for name, function in sorted(PURE.items()) if name not in _NOT_CALLED and name not in REFUSED
+]  # fmt: skip
 _KINDS = ["any", "text", "number", "list", "map", "test"]
 
 
 class Generator:
-    """Templates from one seed. Variables are used only where they are declared."""
+    """Templates from a source of chance. Variables are used only where they are declared."""
 
-    def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)
+    def __init__(self, source: random.Random) -> None:
+        self._random = source
 
     def template(self) -> str:
         """One whole template."""
@@ -103,7 +125,7 @@ class Generator:
 
     def _pipeline(self, names: tuple[str, ...]) -> str:
         kind = self._one_of(_KINDS)
-        text = self._value(kind, names, 2)
+        text = self._call(names) if self._random.random() < 0.4 else self._value(kind, names, 2)
         if self._random.random() < 0.25:
             text += self._one_of(
                 [" | print", " | not", " | default 1", " | quote", " | kindOf", ' | printf "<%v>"', " | list"]
@@ -112,11 +134,26 @@ class Generator:
             text += self._one_of([" 1", " | 1", " .Values.s.x", " | upper 5"])
         return text
 
+    def _call(self, names: tuple[str, ...]) -> str:
+        """Any function, with arguments of the types it takes; seldom of others, seldom too few or too many."""
+        function = CALLED[self._random.randrange(len(CALLED))]
+        types = [*function.parameters]
+        if function.rest:
+            types += [function.rest] * self._random.randint(0, 3)
+        if self._random.random() < 0.03:
+            types = types[:-1] if self._random.random() < 0.5 else [*types, "any"]
+        words = [function.name]
+        for wanted in types:
+            kind = _KIND_OF[wanted] if self._random.random() < 0.95 else self._one_of(_KINDS)
+            argument = self._value(kind, names, 1)
+            words.append(f"({argument})" if " " in argument and argument[0] not in "(\"`'" else argument)
+        return " ".join(words)
+
     def _value(self, kind: str, names: tuple[str, ...], depth: int) -> str:
         """A command of a kind; its arguments stand in parentheses."""
         if kind == "any" and names and self._random.random() < 0.5:
             return self._one_of(list(names))
-        if not depth or self._random.random() < 0.3:
+        if not depth or kind not in _CALLS or self._random.random() < 0.3:
             return self._one_of(_ATOMS.get(kind, ["true", "false"]))
         words: list[str] = []
         for word in self._one_of(_CALLS[kind]).split(" "):
@@ -126,3 +163,32 @@ class Generator:
             argument = self._value(self._one_of(_KINDS) if word == "any" else word, names, depth - 1)
             words.append(f"({argument})" if " " in argument and argument[0] not in "(\"`'" else argument)
         return " ".join(words)
+
+
+_VERBS = ["v", "d", "s", "q", "x", "X", "o", "O", "b", "c", "U", "e", "E", "f", "F", "g", "G", "t", "T", "z", "%"]
+_FLAGS = [
+    "", "5", "-5", "05", "+", "#", " ", ".2", "8.3", "-8.3", "+.1", "08.2", "#6", "+05", ".0", "-05", ".10", "6.", "+8", "# ", "-#8",
+]  # fmt: skip
+_OPERANDS = [
+    "0 42 -7 9223372036854775807 'x'", "0.0 1.5 -2.25 1e6 1e21 123456.789 1e-7", r'"" "abc" "é\n" "a\"b"', "true nil",
+    '(list 1 "a" nil 1.5)', "(list) (until 3)", '(splitList "," "a,b") (dict "a" 1 "b" "x")', ".Values.m",
+]  # fmt: skip
+_ODD = [
+    "%", "%%", "%5%", "%-5%", "%!", "%[1]d %[1]v", "%[2]s %[1]s", "%[3]d", "%[0]d", "%[x]d", "%[1]", "%[1", "%*d", "%-*d", "%.*f",
+    "%[2]*[1]d", "%[1]*d", "%[1].2f", "%6.[2]f", "%.[1]d", "%d %d", "%d %d %d", "%5", "%.", "%#", "é%dé", "%*%", "%-010d",
+    "%99999999d", "%.99999999f", "%v %T", "%[2]v %v", "%w", "%5.1f|%v", "%+v", "%#v %#v", "%.3s|%.0s", "%+q", "%#q", "%U %#U", "%08.3f",
+]  # fmt: skip
+_ARGUMENTS = ["1 2", '"a" "b"', "3 1.5", "5", "", "-3 7", "1.5 2", '"é" 233', "nil nil", "true 1"]
+
+
+def printf_calls() -> Iterator[str]:
+    """Every verb with every set of flags and every kind of value, and directives that are wrong."""
+    for verb, flags in itertools.product(_VERBS, _FLAGS):
+        calls: list[str] = []
+        for operands in _OPERANDS:
+            for operand in [operands] if operands.startswith("(") else operands.split(" "):
+                argument = " ".join(f"({part}" if index else part for index, part in enumerate(operand.split(" (")))
+                calls.append(f'{{{{ printf "%{flags}{verb}" {argument} }}}}')
+        yield "|".join(calls)
+    for odd in _ODD:
+        yield "|".join(f'{{{{ printf "{odd}" {arguments} }}}}' for arguments in _ARGUMENTS)

@@ -9,6 +9,8 @@ Names the compiled code finds in its context:
   pairs(value) steps(pairs)            the (index, element) pairs of a range, and a count of the steps
   block(v, program)                    runs the items inside an item
   invoke(mark, name, value)            {{template}}
+  nilmap(value)                        a nil that is to be a map
+  second(first, value)                 evaluates both and is the second
   f_NAME(*arguments)                   functions
   fault(message)                       what Go refuses when it gets there, not when it parses
 `and`, `or`, `not` and `if` become jinja2's own: Python's truth is Go's for template values. A statement's `lineno` is

@@ -15,10 +15,11 @@ _UNDERSCORES = re.compile(r"__|_\Z|_[.eEpPi]|[.eEpP+-]_")
 
 def unquote(text: str) -> str:
     """The value of a quoted string or character literal, with its quotes. Raises TemplateFault."""
-    return _unescape(text[1:-1])
+    return _unescape(text[1:-1], "'" if text[0] == '"' else '"')
 
 
-def _unescape(body: str) -> str:
+def _unescape(body: str, other: str) -> str:
+    """`other` is the kind of quote that is not escaped here."""
     if "\\" not in body:
         return body
     pieces: list[bytes] = []
@@ -34,7 +35,7 @@ def _unescape(body: str) -> str:
             pieces.append(bytes([value]))
         elif short or long:
             pieces.append(_rune(int(short or long, 16)).encode("utf-8"))
-        elif simple in _SIMPLE:
+        elif simple in _SIMPLE and simple != other:
             pieces.append(_SIMPLE[simple].encode())
         else:
             raise TemplateFault(f"unknown escape {found.group()} in a string")
@@ -50,7 +51,7 @@ def _rune(code: int) -> str:
 
 def character(text: str) -> int:
     """The code point of `'x'`."""
-    value = _unescape(text[1:-1])
+    value = unquote(text)
     if len(value) != 1:
         raise TemplateFault(f"{text} is not one character")
     return ord(value)

@@ -329,7 +329,7 @@ class _Parser:
             names.append(self._next().text[1:])
         if not names:
             return term
-        if isinstance(term, Constant):
+        if isinstance(term, Constant | Dot):
             raise self._fault(f"a field of a constant: .{names[0]}", token)
         if isinstance(term, Chain):
             return Chain(term.base, (*term.names, *names))

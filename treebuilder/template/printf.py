@@ -1,37 +1,20 @@
 """fmt.Sprintf and fmt.Sprint over template values, with Go's marks for wrong arguments (`%!d(string=x)`).
 
-Source: https://pkg.go.dev/fmt. Verbs: v T t d b o O x X c q U e E f F g G s p, the flags `+-# 0`, width, precision,
-`*` and `[n]`.
+Source: https://pkg.go.dev/fmt. All verbs but `p`, the flags `+-# 0`, width, precision, `*` and `[n]`. How one value is
+written is in `verbs`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
-from treebuilder.records import record
-from treebuilder.template.faults import TemplateFault
-from treebuilder.template.values import GoObject, print_float, sorted_items, text_of, type_of, weigh
+from treebuilder.template.values import text_of, type_of
+from treebuilder.template.verbs import Flags, quote, write
 
-_DIRECTIVE = re.compile(
-    r"%([+\-# 0]*)((?:\[\d+\])?(?:\*|\d+)?)(?:\.((?:\[\d+\])?(?:\*|\d*)))?(\[\d+\])?(.)?", re.DOTALL
-)
-_MAX_WIDTH = 1_000_000
-_GO_ESCAPES = {
-    "\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v",
-    "\\": "\\\\", '"': '\\"',
-}  # fmt: skip
+__all__ = ["quote", "sprint", "sprintf", "sprintln"]
 
-
-@record
-class _Spec:
-    flags: str
-    width: int | None
-    precision: int | None
-    verb: str
-
-    def has(self, flag: str) -> bool:
-        return flag in self.flags
+_MAX_SIZE = 1_000_000
+_DIGITS = frozenset("0123456789")
 
 
 def sprint(values: Sequence[object]) -> str:
@@ -49,40 +32,32 @@ def sprintln(values: Sequence[object]) -> str:
 
 
 def sprintf(template: str, values: Sequence[object]) -> str:
-    """Raises TemplateFault for a width that is absurd; wrong arguments are marked in the text, as Go does."""
+    """Wrong arguments are marked in the text, as Go does; a width above a million is no width there."""
     return _Formatter(template, values).run()
 
 
-def quote(text: str) -> str:
-    """strconv.Quote."""
-    pieces = [_GO_ESCAPES.get(char) or (char if char.isprintable() else _escape(char)) for char in text]
-    return f'"{"".join(pieces)}"'
-
-
-def _escape(char: str) -> str:
-    code = ord(char)
-    if code < 0x80:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
 class _Formatter:
+    """Goes over the template by `_at`, and over the values by `_next`."""
+
     def __init__(self, template: str, values: Sequence[object]) -> None:
         self._template = template
         self._values = values
+        self._at = 0
         self._next = 0
         self._reordered = False
+        self._is_good = True  # the argument number of this directive exists
 
     def run(self) -> str:
         pieces: list[str] = []
-        position = 0
-        for found in _DIRECTIVE.finditer(self._template):
-            if found.start() < position:
-                continue
-            pieces.append(self._template[position : found.start()])
-            pieces.append(self._directive(found))
-            position = found.end()
-        pieces.append(self._template[position:])
+        template = self._template
+        while True:
+            percent = template.find("%", self._at)
+            if percent < 0:
+                pieces.append(template[self._at :])
+                break
+            pieces.append(template[self._at : percent])
+            self._at = percent + 1
+            self._directive(pieces)
         if not self._reordered and self._next < len(self._values):
             extra = ", ".join(
                 "<nil>" if value is None else f"{type_of(value)}={text_of(value)}"
@@ -91,195 +66,116 @@ class _Formatter:
             pieces.append(f"%!(EXTRA {extra})")
         return "".join(pieces)
 
-    def _size(self, text: str | None) -> int | None:
-        if not text:
-            return None
-        if text.startswith("["):
-            index, _, text = text[1:].partition("]")
-            self._next = int(index) - 1
-            self._reordered = True
-        if text == "*":
-            value = self._take()
-            if not isinstance(value, int) or isinstance(value, bool):
-                return None
-            size = int(value)
+    def _directive(self, pieces: list[str]) -> None:
+        flags = self._flags()
+        self._is_good = True
+        indexed = self._index()
+        if self._skip("*"):
+            width = self._size()
+            if width is None:
+                pieces.append("%!(BADWIDTH)")
+            elif width < 0:
+                flags = flags.changed(width=-width, minus=True, zero=False)
+            else:
+                flags = flags.changed(width=width)
+            indexed = False
         else:
-            size = int(text) if text else 0
-        if abs(size) > _MAX_WIDTH:
-            raise TemplateFault(f"printf: a width of {size}")
-        return size
+            width = self._number()
+            flags = flags.changed(width=width)
+            self._is_good = self._is_good and not (indexed and width is not None)
+        if self._at + 1 < len(self._template) and self._skip("."):
+            self._is_good = self._is_good and not indexed
+            indexed = self._index()
+            if self._skip("*"):
+                precision = self._size()
+                if precision is None or precision < 0:
+                    precision = None
+                    pieces.append("%!(BADPREC)")
+                flags = flags.changed(precision=precision)
+                indexed = False
+            else:
+                flags = flags.changed(precision=self._number() or 0)
+        if not indexed:
+            self._index()
+        if self._at >= len(self._template):
+            pieces.append("%!(NOVERB)")
+            return
+        verb = self._template[self._at]
+        self._at += 1
+        pieces.append(self._argument(flags, verb))
 
-    def _take(self) -> object:
+    def _argument(self, flags: Flags, verb: str) -> str:
+        if verb == "%":
+            return "%"
+        if not self._is_good:
+            return f"%!{verb}(BADINDEX)"
         if self._next >= len(self._values):
-            raise IndexError
+            return f"%!{verb}(MISSING)"
         value = self._values[self._next]
         self._next += 1
-        return value
+        if verb == "v":
+            flags = flags.changed(go_syntax=flags.sharp, sharp=False, plus=False)
+        return write(flags, verb, value)
 
-    def _directive(self, found: re.Match[str]) -> str:
-        flags, width_text, precision_text, index, verb = found.groups()
-        if verb is None:
-            return "%!(NOVERB)"
-        try:
-            width = self._size(width_text)
-            precision = None if precision_text is None else self._size(precision_text) or 0
-            if index:
-                self._next = int(index[1:-1]) - 1
-                self._reordered = True
-                if self._next >= len(self._values):
-                    return f"%!{verb}(BADINDEX)"
-            if verb == "%":
-                return "%"
-            value = self._take()
-        except IndexError:
-            return f"%!{verb}(MISSING)"
-        if width is not None and width < 0:
-            flags, width = flags + "-", -width
-        if "-" in flags:
-            flags = flags.replace("0", "")
-        return _format(_Spec(flags, width, precision, verb), value)
+    def _flags(self) -> Flags:
+        plus = minus = sharp = space = zero = False
+        while self._at < len(self._template):
+            match self._template[self._at]:
+                case "+":
+                    plus = True
+                case "-":
+                    minus, zero = True, False
+                case "#":
+                    sharp = True
+                case " ":
+                    space = True
+                case "0":
+                    zero = not minus
+                case _:
+                    break
+            self._at += 1
+        return Flags(plus, minus, sharp, space, zero)
 
+    def _skip(self, char: str) -> bool:
+        found = self._template.startswith(char, self._at)
+        self._at += found
+        return found
 
-def _pad(spec: _Spec, text: str, *, zero: bool = False) -> str:
-    missing = (spec.width or 0) - len(text)
-    if missing <= 0:
-        return text
-    if spec.has("-"):
-        return text + " " * missing
-    if zero and spec.has("0"):
-        sign = text[:1] if text[:1] in ("+", "-", " ") else ""
-        return sign + "0" * missing + text[len(sign) :]
-    return ("0" if spec.has("0") else " ") * missing + text
+    def _number(self) -> int | None:
+        """Digits; a number that is absurd ends the template, as it does in Go."""
+        start = self._at
+        while self._at < len(self._template) and self._template[self._at] in _DIGITS:
+            if int(self._template[start : self._at] or "0") > _MAX_SIZE:
+                self._at = len(self._template)
+                return None
+            self._at += 1
+        return int(self._template[start : self._at]) if self._at > start else None
 
+    def _index(self) -> bool:
+        """`[n]`, which chooses the argument that follows."""
+        if not self._template.startswith("[", self._at):
+            return False
+        self._reordered = True
+        close = self._template.find("]", self._at) if len(self._template) - self._at >= 3 else -1
+        if close < 0:
+            self._at += 1
+            self._is_good = False
+            return False
+        digits = self._template[self._at + 1 : close]
+        self._at = close + 1
+        is_number = bool(digits) and set(digits) <= _DIGITS and len(digits) <= 7 and int(digits) <= _MAX_SIZE
+        if is_number and 1 <= int(digits) <= len(self._values):
+            self._next = int(digits) - 1
+            return True
+        self._is_good = False
+        return is_number
 
-def _bad(spec: _Spec, value: object) -> str:
-    if value is None:
-        return f"%!{spec.verb}(<nil>)"
-    return f"%!{spec.verb}({type_of(value)}={text_of(value)})"
-
-
-def _format(spec: _Spec, value: object) -> str:
-    if spec.verb == "T":
-        return _pad(spec, type_of(value))
-    if spec.verb == "v" and spec.has("#"):
-        return _pad(spec, _go_syntax(value))
-    match value:
-        case None:
-            return _pad(spec, "<nil>") if spec.verb == "v" else _bad(spec, value)
-        case bool():
-            return _pad(spec, text_of(value)) if spec.verb in "vt" else _bad(spec, value)
-        case int():
-            return _integer(spec, int(value))
-        case float():
-            return _real(spec, value)
-        case str():
-            return _string(spec, value)
-        case GoObject():
-            return _string(spec, text_of(value))
-        case _:
-            return _collection(spec, value)
-
-
-def _integer(spec: _Spec, value: int) -> str:
-    bases = {"d": "d", "v": "d", "b": "b", "o": "o", "O": "o", "x": "x", "X": "X"}
-    match spec.verb:
-        case "c":
-            return _pad(spec, chr(value) if 0 <= value < 0x110000 else "\ufffd")
-        case "q":
-            char = chr(value) if 0 <= value < 0x110000 else "\ufffd"
-            inner = quote(char)[1:-1].replace('\\"', '"')
-            return _pad(spec, "'\\''" if char == "'" else f"'{inner}'")
-        case "U":
-            return _pad(spec, f"U+{value:04X}")
-        case verb if verb in bases:
-            digits = format(abs(value), bases[verb])
-            if spec.precision is not None:
-                digits = "" if spec.precision == 0 and value == 0 else digits.rjust(spec.precision, "0")
-            prefix = "0o" if verb == "O" else ""
-            if spec.has("#"):
-                prefix = {"x": "0x", "X": "0X", "o": "0", "b": "0b", "O": "0o"}.get(verb, "")
-            sign = "-" if value < 0 else "+" if spec.has("+") else " " if spec.has(" ") else ""
-            return _pad(spec, sign + prefix + digits, zero=spec.precision is None)
-        case _:
-            return _bad(spec, value)
-
-
-def _real(spec: _Spec, value: float) -> str:
-    match spec.verb:
-        case "v" | "g" | "G":
-            if spec.precision is None:
-                text = print_float(value)
-            else:
-                text = _exponent(format(value, f".{spec.precision or 1}g"))
-            text = text.upper() if spec.verb == "G" else text
-        case "e" | "E" | "f" | "F":
-            text = format(value, f".{6 if spec.precision is None else spec.precision}{spec.verb}")
-            text = text.replace("inf", "Inf").replace("nan", "NaN") if spec.verb != "E" else text
-        case _:
-            return _bad(spec, value)
-    if not text.startswith(("-", "+")):
-        text = ("+" if spec.has("+") else " " if spec.has(" ") else "") + text
-    elif text.startswith("+Inf") and not spec.has("+") and spec.verb not in "vgG":
-        text = "+Inf"
-    return _pad(spec, text, zero=True)
-
-
-def _exponent(text: str) -> str:
-    """Python writes 1e+06 as Go does, but without digits it may write 1e+6 for `%g`; Go always has two digits."""
-    mantissa, mark, power = text.partition("e")
-    return f"{mantissa}e{power[0]}{power[1:].rjust(2, '0')}" if mark else text
-
-
-def _string(spec: _Spec, value: str) -> str:
-    match spec.verb:
-        case "s" | "v":
-            return _pad(spec, value if spec.precision is None else value[: spec.precision])
-        case "q":
-            cut = value if spec.precision is None else value[: spec.precision]
-            raw = spec.has("#") and "`" not in cut and "\n" not in cut
-            return _pad(spec, f"`{cut}`" if raw else quote(cut))
-        case "x" | "X":
-            text = value.encode("utf-8", "surrogatepass").hex(" ") if spec.has(" ") else value.encode().hex()
-            return _pad(spec, text.upper() if spec.verb == "X" else text)
-        case _:
-            return _bad(spec, value)
-
-
-def _collection(spec: _Spec, value: object) -> str:
-    """Verbs go down into lists and maps."""
-    weigh(value)
-    match value:
-        case bytes():
-            if spec.verb in "sqxX":
-                return _string(spec, value.decode("utf-8", "replace"))
-            return "[" + " ".join(_format(spec, byte) for byte in value) + "]"
-        case list() | tuple():
-            return "[" + " ".join(_format(spec, item) for item in value) + "]"
-        case dict():
-            pairs = (f"{_format(spec, key)}:{_format(spec, item)}" for key, item in sorted_items(value))
-            return "map[" + " ".join(pairs) + "]"
-        case _:
-            raise TemplateFault("can't print a function")
-
-
-def _go_syntax(value: object) -> str:
-    """`%#v`."""
-    weigh(value)
-    match value:
-        case None:
-            return "<nil>"
-        case str():
-            return quote(value)
-        case bytes():
-            return "[]byte{" + ", ".join(f"0x{byte:x}" for byte in value) + "}"
-        case list() | tuple():
-            return f"{type_of(value)}{{" + ", ".join(_nested_syntax(item) for item in value) + "}"
-        case dict():
-            pairs = (f"{_nested_syntax(key)}:{_nested_syntax(item)}" for key, item in sorted_items(value))
-            return f"{type_of(value)}{{" + ", ".join(pairs) + "}"
-        case _:
-            return text_of(value)
-
-
-def _nested_syntax(value: object) -> str:
-    return "interface {}(nil)" if value is None else _go_syntax(value)
+    def _size(self) -> int | None:
+        """`*`: a width or precision that is an argument."""
+        if self._next >= len(self._values):
+            return None
+        value = self._values[self._next]
+        self._next += 1
+        if isinstance(value, bool) or not isinstance(value, int) or abs(value) > _MAX_SIZE:
+            return None
+        return int(value)

@@ -16,7 +16,7 @@ from treebuilder.template.compiler import Code, compiled, environment
 from treebuilder.template.faults import LocatedFault, TemplateFault
 from treebuilder.template.shapes import Program
 from treebuilder.template.source import Source
-from treebuilder.template.values import MAX_TEXT, GoObject, field, show, sorted_items, type_of
+from treebuilder.template.values import MAX_TEXT, GoObject, NilMap, field, show, sorted_items, type_of
 
 _MAX_STEPS = 1_000_000
 _MAX_DEPTH = 1000
@@ -66,6 +66,7 @@ class Run:
         self._names: dict[str, object] = {
             "k": (), "v": (), "text": self._text, "show": self._show, "let": let, "field": chain, "pairs": pairs,
             "steps": self._steps, "block": self._block, "invoke": self._invoke, "fault": refuse,
+            "nilmap": nilmap, "second": second,
         }  # fmt: skip
         self._context = Context(environment(), self._names, "item", {})
 
@@ -163,14 +164,30 @@ class Run:
 def chain(value: object, names: tuple[str, ...], *arguments: object) -> object:
     """`.a.b` of a value; the last may be a method that takes the arguments. Raises TemplateFault."""
     for index, name in enumerate(names):
+        if type(value) is dict:
+            value = value.get(name)
+            continue
         owner = value
         value = field(value, name)
         if isinstance(owner, GoObject) and callable(value):
-            value = value(*arguments) if index == len(names) - 1 else value()
+            try:
+                value = value(*arguments) if index == len(names) - 1 else value()
+            except TypeError as err:
+                raise TemplateFault(f"wrong arguments for {name}") from err
             if index == len(names) - 1:
                 return value
     if arguments:
         raise TemplateFault(f".{'.'.join(names)} has arguments but is no function")
+    return value
+
+
+def nilmap(value: object) -> object:
+    """An argument for a map: nil is an empty one."""
+    return NilMap() if value is None else value
+
+
+def second(_: object, value: object) -> object:
+    """The second value; the first has been looked at before it."""
     return value
 
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
+from treebuilder.template.functions import PURE
+from treebuilder.template.functions.signature import GoFunction
 from treebuilder.template.syntax import (
     Body,
     Chain,
@@ -211,14 +213,34 @@ class _Shaper:
 
     def _function(self, function: Function, words: tuple[Operand, ...], last: tuple[Shape, ...]) -> Shape:
         name = function.name
-        arguments: tuple[Shape, ...] = (*(self._operand(word) for word in words), *last)
+        known = PURE.get(name)
+        arguments: tuple[Shape, ...] = (
+            *(self._argument(known, index, word) for index, word in enumerate(words)),
+            *(self._nil_for(known, len(words), value) for value in last),
+        )
         if name == "not" and len(arguments) == 1:
             return ("not", *arguments)
+        if name in ("and", "or") and last and words:
+            # what comes through the pipeline is evaluated even if an argument before it decides
+            slot = self._units.slot()
+            before = self._let(slot, last[0])
+            return ("call", "second", before, (name, *arguments[:-1], self._slot(slot)))
         if name in ("and", "or") and arguments:
             return (name, *arguments) if len(arguments) > 1 else arguments[0]
         if name in ("and", "or", "not"):
             return self._refuse(f"{name} is given {len(arguments)} arguments")
         return ("call", f"f_{name}", *arguments)
+
+    def _argument(self, function: GoFunction | None, index: int, word: Operand) -> Shape:
+        if isinstance(word, Constant) and word.value is not None:
+            return self._k(word.value if function is None else function.constant(index, word.value))
+        value = self._operand(word)
+        # a field's nil is an interface, which is no map; the nil of a pipeline has no type and can be one
+        return self._nil_for(function, index, value) if isinstance(word, Constant | Pipeline | Variable) else value
+
+    def _nil_for(self, function: GoFunction | None, index: int, value: Shape) -> Shape:
+        wants_map = function is not None and function.wanted(index) == "map"
+        return ("call", "nilmap", value) if wants_map else value
 
     # pieces -----------------------------------------------------------------------------------------------------
     def _refuse(self, message: str) -> Shape:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Protocol, cast, runtime_checkable
+from typing import cast
 
 from treebuilder.template.faults import TemplateFault
 
@@ -22,19 +22,62 @@ class Int64(int):
     """What sprig's arithmetic returns."""
 
 
-@runtime_checkable
-class GoObject(Protocol):
-    """A Go struct with fields or methods (a time, a version)."""
+class AnyMap(dict[object, object]):
+    """`map[interface {}]interface {}`: a map inside a YAML file's values. A plain dict is `map[string]interface {}`."""
+
+    go_type = "map[interface {}]interface {}"
+
+
+class NilMap(dict[object, object]):
+    """A nil `map[string]interface {}`: empty, and `null` in JSON."""
+
+
+class TextMap(dict[object, object]):
+    """`map[string]string`: what `split` gives; a field that is missing is an empty text."""
+
+    go_type = "map[string]string"
+
+
+class TextList(list[object]):
+    """`[]string`."""
+
+    go_type = "[]string"
+
+
+class IntList(list[object]):
+    """`[]int`."""
+
+    go_type = "[]int"
+
+
+class ListList(list[object]):
+    """`[][]interface {}`: what `chunk` gives."""
+
+    go_type = "[][]interface {}"
+
+
+class NilList(list[object]):
+    """A nil slice: empty, and `null` in JSON."""
+
+    go_type = "[]interface {}"
+
+
+class NilTextList(TextList):
+    """A nil slice of texts."""
+
+
+class GoObject:
+    """A Go struct with fields or methods (a time, a version). Its subclasses say what they are."""
 
     go_type: str
 
     def go_field(self, name: str) -> object:
         """A field's value, or a callable for a method. Raises KeyError."""
-        ...
+        raise KeyError(name)
 
     def go_text(self) -> str:
         """What printing it gives."""
-        ...
+        return self.go_type
 
 
 def kind_of(value: object) -> str:
@@ -50,6 +93,8 @@ def kind_of(value: object) -> str:
             return "int"
         case float():
             return "float64"
+        case complex():
+            return "complex128"
         case str():
             return "string"
         case bytes() | list() | tuple():
@@ -70,16 +115,24 @@ def type_of(value: object) -> str:
         case bytes():
             return "[]uint8"
         case list() | tuple():
-            return "[]interface {}"
+            return str(getattr(value, "go_type", "[]interface {}"))
         case dict():
-            return "map[string]interface {}"
+            return str(getattr(value, "go_type", "map[string]interface {}"))
+        case complex():
+            return "complex128"
         case GoObject():
             return value.go_type
         case _:
             return kind_of(value)
 
 
-def print_float(value: float) -> str:
+def print_float(value: float, *, sign: bool = False) -> str:
+    """`%v` of a float64, or `%+v` with `sign`."""
+    text = _unsigned_float(value)
+    return f"+{text}" if sign and text[0] not in "+-" else text
+
+
+def _unsigned_float(value: float) -> str:
     """`%v` of a float64: the shortest digits, with an exponent below 1e-4 and from 1e6 on (`1e+06`)."""
     if math.isnan(value):
         return "NaN"
@@ -132,6 +185,8 @@ def _text(value: object) -> str:
             return int.__repr__(value)
         case float():
             return print_float(value)
+        case complex():
+            return f"({print_float(value.real)}{print_float(value.imag, sign=True)}i)"
         case str():
             return value
         case bytes():
@@ -180,7 +235,7 @@ def field(value: object, name: str) -> object:
     """`.name` of a value; None where a map lacks it or the value is nil. Raises TemplateFault."""
     match value:
         case dict():
-            return value.get(name)
+            return value.get(name, "" if isinstance(value, TextMap) else None)
         case None:
             return None
         case GoObject():
@@ -201,6 +256,8 @@ def basic_kind(value: object) -> str:
             return "int"
         case float():
             return "float"
+        case complex():
+            return "complex"
         case str():
             return "string"
         case _:
@@ -226,8 +283,8 @@ def equal(left: object, right: object) -> bool:
 
 def less(left: object, right: object) -> bool:
     """`lt` of two numbers or texts. Raises TemplateFault."""
-    if basic_kind(left) == "bool":
-        raise TemplateFault("booleans have no order")
+    if basic_kind(left) in ("bool", "complex"):
+        raise TemplateFault(f"values of type {type_of(left)} have no order")
     if basic_kind(left) != basic_kind(right):
         raise TemplateFault(
             f"incompatible types for comparison: {type_of(left)} ({text_of(left)}) and "

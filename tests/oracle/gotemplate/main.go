@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"strings"
 	"text/template"
@@ -17,6 +18,27 @@ type question struct{ Text, Yaml, Json string }
 type answer struct {
 	Out string `json:"out"`
 	Err string `json:"err"`
+}
+
+// texts gives every map text keys, so that the map functions work on what fromYaml gives.
+func texts(v interface{}) interface{} {
+	switch v := v.(type) {
+	case map[interface{}]interface{}:
+		m := map[string]interface{}{}
+		for key, item := range v {
+			m[fmt.Sprint(key)] = texts(item)
+		}
+		return m
+	case map[string]interface{}:
+		for key, item := range v {
+			v[key] = texts(item)
+		}
+	case []interface{}:
+		for i, item := range v {
+			v[i] = texts(item)
+		}
+	}
+	return v
 }
 
 func render(q question) (a answer) {
@@ -62,6 +84,27 @@ func render(q question) (a answer) {
 			m["Error"] = err.Error()
 		}
 		return m
+	}
+	funcs["fromJsonArray"] = func(s string) []interface{} {
+		a := []interface{}{}
+		if err := json.Unmarshal([]byte(s), &a); err != nil {
+			a = []interface{}{err.Error()}
+		}
+		return a
+	}
+	funcs["fromYaml"] = func(s string) map[string]interface{} {
+		m := map[string]interface{}{}
+		if err := yaml.Unmarshal([]byte(s), &m); err != nil {
+			m["Error"] = err.Error()
+		}
+		return texts(m).(map[string]interface{})
+	}
+	funcs["fromYamlArray"] = func(s string) []interface{} {
+		a := []interface{}{}
+		if err := yaml.Unmarshal([]byte(s), &a); err != nil {
+			a = []interface{}{err.Error()}
+		}
+		return texts(a).([]interface{})
 	}
 	root = root.Funcs(funcs).Option("missingkey=zero")
 	t, err := root.Parse(q.Text)

@@ -9,7 +9,7 @@ from urllib.parse import quote_plus
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.functions.signature import GoFunction, table
 from treebuilder.template.printf import sprint, sprintf, sprintln
-from treebuilder.template.values import NO_VALUE, GoObject, equal, less, text_of, type_of
+from treebuilder.template.values import NO_VALUE, AnyMap, GoObject, TextMap, equal, less, type_of
 
 _JS = {
     "\\": "\\\\", "'": "\\'", '"': '\\"', "<": "\\u003C", ">": "\\u003E", "&": "\\u0026", "=": "\\u003D",
@@ -28,6 +28,8 @@ def _le(left: object, right: object) -> bool:
 
 
 def _index(value: object, *keys: object) -> object:
+    if value is None:
+        raise TemplateFault("index of untyped nil")
     for key in keys:
         value = _index_one(value, key)
     return value
@@ -37,11 +39,11 @@ def _index_one(value: object, key: object) -> object:
     match value:
         case None:
             raise TemplateFault("index of untyped nil")
+        case AnyMap():
+            return _index_any(value, key)
         case dict():
             if isinstance(key, str):
-                return value.get(key)
-            if isinstance(key, int | float) and not isinstance(key, bool):
-                return value.get(text_of(key))
+                return value.get(key, "" if isinstance(value, TextMap) else None)
             raise TemplateFault(f"value has type {type_of(key)}; should be string")
         case list() | tuple() | bytes() | str():
             if not isinstance(key, int) or isinstance(key, bool):
@@ -52,6 +54,15 @@ def _index_one(value: object, key: object) -> object:
             return items[key]
         case _:
             raise TemplateFault(f"can't index item of type {type_of(value)}")
+
+
+def _index_any(value: AnyMap, key: object) -> object:
+    """Keys of any type: 1, 1.0 and true are three."""
+    if isinstance(key, dict | list | tuple | bytes):
+        raise TemplateFault(f"hash of unhashable type {type_of(key)}")
+    if isinstance(key, str):
+        return value.get(key)
+    return next((item for known, item in value.items() if type(known) is type(key) and known == key), None)
 
 
 def _len(value: object) -> int:
@@ -76,7 +87,10 @@ def _html(*values: object) -> str:
 
 
 def _js(*values: object) -> str:
-    return _JS_SPECIAL.sub(lambda found: _JS.get(found.group()) or f"\\u{ord(found.group()):04X}", _shown(values))
+    text = _JS_SPECIAL.sub(lambda found: _JS.get(found.group()) or f"\\u{ord(found.group()):04X}", _shown(values))
+    if text.isascii():
+        return text
+    return "".join(char if char < "\x80" or char.isprintable() else f"\\u{ord(char):04X}" for char in text)
 
 
 def _urlquery(*values: object) -> str:

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from treebuilder.records import record
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.functions.signature import GoFunction, table
+from treebuilder.template.values import GoObject, Int64
 
 _SECOND = 1_000_000_000
 _UNITS = {
@@ -32,7 +33,7 @@ _YEAR_ONE_S = -62135596800
 
 
 @record
-class Time:
+class Time(GoObject):
     """A moment: nanoseconds since 1970 in a zone."""
 
     ns: int
@@ -192,6 +193,8 @@ def _built(found: dict[str, str]) -> Time:
     if offset != "Z":
         seconds = int(offset[1:3]) * 3600 + int(offset[3:5] or 0) * 60 + int(offset[5:7] or 0)
         zone = timezone(timedelta(seconds=-seconds if offset[0] == "-" else seconds))
+    elif found.get("name", "UTC") != "UTC":
+        zone = timezone(timedelta(), found["name"])  # Go makes up a zone of that name
     at = datetime(
         max(year, 1), month, int(found.get("day", "1")), hour, int(found.get("minute", "0")),
         int(found.get("second", "0")), tzinfo=zone,
@@ -288,7 +291,7 @@ class _Clock:
                     return _round_duration(parse_duration(value))
                 except TemplateFault:
                     return "0s"
-            case int():
+            case Int64():
                 return _round_duration(int(value))
             case Time():
                 return _round_duration(self._now.ns - value.ns)
@@ -300,7 +303,7 @@ def _duration(value: object) -> str:
     match value:
         case str():
             return format_duration(int(value) * _SECOND if value.isascii() and value.lstrip("+-").isdigit() else 0)
-        case int():
+        case Int64():
             return format_duration(int(value) * _SECOND)
         case _:
             return format_duration(0)

@@ -10,7 +10,7 @@ from typing import cast
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.functions.signature import GoFunction, table
 from treebuilder.template.functions.strings import strval
-from treebuilder.template.values import sorted_items, type_of, weigh
+from treebuilder.template.values import AnyMap, NilMap, TextList, TextMap, sorted_items, type_of, weigh
 
 Map = dict[object, object]
 
@@ -27,6 +27,8 @@ def _get(map_: Map, key: str) -> object:
 
 
 def _set(map_: Map, key: str, value: object) -> Map:
+    if isinstance(map_, NilMap):
+        raise TemplateFault("assignment to entry in nil map")
     map_[key] = value
     return map_
 
@@ -41,7 +43,7 @@ def _pluck(key: str, *maps: Map) -> list[object]:
 
 
 def _keys(*maps: Map) -> list[object]:
-    return [key for map_ in maps for key, _ in sorted_items(map_)]
+    return TextList(key for map_ in maps for key, _ in sorted_items(map_))
 
 
 def _values(map_: Map) -> list[object]:
@@ -60,13 +62,20 @@ def _merge_into(target: Map, source: Map, overwrite: bool) -> None:
     """mergo's merge: empty values give way, with `overwrite` all but those that a map would replace."""
     for key, value in source.items():
         old = target.get(key)
+        if value is None:
+            if overwrite:
+                target[key] = None
+            continue
         if isinstance(old, dict) and isinstance(value, dict):
+            if isinstance(value, AnyMap) and not isinstance(old, AnyMap):
+                raise TemplateFault(f"a {type_of(value)} is not merged into a {type_of(old)}")
             _merge_into(old, value, overwrite)
         elif key not in target or not old or (overwrite and not isinstance(value, dict)):
             target[key] = value
 
 
 def _merge(target: Map, *sources: Map) -> Map:
+    target = {} if isinstance(target, NilMap) else target
     for source in sources:
         weigh(source)
         _merge_into(target, source, False)
@@ -74,6 +83,7 @@ def _merge(target: Map, *sources: Map) -> Map:
 
 
 def _merge_overwrite(target: Map, *sources: Map) -> Map:
+    target = {} if isinstance(target, NilMap) else target
     for source in sources:
         weigh(source)
         _merge_into(target, source, True)
@@ -86,11 +96,14 @@ def _dig(*words: object) -> object:
         raise TemplateFault("dig needs at least three arguments")
     *path, default, value = words
     for key in path:
-        if not isinstance(value, dict):
+        if not isinstance(key, str):
+            raise TemplateFault(f"a key must be a string, not {type_of(key)}")
+    for key in path:
+        if not isinstance(value, dict) or isinstance(value, AnyMap | TextMap):
             raise TemplateFault(f"can't look for a key in a value of type {type_of(value)}")
-        if strval(key) not in value:
+        if key not in value:
             return default
-        value = value[strval(key)]
+        value = value[key]
     return value
 
 
@@ -101,9 +114,11 @@ def deep_copy(value: object) -> object:
 
 def _copied(value: object) -> object:
     if isinstance(value, dict):
-        return {key: _copied(item) for key, item in cast("Map", value).items()}
-    if isinstance(value, list | tuple):
-        return [_copied(item) for item in value]
+        copy = type(value)()
+        copy.update((key, _copied(item)) for key, item in cast("Map", value).items())
+        return cast("Map", copy)
+    if isinstance(value, list):
+        return type(value)(_copied(item) for item in value)
     return value
 
 

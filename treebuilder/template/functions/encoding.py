@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 import math
+import re
 import zlib
 from decimal import Decimal
 from typing import cast
 
 from treebuilder.errors import SpecError
 from treebuilder.template.faults import TemplateFault
+from treebuilder.template.functions.bases import decode32, decode64
 from treebuilder.template.functions.signature import GoFunction, table
-from treebuilder.template.values import print_float, sorted_items, text_of, type_of, weigh
+from treebuilder.template.values import (
+    AnyMap,
+    NilList,
+    NilMap,
+    NilTextList,
+    kind_of,
+    print_float,
+    sorted_items,
+    text_of,
+    type_of,
+    weigh,
+)
 
+_LINES = {0x2028: "\\u2028", 0x2029: "\\u2029"}
+_SHORT = re.compile(r"\\.")
+_LONG = {"\\b": "\\u0008", "\\f": "\\u000c"}
+_LONE = re.compile("[\ud800-\udfff]")
 _HTML = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
 
@@ -39,6 +55,10 @@ def _json(value: object, html: bool, indent: str, newline: str) -> str:
             return _json_text(value, html)
         case bytes():
             return f'"{base64.b64encode(value).decode()}"'
+        case NilList() | NilTextList() | NilMap():
+            return "null"
+        case AnyMap():
+            raise TemplateFault(f"json: unsupported type: {type_of(value)}")
         case list() | tuple():
             inner = newline + indent if newline else ""
             parts = [_json(item, html, indent, inner) for item in value]
@@ -56,8 +76,8 @@ def _json(value: object, html: bool, indent: str, newline: str) -> str:
 
 
 def _json_text(text: str, html: bool) -> str:
-    encoded = json.dumps(text, ensure_ascii=False)
-    return encoded.translate(_HTML) if html else encoded
+    encoded = json.dumps(text, ensure_ascii=False).translate(_HTML if html else _LINES)
+    return _SHORT.sub(lambda found: _LONG.get(found.group(), found.group()), encoded) if "\\" in encoded else encoded
 
 
 def _json_float(value: float) -> str:
@@ -84,19 +104,35 @@ def _pretty(value: object) -> str:
         return ""
 
 
-def _raw(value: object) -> str:
-    try:
-        return to_json(value, html=False)
-    except TemplateFault:
-        return ""
-
-
 def _from_json(text: str) -> object:
     """Any JSON value; numbers are float64. Raises TemplateFault."""
     try:
-        return json.loads(text, parse_int=float)
+        value: object = json.loads(
+            text.strip(" \t\r\n"), parse_int=_json_number, parse_float=_json_number, parse_constant=_json_number
+        )
     except (ValueError, RecursionError) as err:
         raise TemplateFault(f"broken JSON: {err}") from err
+    return _whole_texts(value) if "\\u" in text else value
+
+
+def _json_number(text: str) -> float:
+    value = float(text) if text[-1].isdigit() else math.inf
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no number")
+    return value
+
+
+def _whole_texts(value: object) -> object:
+    """Halves of characters, which JSON can escape, become U+FFFD."""
+    match value:
+        case str():
+            return _LONE.sub("\ufffd", value)
+        case list():
+            return [_whole_texts(item) for item in value]
+        case dict():
+            return {_whole_texts(key): _whole_texts(item) for key, item in value.items()}
+        case _:
+            return value
 
 
 def _json_map(text: str) -> dict[str, object]:
@@ -107,8 +143,13 @@ def _json_map(text: str) -> dict[str, object]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        return {"Error": f"a JSON map is needed, not {type_of(value)}"}
+        return {"Error": f"json: cannot unmarshal {_json_kind(value)} into Go value of type map[string]interface {{}}"}
     return value
+
+
+def _json_kind(value: object) -> str:
+    kinds = {"map": "object", "slice": "array", "float64": "number"}
+    return kinds.get(kind_of(value), kind_of(value))
 
 
 def _json_list(text: str) -> list[object]:
@@ -118,7 +159,9 @@ def _json_list(text: str) -> list[object]:
         return [str(fault)]
     if value is None:
         return []
-    return value if isinstance(value, list) else [f"a JSON list is needed, not {type_of(value)}"]
+    if isinstance(value, list):
+        return value
+    return [f"json: cannot unmarshal {_json_kind(value)} into Go value of type []interface {{}}"]
 
 
 def _from_yaml(text: str) -> object:
@@ -162,20 +205,6 @@ def _to_yaml(value: object) -> str:
         return ""
 
 
-def _decode64(text: str) -> str:
-    try:
-        return base64.b64decode(text, validate=True).decode("utf-8", "replace")
-    except (ValueError, binascii.Error) as err:
-        return str(err)
-
-
-def _decode32(text: str) -> str:
-    try:
-        return base64.b32decode(text).decode("utf-8", "replace")
-    except (ValueError, binascii.Error) as err:
-        return str(err)
-
-
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
@@ -185,7 +214,7 @@ ENCODING: dict[str, GoFunction] = table(
     ("mustToJson", "any", to_json),
     ("toPrettyJson", "any", _pretty),
     ("mustToPrettyJson", "any", lambda value: to_json(value, indent="  ")),
-    ("toRawJson", "any", _raw),
+    ("toRawJson", "any", lambda value: to_json(value, html=False)),
     ("mustToRawJson", "any", lambda value: to_json(value, html=False)),
     ("fromJson", "string", _json_map),
     ("mustFromJson", "string", _from_json),
@@ -194,9 +223,9 @@ ENCODING: dict[str, GoFunction] = table(
     ("fromYaml", "string", _yaml_map),
     ("fromYamlArray", "string", _yaml_list),
     ("b64enc", "string", lambda text: base64.b64encode(_bytes(text)).decode()),
-    ("b64dec", "string", _decode64),
+    ("b64dec", "string", decode64),
     ("b32enc", "string", lambda text: base64.b32encode(_bytes(text)).decode()),
-    ("b32dec", "string", _decode32),
+    ("b32dec", "string", decode32),
     ("sha1sum", "string", lambda text: hashlib.sha1(_bytes(text)).hexdigest()),
     ("sha256sum", "string", lambda text: hashlib.sha256(_bytes(text)).hexdigest()),
     ("adler32sum", "string", lambda text: str(zlib.adler32(_bytes(text)))),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.functions.signature import GoFunction, table
-from treebuilder.template.values import MAX_PARTS, type_of, weigh
+from treebuilder.template.values import MAX_PARTS, IntList, ListList, NilList, TextList, type_of, weigh
 
 
 def _items(value: object, what: str) -> list[object]:
@@ -17,9 +17,15 @@ def same(left: object, right: object) -> bool:
     """reflect.DeepEqual: equal types and equal values; 1 and 1.0 and true differ."""
     match left, right:
         case ((list() | tuple()), (list() | tuple())):
+            if type_of(left) != type_of(right) or isinstance(left, NilList) != isinstance(right, NilList):
+                return False
             return len(left) == len(right) and all(map(same, left, right))
         case dict(), dict():
-            return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
+            return (
+                type_of(left) == type_of(right)
+                and left.keys() == right.keys()
+                and all(same(left[key], right[key]) for key in left)
+            )
         case _:
             return type_of(left) == type_of(right) and left == right
 
@@ -57,7 +63,8 @@ def _slice(value: object, *bounds: object) -> object:
     end = numbers[1] if len(numbers) > 1 else len(items)
     if not 0 <= start <= end <= len(items):
         raise TemplateFault(f"the range {start} to {end} lies outside of a list of {len(items)}")
-    return items[start:end]
+    part = items[start:end]
+    return type(value)(part) if isinstance(value, TextList | IntList | ListList) else part
 
 
 def _whole(value: object) -> int:
@@ -67,14 +74,16 @@ def _whole(value: object) -> int:
 
 
 def _concat(*lists: object) -> list[object]:
-    return [item for part in lists for item in _items(part, "concat")]
+    return [item for part in lists for item in _items(part, "concat")] or NilList()
 
 
 def _chunk(size: int, value: object) -> list[object]:
+    items = _items(value, "chunk")
+    if size < 0 and items and (len(items) - 1) // size in (0, -1) and (size < -1 or len(items) > 1):
+        return ListList([items]) if len(items) == 1 else ListList()  # what sprig's arithmetic makes of it
     if size < 1:
         raise TemplateFault("a chunk needs at least one item")
-    items = _items(value, "chunk")
-    return [items[start : start + size] for start in range(0, len(items), size)]
+    return ListList(items[start : start + size] for start in range(0, len(items), size))
 
 
 def _first(value: object) -> object:
@@ -87,17 +96,17 @@ def _last(value: object) -> object:
     return items[-1] if items else None
 
 
-def _until(count: int) -> list[int]:
+def _until(count: int) -> IntList:
     return _until_step(0, count, -1 if count < 0 else 1)
 
 
-def _until_step(start: int, stop: int, step: int) -> list[int]:
+def _until_step(start: int, stop: int, step: int) -> IntList:
     if step == 0 or (stop < start) != (step < 0):
-        return []
+        return IntList()
     numbers = range(start, stop, step)
     if len(numbers) > MAX_PARTS:
         raise TemplateFault(f"a list of {len(numbers)} numbers")
-    return list(numbers)
+    return IntList(numbers)
 
 
 def _seq(*bounds: int) -> str:
@@ -112,6 +121,11 @@ def _seq(*bounds: int) -> str:
         case _:
             return ""
     return " ".join(str(number) for number in _until_step(first, last + (1 if step > 0 else -1), step))
+
+
+def _nothing(value: object, what: str) -> list[object]:
+    _items(value, f"find {what}")
+    return NilList()
 
 
 def _compact(value: object) -> list[object]:
@@ -136,9 +150,9 @@ LISTS: dict[str, GoFunction] = table(
     (f"{_pairs('append')} {_pairs('push')}", "any any", _append),
     (_pairs("prepend"), "any any", _prepend),
     (_pairs("first"), "any", _first),
-    (_pairs("rest"), "any", lambda value: _items(value, "find the rest")[1:]),
+    (_pairs("rest"), "any", lambda value: _items(value, "find the rest")[1:] if value else _nothing(value, "rest")),
     (_pairs("last"), "any", _last),
-    (_pairs("initial"), "any", lambda value: _items(value, "find all but the last item")[:-1]),
+    (_pairs("initial"), "any", lambda value: _items(value, "")[:-1] if value else _nothing(value, "initial")),
     (_pairs("reverse"), "any", lambda value: _items(value, "reverse")[::-1]),
     (_pairs("uniq"), "any", _uniq),
     (_pairs("without"), "any any...", _without),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
-from decimal import Decimal, DivisionByZero, InvalidOperation
+from fractions import Fraction
 
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.functions.signature import GoFunction, table
@@ -12,6 +13,18 @@ from treebuilder.template.values import Int64, text_of
 
 _BITS = 1 << 64
 _HALF = 1 << 63
+_INT = re.compile(
+    r"[+-]?(?:0[xX]_?[0-9a-fA-F_]*[0-9a-fA-F]|0[bB]_?[01_]*[01]|0[oO]?_?[0-7_]*[0-7]|0|[1-9](?:[0-9_]*[0-9])?)"
+)
+_FLOAT = re.compile(
+    r"[+-]?(?:(?:[0-9](?:_?[0-9])*\.?(?:[0-9](?:_?[0-9])*)?|\.[0-9](?:_?[0-9])*)(?:[eE][+-]?[0-9]+)?|inf(?:inity)?|nan)",
+    re.IGNORECASE,
+)
+_HEX_FLOAT = re.compile(r"[+-]?0[xX](?:[0-9a-fA-F_]+\.?[0-9a-fA-F_]*|\.[0-9a-fA-F_]+)[pP][+-]?[0-9]+")
+_OCTAL = re.compile(r"[+-]?[0-7]+")
+_DECIMAL = re.compile(r"[+-]?[0-9]{1,4000}")
+_ZEROS = re.compile(r"\.0+\Z")
+_PLACES = 10**16
 
 
 def wrap64(value: int) -> Int64:
@@ -25,13 +38,9 @@ def to_int(value: object) -> int:
         case bool() | int():
             return int(value)
         case float():
-            return 0 if math.isnan(value) or math.isinf(value) else int(value)
+            return int(value) if -_HALF <= value < _HALF else -_HALF
         case str():
-            try:
-                octal = len(value) > 1 and value.lstrip("+-").startswith("0") and value.lstrip("+-").isdigit()
-                return int(value.strip("_"), 8 if octal else 0)
-            except ValueError:
-                return 0
+            return parse_int(_ZEROS.sub("", value)) or 0
         case _:
             return 0
 
@@ -42,21 +51,38 @@ def to_float(value: object) -> float:
         case bool() | int() | float():
             return float(value)
         case str():
-            try:
-                return float(value)
-            except ValueError:
-                return 0.0
+            return _parse_float(value)
         case _:
             return 0.0
 
 
+def parse_int(text: str) -> int | None:
+    """strconv.ParseInt of any base, by its prefix; None for what is no int64."""
+    if not _INT.fullmatch(text) or "__" in text:
+        return None
+    digits = text.lstrip("+-").replace("_", "")
+    is_octal = len(digits) > 1 and digits[0] == "0" and digits[1] in "01234567"
+    value = int(digits, 8 if is_octal else 0) if not is_octal or digits.strip("01234567") == "" else _HALF * 2
+    value = -value if text[0] == "-" else value
+    return value if -_HALF <= value < _HALF else None
+
+
+def _parse_float(text: str) -> float:
+    """strconv.ParseFloat; 0 for what it refuses, and for what is too large."""
+    if _HEX_FLOAT.fullmatch(text) and "__" not in text:
+        try:
+            return float.fromhex(text.replace("_", ""))
+        except OverflowError:
+            return 0.0
+    if not _FLOAT.fullmatch(text):
+        return 0.0
+    value = float(text.replace("_", ""))
+    return value if math.isfinite(value) or text.lstrip("+-")[:1] in "iInN" else 0.0
+
+
 def _atoi(text: str) -> int:
-    try:
-        return (
-            max(-_HALF, min(int(text), _HALF - 1)) if text.isascii() and "_" not in text and text.strip() == text else 0
-        )
-    except ValueError:
-        return 0
+    """strconv.Atoi, whose value is used even if it says that the number is too large."""
+    return max(-_HALF, min(int(text), _HALF - 1)) if _DECIMAL.fullmatch(text) else 0
 
 
 def _div(left: object, right: object) -> Int64:
@@ -82,25 +108,39 @@ def _mul(first: object, *others: object) -> Int64:
     return wrap64(value)
 
 
-def _decimal(value: object) -> Decimal:
-    return Decimal(repr(to_float(value)))
+def _fraction(value: object) -> Fraction:
+    """The shortest digits of a float64, exactly."""
+    number = to_float(value)
+    if not math.isfinite(number):
+        raise TemplateFault("no decimal number is infinite")
+    return Fraction(repr(number))
 
 
-def _decimals(operation: Callable[[Decimal, Decimal], Decimal]) -> Callable[..., float]:
+def _divided(left: Fraction, right: Fraction) -> Fraction:
+    """Sixteen decimals, half of the last one away from zero."""
+    quotient = abs(left / right) * _PLACES
+    rounded = Fraction(int(quotient + Fraction(1, 2)), _PLACES)
+    return rounded if (left < 0) == (right < 0) else -rounded
+
+
+def _decimals(operation: Callable[[Fraction, Fraction], Fraction]) -> Callable[..., float]:
     def run(first: object, *others: object) -> float:
-        value = _decimal(first)
+        value = _fraction(first)
         for other in others:
             try:
-                value = operation(value, _decimal(other))
-            except (DivisionByZero, InvalidOperation):
+                value = operation(value, _fraction(other))
+            except ZeroDivisionError:
                 raise TemplateFault("division by zero") from None
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            return math.copysign(math.inf, value)
 
     return run
 
 
 def _whole(value: float, change: Callable[[float], int]) -> float:
-    return float(change(value)) if math.isfinite(value) else value
+    return math.copysign(change(value), value) if math.isfinite(value) else value
 
 
 def _round(value: object, places: int, *half: float) -> float:
@@ -112,14 +152,15 @@ def _round(value: object, places: int, *half: float) -> float:
     power = math.pow(10, places)
     digit = power * number
     fraction = math.fmod(digit, 1)
-    return (math.ceil(digit) if fraction >= up_from else math.floor(digit)) / power
+    if not math.isfinite(digit):
+        return math.nan if math.isnan(digit / power) else digit / power
+    return math.copysign(math.ceil(digit) if fraction >= up_from else math.floor(digit), digit) / power
 
 
 def _to_decimal(value: object) -> Int64:
-    try:
-        return Int64(int(text_of(value), 8))
-    except ValueError:
-        return Int64(0)
+    text = text_of(value)
+    number = int(text, 8) if _OCTAL.fullmatch(text) else 0
+    return Int64(number if -_HALF <= number < _HALF else 0)
 
 
 _add = _decimals(lambda a, b: a + b)
@@ -139,7 +180,7 @@ MATH: dict[str, GoFunction] = table(
     ("add1f", "any", lambda value: _add(value, 1)),
     ("addf", "any...", lambda *values: _add(0, *values)),
     ("subf", "any any...", _decimals(lambda a, b: a - b)),
-    ("divf", "any any...", _decimals(lambda a, b: a / b)),
+    ("divf", "any any...", _decimals(_divided)),
     ("mulf", "any any...", _decimals(lambda a, b: a * b)),
     ("max biggest", "any any...", lambda *values: wrap64(max(to_int(value) for value in values))),
     ("min", "any any...", lambda *values: wrap64(min(to_int(value) for value in values))),

@@ -9,6 +9,7 @@ from treebuilder.errors import SpecError
 from treebuilder.model.patterns import compile_pattern
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.functions.signature import GoFunction, table
+from treebuilder.template.values import NilTextList, TextList
 
 _REFERENCE = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})", re.ASCII)
 _META = re.compile(r"[\\.+*?()|\[\]{}^$]")
@@ -54,9 +55,9 @@ def _find(pattern: str, text: str) -> str:
     return found.group() if found else ""
 
 
-def _find_all(pattern: str, text: str, count: int) -> list[str]:
+def _find_all(pattern: str, text: str, count: int) -> TextList:
     found = [match.group() for match in _matches(pattern, text)]
-    return found if count < 0 else found[:count]
+    return TextList(found if count < 0 else found[:count]) or NilTextList()
 
 
 def _expand(found: re.Match[str], template: str) -> str:
@@ -83,11 +84,11 @@ def _replace(pattern: str, text: str, replacement: str, literal: bool) -> str:
     return "".join(pieces) + text[position:]
 
 
-def _split(pattern: str, text: str, count: int) -> list[str]:
+def _split(pattern: str, text: str, count: int) -> TextList:
     if count == 0:
-        return []
+        return NilTextList()
     if pattern and not text:
-        return [""]
+        return TextList([""])
     parts: list[str] = []
     begin = end = 0
     for found in _matches(pattern, text):
@@ -99,7 +100,7 @@ def _split(pattern: str, text: str, count: int) -> list[str]:
         begin = found.end()
     if end != len(text):
         parts.append(text[begin:])
-    return parts
+    return TextList(parts)
 
 
 def _replace_all(pattern: str, text: str, replacement: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from treebuilder.records import record
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.functions.signature import GoFunction, table
+from treebuilder.template.values import GoObject
 
 _PRE = r"(?:-([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?(?:\+([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?"
 _VERSION = re.compile(r"v?([0-9]+)(\.[0-9]+)?(\.[0-9]+)?" + _PRE + r"\Z")
@@ -24,7 +25,7 @@ _Key = tuple[int, int, int, tuple[int, tuple[tuple[int, int, str], ...]]]
 
 
 @record
-class SemVer:
+class SemVer(GoObject):
     """A version; as a template value it has Go's methods."""
 
     major: int
@@ -84,6 +85,8 @@ def parse(text: str) -> SemVer:
     if found is None:
         raise TemplateFault("Invalid Semantic Version")
     major, minor, patch, prerelease, metadata = found.groups()
+    if any(part.isdigit() and len(part) > 1 and part[0] == "0" for part in (prerelease or "").split(".")):
+        raise TemplateFault("Version segment starts with 0")
     return SemVer(
         int(major), int((minor or ".0")[1:]), int((patch or ".0")[1:]), prerelease or "", metadata or "", text
     )

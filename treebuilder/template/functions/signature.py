@@ -2,7 +2,7 @@
 
 A signature is a text such as `"string int any..."`; the last parameter with `...` takes any number. Types: any, string,
 int, int64, float, bool, list, map. Arguments are checked as Go checks them, so that a template that works here works
-with luet, with one leniency: whole-number types convert into one another.
+with luet: an int64 (what `add` gives) is no int, a map inside a YAML file is no `map[string]interface {}`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from treebuilder.records import record
 from treebuilder.template.faults import TemplateFault
-from treebuilder.template.values import MAX_PARTS, MAX_TEXT, type_of
+from treebuilder.template.values import MAX_PARTS, MAX_TEXT, AnyMap, Int64, TextMap, type_of
 
 _GO_TYPES = {
     "string": "string", "int": "int", "int64": "int64", "float": "float64", "bool": "bool", "list": "[]interface {}",
@@ -27,6 +27,19 @@ class GoFunction:
     parameters: tuple[str, ...]
     rest: str
     run: Callable[..., object]
+
+    def wanted(self, index: int) -> str:
+        """The type of a parameter, empty for one too many."""
+        return self.parameters[index] if index < len(self.parameters) else self.rest
+
+    def constant(self, index: int, value: object) -> object:
+        """A number that is written as an argument takes the type of its parameter, where that can hold it."""
+        wanted = self.wanted(index)
+        if wanted == "float" and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        if wanted in ("int", "int64") and isinstance(value, float) and value.is_integer():
+            return int(value) if wanted == "int" else Int64(value)
+        return Int64(value) if wanted == "int64" and type(value) is int else value
 
     def __call__(self, *arguments: object) -> object:
         count = len(self.parameters)
@@ -63,14 +76,16 @@ def _fits(value: object, wanted: str) -> bool:
             return isinstance(value, str)
         case "bool":
             return isinstance(value, bool)
-        case "int" | "int64":
-            return isinstance(value, int) and not isinstance(value, bool)
+        case "int":
+            return isinstance(value, int) and not isinstance(value, bool | Int64)
+        case "int64":
+            return isinstance(value, Int64)
         case "float":
-            return isinstance(value, int | float) and not isinstance(value, bool)
+            return isinstance(value, float)
         case "list":
             return isinstance(value, list | tuple)
         case _:
-            return isinstance(value, dict)
+            return isinstance(value, dict) and not isinstance(value, AnyMap | TextMap)
 
 
 def table(*rows: tuple[str, str, Callable[..., object]]) -> dict[str, GoFunction]:

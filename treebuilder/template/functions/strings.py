@@ -8,10 +8,11 @@ from collections.abc import Callable
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.functions.signature import GoFunction, table
 from treebuilder.template.printf import quote
-from treebuilder.template.values import MAX_TEXT, text_of
+from treebuilder.template.values import MAX_TEXT, TextList, TextMap, text_of
 
-_WORD_START = re.compile(r"(?<![\w])(\w)")
-_GAP = re.compile(r"\s+")
+_SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+_SEPARATORS = str.maketrans(dict.fromkeys(_SPACES, " "))
+_BYTE_SPACES = str.maketrans("", "", "\t\n\v\f\r \x85\xa0")
 
 
 def strval(value: object) -> str:
@@ -21,11 +22,11 @@ def strval(value: object) -> str:
     return text_of(value)
 
 
-def texts(value: object) -> list[str]:
+def texts(value: object) -> TextList:
     """sprig's conversion to a list of texts: nil items vanish, a single value is a list of one."""
     if isinstance(value, list | tuple):
-        return [strval(item) for item in value if item is not None]
-    return [] if value is None else [strval(value)]
+        return TextList(strval(item) for item in value if item is not None)
+    return TextList() if value is None else TextList([strval(value)])
 
 
 def _encode(text: str) -> bytes:
@@ -55,13 +56,20 @@ def _substr(start: int, end: int, text: str) -> str:
 
 
 def _abbrev(width: int, text: str) -> str:
-    return text if width < 4 else _abbreviate(text, 0, width)
+    return text if width < 4 else _by_bytes(lambda data: _abbreviate(data, 0, width), text)
 
 
 def _abbrevboth(left: int, right: int, text: str) -> str:
     if right < 4 or (left > 0 and right < 7):
         return text
-    return _abbreviate(text, left, right)
+    return _by_bytes(lambda data: _abbreviate(data, left, right), text)
+
+
+def _by_bytes(change: Callable[[str], str], text: str) -> str:
+    """Runs what counts characters over the bytes of a text, each as one character."""
+    if text.isascii():
+        return change(text)
+    return _decode(change(_encode(text).decode("latin-1")).encode("latin-1", "replace"))
 
 
 def _abbreviate(text: str, offset: int, width: int) -> str:
@@ -78,7 +86,25 @@ def _abbreviate(text: str, offset: int, width: int) -> str:
 
 
 def _title(text: str) -> str:
-    return _WORD_START.sub(lambda found: _cased(found.group(1), str.title), text)
+    pieces: list[str] = []
+    apart = True
+    for char in text:
+        pieces.append(_cased(char, str.title) if apart else char)
+        apart = not (char.isalnum() or char == "_") and (char < "\x80" or char in _SPACES)
+    return "".join(pieces)
+
+
+def _nospace(text: str) -> str:
+    """goutils takes each byte for a character, so what is not ASCII is taken apart; it does in luet, too."""
+    data = text if text.isascii() else _encode(text).decode("latin-1")
+    left = data.translate(_BYTE_SPACES)
+    return text if len(left) == len(data) else left
+
+
+def _initials(text: str) -> str:
+    """The first byte of each word, as goutils takes it."""
+    found = "".join(word[0] for word in text.translate(_SEPARATORS).split(" ") if word)
+    return found if found.isascii() else "".join(chr(_encode(char)[0]) for char in found)
 
 
 def _untitle(text: str) -> str:
@@ -98,9 +124,9 @@ def _swapcase(text: str) -> str:
     white = True
     for char in text:
         if char.isupper() or char.istitle():
-            pieces.append(char.lower())
+            pieces.append(_cased(char, str.lower))
         elif char.islower():
-            pieces.append(char.title() if white else char.upper())
+            pieces.append(_cased(char, str.title if white else str.upper))
         else:
             pieces.append(char)
         white = char.isspace()
@@ -132,6 +158,13 @@ def _wrap(text: str, width: int, newline: str, split_words: bool) -> str:
     return newline.join([*lines, text[offset:]])
 
 
+def _wrap_with(width: int, newline: str, text: str) -> str:
+    lines = newline or "\n"
+    if text.isascii():
+        return _wrap(text, width, lines, True)
+    return _by_bytes(lambda data: _wrap(data, width, _encode(lines).decode("latin-1"), True), text)
+
+
 def _indent(spaces: int, text: str) -> str:
     if spaces < 0 or spaces * (text.count("\n") + 1) > MAX_TEXT:
         raise TemplateFault(f"an indentation of {spaces}")
@@ -143,15 +176,15 @@ def _cat(*values: object) -> str:
     return " ".join(text_of(value) for value in values if value is not None)
 
 
-def _split(separator: str, text: str) -> dict[str, object]:
-    return {f"_{index}": part for index, part in enumerate(_parts(separator, text))}
+def _split(separator: str, text: str) -> TextMap:
+    return TextMap((f"_{index}", part) for index, part in enumerate(_parts(separator, text)))
 
 
-def _splitn(separator: str, count: int, text: str) -> dict[str, object]:
+def _splitn(separator: str, count: int, text: str) -> TextMap:
     if count == 0:
-        return {}
+        return TextMap()
     parts = _parts(separator, text, count)
-    return {f"_{index}": part for index, part in enumerate(parts)}
+    return TextMap((f"_{index}", part) for index, part in enumerate(parts))
 
 
 def _parts(separator: str, text: str, count: int = -1) -> list[str]:
@@ -168,7 +201,15 @@ def _replace(old: str, new: str, text: str) -> str:
 
 
 def _join(separator: str, value: object) -> str:
-    return separator.join(texts(value))
+    return separator.join(str(text) for text in texts(value))
+
+
+def _sort_alpha(value: object) -> TextList:
+    if value is None:
+        return TextList(["<nil>"])
+    found: list[str] = [str(text) for text in texts(value)]
+    found.sort(key=_encode)
+    return TextList(found)
 
 
 def _fail(message: str) -> str:
@@ -179,6 +220,8 @@ def _cased(text: str, change: Callable[[str], str]) -> str:
     """Go changes each character by itself: one whose other case is longer stays."""
     if text.isascii():
         return change(text)
+    if "\u0130" in text and change("A") == "a":
+        text = text.replace("\u0130", "i")
     return "".join(other if len(other := change(char)) == 1 else char for char in text)
 
 
@@ -191,7 +234,7 @@ STRINGS: dict[str, GoFunction] = table(
     ("abbrev", "int string", _abbrev),
     ("abbrevboth", "int int string", _abbrevboth),
     ("trunc", "int string", _trunc),
-    ("trim", "string", lambda text: text.strip()),
+    ("trim", "string", lambda text: text.strip(_SPACES)),
     ("upper", "string", lambda text: _cased(text, str.upper)),
     ("lower", "string", lambda text: _cased(text, str.lower)),
     ("title", "string", _title),
@@ -201,11 +244,11 @@ STRINGS: dict[str, GoFunction] = table(
     ("trimall trimAll", "string string", _trim_all),
     ("trimSuffix", "string string", lambda end, text: text.removesuffix(end)),
     ("trimPrefix", "string string", lambda start, text: text.removeprefix(start)),
-    ("nospace", "string", lambda text: _GAP.sub("", text)),
-    ("initials", "string", lambda text: "".join(word[0] for word in text.split())),
+    ("nospace", "string", _nospace),
+    ("initials", "string", _initials),
     ("swapcase", "string", _swapcase),
-    ("wrap", "int string", lambda width, text: _wrap(text, width, "\n", False)),
-    ("wrapWith", "int string string", lambda width, newline, text: _wrap(text, width, newline or "\n", True)),
+    ("wrap", "int string", lambda width, text: _by_bytes(lambda data: _wrap(data, width, "\n", False), text)),
+    ("wrapWith", "int string string", _wrap_with),
     ("contains", "string string", lambda part, text: part in text),
     ("hasPrefix", "string string", lambda start, text: text.startswith(start)),
     ("hasSuffix", "string string", lambda end, text: text.endswith(end)),
@@ -218,10 +261,10 @@ STRINGS: dict[str, GoFunction] = table(
     ("plural", "string string int", lambda one, many, count: one if count == 1 else many),
     ("toString", "any", strval),
     ("split", "string string", _split),
-    ("splitList", "string string", _parts),
+    ("splitList", "string string", lambda separator, text: TextList(_parts(separator, text))),
     ("splitn", "string int string", _splitn),
     ("toStrings", "any", texts),
     ("join", "string any", _join),
-    ("sortAlpha", "any", lambda value: sorted(texts(value), key=_encode)),
+    ("sortAlpha", "any", _sort_alpha),
     ("fail", "string", _fail),
 )

@@ -8,7 +8,7 @@ from typing import cast
 
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.functions.signature import GoFunction, table
-from treebuilder.template.values import print_float, sorted_items, text_of, type_of, weigh
+from treebuilder.template.values import AnyMap, print_float, sorted_items, text_of, type_of, weigh
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
 _ESCAPES = {"\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
@@ -17,9 +17,11 @@ _Map = dict[object, object]
 
 def to_toml(value: object) -> str:
     """A map as a TOML document. Raises TemplateFault for what TOML cannot hold."""
+    if value is None:
+        raise TemplateFault("nil is no TOML document")
     weigh(value)
     if not isinstance(value, dict):
-        raise TemplateFault("toml: top-level values must be a map")
+        raise TemplateFault("toml: top-level values must be Go maps or structs")
     lines: list[str] = []
     _table(cast("_Map", value), (), lines)
     return "\n".join(lines) + ("\n" if lines else "")
@@ -30,6 +32,8 @@ def _is_tables(value: object) -> bool:
 
 
 def _table(map_: _Map, path: tuple[str, ...], lines: list[str]) -> None:
+    if isinstance(map_, AnyMap):
+        raise TemplateFault("toml: cannot encode a map with non-string key type")
     entries = [(_key(key), value) for key, value in sorted_items(map_) if value is not None]
     indent = "  " * max(len(path), 0)
     for key, value in entries:
@@ -76,6 +80,10 @@ def _value(value: object) -> str:
             return plain if "." in plain else f"{plain}.0"
         case str():
             return _quoted(value)
+        case None:
+            raise TemplateFault("toml: cannot encode array with nil element")
+        case AnyMap():
+            raise TemplateFault("toml: cannot encode a map with non-string key type")
         case list() | tuple():
             return "[" + ", ".join(_value(item) for item in value) + "]"
         case dict():
@@ -86,7 +94,9 @@ def _value(value: object) -> str:
 
 
 def _quiet(value: object) -> str:
-    """Helm's and luet's: a fault is the text."""
+    """Helm's and luet's: a fault is the text, but for nil, on which the library falls over."""
+    if value is None:
+        return to_toml(value)
     try:
         return to_toml(value)
     except TemplateFault as fault:

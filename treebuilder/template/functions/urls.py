@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote, unquote, urlsplit
 
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.functions.signature import GoFunction, table
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NO_SCHEME = re.compile(r"(?![A-Za-z][A-Za-z0-9+.-]*:)[^/?#:]*:")
+_BROKEN_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2})")
+_AUTHORITY = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//([^/?#]*)")
+_HOST = re.compile(r"(?:\[[^\]]*\]|[^:\[\] <>\"\\^`{|}]*)(?::[0-9]*)?")
 _PATH_SAFE = "/:@!$&'()*+,;=~"
 
 
 def _parse(text: str) -> dict[object, object]:
+    _check(text)
     try:
         found = urlsplit(text)
         host = found.netloc.rpartition("@")[2]
@@ -28,6 +35,24 @@ def _parse(text: str) -> dict[object, object]:
         "fragment": unquote(found.fragment),
         "userinfo": userinfo,
     }
+
+
+def _check(text: str) -> None:
+    """What Go's parser refuses and Python's does not."""
+    why = ""
+    authority = _AUTHORITY.match(text)
+    if _CONTROL.search(text):
+        why = "invalid control character in URL"
+    elif text.startswith(":"):
+        why = "missing protocol scheme"
+    elif _NO_SCHEME.match(text):
+        why = "first path segment in URL cannot contain colon"
+    elif _BROKEN_ESCAPE.search(text.partition("?")[0]) or _BROKEN_ESCAPE.search(text.partition("#")[2]):
+        why = "invalid URL escape"
+    elif authority and not _HOST.fullmatch(authority.group(1).rpartition("@")[2]):
+        why = "invalid host or port"
+    if why:
+        raise TemplateFault(f"unable to parse url: {why}")
 
 
 def _join(parts: dict[object, object]) -> str:

@@ -15,12 +15,20 @@ _BASE60 = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?\Z")
 _OTHER_BREAKS = re.compile("[\x85\u2028\u2029]")  # line breaks to YAML, and lost in other styles
 _STR = "tag:yaml.org,2002:str"
 _WORDS = frozenset(("y", "Y", "n", "N"))
+_MARKS = frozenset(("<<", "="))  # go-yaml quotes them as little as other words
+_ASTRAL = re.compile("[\U00010000-\U0010ffff]")
+_OCTAL = re.compile(r"[-+]?0o[0-7]+\Z")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
 
 
 class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401 - PyYAML's signature
         return True
+
+    def check_simple_key(self) -> bool:
+        """go-yaml writes an empty key on one line with its value."""
+        is_empty = isinstance(self.event, yaml.ScalarEvent) and not self.event.value
+        return is_empty or bool(super().check_simple_key())
 
 
 def to_yaml(value: object) -> str:
@@ -92,7 +100,12 @@ def _represent(dumper: _Dumper, text: _Text) -> yaml.Node:
     if "\n" in value:
         return dumper.represent_scalar(_STR, value, style="|")
     resolved = dumper.resolve(yaml.ScalarNode, value, (True, False))  # type: ignore[no-untyped-call]
-    special = resolved != _STR or value in _WORDS or _BASE60.match(value) or _FLOAT.match(value)
+    if _ASTRAL.search(value):
+        return dumper.represent_scalar(_STR, value, style='"')
+    if value in _MARKS:
+        resolved = dumper.resolve(yaml.ScalarNode, value, (True, False))  # type: ignore[no-untyped-call]
+        return yaml.ScalarNode(resolved, value)
+    special = resolved != _STR or value in _WORDS or _BASE60.match(value) or _FLOAT.match(value) or _OCTAL.match(value)
     return dumper.represent_scalar(_STR, value, style='"' if special else None)
 
 
