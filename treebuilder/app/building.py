@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping
 
 from treebuilder.app.options import BuildOptions
-from treebuilder.app.workspace import StoredSpecIndex, Workspace, resources
+from treebuilder.app.unchanged import code_stamp
+from treebuilder.app.workspace import Workspace, resources
 from treebuilder.build.bases import Bases, ForeignArtifacts, ImageSource, Resolver
 from treebuilder.build.report import BuildReport
 from treebuilder.build.runner import Runner, RunnerOptions
@@ -45,21 +46,20 @@ def epoch_from_environment() -> int | None:
     return int(text)
 
 
-def open_tree(options: BuildOptions, work: Workspace, epoch_s: int) -> Tree:
-    index = StoredSpecIndex(work.store)
+def open_tree(options: BuildOptions, work: Workspace, epoch_s: int, *, recipes: bool = True) -> Tree:
+    """The tree of a request; without `recipes` no build.yaml is rendered before it is needed. Raises SpecError."""
     env = {name: os.environ[name] for name in work.settings.template_env if name in os.environ}
-    tree = load_tree(
-        options.trees, values_files=options.values, events=work.events, index=index, template_env=env,
-        epoch_s=epoch_s, dockerfiles=options.dockerfiles, layering=options.layering,
+    return load_tree(
+        options.trees, values_files=options.values, events=work.events, index=work.specs, template_env=env,
+        epoch_s=epoch_s, dockerfiles=options.dockerfiles, layering=options.layering, recipes=recipes,
+        salt=code_stamp(),
     )  # fmt: skip
-    index.save()
-    return tree
 
 
 def targets_of(options: BuildOptions, tree: Tree) -> tuple[PackageRef, ...]:
     """What was named, or every package of the tree in a stable order."""
     if options.all:
-        return tuple(exact(found.package.id) for found in sorted(tree.packages, key=lambda f: f.package.id))
+        return tuple(exact(id) for id in sorted(tree.ids))
     return options.targets
 
 

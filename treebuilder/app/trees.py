@@ -16,14 +16,19 @@ from treebuilder.solver import PackageSolver
 from treebuilder.tree import Tree, build_view
 
 
+def names(tree: Tree, *, full: bool) -> list[str]:
+    """`category/name` of every package, with `-version` if `full`, sorted by identity."""
+    return [f"{id.pkgname}-{id.version}" if full else id.pkgname for id in sorted(tree.ids)]
+
+
 def packages(tree: Tree, *, build_time: bool) -> list[dict[str, Any]]:
     """Every package, sorted: identity, folder, requires (runtime, or build time)."""
     rows = []
-    for found in sorted(tree.packages, key=lambda f: f.package.id):
-        shown = build_view(found) if build_time else found.package
+    for cell in sorted(tree.cells, key=lambda cell: cell.id):
+        shown = cell.view() if build_time else cell.definition()
         id = shown.id
         rows.append({
-            "category": id.category, "name": id.name, "version": id.version, "path": f"{found.root}/{found.folder}",
+            "category": id.category, "name": id.name, "version": id.version, "path": cell.path,
             "hidden": shown.hidden, "labels": dict(shown.labels), "requires": [str(r) for r in shown.requires],
             "conflicts": [str(r) for r in shown.conflicts], "provides": [str(r) for r in shown.provides],
         })  # fmt: skip

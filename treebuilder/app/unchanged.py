@@ -6,6 +6,7 @@ options, our own code. While the note is there and the written packages are unto
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -24,7 +25,7 @@ _KEPT = 64
 
 def request_key(options: BuildOptions, template_env: tuple[str, ...]) -> str:
     """A digest of all that a build's result depends on."""
-    seen = hashlib.sha256(_code_stamp().encode())
+    seen = hashlib.sha256(code_stamp().encode())
     env = {name: os.environ[name] for name in template_env if name in os.environ}
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
     fingerprint = tree_fingerprint(
@@ -40,7 +41,8 @@ def request_key(options: BuildOptions, template_env: tuple[str, ...]) -> str:
     return seen.hexdigest()
 
 
-def _code_stamp() -> str:
+@functools.cache
+def code_stamp() -> str:
     """Changes with our own code, which the results depend on too."""
     top = Path(__file__).parent.parent
     stamps = []

@@ -14,11 +14,61 @@ from treebuilder.records import record
 from treebuilder.system.process import Cancel
 from treebuilder.tree import FileStamp
 
+_SPARE = 20_000  # notes that nobody uses, before they are thrown away
+
+
+class StoredSpecIndex:
+    """The specfile index, in the store: what was read of folders (`cells//…`) and digests of files.
+
+    Each kind is read at once when it is first asked for, written at once by `save`, and thrown away when most of it
+    was of no use any more.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: dict[str, dict[str, bytes]] = {}
+        self._fresh: dict[str, dict[str, bytes]] = {}
+        self._used: dict[str, set[str]] = {}
+
+    def get(self, stamp: FileStamp) -> bytes | None:
+        kind, key = _placed(stamp)
+        if kind not in self._known:
+            self._known[kind] = self._store.index.notes(kind)
+        found = self._fresh.get(kind, {}).get(key) or self._known[kind].get(key)
+        if found is not None:
+            self._used.setdefault(kind, set()).add(key)
+        return found
+
+    def put(self, stamp: FileStamp, data: bytes) -> None:
+        kind, key = _placed(stamp)
+        if key.isprintable():
+            self._fresh.setdefault(kind, {})[key] = data
+
+    def save(self) -> None:
+        """Writes what is new."""
+        fresh, self._fresh = self._fresh, {}
+        for kind, values in fresh.items():
+            known = self._known.setdefault(kind, {})
+            used = self._used.get(kind, set())
+            if len(known) > _SPARE + 4 * (len(used) + len(values)):
+                self._store.index.drop_notes(kind)
+                values |= {key: known[key] for key in used if key in known}
+            self._store.index.set_notes(kind, values)
+            known |= values
+
+
+def _placed(stamp: FileStamp) -> tuple[str, str]:
+    """The kind of note and the key in it."""
+    if stamp.path.startswith("cells//"):
+        return "cells", stamp.path[7:]
+    return "specfile", repr(tuple(stamp))
+
 
 @record
 class Workspace:
     settings: Settings
     store: Store
+    specs: StoredSpecIndex
     events: EventSink
     cancel: Cancel
 
@@ -36,32 +86,11 @@ def opened(settings: Settings, cache_dir: str, events: EventSink, cancel: Cancel
     store = Store(cache_folder(cache_dir), mapping=mapping)
     try:
         store.sweep()
-        yield Workspace(settings, store, events, cancel)
+        specs = StoredSpecIndex(store)
+        yield Workspace(settings, store, specs, events, cancel)
+        specs.save()
     finally:
         store.close()
-
-
-class StoredSpecIndex:
-    """The specfile index, in the store. Reads all at once, writes all at once."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._known: dict[str, bytes] | None = None
-        self._fresh: dict[str, bytes] = {}
-
-    def get(self, stamp: FileStamp) -> bytes | None:
-        if self._known is None:
-            self._known = self._store.index.notes("specfile")
-        key = repr(tuple(stamp))
-        return self._fresh.get(key) or self._known.get(key)
-
-    def put(self, stamp: FileStamp, data: bytes) -> None:
-        self._fresh[repr(tuple(stamp))] = data
-
-    def save(self) -> None:
-        fresh, self._fresh = self._fresh, {}
-        encodable = {k: v for k, v in fresh.items() if k.isprintable()}
-        self._store.index.set_notes("specfile", encodable)
 
 
 def resources() -> dict[str, Callable[[], bytes]]:

@@ -18,14 +18,16 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from treebuilder.events import EventSink
+    from treebuilder.tree.cells import build_view
     from treebuilder.tree.context import ContextFile
     from treebuilder.tree.finalizer import read_finalizer
     from treebuilder.tree.index import FileStamp, MemoryIndex, SpecIndex
-    from treebuilder.tree.tree import Tree, TreePackage, build_view
+    from treebuilder.tree.package import TreePackage
+    from treebuilder.tree.tree import Tree
 
 _HOMES = {
     "ContextFile": "context", "FileStamp": "index", "MemoryIndex": "index", "SpecIndex": "index", "Tree": "tree",
-    "TreePackage": "tree", "build_view": "tree", "read_finalizer": "finalizer",
+    "TreePackage": "package", "build_view": "cells", "read_finalizer": "finalizer",
 }  # fmt: skip
 
 __all__ = [
@@ -58,11 +60,13 @@ def load_tree(
     epoch_s: int = 0,
     dockerfiles: bool = False,
     layering: Literal["chain", "merge"] = "chain",
+    recipes: bool = True,
+    salt: str = "",
 ) -> Tree:
     """Walks the roots and reads every specfile (`loader.load_tree`). Raises SpecError with file and line."""
     from treebuilder.tree import loader
 
     return loader.load_tree(
         roots, values_files=values_files, events=events, index=index, template_env=template_env, epoch_s=epoch_s,
-        dockerfiles=dockerfiles, layering=layering,
+        dockerfiles=dockerfiles, layering=layering, recipes=recipes, salt=salt,
     )  # fmt: skip

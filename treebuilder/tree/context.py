@@ -67,7 +67,7 @@ def context_digest(snapshot: Snapshot, folder: str, index: SpecIndex | None) -> 
     if known is not None and len(known) == 32:
         return Digest(known.hex())
     digest = digest_of(context_files(snapshot, folder, index))
-    if not any(_is_young(entry) for entry in entries):
+    if not any(is_young(entry) for entry in entries):
         index.put(whole, bytes.fromhex(digest.hex))
     return digest
 
@@ -107,12 +107,12 @@ def _content(absolute: str, entry: Entry, snapshot: Snapshot, index: SpecIndex |
     except OSError as err:
         where = Place(snapshot.shown(entry.path))
         raise SpecError(f"cannot read it: {err.strerror}", where=where, reason="unreadable") from err
-    if index is not None and not _is_young(entry):
+    if index is not None and not is_young(entry):
         index.put(stamp, bytes.fromhex(hexdigest))
     return Digest(hexdigest)
 
 
-def _is_young(entry: Entry) -> bool:
+def is_young(entry: Entry) -> bool:
     """Whether the file may still change without its stat changing: it is as young as the clock's grain.
 
     Some file systems count whole seconds; their nanoseconds are all zero.

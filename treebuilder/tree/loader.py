@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from treebuilder import __version__
 from treebuilder.errors import Place, SpecError
 from treebuilder.events import EventSink, Warned
 from treebuilder.model.package import Package, PackageId, Recipe
 from treebuilder.nodes import Node, load
 from treebuilder.records import record
+from treebuilder.tree import stored
 from treebuilder.tree import values as template_values
+from treebuilder.tree.cells import Cell
 from treebuilder.tree.definition import read_package
 from treebuilder.tree.files import is_inside, read_text
+from treebuilder.tree.foldercells import FolderCells, Warning_
 from treebuilder.tree.index import SpecIndex
+from treebuilder.tree.package import TreePackage
 from treebuilder.tree.recipe import RECIPE_KEYS, read_recipe
 from treebuilder.tree.rendering import Renderer
 from treebuilder.tree.snapshot import Entry, Snapshot, fingerprint, scan
-from treebuilder.tree.tree import Tree, TreePackage
+from treebuilder.tree.tree import Tree
 
+_SUBS = "subpackages"
 _SPECFILES = ("definition.yaml", "collection.yaml", "build.yaml", "finalize.yaml")
 
 
@@ -44,9 +51,13 @@ def load_tree(
     epoch_s: int = 0,
     dockerfiles: bool = False,
     layering: Literal["chain", "merge"] = "chain",
+    recipes: bool = True,
+    salt: str = "",
 ) -> Tree:
     """Walks the roots and reads every specfile; any that is broken fails the whole load, as in luet.
 
+    With `recipes` False no build.yaml is rendered before somebody asks for it. What the index knows of a folder whose
+    files are unchanged is not read again; `salt` names whatever else that depends on, such as our own code.
     Raises SpecError: "missing-tree", "missing-values", "yaml", "wrong-type", "wrong-word", "template", "pattern",
     "duplicate-package", "name", "encoding" and others, with file and line.
     """
@@ -61,12 +72,13 @@ def load_tree(
         for name, text in _shared(snapshot):
             texts.setdefault(text, name)
     shared = tuple((name, text) for text, name in texts.items())
-    renderer = Renderer(shared, template_env or {}, epoch_s, index)
-    found: dict[str, TreePackage] = {}
+    renderer = Renderer(shared, template_env or {}, epoch_s)
+    base = _base(shared, values, template_env or {}, epoch_s, salt)
+    found: dict[str, Cell] = {}
     for snapshot in snapshots:
         reader = _Reader(snapshot, renderer, values, events)
-        for package in reader.packages(dockerfiles):
-            found.setdefault(package.package.id.fingerprint, package)
+        for cell in reader.cells(dockerfiles, FolderCells(index, base, snapshot, reader, recipes=recipes)):
+            found.setdefault(cell.id.fingerprint, cell)
     return Tree(tuple(found.values()), snapshots, stamp, index=index, layering=layering)
 
 
@@ -117,15 +129,18 @@ class _Reader:
         self._renderer = renderer
         self._values = values
         self._events = events
-        self._warned: set[tuple[str, Place]] = set()
-        self._places: dict[str, Place] = {}
+        self._warned: set[Warning_] = set()
+        self._found: list[Warning_] = []
+        self._places: dict[str, Callable[[], Place]] = {}
+        given = [template_values.canonical(values), *(text for _, text in renderer.shared)]
+        self._subs_anywhere = any(_SUBS in text for text in given)
 
-    def packages(self, dockerfiles: bool) -> Iterator[TreePackage]:
+    def cells(self, dockerfiles: bool, cells: FolderCells) -> Iterator[Cell]:
         """All packages of the root in walk order. Raises SpecError."""
         for folder in _folders(self._snapshot):
-            yield from self._defined(folder)
+            yield from cells.of(folder)
             if dockerfiles:
-                yield from self._dockerfiles(folder)
+                yield from map(Cell.of, self._dockerfiles(folder))
 
     def _text(self, folder: _Folder, name: str) -> tuple[str, str] | None:
         """Shown path and text of one of the folder's specfiles."""
@@ -133,7 +148,20 @@ class _Reader:
         text = None if entry is None else _read(self._snapshot, entry)
         return None if entry is None or text is None else (self._snapshot.shown(entry.path), text)
 
-    def _defined(self, folder: _Folder) -> Iterator[TreePackage]:
+    def definitions(self, folder: _Folder) -> tuple[list[Package], bool]:
+        """The folder's packages, and whether their recipes may name sub-packages: the word stands somewhere."""
+        texts = [self._text(folder, name) for name in ("definition.yaml", "collection.yaml", "build.yaml")]
+        nodes = self._nodes(texts[0], texts[1])
+        build = texts[2]
+        subs = build is not None and (self._subs_anywhere or any(text and _SUBS in text[1] for text in texts))
+        return [read_package(node) for node, _ in nodes], subs
+
+    def packages(self, folder: _Folder, *, again: bool) -> tuple[list[TreePackage], list[Warning_]]:
+        """The folder's packages read whole, and what to warn of. Raises SpecError."""
+        self._found = []
+        return list(self._defined(folder, again=again)), self._found
+
+    def _defined(self, folder: _Folder, *, again: bool) -> Iterator[TreePackage]:
         items = list(self._items(folder))
         if not items:
             return
@@ -142,24 +170,31 @@ class _Reader:
         parsed: dict[str, Recipe] = {}
         for node, own in items:
             package = read_package(node)
-            self._claim(package.id, package.where)
+            if not again:
+                self._claim(package)
             values = template_values.merged(own, self._values)
             recipe = Recipe(has_build_file=False) if build is None else self._recipe(build, values, parsed)
-            for sub in recipe.subpackages:
-                self._claim(sub.package.id, sub.package.where)
+            for sub in () if again else recipe.subpackages:
+                self._claim(sub.package)
             yield self._made(folder, package, recipe, (finalize_file, finalize), values)
 
     def _items(self, folder: _Folder) -> Iterator[tuple[Node, template_values.Values]]:
         """The definition and the collection's items, each with its own template values."""
-        definition = self._text(folder, "definition.yaml")
+        for node, collected in self._nodes(
+            self._text(folder, "definition.yaml"), self._text(folder, "collection.yaml")
+        ):
+            yield node, (template_values.of_collection_item if collected else template_values.of_definition)(node)
+
+    def _nodes(
+        self, definition: tuple[str, str] | None, collection: tuple[str, str] | None
+    ) -> Iterator[tuple[Node, bool]]:
+        """The definition and the items of the collection, and whether it is one of these."""
         if definition is not None:
-            node = load(definition[1], definition[0])
-            yield node, template_values.of_definition(node)
-        collection = self._text(folder, "collection.yaml")
+            yield load(definition[1], definition[0]), False
         if collection is not None:
             for item in load(collection[1], collection[0]).children("packages"):
                 item.entries("an item of packages")
-                yield item, template_values.of_collection_item(item)
+                yield item, True
 
     def _recipe(self, build: tuple[str, str], values: template_values.Values, parsed: dict[str, Recipe]) -> Recipe:
         file, text = build
@@ -183,7 +218,7 @@ class _Reader:
                 continue
             name = os.path.basename(os.path.join(self._snapshot.absolute, folder.path).rstrip("/"))
             package = Package(PackageId("", name, ""), where=where)
-            self._claim(package.id, where)
+            self._claim(package)
             recipe = Recipe(dockerfile=text, where=where)
             yield self._made(folder, package, recipe, ("", ""), {"name": name})
 
@@ -201,21 +236,37 @@ class _Reader:
             template_values.canonical(values),
         )  # fmt: skip
 
-    def _claim(self, id: PackageId, where: Place) -> None:
-        """One fingerprint stands once in a root."""
+    def claim(self, id: PackageId, where: Callable[[], Place]) -> None:
+        """One fingerprint stands once in a root; `where` is asked if it stands twice. Raises SpecError."""
         before = self._places.setdefault(id.fingerprint, where)
         if before is not where:
             raise SpecError(
-                f"the package {id} is defined twice, first in {before}", where=where, reason="duplicate-package",
+                f"the package {id} is defined twice, first in {before()}", where=where(), reason="duplicate-package",
                 hint="change a version, or remove one of the two",
             )  # fmt: skip
 
-    def _unknown(self, key: str, place: Place) -> None:
-        if (key, place) in self._warned:
-            return
-        self._warned.add((key, place))
-        import difflib
+    def _claim(self, package: Package) -> None:
+        self.claim(package.id, lambda: package.where)
 
-        close = difflib.get_close_matches(key.lower(), sorted(RECIPE_KEYS), n=1)
-        hint = f"did you mean {close[0]}?" if close else None
-        self._events.emit(Warned(f"the key {key!r} means nothing here", place, hint))
+    def warn(self, warnings: Sequence[Warning_]) -> None:
+        """Warns of unknown keys, of each once."""
+        for key, place in warnings:
+            if (key, place) in self._warned:
+                continue
+            self._warned.add((key, place))
+            import difflib
+
+            close = difflib.get_close_matches(key.lower(), sorted(RECIPE_KEYS), n=1)
+            hint = f"did you mean {close[0]}?" if close else None
+            self._events.emit(Warned(f"the key {key!r} means nothing here", place, hint))
+
+    def _unknown(self, key: str, place: Place) -> None:
+        self._found.append((key, place))
+
+
+def _base(
+    shared: tuple[tuple[str, str], ...], values: template_values.Values, env: Mapping[str, str], epoch_s: int, salt: str
+) -> bytes:
+    """What every folder of a run depends on beside its own files."""
+    given = [stored.SHAPE, __version__, shared, template_values.canonical(values), sorted(env.items()), epoch_s, salt]
+    return hashlib.sha256(repr(given).encode("utf-8", "surrogatepass")).digest()

@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 import threading
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal
 
 from treebuilder.model.digest import Digest
-from treebuilder.model.package import Finalizer, Package, PackageId, Recipe
-from treebuilder.model.packageset import MemoryPackages, PackageSet
-from treebuilder.records import record, replace
+from treebuilder.model.package import Finalizer, Package, PackageId
+from treebuilder.model.packageset import PackageSet
+from treebuilder.tree.cells import Cell, CellPackages
 from treebuilder.tree.context import ContextFile, context_digest, context_files
 from treebuilder.tree.index import SpecIndex
+from treebuilder.tree.package import TreePackage
 from treebuilder.tree.snapshot import Snapshot
-
-
-@record
-class TreePackage:
-    """A package of a tree.
-
-    `package` is the definition, `recipe` its build.yaml rendered with the values files. `context` is the absolute path
-    of its folder ("" for none); `folder` the same relative to `root`, the `--tree` it came from as the user wrote it.
-    `finalize` is the text of finalize.yaml, not rendered ("" for none). `values` are the merged template values as
-    canonical JSON.
-    """
-
-    package: Package
-    recipe: Recipe
-    context: str
-    folder: str
-    finalize: str
-    finalize_file: str
-    root: str
-    values: str
 
 
 class Tree:
@@ -40,43 +21,59 @@ class Tree:
 
     def __init__(
         self,
-        packages: tuple[TreePackage, ...],
+        cells: tuple[Cell, ...],
         snapshots: tuple[Snapshot, ...],
         fingerprint: str,
         *,
         index: SpecIndex | None = None,
         layering: Literal["chain", "merge"] = "chain",
     ) -> None:
-        self.packages = packages
+        self.cells = cells
         self.roots = tuple(snapshot.root for snapshot in snapshots)
         self.layering = layering
         self._snapshots = {snapshot.root: snapshot for snapshot in snapshots}
         self._fingerprint = fingerprint
         self._index = index
-        self._by_id = {found.package.id: found for found in packages}
+        self._by_id = {cell.id: cell for cell in cells}
         self._digests: dict[str, Digest] = {}
         self._lock = threading.Lock()
 
+    @cached_property
+    def packages(self) -> tuple[TreePackage, ...]:
+        """All packages, in walk order. Raises SpecError."""
+        return tuple(cell.package() for cell in self.cells)
+
+    @property
+    def ids(self) -> tuple[PackageId, ...]:
+        """The identities of all packages without sub-packages, in walk order."""
+        return tuple(self._by_id)
+
     def runtime(self) -> PackageSet:
-        """Definitions as written, and one package per sub-package (luet.md §2.1)."""
+        """Definitions as written, and one package per sub-package (luet.md §2.1). Raises SpecError."""
         return self._runtime
 
     def compiler(self) -> PackageSet:
-        """Definitions with the recipe's requires and conflicts, and its provides where it has any; no sub-packages."""
+        """Definitions with the recipe's requires and conflicts, and its provides where it has any; no sub-packages.
+
+        Raises SpecError.
+        """
         return self._compiler
 
     @cached_property
-    def _runtime(self) -> PackageSet:
-        subs = (sub.package for found in self.packages for sub in found.recipe.subpackages)
-        return MemoryPackages([*(found.package for found in self.packages), *subs])
+    def _runtime(self) -> CellPackages:
+        items = [(cell.id, cell.definition, cell.may_provide) for cell in self.cells]
+        for cell in self.cells:
+            items += [(sub.id, partial(_same, sub), bool(sub.provides)) for sub in cell.subs()]
+        return CellPackages(items)
 
     @cached_property
-    def _compiler(self) -> PackageSet:
-        return MemoryPackages([build_view(found) for found in self.packages])
+    def _compiler(self) -> CellPackages:
+        return CellPackages((cell.id, cell.view, cell.view_may_provide) for cell in self.cells)
 
     def get(self, id: PackageId) -> TreePackage | None:
-        """The package of exactly this identity; sub-packages are not found."""
-        return self._by_id.get(id)
+        """The package of exactly this identity; sub-packages are not found. Raises SpecError."""
+        cell = self._by_id.get(id)
+        return None if cell is None else cell.package()
 
     def layering_of(self, package: TreePackage) -> Literal["chain", "merge"]:
         """The recipe's layering, or else the tree's."""
@@ -109,14 +106,5 @@ class Tree:
         return self._fingerprint
 
 
-def build_view(found: TreePackage) -> Package:
-    """The definition as the build sees it: requires and conflicts are the recipe's, if there is a build.yaml."""
-    recipe = found.recipe
-    if not recipe.has_build_file:
-        return found.package
-    return replace(
-        found.package,
-        requires=recipe.requires,
-        conflicts=recipe.conflicts,
-        provides=recipe.provides or found.package.provides,
-    )
+def _same(package: Package) -> Package:
+    return package

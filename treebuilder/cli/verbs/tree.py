@@ -57,17 +57,18 @@ def run(args: argparse.Namespace, session: Session) -> int:
             return _validate(options, work, session)
         value: Any
         if args.what == "pkglist":
-            value = trees.packages(open_tree(options, work, 0), build_time=args.buildtime)
-            text = "\n".join(f"{p['category']}/{p['name']}" + (f"-{p['version']}" if args.full else "") for p in value)
-            value = {"schema": "treebuild.pkglist/1", "packages": value}
+            tree = open_tree(options, work, 0, recipes=args.buildtime)
+            text = "\n".join(trees.names(tree, full=args.full)) if session.output == "terminal" else ""
+            rows = trees.packages(tree, build_time=args.buildtime) if session.output != "terminal" else []
+            value = {"schema": "treebuild.pkglist/1", "packages": rows}
         elif args.what == "images":
             found = trees.images(options, work)
             value = {"schema": "treebuild.tree-images/1", "packages": found}
-            rows = [
+            cells = [
                 [f"{p['category']}/{p['name']}", p["version"], p["plan_key"][:16], "hit" if p["cached"] else "build"]
                 for p in found
             ]
-            text = tables.table(["package", "version", "plan key", "cache"], rows)
+            text = tables.table(["package", "version", "plan key", "cache"], cells)
         else:
             value = trees.graph(options, work)
             text = trees.to_dot(value)

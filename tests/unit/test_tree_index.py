@@ -1,0 +1,143 @@
+"""The specfile index: an unchanged folder is not read again, and what it says is what reading would."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from treebuilder.errors import SpecError
+from treebuilder.events import Recorder, Warned
+from treebuilder.model.package import PackageId
+from treebuilder.tree import FileStamp, MemoryIndex, Tree, load_tree
+from treebuilder.tree import context as contexts
+
+BUILD = """\
+image: alpine
+requires:
+- {category: c, name: base, version: ">=1"}
+steps:
+- echo {{ .Values.name }}
+surprise: 1
+"""
+
+
+def write(root: Path, name: str, definition: str, build: str = "") -> Path:
+    folder = root / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "definition.yaml").write_text(definition)
+    if build:
+        (folder / "build.yaml").write_text(build)
+    return folder
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(contexts, "_YOUNG_NS", -(10**18))  # nothing is young
+    monkeypatch.setattr(contexts, "_YOUNG_COARSE_NS", -(10**18))
+    root = tmp_path / "tree"
+    write(root, "a", 'name: a\ncategory: c\nversion: "1"\nrequires:\n- {category: c, name: b, version: ">=0"}\n', BUILD)
+    subs = "image: x\nsubpackages:\n- {name: doc, category: c, version: '1'}\n"
+    write(root, "b", 'name: b\ncategory: c\nversion: "1"\nprovides:\n- {category: v, name: x}\n', subs)
+    items = "packages:\n- &a {name: m, category: c, version: '1'}\n- {<<: *a, version: '2', extra: {k: [1]}}\n"
+    folder = write(root, "m", "name: alone\ncategory: c\n", "image: z\nsteps:\n- echo {{ .Values.version }}\n")
+    (folder / "collection.yaml").write_text(items)
+    (folder / "finalize.yaml").write_text("install:\n- echo\n")
+    return root
+
+
+def load(root: Path, index: MemoryIndex | None, *, recipes: bool = True, salt: str = "") -> tuple[Tree, list[str]]:
+    events = Recorder()
+    tree = load_tree([root], events=events, index=index, recipes=recipes, salt=salt)
+    _ = tree.packages if recipes else ()
+    return tree, [event.message for event in events.events if isinstance(event, Warned)]
+
+
+def everything(tree: Tree) -> object:
+    sets = tree.runtime(), tree.compiler()
+    return (
+        tree.packages, tree.ids,
+        [[(name, s.versions(name), s.providers(name)) for name in (*s.names(), "v/x", "no/such")] for s in sets],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("second", [True, False])
+def test_the_index_says_what_the_files_say(root: Path, first: bool, second: bool) -> None:
+    plain, warned = load(root, None)
+    assert len(plain.packages) == 5
+    assert len(warned) == 1
+    index = MemoryIndex()
+    load(root, index, recipes=first)
+    again, _ = load(root, index, recipes=second)
+    assert everything(again) == everything(plain)
+    third, said = load(root, index)
+    assert everything(third) == everything(plain)
+    assert said == warned
+
+
+def test_nothing_is_read_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = MemoryIndex()
+    first = everything(load(root, index)[0])
+    opened: list[object] = []
+    real = os.open
+
+    def watched(path: str, flags: int) -> int:
+        opened.append(path)
+        return real(path, flags)
+
+    monkeypatch.setattr(os, "open", watched)
+    assert everything(load(root, index)[0]) == first
+    assert opened == []
+
+
+def test_a_listing_renders_nothing(root: Path) -> None:
+    write(root, "bad", "name: bad\ncategory: c\n", "steps:\n- {{ nonsense }}\n")
+    tree, _ = load(root, None, recipes=False)
+    assert PackageId("c", "bad", "") in tree.ids
+    assert tree.runtime().find(PackageId("c", "doc", "1")) is not None
+    with pytest.raises(SpecError, match="nonsense"):
+        tree.get(PackageId("c", "bad", ""))
+    with pytest.raises(SpecError, match="nonsense"):
+        load(root, None)
+
+
+@pytest.mark.parametrize("name", ["definition.yaml", "build.yaml"])
+def test_a_changed_file_is_read(root: Path, name: str) -> None:
+    index = MemoryIndex()
+    load(root, index)
+    path = root / "a" / name
+    path.write_text(path.read_text().replace(">=", ">"))
+    assert everything(load(root, index)[0]) == everything(load(root, None)[0])
+
+
+def test_another_salt_reads_anew(root: Path) -> None:
+    index = MemoryIndex()
+    load(root, index, salt="1")
+    (known,) = [len(index._known)]
+    load(root, index, salt="2")
+    assert len(index._known) == 2 * known
+
+
+def test_damage_is_no_answer(root: Path) -> None:
+    class Damaged(MemoryIndex):
+        def get(self, stamp: FileStamp) -> bytes | None:
+            data = super().get(stamp)
+            return data and data[:-3] + b"xyz"
+
+    index = Damaged()
+    first = everything(load(root, index)[0])
+    assert index._known
+    assert everything(load(root, index)[0]) == first
+
+
+def test_twins_are_found_in_the_index_too(root: Path) -> None:
+    index = MemoryIndex()
+    load(root, index)
+    write(root, "twin", 'name: a\ncategory: c\nversion: "1"\n')
+    for recipes in (True, False):
+        with pytest.raises(SpecError, match=r"defined twice, first in .*a/definition.yaml:1") as caught:
+            load(root, index, recipes=recipes)
+        assert caught.value.where is not None
+        assert caught.value.where.file.endswith("twin/definition.yaml")
