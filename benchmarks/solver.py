@@ -11,6 +11,7 @@ than on the next smaller size, divided by how much larger the world is: 1.0 is l
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import random
 import statistics
@@ -78,6 +79,7 @@ def memory(word: str) -> float:
 
 def measure(size: int, what: str) -> Row:
     """One question, in this process."""
+    gc.set_threshold(100_000)  # as the command line has it
     world = Distribution(size)
     wanted, installed = question(world, what)
     universe, request = MemoryPackages(world.packages), Request(tuple(wanted))

@@ -6,6 +6,8 @@ import itertools
 import random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from benchmarks.solver_worlds import Distribution, ref
 from tests.property.test_solver_oracle import make
@@ -126,3 +128,34 @@ def test_a_request_for_everything_is_the_newest_of_everything_where_nothing_bars
     free = [Package(p.id) for p in world.packages]
     found = PackageSolver().solve(Request(tuple(names)), MemoryPackages(free), ())
     assert {p.id.pkgname: p.id.version for p in found.packages} == newest
+
+
+ODD = st.sampled_from(
+    ["", "1", "2", "1.0", ">=1", "<2", "!=1", "!1", ">=", "=>", ">=1,<2", "abc", ">=abc", "~1", "1:", "*"]
+)
+REFS = st.lists(st.builds(PackageRef, st.sampled_from(["", "c"]), st.sampled_from("abv"), ODD), max_size=2).map(tuple)
+ODD_PACKAGES = st.lists(
+    st.builds(
+        lambda name, version, requires, conflicts, provides: Package(
+            PackageId("c", name, version), requires, conflicts, provides
+        ),
+        st.sampled_from("ab"), ODD, REFS, REFS, REFS,
+    ),
+    max_size=5, unique_by=lambda p: p.id,
+)  # fmt: skip
+
+
+@settings(max_examples=250, deadline=None)
+@given(ODD_PACKAGES, REFS, REFS, st.data())
+def test_odd_worlds_have_an_answer_or_a_reason(
+    packages: list[Package], wanted: tuple[PackageRef, ...], unwanted: tuple[PackageRef, ...], data: st.DataObject
+) -> None:
+    installed = data.draw(st.lists(st.sampled_from(packages), unique_by=lambda p: p.id)) if packages else []
+    found = answer(Request(wanted, unwanted=unwanted), packages, installed)
+    if isinstance(found, Solution):
+        assert [ref for ref, _ in found.answers] == list(wanted)
+        assert len({p.id.pkgname for p in found.packages}) == len(found.packages)
+    else:
+        assert found[0] in ("unknown-package", "no-version", "unsatisfiable")
+        assert len(found) > 2
+    assert as_written(found) == as_written(answer(Request(wanted, unwanted=unwanted), packages[::-1], installed[::-1]))
