@@ -162,6 +162,24 @@ def test_a_malformed_layout(project: Project, index: str) -> None:
     assert "t/x/build.yaml:1: " in done.stderr
 
 
+def test_an_image_that_cannot_be_resolved(project: Project) -> None:
+    project.package("t/x", "# nobody listens there\nimage: 127.0.0.1:9/none:1\nsteps:\n- echo\n")
+    done = project.building("t/x")
+    assert done.code == 2, done.stderr
+    assert "t/x/build.yaml:2: " in done.stderr
+
+
+def test_a_damaged_layer_of_a_layout(project: Project) -> None:
+    project.package("t/x", requires("seed/base") + "steps:\n- echo > /x\n")
+    for blob in (project.tree / "seed/base/busybox/blobs/sha256").iterdir():
+        if blob.stat().st_size > 10_000:
+            blob.write_bytes(b"damage" + blob.read_bytes()[6:])
+    done = project.building("t/x")
+    assert done.code == 2, done.stderr
+    assert "seed/base/build.yaml:1: " in done.stderr
+    assert "is not what its name promises" in done.stderr
+
+
 def test_a_malformed_layout_is_found_by_looking(project: Project) -> None:
     project.package("t/x", "image: oci:none\nsteps:\n- echo\n")
     done = project.run("tree", "validate", "--tree", "packages")

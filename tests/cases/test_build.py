@@ -141,6 +141,23 @@ def test_filters_package_dir_and_subpackages(project: Project) -> None:
     assert "out/bin/b" in project.content("sub-t-1.0")
 
 
+def test_a_package_dir_that_is_not_there_is_a_warning(project: Project) -> None:
+    project.package("t/x", requires("seed/base") + "steps:\n- echo > /x\npackage_dir: /usr/bim\n")
+    done = project.building("t/x")
+    assert done.code == 0
+    assert "warning: packages/t/x/build.yaml:5: t/x-1.0: package_dir /usr/bim holds nothing" in done.stderr
+    assert project.content("x-t-1.0") == {}
+
+
+def test_a_destination_may_have_any_name(project: Project) -> None:
+    chain(project, ["t/a"])
+    name = os.fsdecode(b"na\xffme")
+    for state in ("built", "cached"):
+        done = project.run("build", "--tree", "packages", "--destination", name, "t/a")
+        assert done.states()["t/a"] == state, done.stderr
+    assert (project.top / name / "a-t-1.0.package.tar.zst").is_file()
+
+
 def test_unpack_is_the_whole_image(project: Project) -> None:
     project.package("t/u", requires("seed/base") + "unpack: true\nexcludes: [^/luetbuild]\nsteps:\n- echo > /x\n")
     assert project.building("t/u").code == 0

@@ -218,3 +218,21 @@ def test_a_full_disk_is_one_clear_error(tmp_path: Path) -> None:
     assert done.returncode == 2, done.stderr
     assert "No space left" in done.stderr or "no space left" in done.stderr
     assert "Traceback" not in done.stderr
+    assert f"free some space in {small}/cache" in done.stderr
+
+
+def test_a_full_destination_is_named(tmp_path: Path) -> None:
+    (tmp_path / "small").mkdir()
+    project = Project(tmp_path)
+    project.base()
+    project.package("t/big", requires("seed/base") + "steps:\n- dd if=/dev/urandom of=/big bs=1M count=8\n")
+    script = (
+        f"mount -t tmpfs -o size=2m tmpfs small && exec {sys.executable} -m treebuilder build --tree packages"
+        " --destination small/build --quiet --cache-dir cache t/big"
+    )
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert "free some space in small/build" in done.stderr
+    assert "cache" not in done.stderr

@@ -365,8 +365,8 @@ def _xattr_errors(entry: Entry, key: str) -> Iterator[None]:
 
 
 @contextmanager
-def _disk_errors(what: str) -> Iterator[None]:
-    with disk_errors(f"unpacking {what}"):
+def _disk_errors(what: str, root: str) -> Iterator[None]:
+    with disk_errors(f"unpacking {what}", root):
         try:
             yield
         except OSError as err:
@@ -425,7 +425,7 @@ def copy_sparse(source: IO[bytes], fd: int, size: int, path: str) -> None:
 
 def unpack_layer(stream: IO[bytes], root: str, what: str, *, own: bool = True) -> None:
     """Unpacks a layer's tar into folder form: whiteout markers become overlay's own."""
-    with _disk_errors(what), Writer(root, own=own) as writer:
+    with _disk_errors(what, root), Writer(root, own=own) as writer:
         for entry, content in entries(stream, what):
             folder, _, name = entry.path.rpartition("/")
             if name == ".wh..wh..opq":
@@ -443,7 +443,7 @@ def unpack_package(
     stream: IO[bytes], root: str, what: str, *, own: bool = True, on_entry: Callable[[Entry], None] | None = None
 ) -> None:
     """Unpacks a package into a root that may be in use: existing folders keep mode and owner."""
-    with _disk_errors(what), Writer(root, follow=True, own=own, keep_existing_dirs=True) as writer:
+    with _disk_errors(what, root), Writer(root, follow=True, own=own, keep_existing_dirs=True) as writer:
         for entry, content in entries(stream, what):
             writer.add(entry, content)
             if on_entry is not None:

@@ -16,6 +16,7 @@ from treebuilder.oci.store import Store
 from treebuilder.plan.graph import BuildPlan, Foreign
 from treebuilder.plan.keys import bootstrap_document, digest_of, locked_image
 from treebuilder.plan.lock import FIRST_EPOCH_S, Lock, bootstrap_key
+from treebuilder.plan.places import named_images, said_at
 from treebuilder.records import replace
 from treebuilder.system.process import Cancel
 
@@ -118,12 +119,14 @@ class Resolver:
             if key not in lock.bootstraps:
                 base = bootstrapper_for(wish).resolve(wish, self._store, self._events, self._cancel)
                 lock = lock.with_bootstrap(key, replace(base, asked=" ".join(wish.packages)))
+        named = named_images(plan.nodes.values())
         for reference in plan.images():
             if reference.startswith("oci:") or reference in lock.images:
                 continue
-            if self._images is None:
-                raise SpecError(f"the image {reference} needs a registry", reason="image")
-            lock = lock.with_image(reference, self._images.resolve(reference))
+            with said_at(named[reference]):
+                if self._images is None:
+                    raise SpecError(f"the image {reference} needs a registry", reason="image")
+                lock = lock.with_image(reference, self._images.resolve(reference))
         for url in plan.urls():
             if url not in lock.urls:
                 from treebuilder.oci.download import Downloader

@@ -48,7 +48,7 @@ def emit(out: Outgoing, folder: Path, store: Store, epoch_s: int) -> PackedFile:
     packed = PackedFile(str(path), out.blob, out.content, out.size_bytes)
     meta = folder / f"{id.fingerprint}.metadata.yaml"
     stamp = json.dumps([out.blob.hex, out.plan_key.hex, _stat(path), _stat(meta)])
-    noted = store.index.note("emitted", str(path.absolute()))
+    noted = store.index.note("emitted", ascii(str(path.absolute())))
     if noted is not None and noted.decode() == stamp:
         return packed
     if not (noted is not None and json.loads(noted)[0] == out.blob.hex and json.loads(noted)[2] == _stat(path)):
@@ -62,7 +62,7 @@ def emit(out: Outgoing, folder: Path, store: Store, epoch_s: int) -> PackedFile:
     )  # fmt: skip
     write_atomic(meta, write_yaml(value), sync=False)
     note = json.dumps([out.blob.hex, out.plan_key.hex, _stat(path), _stat(meta)])
-    store.index.set_notes("emitted", {str(path.absolute()): note.encode()})
+    store.index.set_notes("emitted", {ascii(str(path.absolute())): note.encode()})
     return packed
 
 
@@ -75,7 +75,7 @@ def _placeless(package: Package) -> Package:
 def _write_package(path: Path, out: Outgoing, store: Store) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with disk_errors(f"writing {path}"), part.open("wb") as file:
+        with disk_errors(f"writing {path}", path.parent), part.open("wb") as file:
             store.copy_blob(out.blob, file)
         os.rename(part, path)
     finally:

@@ -119,7 +119,7 @@ def write_package(store: Store, items: list[Item], compression: str) -> Packed:
         return open(reals[entry.path], "rb", buffering=0)
 
     content, blob = HashingSink(), HashingSink()
-    with store.scratch() as work, disk_errors("packing a package"):
+    with store.scratch() as work, disk_errors("packing a package", store.folder):
         part = work / "package"
         with part.open("wb") as out:
             packer = compressor(compression, _Tee(blob, out))

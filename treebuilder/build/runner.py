@@ -22,6 +22,7 @@ from treebuilder.model.package import PackageId
 from treebuilder.oci.store import BlobLostError, Store
 from treebuilder.plan.graph import BuildNode, BuildPlan, EmptyBase, JoinBase
 from treebuilder.plan.keys import NodeKeys
+from treebuilder.plan.places import place_of
 from treebuilder.plan.why import differences
 from treebuilder.records import record, replace
 from treebuilder.system import clock
@@ -33,6 +34,7 @@ from treebuilder.tree import build_view
 Task = tuple[str, str]  # ("node" | "artifact", node id)
 _RESTARTS = 5
 _SHOWN = 5
+_EMPTY_BYTES = 1024  # an archive without entries is two blocks of zeros
 
 
 @record
@@ -225,7 +227,7 @@ class Runner:
         kind, id = task
         node = self._plan.nodes[id]
         self._cancel.check()
-        with disk_errors(f"working on {node.pid}"):
+        with disk_errors(f"working on {node.pid}", self._store.folder):
             self._make(kind, id, node)
 
     def _make(self, kind: str, id: str, node: BuildNode) -> None:
@@ -236,6 +238,7 @@ class Runner:
         if id not in self._artifacts:
             self._artifacts[id] = self._packer.pack_node(node, self._keys[id], self._nodes[id])
             self._say_left_out(node, self._artifacts[id].main)
+            self._say_empty(node, self._artifacts[id].main)
             state = self._states.get(id)
             if state is not None and state[0] == "cached" and "cut-off" not in state[1]:
                 self._states[id] = ("cached", "packed anew from a cached image", state[2])
@@ -249,6 +252,15 @@ class Runner:
             self._events.emit(
                 Said(f"   {node.pid}: {len(paths)} changed or deleted paths are not in the package: {shown}")
             )
+
+    def _say_empty(self, node: BuildNode, artifact: ArtifactResult) -> None:
+        """luet packs nothing where there is nothing; with `package_dir` that is hardly what was meant."""
+        recipe = node.package.recipe
+        if recipe.package_dir and artifact.size_bytes <= _EMPTY_BYTES:
+            self._events.emit(Warned(
+                f"{node.pid}: package_dir {recipe.package_dir} holds nothing in the image: the package is empty",
+                place_of(recipe.where, "package_dir"),
+            ))  # fmt: skip
 
     def _build(self, node: BuildNode) -> None:
         keys = self._keys[node.id]

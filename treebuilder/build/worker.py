@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from treebuilder.build.bases import Bases
@@ -33,6 +34,7 @@ from treebuilder.plan.graph import (
 )
 from treebuilder.plan.keys import NodeKeys, build_key, host_platform
 from treebuilder.plan.lock import Lock
+from treebuilder.plan.places import place_of, said_at
 from treebuilder.plan.planner import PlanOptions, image_reference
 from treebuilder.records import record
 from treebuilder.system import clock
@@ -117,7 +119,8 @@ class Worker:
             case EmptyBase():
                 return State(())
             case ImageBase(reference):
-                return self._bases.image(reference)
+                with said_at(partial(place_of, node.package.recipe.where, "image")):
+                    return self._bases.image(reference)
             case BootstrapBase(wish):
                 return self._bases.bootstrap(wish, task)
             case NodeBase(nodes):
@@ -137,7 +140,8 @@ class Worker:
     def _copy_state(self, node: BuildNode, index: int, inputs: Inputs) -> State:
         item = node.copies[index]
         if not item.node:
-            return self._bases.image(item.image)
+            with said_at(lambda: item.where):
+                return self._bases.image(item.image)
         source = inputs.nodes[item.node]
         return State(source.own, source.state.config)
 

@@ -62,7 +62,7 @@ def fill(
 ) -> tuple[Record, ...]:  # fmt: skip
     """Unpacks into an empty root, and leaves an empty one when that fails. Raises ConflictError, IntegrityError."""
     mark = root.folder / FILLING
-    with disk_errors(f"installing into {root.folder}"):
+    with disk_errors(f"installing into {root.folder}", root.folder):
         mark.touch()
         records = []
         try:
@@ -89,7 +89,7 @@ def stage(
 ) -> tuple[Record, ...]:  # fmt: skip
     """Unpacks beside the system, decides, and moves. Raises ConflictError before anything has changed."""
     staging = root.folder / STAGING
-    with disk_errors(f"installing into {root.folder}"):
+    with disk_errors(f"installing into {root.folder}", root.folder):
         try:
             staging.mkdir(mode=0o700)
             records = []

@@ -34,7 +34,7 @@ def make_esp(
     def call(*argv: str | Path) -> None:
         run(argv, env=env, cancel=cancel, on_line=lambda line: events.emit(LogLine(_TASK, line)))
 
-    with disk_errors(f"writing {out}"):
+    with disk_errors(f"writing {out}", out.parent):
         with out.open("wb") as image:
             image.truncate(size)
     # The serial number would come from the clock. Any fixed one does: the label is what is looked for.

@@ -97,7 +97,7 @@ def compose_iso(
     """
     for program in ("mksquashfs", "xorriso", "mkfs.vfat", "mmd", "mcopy"):
         require(program, "to make an ISO")
-    with disk_errors(f"preparing {work}"):
+    with disk_errors(f"preparing {work}", work):
         work.mkdir(parents=True, exist_ok=True)
         out_dir.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=work, prefix="iso-"))
@@ -324,7 +324,7 @@ class _Composer:
         partial = target.with_name(f".{target.name}.partial")
         sum_file = target.with_name(f"{target.name}.sha256")
         digest, size = hashlib.sha256(), 0
-        with disk_errors(f"writing {target}"):
+        with disk_errors(f"writing {target}", target.parent):
             try:
                 with self._made.open("rb") as source, partial.open("wb") as sink:
                     while chunk := source.read(1 << 20):

@@ -27,7 +27,7 @@ def make_squashfs(
         chosen = ("-noI", "-noD", "-noF", "-noX")
     elif options and "-b" not in options:
         chosen = ("-b", "1024K", *options)
-    with disk_errors(f"writing {out}"):
+    with disk_errors(f"writing {out}", out.parent):
         out.unlink(missing_ok=True)
     run(
         [program, root, out, "-noappend", "-no-progress", "-no-exports", "-xattrs", "-quiet", *chosen],

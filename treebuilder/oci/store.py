@@ -41,7 +41,7 @@ class Store:
     def __init__(self, folder: Path, *, mapping: str = "host") -> None:
         self.folder = folder
         self.mapping = mapping
-        with disk_errors(f"preparing the cache folder {folder}"):
+        with disk_errors(f"preparing the cache folder {folder}", folder):
             folder.mkdir(parents=True, exist_ok=True)
             version = folder / "VERSION"
             if not version.exists():
@@ -65,7 +65,7 @@ class Store:
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """A private folder on the store's file system. A killed run's folders are removed by a later one."""
-        with disk_errors("making a work folder"):
+        with disk_errors("making a work folder", self.folder):
             path = Path(f"{self._session()}/{next(self._numbers)}")
             os.mkdir(path, 0o700)
         try:
@@ -118,7 +118,7 @@ class Store:
 
     def add_blob_file(self, made: Path, digest: Digest) -> None:
         """Moves a finished file of `scratch` (whose digest the caller computed) into the store."""
-        with disk_errors("storing a blob"):
+        with disk_errors("storing a blob", self.folder):
             os.chmod(made, 0o644)
             os.rename(made, self.blob_path(digest))
 
@@ -176,7 +176,7 @@ class Store:
 
     def add_tree(self, made: Path, content: Digest, listing: str) -> None:
         """Moves a sealed folder of `scratch` into the store. `listing` is its `listing_digest`."""
-        with disk_errors("storing a layer"):
+        with disk_errors("storing a layer", self.folder):
             if self.has_tree(content):
                 remove_tree(made)
                 return

@@ -39,7 +39,7 @@ class DiskBackend:
             return self._store.blob_path(sha256)
         path = self._folder / name
         seen, size = hashlib.sha256(), 0
-        with self._store.scratch() as work, disk_errors(f"copying {path}"):
+        with self._store.scratch() as work, disk_errors(f"copying {path}", self._store.folder):
             part = work / "part"
             try:
                 with open_plain(path) as source, part.open("wb") as out:
@@ -62,7 +62,7 @@ class DiskBackend:
 
     def put(self, name: str, data: bytes) -> None:
         path = self._folder / name
-        with disk_errors(f"writing {path}"):
+        with disk_errors(f"writing {path}", path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
                 return

@@ -18,13 +18,14 @@ _BAD_PATHS = (
 
 
 @contextmanager
-def disk_errors(what: str) -> Iterator[None]:
-    """Maps the kernel's refusals (full disk, read-only, no permission) to our errors."""
+def disk_errors(what: str, folder: Path | str = "") -> Iterator[None]:
+    """Maps the kernel's refusals (full disk, read-only, no permission) to our errors. `folder` is what is filled."""
     try:
         yield
     except OSError as err:
         if err.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise NoSpace(f"no space left while {what}", hint="free some space or choose another --cache-dir") from err
+            hint = f"free some space in {folder}, or use another folder" if folder else "free some space"
+            raise NoSpace(f"no space left while {what}", hint=hint) from err
         if err.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise TreebuildError(
                 f"not allowed while {what}: {err.strerror}: {err.filename}", reason="permission"
@@ -36,7 +37,7 @@ def disk_errors(what: str) -> Iterator[None]:
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644, sync: bool = True) -> None:
     """Replaces `path` by `data`: a reader sees the old file or the new one, also after a crash."""
-    with disk_errors(f"writing {path}"):
+    with disk_errors(f"writing {path}", path.parent):
         name = f"{path.parent}/.{path.name[:80]}.{new_name()}"
         fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
