@@ -40,7 +40,7 @@ _CALLS = {
         "append list any", "reverse list", "rest list", "uniq list", "concat list list", "without list any", "compact list",
         "sortAlpha (keys map)", "sortAlpha list", "splitList text text", "initial list",
     ],
-    "map": ["merge map map", "pick map \"k\"", "omit map \"x\"", "set map \"z\" any", "deepCopy map", "split text text"],
+    "map": ["merge map map", "pick map \"k\"", "omit map \"x\"", "set map \"z\" number", "deepCopy map", "split text text"],
     "test": [
         "eq number number", "eq text text", "ne text text", "lt number number", "not any", "empty any", "has any list",
         "hasKey map text", "contains text text", "ge number number", "eq any nil",
@@ -52,7 +52,7 @@ _KIND_OF = {
 }  # fmt: skip
 # their results have no order in Go (keys, values), are not what Go would say (errors in words), or end the run (fail)
 _NOT_CALLED = frozenset(
-    ["keys", "values", "fail", "fromJson", "fromJsonArray", "fromYaml", "fromYamlArray", "toToml", "call"]
+    ["keys", "values", "set", "fail", "fromJson", "fromJsonArray", "fromYaml", "fromYamlArray", "toToml", "call"]
 )
 CALLED = [
     function for name, function in sorted(PURE.items()) if name not in _NOT_CALLED and name not in REFUSED
