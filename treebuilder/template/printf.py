@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from treebuilder.template.values import text_of, type_of
+from treebuilder.template.faults import TemplateFault
+from treebuilder.template.values import MAX_TEXT, text_of, type_of
 from treebuilder.template.verbs import Flags, quote, write
 
 __all__ = ["quote", "sprint", "sprintf", "sprintln"]
@@ -50,6 +51,7 @@ class _Formatter:
     def run(self) -> str:
         pieces: list[str] = []
         template = self._template
+        size = 0
         while True:
             percent = template.find("%", self._at)
             if percent < 0:
@@ -58,6 +60,9 @@ class _Formatter:
             pieces.append(template[self._at : percent])
             self._at = percent + 1
             self._directive(pieces)
+            size += len(pieces[-1])
+            if size > MAX_TEXT:
+                raise TemplateFault(f"the result is larger than {MAX_TEXT >> 20} MiB")
         if not self._reordered and self._next < len(self._values):
             extra = ", ".join(
                 "<nil>" if value is None else f"{type_of(value)}={text_of(value)}"

@@ -1,7 +1,7 @@
 """One rendering: variables, output with its lines, calls of named templates, and the limits.
 
-Limits: 16 MiB of output, a million steps, templates inside templates 1000 deep. A step is an action, a call, a turn of
-a range, and each KiB or 256 items that a function takes or gives; so the limit bounds time as well, without a clock.
+Limits: 4 MiB of output, 400,000 steps, templates inside templates 1000 deep. A step is an action, a call, a turn of a
+range, and each KiB or 32 items that a function takes or gives; so the limit bounds time as well, without a clock.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from treebuilder.template.shapes import Program
 from treebuilder.template.source import Source
 from treebuilder.template.values import MAX_TEXT, GoObject, NilMap, field, show, sorted_items, type_of
 
-_MAX_STEPS = 1_000_000
+_MAX_STEPS = 400_000
 _MAX_DEPTH = 1000
 
 
@@ -126,7 +126,7 @@ class Run:
             if isinstance(value, str):
                 steps += len(value) >> 10
             elif isinstance(value, list | dict):
-                steps += len(value) >> 8
+                steps += len(value) >> 5
         self._count(steps)
         return result
 

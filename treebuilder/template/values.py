@@ -13,8 +13,8 @@ from typing import cast
 from treebuilder.template.faults import TemplateFault
 
 NO_VALUE = "<no value>"
-MAX_TEXT = 16 * 1024 * 1024
-MAX_PARTS = 2_000_000
+MAX_TEXT = 4 * 1024 * 1024
+MAX_PARTS = 500_000
 _EXPONENT_AT = 6
 
 
@@ -218,7 +218,7 @@ def weigh(value: object) -> None:
     open_: list[Iterator[object]] = [iter((value,))]
     while open_:
         for part in open_[-1]:
-            left -= 1 + (len(part) >> 6 if isinstance(part, str) else 0)
+            left -= 1 + (len(part) >> 3 if isinstance(part, str) else 0)
             if left < 0 or len(open_) > 500:
                 raise TemplateFault("a value is too large or contains itself")
             if isinstance(part, dict):

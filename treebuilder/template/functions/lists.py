@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
+
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.functions.signature import GoFunction, table
 from treebuilder.template.values import MAX_PARTS, IntList, ListList, NilList, TextList, type_of, weigh
+
+_MAX_COMPARED = 4_000_000
 
 
 def _items(value: object, what: str) -> list[object]:
@@ -31,6 +35,8 @@ def same(left: object, right: object) -> bool:
 
 
 def deep_equal(left: object, right: object) -> bool:
+    if isinstance(left, str | int | float | None):
+        return same(left, right) if type(left) is type(right) else False
     weigh(left)
     weigh(right)
     return same(left, right)
@@ -42,16 +48,25 @@ def _has(needle: object, haystack: object) -> bool:
     return any(deep_equal(needle, item) for item in _items(haystack, "find an item"))
 
 
+def _limit(left: Sized, right: Sized) -> None:
+    if len(left) * len(right) > _MAX_COMPARED:
+        raise TemplateFault(f"{len(left)} times {len(right)} comparisons")
+
+
 def _uniq(value: object) -> list[object]:
     found: list[object] = []
-    for item in _items(value, "find unique items"):
+    items = _items(value, "find unique items")
+    _limit(items, items)
+    for item in items:
         if not any(deep_equal(item, known) for known in found):
             found.append(item)
     return found
 
 
 def _without(value: object, *omitted: object) -> list[object]:
-    return [item for item in _items(value, "leave out items") if not any(deep_equal(item, bad) for bad in omitted)]
+    items = _items(value, "leave out items")
+    _limit(items, omitted)
+    return [item for item in items if not any(deep_equal(item, bad) for bad in omitted)]
 
 
 def _slice(value: object, *bounds: object) -> object:

@@ -8,11 +8,19 @@ from collections.abc import Iterator
 from treebuilder.errors import SpecError
 from treebuilder.model.patterns import compile_pattern
 from treebuilder.template.faults import TemplateFault
+from treebuilder.template.functions.linear import Found, search
 from treebuilder.template.functions.signature import GoFunction, table
 from treebuilder.template.values import NilTextList, TextList
 
 _REFERENCE = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})", re.ASCII)
 _META = re.compile(r"[\\.+*?()|\[\]{}^$]")
+
+
+_Found = re.Match[str] | Found
+
+
+def _whole(found: _Found) -> str:
+    return found.group(0) or ""
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
@@ -22,13 +30,13 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         raise TemplateFault(err.message) from err
 
 
-def _matches(pattern: str, text: str) -> Iterator[re.Match[str]]:
+def _matches(pattern: str, text: str) -> Iterator[_Found]:
     """All matches, as Go finds them: behind an empty one the search goes on a character later, and an empty one right
     behind another does not count."""
-    search = _compiled(pattern).search
+    compiled = _compiled(pattern)
     position, previous_end = 0, -1
     while position <= len(text):
-        found = search(text, position)
+        found = search(compiled, text, position)
         if found is None:
             return
         is_empty_here = found.end() == position
@@ -41,26 +49,27 @@ def _matches(pattern: str, text: str) -> Iterator[re.Match[str]]:
 
 def _match(pattern: str, text: str) -> bool:
     try:
-        return _must_match(pattern, text)
+        compiled = _compiled(pattern)
     except TemplateFault:
         return False
+    return search(compiled, text) is not None
 
 
 def _must_match(pattern: str, text: str) -> bool:
-    return _compiled(pattern).search(text) is not None
+    return search(_compiled(pattern), text) is not None
 
 
 def _find(pattern: str, text: str) -> str:
-    found = _compiled(pattern).search(text)
-    return found.group() if found else ""
+    found = search(_compiled(pattern), text)
+    return _whole(found) if found else ""
 
 
 def _find_all(pattern: str, text: str, count: int) -> TextList:
-    found = [match.group() for match in _matches(pattern, text)]
+    found = [_whole(match) for match in _matches(pattern, text)]
     return TextList(found if count < 0 else found[:count]) or NilTextList()
 
 
-def _expand(found: re.Match[str], template: str) -> str:
+def _expand(found: _Found, template: str) -> str:
     def value(reference: re.Match[str]) -> str:
         dollar, plain, braced = reference.groups()
         if dollar:

@@ -1,0 +1,87 @@
+"""Templates that would take for ever, fill the memory or look at the machine."""
+# ruff: noqa: E501 - a template stands on one line
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from treebuilder.errors import SpecError
+from treebuilder.template import Templates
+from treebuilder.template.functions import NAMES
+from treebuilder.template.functions.refused import REFUSED
+
+
+def render(text: str) -> str:
+    return Templates().render(text, {}, file="f")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{{ regexMatch "^(a+)+$" (print (repeat 40 "a") "b") }}',
+        '{{ regexMatch "^(a|aa)+$" (print (repeat 60 "a") "b") }}',
+        '{{ regexMatch "^(([a-z])+.)+[A-Z]([a-z])+$" (repeat 60 "a") }}',
+        '{{ regexMatch "(.*)*x(.*)*y(.*)*z" (repeat 60 "a") }}',
+        '{{ regexMatch "a*a*a*a*a*b" (repeat 2000 "a") }}',
+    ],
+)
+def test_patterns_take_time_that_grows_with_the_text(text: str) -> None:
+    assert render(text) == "false"
+
+
+def test_the_linear_way_finds_what_backtracking_finds() -> None:
+    text = '{{ regexReplaceAll "((\\\\d+)\\\\.)+(\\\\d+)" "version 1.22.333 and 4.5 of a long line" "<$1|$2|$3>" }}'
+    assert render(text) == "version <22.|22|333> and <4.|4|5> of a long line"
+    named = '{{ regexReplaceAll "(?i)(?:(?P<w>[a-z]+?)-?)+$" "Alpha-Beta-Gamma-Delta" "${w}" }}'
+    assert render(named) == "a"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{{ range until 100000 }}{{ $x := repeat 10000000 "x" }}{{ end }}',
+        '{{ $x := repeat 10000000 "x" }}{{ range until 100000 }}{{ $y := sha256sum $x }}{{ end }}',
+        '{{ define "r" }}{{ if lt . 60 }}{{ range list 1 2 }}{{ template "r" 1 }}{{ end }}{{ end }}{{ end }}{{ template "r" 0 }}',
+        '{{ $f := repeat 2000 "%1000000[1]d" }}{{ printf $f 1 }}',
+        '{{ define "d" }}{{ . }}{{ . }}{{ end }}{{ $x := "x" }}{{ range until 60 }}{{ $x = include "d" $x }}{{ end }}',
+        "{{ $x := list 1 }}{{ range until 60 }}{{ $x = list $x $x }}{{ end }}{{ deepEqual $x $x }}",
+        '{{ regexMatch "(a|b|ab)*c" (repeat 3000000 "ab") }}',
+    ],
+)  # fmt: skip
+def test_what_costs_too_much_is_one_error(text: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        render(text)
+    assert caught.value.reason == "template"
+    assert "\n" not in caught.value.message
+
+
+def test_the_environment_is_what_is_listed() -> None:
+    assert os.environ.get("PATH")
+    assert render('{{ env "PATH" }}{{ expandenv "$PATH ${HOME}" }}') == " "
+    assert Templates(env={"A": "1"}).render('{{ env "A" }}{{ expandenv "$A${A}$PATH" }}', {}, file="f") == "111"
+
+
+def test_dates_start_from_the_epoch_that_is_given() -> None:
+    text = '{{ now.Unix }}|{{ now | date "2006-01-02" }}|{{ ago (now) }}|{{ htmlDate "nothing" }}|{{ unixEpoch now }}'
+    assert Templates(epoch_s=86_400).render(text, {}, file="f") == "86400|1970-01-02|0s|1970-01-02|86400"
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["randAlphaNum 9", "randAlpha 9", "randAscii 9", "randNumeric 20", "randBytes 9", "randInt 0 1000000000", "uuidv4",
+     'shuffle "abcdefghijklmnopqrstuvwxyz"'],
+)  # fmt: skip
+def test_chance_comes_from_the_seed(call: str) -> None:
+    text = f"{{{{ {call} }}}}"
+    one = Templates(seed=b"1").render(text, {}, file="f")
+    assert one == Templates(seed=b"1").render(text, {}, file="g")
+    assert one != Templates(seed=b"2").render(text, {}, file="f")
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_the_network_keys_and_certificates_are_refused(name: str) -> None:
+    assert name in NAMES
+    with pytest.raises(SpecError, match=rf"template: {name}: "):
+        render(f'{{{{ {name} "a" }}}}')
