@@ -58,7 +58,7 @@ def to_float(value: object) -> float:
 
 def parse_int(text: str) -> int | None:
     """strconv.ParseInt of any base, by its prefix; None for what is no int64."""
-    if not _INT.fullmatch(text) or "__" in text:
+    if len(text) > 100 or not _INT.fullmatch(text) or "__" in text:
         return None
     digits = text.lstrip("+-").replace("_", "")
     is_octal = len(digits) > 1 and digits[0] == "0" and digits[1] in "01234567"

@@ -60,7 +60,7 @@ class GoFunction:
             if str(fault).startswith(f"{self.name}:"):
                 raise
             raise TemplateFault(f"{self.name}: {fault}") from fault
-        except (ArithmeticError, UnicodeError) as err:
+        except (ArithmeticError, ValueError) as err:
             raise TemplateFault(f"{self.name}: a value it cannot take: {err}") from err
         if isinstance(result, str | bytes):
             if len(result) > MAX_TEXT:
