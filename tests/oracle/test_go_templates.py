@@ -121,6 +121,37 @@ def test_written_cases(oracle: Path, cases: Path) -> None:
     assert differences(oracle, texts) == []
 
 
+SPEC_VALUES = """\
+name: my-tool
+category: apps
+version: "1.2.3+4"
+arch: amd64
+count: 42
+ratio: 2.50
+big: 20000000
+fips: true
+none: null
+path: /usr/lib/x/y.so
+labels: {"base.image": alpine, "emerge.jobs": "", other: 1}
+packages: [gcc, make, zlib]
+env: {cc: gcc, level: 3, flag: yes}
+opts: {prefix: /usr, static: null, jobs: 4}
+deps:
+- {name: a, category: libs, version: ">1"}
+- {name: b, category: apps}
+"""
+
+
+def test_whole_specfiles(oracle: Path) -> None:
+    """Specfiles in the manner of real trees; `tests/oracle/specs.txt` separates them by a line of `====`."""
+    texts = (HERE / "specs.txt").read_text(encoding="utf-8").split("\n====\n")
+    assert len(texts) >= 60
+    answers = ask(oracle, [{"text": text, "yaml": SPEC_VALUES} for text in texts])
+    for text, (output, error) in zip(texts, answers, strict=True):
+        assert not error, text
+        assert ours(text, values_of(SPEC_VALUES)) == (output, ""), text
+
+
 def test_every_function_is_in_the_cases() -> None:
     text = "".join(path.read_text(encoding="utf-8") for path in CASES)
     assert {name for name in NAMES if not re.search(rf"\b{name}\b", text)} <= APART
