@@ -391,24 +391,12 @@ def test_a_finalizer_knows_typed_fields_only(write: Write) -> None:
         ({"definition.yaml": "- a\n"}, "wrong-type", "definition.yaml", 1),
         ({"collection.yaml": "packages:\n  a: b\n"}, "wrong-type", "collection.yaml", 1),
         ({"collection.yaml": "packages:\n- a\n"}, "wrong-type", "collection.yaml", 2),
-        ({"collection.yaml": "packages:\n- name: a\n- name: a\n"}, "duplicate-package", "collection.yaml", 3),
     ],
 )
 def test_broken_definitions(write: Write, files: dict[str, str], reason: str, file: str, line: int) -> None:
     root = write({f"x/{name}": text for name, text in files.items()})
     error = refused(root)
     assert (error.reason, error.where) == (reason, Place(f"{root}/x/{file}", line))
-
-
-def test_a_package_stands_once_in_a_tree(write: Write) -> None:
-    root = write({"a/definition.yaml": definition("x"), "b/definition.yaml": "\n" + definition("x")})
-    error = refused(root)
-    assert error.reason == "duplicate-package"
-    assert error.where == Place(f"{root}/b/definition.yaml", 2)
-    assert f"{root}/a/definition.yaml:1" in error.message
-    sub = "subpackages:\n- {name: x, category: app, version: '1.0'}\n"
-    root = write({"b/definition.yaml": definition("w"), "b/build.yaml": sub})
-    assert refused(root).where == Place(f"{root}/b/build.yaml", 2)
 
 
 def test_a_template_fault_names_the_line_of_the_source(write: Write) -> None:

@@ -9,16 +9,17 @@ import pytest
 from treebuilder.errors import Place, SpecError
 from treebuilder.model.package import Bootstrap, CopyItem, PackageRef, Recipe
 from treebuilder.nodes import load
+from treebuilder.tree import recipe_faults
 from treebuilder.tree.recipe import read_recipe
 
 
 def read(text: str) -> Recipe:
-    return read_recipe(load(textwrap.dedent(text), "build.yaml"), lambda key, place: None)
+    return read_recipe(load(textwrap.dedent(text), "build.yaml"), lambda key, message, place: None)
 
 
 def unknown(text: str) -> list[tuple[str, int]]:
     found: list[tuple[str, int]] = []
-    read_recipe(load(textwrap.dedent(text), "build.yaml"), lambda key, place: found.append((key, place.line)))
+    read_recipe(load(textwrap.dedent(text), "build.yaml"), lambda key, message, at: found.append((key, at.line)))
     return found
 
 
@@ -123,18 +124,10 @@ def test_bootstrap() -> None:
         ("network: yes", "wrong-type", 1),
         ("network: bridge", "wrong-word", 1),
         ("secrets: [a-b]", "wrong-word", 1),
-        ("includes:\n- ok\n- '('", "pattern", 3),
-        ("excludes: ['(?=x)']", "pattern", 1),
-        ("subpackages:\n- name: a\n  includes: ['*']", "pattern", 3),
         ("steps: echo", "wrong-type", 1),
         ("steps:\n- 5", "wrong-type", 2),
         ("steps:\n- a\n- [b]", "wrong-type", 3),
         ("unpack: 'yes'", "wrong-type", 1),
-        ("env: [A]", "env", 1),
-        ("env:\n- =x", "env", 2),
-        ("copy:\n- {source: /a, destination: /b}", "copy", 2),
-        ("copy:\n- {image: x, package: {name: y}, source: /a, destination: /b}", "copy", 2),
-        ("copy: [{image: x, source: /a}]", "copy", 1),
         ("image: x\nbootstrap: {distribution: debian, suite: sid}", "two-bases", 2),
         ("bootstrap: {suite: sid}", "bootstrap", 1),
         ("bootstrap: {distribution: debian}", "bootstrap", 1),
@@ -146,6 +139,27 @@ def test_refusals(text: str, reason: str, line: int) -> None:
     with pytest.raises(SpecError) as caught:
         read(text)
     assert (caught.value.reason, caught.value.where) == (reason, Place("build.yaml", line))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "line"),
+    [
+        ("includes:\n- ok\n- '('", "pattern", 3),
+        ("excludes: ['(?=x)']", "pattern", 1),
+        ("subpackages:\n- name: a\n  includes: ['*']", "pattern", 3),
+        ("env: [A]", "env", 1),
+        ("env:\n- =x", "env", 2),
+        ("copy:\n- {source: /a, destination: /b}", "copy", 2),
+        ("copy:\n- {image: x, package: {name: w}, source: /a, destination: /b}", "copy", 2),
+        ("copy: [{image: x, source: /a}]", "copy", 1),
+    ],
+)
+def test_what_luet_reads_and_nobody_can_build_is_told(text: str, reason: str, line: int) -> None:
+    told: list[tuple[str, str, Place]] = []
+    found = read_recipe(load(text, "build.yaml"), lambda *said: told.append(said))
+    faults = [fault for fault, _ in recipe_faults(found)]
+    assert [fault.reason for fault in faults] == [reason]
+    assert told == [("", faults[0].message, Place("build.yaml", line))]
 
 
 def test_unknown_keys_are_told_with_their_place() -> None:

@@ -34,6 +34,7 @@ from treebuilder.plan.graph import (
 )
 from treebuilder.plan.keys import host_platform
 from treebuilder.plan.places import look_at_layouts, place_of
+from treebuilder.plan.refusals import refuse
 from treebuilder.records import record
 from treebuilder.tree import Tree, TreePackage, build_view
 
@@ -225,6 +226,7 @@ class Planner:
 
     # nodes -------------------------------------------------------------------------------------------------------
     def _node(self, found: TreePackage, base: Base) -> str:
+        refuse(found, self._tree)
         copies = tuple(self._copy(item, found) for item in found.recipe.copy)
         retrieved = tuple(r for item in found.recipe.retrieve for r in self._retrieve(item, found))
         images: tuple[str, ...] = ()

@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from treebuilder.tree.finalizer import read_finalizer
     from treebuilder.tree.index import FileStamp, MemoryIndex, SpecIndex
     from treebuilder.tree.package import TreePackage
+    from treebuilder.tree.recipe import recipe_faults
     from treebuilder.tree.tree import Tree
 
 _HOMES = {
     "ContextFile": "context", "FileStamp": "index", "MemoryIndex": "index", "SpecIndex": "index", "Tree": "tree",
-    "TreePackage": "package", "build_view": "cells", "read_finalizer": "finalizer",
+    "TreePackage": "package", "build_view": "cells", "read_finalizer": "finalizer", "recipe_faults": "recipe",
 }  # fmt: skip
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "build_view",
     "load_tree",
     "read_finalizer",
+    "recipe_faults",
     "tree_fingerprint",
 ]
 

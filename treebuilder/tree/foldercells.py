@@ -23,7 +23,7 @@ from treebuilder.tree.package import TreePackage
 from treebuilder.tree.snapshot import Entry, Snapshot
 
 PREFIX = "cells//"
-Warning_ = tuple[str, Place]  # an unknown key and where it stands
+Warning_ = tuple[str, str, Place]  # an unknown key, or what else is odd, and where it stands
 
 
 class Folder(Protocol):

@@ -18,7 +18,7 @@ from treebuilder.records import record
 from treebuilder.tree import stored
 from treebuilder.tree import values as template_values
 from treebuilder.tree.cells import Cell
-from treebuilder.tree.definition import read_package
+from treebuilder.tree.definition import read_id, read_package
 from treebuilder.tree.files import is_inside, read_text
 from treebuilder.tree.foldercells import FolderCells, Warning_
 from treebuilder.tree.index import SpecIndex
@@ -59,7 +59,7 @@ def load_tree(
     With `recipes` False no build.yaml is rendered before somebody asks for it. What the index knows of a folder whose
     files are unchanged is not read again; `salt` names whatever else that depends on, such as our own code.
     Raises SpecError: "missing-tree", "missing-values", "yaml", "wrong-type", "wrong-word", "template", "pattern",
-    "duplicate-package", "name", "encoding" and others, with file and line.
+    "name", "encoding" and others, with file and line. A package that stands twice in a root is warned of.
     """
     snapshots = tuple(scan(root) for root in dict.fromkeys(os.fspath(root) for root in roots))
     stamp = fingerprint(
@@ -75,11 +75,12 @@ def load_tree(
     renderer = Renderer(shared, template_env or {}, epoch_s)
     base = _base(shared, values, template_env or {}, epoch_s, salt)
     found: dict[str, Cell] = {}
+    doubled: dict[str, tuple[Place, Place]] = {}
     for snapshot in snapshots:
-        reader = _Reader(snapshot, renderer, values, events)
+        reader = _Reader(snapshot, renderer, values, events, doubled)
         for cell in reader.cells(dockerfiles, FolderCells(index, base, snapshot, reader, recipes=recipes)):
             found.setdefault(cell.id.fingerprint, cell)
-    return Tree(tuple(found.values()), snapshots, stamp, index=index, layering=layering)
+    return Tree(tuple(found.values()), snapshots, stamp, index=index, layering=layering, doubled=doubled)
 
 
 def _shared(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
@@ -123,13 +124,19 @@ class _Reader:
     """Reads one root."""
 
     def __init__(
-        self, snapshot: Snapshot, renderer: Renderer, values: template_values.Values, events: EventSink
+        self,
+        snapshot: Snapshot,
+        renderer: Renderer,
+        values: template_values.Values,
+        events: EventSink,
+        doubled: dict[str, tuple[Place, Place]],
     ) -> None:
         self._snapshot = snapshot
         self._renderer = renderer
         self._values = values
         self._events = events
-        self._warned: set[Warning_] = set()
+        self._doubled = doubled
+        self._warned: set[tuple[str, str]] = set()
         self._found: list[Warning_] = []
         self._places: dict[str, Callable[[], Place]] = {}
         given = [template_values.canonical(values), *(text for _, text in renderer.shared)]
@@ -179,11 +186,18 @@ class _Reader:
             yield self._made(folder, package, recipe, (finalize_file, finalize), values)
 
     def _items(self, folder: _Folder) -> Iterator[tuple[Node, template_values.Values]]:
-        """The definition and the collection's items, each with its own template values."""
-        for node, collected in self._nodes(
-            self._text(folder, "definition.yaml"), self._text(folder, "collection.yaml")
-        ):
-            yield node, (template_values.of_collection_item if collected else template_values.of_definition)(node)
+        """The definition and the collection's items, each with its template values.
+
+        Where both stand in a folder, the collection's data is used for the definition as well (luet.md §2.1); luet
+        renders with no values at all where the collection has no such item, we with the definition's.
+        """
+        nodes = list(self._nodes(self._text(folder, "definition.yaml"), self._text(folder, "collection.yaml")))
+        both = len(nodes) > 1 and not nodes[0][1]
+        items = {read_id(node): node for node, collected in reversed(nodes) if collected} if both else {}
+        for node, collected in nodes:
+            item = node if collected else items.get(read_id(node)) if items else None
+            values = template_values.of_definition(node) if item is None else template_values.of_collection_item(item)
+            yield node, values
 
     def _nodes(
         self, definition: tuple[str, str] | None, collection: tuple[str, str] | None
@@ -202,7 +216,7 @@ class _Reader:
         known = parsed.get(rendered.text)
         if known is None:
             node = load(rendered.text, file, lines=rendered.lines)
-            known = parsed[rendered.text] = read_recipe(node, self._unknown)
+            known = parsed[rendered.text] = read_recipe(node, self._tell)
         return known
 
     def _dockerfiles(self, folder: _Folder) -> Iterator[TreePackage]:
@@ -237,31 +251,32 @@ class _Reader:
         )  # fmt: skip
 
     def claim(self, id: PackageId, where: Callable[[], Place]) -> None:
-        """One fingerprint stands once in a root; `where` is asked if it stands twice. Raises SpecError."""
+        """One fingerprint should stand once in a root; of several the first counts. `where` is asked if it does not."""
         before = self._places.setdefault(id.fingerprint, where)
-        if before is not where:
-            raise SpecError(
-                f"the package {id} is defined twice, first in {before()}", where=where(), reason="duplicate-package",
-                hint="change a version, or remove one of the two",
-            )  # fmt: skip
+        if before is not where and id.fingerprint not in self._doubled:
+            self._doubled[id.fingerprint] = first, second = before(), where()
+            hint = "change a version, or remove one of the two"
+            self._events.emit(Warned(f"the package {id} is defined twice, first in {first}", second, hint))
 
     def _claim(self, package: Package) -> None:
         self.claim(package.id, lambda: package.where)
 
     def warn(self, warnings: Sequence[Warning_]) -> None:
-        """Warns of unknown keys, of each once."""
-        for key, place in warnings:
-            if (key, place) in self._warned:
+        """Warns of each thing once in a file."""
+        for key, message, place in warnings:
+            if (key + message, place.file) in self._warned:
                 continue
-            self._warned.add((key, place))
-            import difflib
+            self._warned.add((key + message, place.file))
+            hint = None
+            if key:
+                import difflib
 
-            close = difflib.get_close_matches(key.lower(), sorted(RECIPE_KEYS), n=1)
-            hint = f"did you mean {close[0]}?" if close else None
-            self._events.emit(Warned(f"the key {key!r} means nothing here", place, hint))
+                close = difflib.get_close_matches(key.lower(), sorted(RECIPE_KEYS), n=1)
+                message, hint = f"the key {key!r} means nothing here", f"did you mean {close[0]}?" if close else None
+            self._events.emit(Warned(message, place, hint))
 
-    def _unknown(self, key: str, place: Place) -> None:
-        self._found.append((key, place))
+    def _tell(self, key: str, message: str, place: Place) -> None:
+        self._found.append((key, message, place))
 
 
 def _base(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal, cast
 
 from treebuilder.errors import Place, SpecError
@@ -25,32 +25,35 @@ _OWN_KEYS = frozenset(
 RECIPE_KEYS = PACKAGE_KEYS | _OWN_KEYS
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
-UnknownKey = Callable[[str, Place], None]
+Tell = Callable[[str, str, Place], None]  # a key that means nothing, or "" and what else to warn of; and where
 
 
-def read_recipe(node: Node, unknown: UnknownKey) -> Recipe:
-    """A parsed build.yaml. `unknown` is told every key that means nothing. Raises SpecError."""
-    _report(node, RECIPE_KEYS, unknown)
+def read_recipe(node: Node, tell: Tell) -> Recipe:
+    """A parsed build.yaml. What luet takes without a word and cannot be built is told, and refused by `recipe_faults`.
+
+    Raises SpecError.
+    """
+    _report(node, RECIPE_KEYS, tell)
     joined = read_refs(node, "join")
-    image, bootstrap = node.text("image"), _bootstrap(node, unknown)
+    image, bootstrap = node.text("image"), _bootstrap(node, tell)
     if image and bootstrap is not None:
         raise SpecError("a package has an image or a bootstrap, not both", where=bootstrap.where, reason="two-bases")
-    return Recipe(
+    recipe = Recipe(
         image=image,
         requires=read_refs(node, "requires") + joined,
         conflicts=read_refs(node, "conflicts"),
         provides=read_refs(node, "provides"),
         prelude=_steps(node, "prelude"),
         steps=_steps(node, "steps"),
-        env=_env(node),
-        copy=tuple(_copy(item, unknown) for item in node.children("copy")),
+        env=_texts(node, "env"),
+        copy=tuple(_copy(item, tell) for item in node.children("copy")),
         retrieve=_texts(node, "retrieve"),
         unpack=node.boolean("unpack"),
         package_dir=node.text("package_dir"),
-        includes=_patterns(node, "includes"),
-        excludes=_patterns(node, "excludes"),
+        includes=_texts(node, "includes"),
+        excludes=_texts(node, "excludes"),
         requires_final_images=node.boolean("requires_final_images") or bool(joined),
-        subpackages=tuple(_subpackage(item, unknown) for item in node.children("subpackages")),
+        subpackages=tuple(_subpackage(item, tell) for item in node.children("subpackages")),
         bootstrap=bootstrap,
         layering=cast('Literal["", "chain", "merge"]', _word(node, "layering", ("chain", "merge"), "")),
         delta=cast('Literal["additions", "changes"]', _word(node, "delta", ("additions", "changes"), "additions")),
@@ -58,11 +61,46 @@ def read_recipe(node: Node, unknown: UnknownKey) -> Recipe:
         secrets=_secrets(node),
         where=Place(node.place.file),
     )
+    for fault, keys in recipe_faults(recipe):
+        tell("", fault.message, _place(node, keys))
+    return recipe
 
 
-def _report(node: Node, known: frozenset[str], unknown: UnknownKey) -> None:
+def recipe_faults(recipe: Recipe) -> Iterator[tuple[SpecError, tuple[str, ...]]]:
+    """Why it cannot be built, though luet reads it; each with a key and a text that stand where it is said."""
+    for item in recipe.env:
+        name, separator, _ = item.partition("=")
+        if not name.strip() or (not separator and len(item.split(None, 1)) < 2):
+            yield SpecError(f"an item of env is written NAME=VALUE, not {item!r}", reason="env"), ("env", item)
+    for number, copy in enumerate(recipe.copy):
+        at = ("copy", str(number))
+        if (copy.package is None) == (not copy.image):
+            hint = "give one of package: and image:"
+            yield SpecError("copy takes from a package or from an image", hint=hint, reason="copy"), at
+        elif not copy.source or not copy.destination:
+            yield SpecError("copy needs source and destination", reason="copy"), at
+    includes = (*recipe.includes, *(pattern for sub in recipe.subpackages for pattern in sub.includes))
+    excludes = (*recipe.excludes, *(pattern for sub in recipe.subpackages for pattern in sub.excludes))
+    for key, pattern in (*(("includes", p) for p in includes), *(("excludes", p) for p in excludes)):
+        try:
+            compile_pattern(pattern)
+        except SpecError as err:
+            yield err, (key, pattern)
+
+
+def _place(node: Node, keys: tuple[str, ...]) -> Place:
+    """Where a fault of `recipe_faults` stands."""
+    key, word = keys
+    for part in (node, *node.children("subpackages")):
+        for number, item in enumerate(part.children(key)):
+            if item.value == word or (key == "copy" and str(number) == word):
+                return item.place
+    return node.place
+
+
+def _report(node: Node, known: frozenset[str], tell: Tell) -> None:
     for key, place in node.unknown(known):
-        unknown(key, place)
+        tell(key, "", place)
 
 
 def _texts(node: Node, key: str) -> tuple[str, ...]:
@@ -85,19 +123,6 @@ def _word(node: Node, key: str, words: tuple[str, ...], default: str) -> str:
     return word
 
 
-def _env(node: Node) -> tuple[str, ...]:
-    items: list[str] = []
-    for item in node.children("env"):
-        text = item.as_text("an item of env")
-        if not text:
-            continue
-        name, separator, _ = text.partition("=")
-        if not name.strip() or (not separator and len(text.split(None, 1)) < 2):
-            item.fail(f"an item of env is written NAME=VALUE, not {text!r}", reason="env")
-        items.append(text)
-    return tuple(items)
-
-
 def _secrets(node: Node) -> tuple[str, ...]:
     names: list[str] = []
     for item in node.children("secrets"):
@@ -108,35 +133,17 @@ def _secrets(node: Node) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _patterns(node: Node, key: str) -> tuple[str, ...]:
-    patterns: list[str] = []
-    for item in node.children(key):
-        pattern = item.as_text(f"an item of {key}")
-        if not pattern:
-            continue
-        try:
-            compile_pattern(pattern)
-        except SpecError as err:
-            raise SpecError(err.message, where=item.place, hint=err.hint, reason="pattern") from err
-        patterns.append(pattern)
-    return tuple(patterns)
-
-
-def _copy(node: Node, unknown: UnknownKey) -> CopyItem:
+def _copy(node: Node, tell: Tell) -> CopyItem:
     package, image = node.get("package"), node.text("image")
-    _report(node, _COPY_KEYS, unknown)
-    if (package is None) == (not image):
-        node.fail("copy takes from a package or from an image", hint="give one of package: and image:", reason="copy")
+    _report(node, _COPY_KEYS, tell)
     source, destination = node.text("source"), node.text("destination")
-    if not source or not destination:
-        node.fail("copy needs source and destination", reason="copy")
     ref = None if package is None else read_ref(package)
     return CopyItem(ref, image, source, destination, node.place)
 
 
-def _subpackage(node: Node, unknown: UnknownKey) -> SubPackage:
-    _report(node, PACKAGE_KEYS | {"includes", "excludes"}, unknown)
-    return SubPackage(read_package(node), _patterns(node, "includes"), _patterns(node, "excludes"))
+def _subpackage(node: Node, tell: Tell) -> SubPackage:
+    _report(node, PACKAGE_KEYS | {"includes", "excludes"}, tell)
+    return SubPackage(read_package(node), _texts(node, "includes"), _texts(node, "excludes"))
 
 
 def _words(node: Node, key: str) -> tuple[str, ...]:
@@ -149,11 +156,11 @@ def _words(node: Node, key: str) -> tuple[str, ...]:
     return tuple(word for text in node.texts(key) for word in text.split())
 
 
-def _bootstrap(node: Node, unknown: UnknownKey) -> Bootstrap | None:
+def _bootstrap(node: Node, tell: Tell) -> Bootstrap | None:
     found = node.get("bootstrap")
     if found is None:
         return None
-    _report(found, _BOOTSTRAP_KEYS, unknown)
+    _report(found, _BOOTSTRAP_KEYS, tell)
     for key in ("distribution", "suite"):
         if not found.text(key):
             found.fail(f"bootstrap needs a {key}", hint="distribution: debian, suite: bookworm", reason="bootstrap")

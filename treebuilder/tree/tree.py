@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from functools import cached_property, partial
 from typing import Literal
 
+from treebuilder.errors import Place
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import Finalizer, Package, PackageId
 from treebuilder.model.packageset import PackageSet
@@ -27,8 +29,11 @@ class Tree:
         *,
         index: SpecIndex | None = None,
         layering: Literal["chain", "merge"] = "chain",
+        doubled: Mapping[str, tuple[Place, Place]] | None = None,
     ) -> None:
+        """`doubled` are the fingerprints that stand twice in one root, with the two places."""
         self.cells = cells
+        self.doubled = dict(doubled or {})
         self.roots = tuple(snapshot.root for snapshot in snapshots)
         self.layering = layering
         self._snapshots = {snapshot.root: snapshot for snapshot in snapshots}
