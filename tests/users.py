@@ -15,6 +15,8 @@ from pathlib import Path
 import treebuilder
 from tests.services import need, program
 
+_REQUIRED = "import yaml, jinja2, pysat, zstandard"
+
 
 @dataclass(frozen=True, slots=True)
 class User:
@@ -83,20 +85,15 @@ def _python(name: str, home: Path) -> tuple[str, str]:
     """An interpreter of our version that the user may run, and the folder of what we require."""
     import yaml
 
-    packages = str(Path(yaml.__file__).parent.parent)
+    packages = Path(yaml.__file__).parent.parent
     minor = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    for python in (sys.executable, f"/usr/bin/{minor}", f"/usr/local/bin/{minor}"):
-        argv = [
-            program("runuser", "util-linux"),
-            "-u",
-            name,
-            "--",
-            python,
-            "-c",
-            "import yaml, jinja2, pysat, zstandard",
-        ]
-        done = subprocess.run(argv, cwd=home, env={"PYTHONPATH": packages}, capture_output=True, check=False)
-        if done.returncode == 0:
-            return python, packages
+    for folder in (packages, home / "packages"):
+        if folder != packages:  # the user may not look into ours, in root's home say: a copy
+            shutil.copytree(packages, folder, ignore=shutil.ignore_patterns("__pycache__", "mypy*", "ruff*"))
+        for python in (sys.executable, f"/usr/bin/{minor}", f"/usr/local/bin/{minor}"):
+            words = [program("runuser", "util-linux"), "-u", name, "--", python, "-c", _REQUIRED]
+            done = subprocess.run(words, cwd=home, env={"PYTHONPATH": str(folder)}, capture_output=True, check=False)
+            if done.returncode == 0:
+                return python, str(folder)
     need(False, f"an ordinary user can run no {minor} with our requirements")
     raise AssertionError

@@ -238,6 +238,7 @@ def test_wrong_bytes_are_refused_at_once(fake: Any, store: Store) -> None:
         with pytest.raises(IntegrityError, match=says):
             images().load(f"{address}/app:v1", digest, store)
         assert len(asked) == 3
+    store.close()
     assert list((store.folder / "tmp").iterdir()) == []
 
 
