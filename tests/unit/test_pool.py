@@ -60,3 +60,28 @@ def test_waiting_has_an_end() -> None:
         go.set()
         assert pool.wait(5) == ("slow", None)
         assert pool.idle
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=30), st.integers(1, 3))
+def test_small_tasks_are_done_by_whoever_helps(tasks: list[tuple[bool, bool]], size: int) -> None:
+    done: list[int] = []
+    pool = Pool[int](size)
+
+    def work(number: int, helps: bool) -> None:
+        if helps:
+            pool.help()
+        done.append(number)
+
+    with pool:
+        for number, (small, helps) in enumerate(tasks):
+            submit = pool.submit_small if small else pool.submit
+            submit(number, partial(work, number, helps))
+        told = []
+        while pool.running:
+            found = pool.wait(5)
+            assert found is not None
+            assert found[1] is None
+            told.append(found[0])
+    assert sorted(told) == sorted(done) == list(range(len(tasks)))
+    assert not pool.help()

@@ -10,7 +10,7 @@ from treebuilder.app.unchanged import code_stamp
 from treebuilder.app.workspace import Workspace, resources
 from treebuilder.build.bases import Bases, ForeignArtifacts, ImageSource, Resolver
 from treebuilder.build.report import BuildReport
-from treebuilder.build.runner import Runner, RunnerOptions
+from treebuilder.build.runner import Runner, RunnerOptions, Task
 from treebuilder.build.worker import Worker
 from treebuilder.engine import factory
 from treebuilder.engine.api import RunOptions
@@ -24,6 +24,7 @@ from treebuilder.plan.planner import Planner, PlanOptions, exact
 from treebuilder.records import record
 from treebuilder.solver import PackageSolver
 from treebuilder.system.files import disk_errors, write_atomic
+from treebuilder.system.pool import Pool
 from treebuilder.tree import Tree, load_tree
 
 
@@ -127,15 +128,17 @@ def build(
         bases = Bases(
             work.store, planned.lock, images or registry_images(options, work), source, work.events, work.cancel
         )
-        run_options = RunOptions(work.store.folder / "logs", options.keep_failed)
+        pool = Pool[Task](options.jobs or work.jobs)
+        run_options = RunOptions(work.store.folder / "logs", options.keep_failed, pool.help)
         worker = Worker(
             planned.tree, planned.lock, work.store, engine, bases, planned.options, run_options,
             options.step_timeout_s, work.events, work.cancel,
         )  # fmt: skip
-        runner_options = RunnerOptions(
-            options.destination, planned.lock.epoch_s, options.compression, options.jobs or work.jobs, options.rebuild
-        )
-        runner = Runner(planned.plan, planned.keys, work.store, worker, runner_options, work.events, work.cancel)
-        return runner.run()
+        runner_options = RunnerOptions(options.destination, planned.lock.epoch_s, options.compression, options.rebuild)
+        with pool:
+            runner = Runner(
+                planned.plan, planned.keys, work.store, worker, runner_options, pool, work.events, work.cancel
+            )
+            return runner.run()
     finally:
         engine.close()

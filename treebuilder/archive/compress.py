@@ -37,8 +37,11 @@ class _Plain:
 
 
 class _Stream:
-    def __init__(self, sink: Sink, compress: Callable[[bytes], bytes], flush: Callable[[], bytes]) -> None:
-        self._sink, self._compress, self._flush = sink, compress, flush
+    def __init__(
+        self, sink: Sink, compress: Callable[[bytes], bytes], flush: Callable[[], bytes],
+        ended: Callable[[], object] = lambda: None,
+    ) -> None:  # fmt: skip
+        self._sink, self._compress, self._flush, self._ended = sink, compress, flush, ended
 
     def write(self, data: bytes, /) -> object:
         out = self._compress(data)
@@ -48,6 +51,11 @@ class _Stream:
 
     def close(self) -> None:
         self._sink.write(self._flush())
+        self._ended()
+
+
+# Compressors between two streams: each has threads of its own, and starting them costs more than a small package.
+_idle: list[Any] = []
 
 
 def compressor(kind: str, sink: Sink) -> Compressor:
@@ -60,8 +68,9 @@ def compressor(kind: str, sink: Sink) -> Compressor:
     if kind == "zstd":
         import zstandard
 
-        zst = zstandard.ZstdCompressor(level=ZSTD_LEVEL, threads=ZSTD_THREADS).compressobj()
-        return _Stream(sink, zst.compress, zst.flush)
+        made = _idle.pop() if _idle else zstandard.ZstdCompressor(level=ZSTD_LEVEL, threads=ZSTD_THREADS)
+        zst = made.compressobj()
+        return _Stream(sink, zst.compress, zst.flush, lambda: _idle.append(made))
     raise ValueError(f"unknown compression {kind!r}")
 
 

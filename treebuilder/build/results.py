@@ -16,7 +16,7 @@ class NodeResult:
 
     `state` is handed on; `own` is the whole image as its own commands saw it (with the specfiles). `steps` is the
     content of the layer that the steps made (None where nothing ran). `left_out` are paths the steps changed or
-    deleted; `passed` folders of the steps' layer that were there before.
+    deleted; `passed` folders of the steps' layer that were there before. `size_bytes` is the length of its tar.
     """
 
     build_key: Digest
@@ -27,12 +27,14 @@ class NodeResult:
     deleted: tuple[str, ...]
     passed: tuple[str, ...]
     seconds: float
+    size_bytes: int
 
     def to_json(self) -> dict[str, object]:
         return {
             "build_key": self.build_key.hex, "state": self.state.to_json(), "own": [d.hex for d in self.own],
             "steps": self.steps.hex if self.steps else None, "changed": [*self.changed], "deleted": [*self.deleted],
             "passed": [*self.passed], "seconds": round(self.seconds, 3),
+            "size": self.size_bytes,
         }  # fmt: skip
 
     @staticmethod
@@ -40,7 +42,7 @@ class NodeResult:
         return NodeResult(
             Digest(v["build_key"]), State.from_json(v["state"]), tuple(Digest(h) for h in v["own"]),
             Digest(v["steps"]) if v["steps"] else None, tuple(v["changed"]), tuple(v["deleted"]), tuple(v["passed"]),
-            float(v["seconds"]),
+            float(v["seconds"]), int(v.get("size", 1 << 40)),
         )  # fmt: skip
 
     def same_as(self, other: NodeResult) -> bool:

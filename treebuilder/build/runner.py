@@ -6,7 +6,6 @@ next run carries on from there, because failures are never recorded.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -31,9 +30,10 @@ from treebuilder.system.pool import Pool
 from treebuilder.system.process import Cancel
 from treebuilder.tree import build_view
 
-Task = tuple[str, str]  # ("node" | "artifact", node id)
+Task = tuple[str, str]  # ("node" | "artifact" | "context", node id)
 _RESTARTS = 5
 _SHOWN = 5
+_SMALL_BYTES = 1 << 18
 _EMPTY_BYTES = 1024  # an archive without entries is two blocks of zeros
 
 
@@ -42,7 +42,6 @@ class RunnerOptions:
     destination: Path
     epoch_s: int
     compression: str = "zstd"
-    jobs: int = 0
     rebuild: bool = False
 
 
@@ -55,9 +54,10 @@ class Runner:
 
     def __init__(
         self, plan: BuildPlan, keys: Mapping[str, NodeKeys], store: Store, worker: Worker, options: RunnerOptions,
-        events: EventSink, cancel: Cancel,
+        pool: Pool[Task], events: EventSink, cancel: Cancel,
     ) -> None:  # fmt: skip
         self._plan = plan
+        self._pool = pool
         self._keys = keys
         self._store = store
         self._worker = worker
@@ -100,49 +100,56 @@ class Runner:
     # walking the plan --------------------------------------------------------------------------------------------
     def _walk(self) -> None:
         waits = self._demand()
-        with Pool[Task](self._options.jobs or max(2, os.cpu_count() or 2)) as pool:
-            restart: _Restart | None = None
-            try:
-                while waits or pool.running:
-                    if restart is None and not self._cancel.is_set():
-                        for task in self._ready(waits):
-                            del waits[task]
-                            pool.submit(task, partial(self._do, task))
-                        self._prepare_ahead(pool, waits)
-                    else:
-                        waits.clear()
-                    if not pool.running:
-                        assert not waits, f"nothing runs, and these wait: {sorted(waits)}"
-                        continue
-                    match pool.wait(0.5):
-                        case (("context", _), _):  # whatever was wrong with it is found, and said, by the build itself
-                            pass
-                        case (_, LayerLostError() | BlobLostError() as err):
-                            restart = _Restart(str(err))
-                        case (_, Cancelled()):
-                            self._cancel.set()
-                        case (task, TreebuildError() as err):
-                            self._errors[task] = err
-                        case (_, BaseException() as err):
-                            raise err
-                        case _:
-                            pass
-            except BaseException:
-                self._cancel.set()
-                raise
+        pool, restart = self._pool, None
+        try:
+            while waits or pool.running:
+                if restart is None and not self._cancel.is_set():
+                    for task in self._ready(waits):
+                        del waits[task]
+                        (pool.submit_small if self._is_small(task) else pool.submit)(task, partial(self._do, task))
+                    self._prepare_ahead(waits)
+                else:
+                    waits.clear()
+                if not pool.running:
+                    assert not waits, f"nothing runs, and these wait: {sorted(waits)}"
+                    continue
+                match pool.wait(0.5):
+                    case (("context", _), _):  # whatever was wrong with it is found, and said, by the build itself
+                        pass
+                    case (_, LayerLostError() | BlobLostError() as err):
+                        restart = _Restart(str(err))
+                    case (_, Cancelled()):
+                        self._cancel.set()
+                    case (task, TreebuildError() as err):
+                        self._errors[task] = err
+                    case (_, BaseException() as err):
+                        raise err
+                    case _:
+                        pass
+        except BaseException:
+            self._cancel.set()
+            raise
         if self._cancel.is_set():
             raise Cancelled("interrupted; what was finished is kept, the next run carries on")
         if restart is not None:
             raise restart
 
-    def _prepare_ahead(self, pool: Pool[Task], waits: dict[Task, set[Task]]) -> None:
-        """Gives an idle thread the context of a node that waits for others."""
-        for kind, id in waits if pool.idle else ():
+    def _is_small(self, task: Task) -> bool:
+        """Whether packing takes no longer than a container takes to start."""
+        result = self._nodes.get(task[1]) if task[0] == "artifact" else None
+        unpacks = self._plan.nodes[task[1]].package.recipe.unpacks
+        return result is not None and not unpacks and result.size_bytes < _SMALL_BYTES
+
+    def _prepare_ahead(self, waits: dict[Task, set[Task]]) -> None:
+        """Makes the context of a node that waits for others, if a thread has nothing to do."""
+        for kind, id in waits if self._pool.idle else ():
             node = self._plan.nodes[id]
             own = not node.package.recipe.dockerfile and not any(item.node for item in node.retrieved)
             if kind == "node" and id not in self._prepared and own:
                 self._prepared.add(id)
-                pool.submit(("context", id), partial(self._worker.prepare, node))
+                small = self._worker.context_size(node) < _SMALL_BYTES
+                submit = self._pool.submit_small if small else self._pool.submit
+                submit(("context", id), partial(self._worker.prepare, node))
                 return
 
     def _demand(self) -> dict[Task, set[Task]]:

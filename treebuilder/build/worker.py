@@ -83,7 +83,7 @@ class Worker:
         """
         if node.package.recipe.is_empty and isinstance(node.base, EmptyBase):
             empty = State(())
-            return NodeResult(build_key(keys.recipe, empty, (), ()), empty, (), None, (), (), (), 0.0), True
+            return NodeResult(build_key(keys.recipe, empty, (), ()), empty, (), None, (), (), (), 0.0, 0), True
         base = self._base(node, inputs)
         copies = tuple(self._copy_state(node, i, inputs) for i in range(len(node.copies)))
         retrieved = tuple((r.name, self._retrieved_digest(r, inputs)) for r in node.retrieved)
@@ -204,7 +204,7 @@ class Worker:
         return NodeResult(
             key, State(tuple(stack), config), tuple(own), steps.content if steps else None,
             steps.changed if steps else (), steps.deleted if steps else (), steps.kept_folders if steps else (),
-            clock.monotonic_s() - began,
+            clock.monotonic_s() - began, steps.size_bytes if steps else 0,
         )  # fmt: skip
 
     def _dockerfile(self, node: BuildNode, key: Digest, began: float) -> NodeResult:
@@ -233,7 +233,7 @@ class Worker:
         layers = (*built.base.layers, built.layer.content)
         return NodeResult(
             key, State(layers, built.config), layers, built.layer.content, built.layer.changed, built.layer.deleted,
-            built.layer.kept_folders, clock.monotonic_s() - began,
+            built.layer.kept_folders, clock.monotonic_s() - began, built.layer.size_bytes,
         )  # fmt: skip
 
     def _view(self, layers: tuple[Digest, ...]) -> StackView:
@@ -249,6 +249,11 @@ class Worker:
         epoch = self._lock.epoch_s
         first = (context_layer(self._store, context, handed, extra, epoch),) if handed or extra else ()
         return first, (context_layer(self._store, context, special, (), epoch),)
+
+    def context_size(self, node: BuildNode) -> int:
+        """Bytes of the context, with something for each file."""
+        files = self._tree.context_files(node.package) if node.package.context else ()
+        return sum(file.size + 1024 for file in files)
 
     def prepare(self, node: BuildNode) -> None:
         """Makes the context's layers ahead of time, on a thread that has nothing else to do."""

@@ -76,11 +76,13 @@ def run(
     cancel: Cancel,
     timeout_s: float | None = None,
     idle_reset: Callable[[], float] | None = None,
+    meanwhile: Callable[[], bool] = lambda: False,
 ) -> int | None:
     """Runs to the end. Returns the exit status (negative for a signal), None when the time limit passed.
 
     `log` gets what the command writes, chunk by chunk. `idle_reset` tells when the current step began (monotonic
-    seconds); the limit counts from there. Raises Cancelled after everything inside has been killed.
+    seconds); the limit counts from there. `meanwhile` is called while there is nothing to read, until it says False.
+    Raises Cancelled after everything inside has been killed.
     """
     program = None if sandbox.mounts else seccomp.program()
     with os.fdopen(os.memfd_create("seccomp"), "wb", buffering=0) as filter_file:
@@ -95,7 +97,7 @@ def run(
             with os.fdopen(write_end, "wb") as pipe:
                 process = spawn(line, bare_env=True, env={}, stdout=pipe, pass_fds=fds)
             try:
-                timed_out = _pump(output.fileno(), log, cancel, timeout_s, idle_reset)
+                timed_out = _pump(output.fileno(), log, cancel, timeout_s, idle_reset, meanwhile)
                 if not timed_out and not cancel.is_set():
                     timed_out = wait(process, timeout_s, cancel)
             finally:
@@ -113,6 +115,7 @@ def _pump(
     cancel: Cancel,
     timeout_s: float | None,
     idle_reset: Callable[[], float] | None,
+    meanwhile: Callable[[], bool],
 ) -> bool:
     """Hands output over until its end; True when the time limit passed first."""
     import select
@@ -127,7 +130,7 @@ def _pump(
             since = idle_reset() if idle_reset is not None else began
             if clock.monotonic_s() - since > timeout_s:
                 return True
-        if not poller.poll(100):
+        if not poller.poll(0) and (meanwhile() or not poller.poll(100)):
             continue
         data = os.read(fd, 1 << 16)
         if not data:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -67,12 +68,20 @@ class Probe:
     said: str
 
 
+def _nothing() -> bool:
+    return False
+
+
 @record
 class RunOptions:
-    """How to run, as far as it cannot change a result."""
+    """How to run, as far as it cannot change a result.
+
+    `meanwhile` does something short while a container runs, and says whether there was anything.
+    """
 
     log_folder: Path
     keep_failed: Path | None = None
+    meanwhile: Callable[[], bool] = _nothing
 
 
 class Engine(Protocol):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -37,6 +38,7 @@ class NativeEngine:
         self._lock = threading.Lock()
         self._own = ExitStack()
         self._cleaning = Pool[str](1)
+        self._rubbish: deque[Callable[[], None]] = deque()
         self._leaving: dict[str, threading.Event] = {}
         self._folder: Path | None = None
         self._sys = ""
@@ -84,7 +86,12 @@ class NativeEngine:
             mount.enter_context(overlay.mounted(stack, upper, work / "work", merged, unprivileged=unprivileged))
             try:
                 status = sandbox.run(
-                    box, log=output, cancel=cancel, timeout_s=job.step_timeout_s, idle_reset=lambda: output.step_began
+                    box,
+                    log=output,
+                    cancel=cancel,
+                    timeout_s=job.step_timeout_s,
+                    idle_reset=lambda: output.step_began,
+                    meanwhile=lambda: self._tidy() or options.meanwhile(),
                 )
             finally:
                 output.close()
@@ -100,16 +107,17 @@ class NativeEngine:
             # kernel takes 1 to 2 ms to let it go, and nobody has to wait for that.
             layer = seal(str(upper), view, job.epoch_s)
             store.add_tree(upper, layer.content, layer.listing)
-            self._later(layer.content, used.pop_all().close)
+            self._later(layer.content, mount.pop_all().close, used.pop_all().close)
         return Outcome(layer, log)
 
-    def _later(self, layer: Digest, clean: Callable[[], None]) -> None:
-        """Cleans up after a job on a thread of its own. Until then its layer is still the top of a mount."""
+    def _later(self, layer: Digest, unmount: Callable[[], None], remove: Callable[[], None]) -> None:
+        """Cleans up after a job: the mount on a thread of its own, for its layer is still the top of it; then files."""
         done = threading.Event()
 
         def task() -> None:
             try:
-                clean()
+                unmount()
+                self._rubbish.append(remove)
             finally:
                 self._leaving.pop(layer.hex, None)
                 done.set()
@@ -117,6 +125,15 @@ class NativeEngine:
         with self._lock:
             self._leaving[layer.hex] = done
             self._cleaning.submit(layer.hex, task)
+
+    def _tidy(self) -> bool:
+        """Removes the work folder of one job, if there is any to remove."""
+        try:
+            remove = self._rubbish.popleft()
+        except IndexError:
+            return False
+        remove()
+        return True
 
     def _wait_for(self, layers: tuple[Digest, ...]) -> None:
         """The kernel warns of a layer that is the top of one mount and below another."""
@@ -154,6 +171,8 @@ class NativeEngine:
     def close(self) -> None:
         """Ends what is still being cleaned up. Raises what went wrong with it."""
         self._cleaning.close()
+        while self._tidy():
+            pass
         self._own.close()
         while (done := self._cleaning.wait(0)) is not None:
             if done[1] is not None:

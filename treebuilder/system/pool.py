@@ -1,8 +1,13 @@
-"""A few threads that do tasks and say which are done; `concurrent.futures` would load `logging` for every verb."""
+"""A few threads that do tasks and say which are done; `concurrent.futures` would load `logging` for every verb.
+
+Tasks that take no longer than a container needs to start are best done by a thread that waits for one (`help`): two
+threads of Python that do small things at once mostly wait for each other.
+"""
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -12,47 +17,72 @@ T = TypeVar("T")
 
 
 class Pool(Generic[T]):
-    """Threads are started as tasks come, at most `size`. Leaving the context waits for what runs."""
+    """Threads are started as tasks come, at most `size`. Leaving the context waits for what runs.
+
+    One thread submits and waits; any thread may `help`.
+    """
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._threads: list[threading.Thread] = []
         self._todo: SimpleQueue[tuple[T, Callable[[], object]] | None] = SimpleQueue()
-        self._done: SimpleQueue[tuple[T, BaseException | None]] = SimpleQueue()
-        self.running = 0
+        self._small: deque[tuple[T, Callable[[], object]]] = deque()
+        self._done: SimpleQueue[tuple[T, BaseException | None, bool]] = SimpleQueue()
+        self._large = 0
+        self._waiting = 0
 
-    def submit(self, tag: T, task: Callable[[], object]) -> None:
-        """Queues a task; `tag` names it when it is done."""
-        self.running += 1
-        self._todo.put((tag, task))
-        if len(self._threads) < min(self._size, self.running):
-            thread = threading.Thread(target=self._work, name=f"pool-{len(self._threads)}")
-            self._threads.append(thread)
-            thread.start()
+    @property
+    def running(self) -> int:
+        """How many tasks are not told of yet."""
+        return self._large + self._waiting
 
     @property
     def idle(self) -> bool:
         """Whether a thread has nothing to do."""
-        return self.running < self._size
+        return self._large < self._size
+
+    def submit(self, tag: T, task: Callable[[], object]) -> None:
+        """Queues a task for a thread of the pool; `tag` names it when it is done."""
+        self._large += 1
+        self._todo.put((tag, task))
+        if len(self._threads) < min(self._size, self._large):
+            thread = threading.Thread(target=self._work, name=f"pool-{len(self._threads)}")
+            self._threads.append(thread)
+            thread.start()
+
+    def submit_small(self, tag: T, task: Callable[[], object]) -> None:
+        """Queues a task for whoever has a moment, which is the waiting thread if nobody else has."""
+        self._waiting += 1
+        self._small.append((tag, task))
+
+    def help(self) -> bool:
+        """Does one small task now, if there is any."""
+        try:
+            tag, task = self._small.popleft()
+        except IndexError:
+            return False
+        self._done.put((tag, _error_of(task), True))
+        return True
 
     def wait(self, timeout_s: float) -> tuple[T, BaseException | None] | None:
         """The next finished task and what it raised; None when none finished in time."""
+        if self._small and (not self._large or timeout_s <= 0):
+            self.help()
         try:
-            found = self._done.get(timeout=timeout_s)
+            found = self._done.get(timeout=min(timeout_s, _PATIENCE_S) if self._small else timeout_s)
         except Empty:
-            return None
-        self.running -= 1
-        return found
+            if not self.help():
+                return None
+            found = self._done.get()
+        if found[2]:
+            self._waiting -= 1
+        else:
+            self._large -= 1
+        return found[:2]
 
     def _work(self) -> None:
         while (item := self._todo.get()) is not None:
-            tag, task = item
-            error: BaseException | None = None
-            try:
-                task()
-            except BaseException as err:
-                error = err
-            self._done.put((tag, error))
+            self._done.put((item[0], _error_of(item[1]), False))
 
     def __enter__(self) -> Pool[T]:
         return self
@@ -66,6 +96,19 @@ class Pool(Generic[T]):
         """Waits for all that was submitted and ends the threads; `wait` still tells what became of it."""
         for _ in self._threads:
             self._todo.put(None)
+        while self.help():
+            pass
         for thread in self._threads:
             thread.join()
         self._threads.clear()
+
+
+_PATIENCE_S = 0.02
+
+
+def _error_of(task: Callable[[], object]) -> BaseException | None:
+    try:
+        task()
+    except BaseException as err:
+        return err
+    return None
