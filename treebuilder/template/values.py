@@ -80,6 +80,9 @@ class GoObject:
         return self.go_type
 
 
+_NILS = NilList | NilTextList | NilMap
+
+
 def kind_of(value: object) -> str:
     """reflect.Kind's word."""
     match value:
@@ -265,9 +268,12 @@ def basic_kind(value: object) -> str:
 
 
 def equal(left: object, right: object) -> bool:
-    """`eq` of two values: nil equals only nil, different kinds cannot be compared."""
+    """`eq` of two values: nil equals only nil, also that of a list or map, different kinds cannot be compared."""
     if left is None or right is None:
-        return left is right
+        return isinstance(left, _NILS | None) and isinstance(right, _NILS | None)
+    nils = isinstance(left, _NILS), isinstance(right, _NILS)
+    if any(nils) and all(isinstance(value, dict | list) for value in (left, right)):
+        return nils == (True, True)
     for value in (left, right):
         if isinstance(value, dict | list | tuple | bytes):
             raise TemplateFault(f"uncomparable type {type_of(value)}: {text_of(value)[:200]}")

@@ -143,13 +143,34 @@ def _whole(value: float, change: Callable[[float], int]) -> float:
     return math.copysign(change(value), value) if math.isfinite(value) else value
 
 
+def _power_of_ten(exponent: int) -> float:
+    """math.Pow(10, …) by Go's own steps: its last bit is not always that of the nearest float."""
+    if abs(exponent) > 320:
+        return math.inf if exponent > 0 else 0.0
+    mantissa, power, factor, shift = 1.0, 0, *math.frexp(10.0)
+    left = abs(exponent)
+    while left:
+        if left & 1:
+            mantissa, power = mantissa * factor, power + shift
+        factor, shift = factor * factor, shift * 2
+        if factor < 0.5:
+            factor, shift = factor * 2, shift - 1
+        left >>= 1
+    if exponent < 0:
+        mantissa, power = 1 / mantissa, -power
+    try:
+        return math.ldexp(mantissa, power)
+    except OverflowError:
+        return math.inf
+
+
 def _round(value: object, places: int, *half: float) -> float:
     """Rounds to `places` decimals; the optional fraction says where rounding up begins (0.5)."""
     number = to_float(value)
     if not math.isfinite(number):
         return number
     up_from = half[0] if half else 0.5
-    power = math.pow(10, places)
+    power = _power_of_ten(places)
     digit = power * number
     fraction = math.fmod(digit, 1)
     if not math.isfinite(digit):

@@ -94,6 +94,7 @@ def _replace(pattern: str, text: str, replacement: str, literal: bool) -> str:
 
 
 def _split(pattern: str, text: str, count: int) -> TextList:
+    _compiled(pattern)
     if count == 0:
         return NilTextList()
     if pattern and not text:
