@@ -28,6 +28,12 @@ class FinalizerFailed(TreebuildError):
         return self.tail
 
 
+class NotConfirmed(TreebuildError):
+    """Somebody was asked and did not say yes."""
+
+    reason = "not-confirmed"
+
+
 @record
 class SystemRoot:
     """A root and where inside it the database lies (a folder, absolute as the system sees it).
@@ -42,32 +48,59 @@ class SystemRoot:
 
 @record
 class InstallRequest:
-    """`nodeps` installs exactly what is named. `epoch_s` is handed to finalizers as SOURCE_DATE_EPOCH; 0 for none."""
+    """`nodeps` installs exactly what is named. `epoch_s` is handed to finalizers as SOURCE_DATE_EPOCH; 0 for none.
+
+    `onlydeps` leaves out what is named.
+    """
 
     wanted: tuple[PackageRef, ...]
     nodeps: bool = False
     epoch_s: int = 0
+    onlydeps: bool = False
 
 
 @record
 class Planned:
-    """One package to install, and where it comes from."""
+    """One package to install, and where it comes from. `requested`: somebody named it."""
 
     package: Package
     repository: SyncedRepository
     artifact: Artifact
     finalizer: Finalizer | None
+    requested: bool = True
 
 
 @record
 class Record:
-    """An installed package: its entries as (path, kind), kinds as in `archive.entry`, in archive order."""
+    """An installed package: its entries as (path, kind), kinds as in `archive.entry`, in archive order.
+
+    `sha256` is None for what was taken over from elsewhere. `finalizer` is kept when it has something to uninstall.
+    """
 
     package: Package
     repository: str
-    sha256: Digest
+    sha256: Digest | None
     build_time: str
     entries: tuple[tuple[str, str], ...]
+    requested: bool = True
+    finalizer: Finalizer | None = None
+
+
+@record
+class Change:
+    """What a transaction does: packages go, packages come, and `adopt` are recorded as they already lie there.
+
+    `force`: a file may be in two packages, with a warning. `keep_protected`: protected files of what goes stay.
+    """
+
+    remove: tuple[Record, ...] = ()
+    add: tuple[Planned, ...] = ()
+    adopt: tuple[Record, ...] = ()
+    force: bool = False
+    keep_protected: bool = True
+
+    def __bool__(self) -> bool:
+        return bool(self.remove or self.add or self.adopt)
 
 
 @record
@@ -77,10 +110,48 @@ class InstallReport:
     installed: tuple[tuple[PackageId, str, int], ...]
 
     def to_json(self) -> dict[str, Any]:
+        return {"schema": SCHEMA, "installed": [_came(*item) for item in self.installed]}
+
+
+@record
+class ChangeReport:
+    """What a change came to, or, with `dry_run`, would come to.
+
+    `installed` with repository and count of files, in the order of installation; `removed` sorted. A name in both was
+    exchanged. `adopted` were recorded as they lie there. `diverted` are new forms of protected files.
+    """
+
+    operation: str
+    installed: tuple[tuple[PackageId, str, int], ...] = ()
+    removed: tuple[PackageId, ...] = ()
+    adopted: tuple[tuple[PackageId, str, int], ...] = ()
+    diverted: tuple[str, ...] = ()
+    state: str = "done"  # nothing, planned, downloaded, done
+
+    @property
+    def exchanged(self) -> tuple[tuple[PackageId, PackageId], ...]:
+        """Old and new, by name."""
+        old = {id.pkgname: id for id in self.removed}
+        return tuple((old[id.pkgname], id) for id, _, _ in self.installed if id.pkgname in old)
+
+    def to_json(self) -> dict[str, Any]:
         return {
-            "schema": SCHEMA,
-            "installed": [
-                {"category": id.category, "name": id.name, "version": id.version, "repository": where, "files": files}
-                for id, where, files in self.installed
+            "schema": f"treebuild.{self.operation}/1",
+            "state": self.state,
+            "installed": [_came(*item) for item in self.installed],
+            "removed": [_named(id) for id in self.removed],
+            "exchanged": [
+                {"category": new.category, "name": new.name, "from": old.version, "to": new.version}
+                for old, new in self.exchanged
             ],
+            "adopted": [_came(*item) for item in self.adopted],
+            "diverted": list(self.diverted),
         }
+
+
+def _came(id: PackageId, repository: str, files: int) -> dict[str, Any]:
+    return _named(id) | {"repository": repository, "files": files}
+
+
+def _named(id: PackageId) -> dict[str, Any]:
+    return {"category": id.category, "name": id.name, "version": id.version}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from treebuilder.archive.compress import decompressed
@@ -27,12 +27,32 @@ def choose(
     there = {package.id for package in installed}
     if request.nodeps:
         answers = PackageSolver().solve(Request(request.wanted), _alone(request.wanted, repositories), ()).answers
+        named = {package.id for _, package in answers}
         order: tuple[Package, ...] = tuple(package for _, package in answers)
     else:
         held = tuple(PackageRef(id.category, id.name, id.version) for id in sorted(there))
-        wish = Request(request.wanted, held)
-        order = PackageSolver().solve(wish, repositories, installed, order="runtime").order
-    return tuple(_planned(package.id, repositories) for package in order if package.id not in there)
+        solution = PackageSolver().solve(Request(request.wanted, held), repositories, installed, order="runtime")
+        named = {package.id for _, package in solution.answers}
+        order = solution.order
+    return tuple(
+        planned(package.id, repositories, requested=package.id in named) for package in order
+        if package.id not in there and not (request.onlydeps and package.id in named)
+    )  # fmt: skip
+
+
+def solve(
+    request: Request, repositories: RepositoryPackages, installed: tuple[Package, ...], asked: frozenset[str]
+) -> tuple[tuple[Planned, ...], tuple[PackageId, ...]]:
+    """New packages in the order of installation, and installed ones that go; what is installed may change.
+
+    `asked` are the names that somebody asked for. Raises Unsatisfiable, SpecError (reason "no-artifact").
+    """
+    there = {package.id for package in installed}
+    solution = PackageSolver().solve(request, repositories, installed, order="runtime")
+    stay = {package.id for package in solution.packages}
+    ordered = dict.fromkeys(package.id for package in (*solution.order, *solution.packages))
+    new = tuple(planned(id, repositories, requested=id.pkgname in asked) for id in ordered if id not in there)
+    return new, tuple(sorted(there - stay))
 
 
 def _alone(wanted: tuple[PackageRef, ...], universe: PackageSet) -> PackageSet:
@@ -41,7 +61,8 @@ def _alone(wanted: tuple[PackageRef, ...], universe: PackageSet) -> PackageSet:
     return MemoryPackages([replace(package, requires=(), conflicts=()) for package in found])
 
 
-def _planned(id: PackageId, repositories: RepositoryPackages) -> Planned:
+def planned(id: PackageId, repositories: RepositoryPackages, *, requested: bool = True) -> Planned:
+    """Where a package comes from. Raises SpecError (reason "no-artifact") when the repository has no file of it."""
     home = repositories.homes[id]
     package = repositories.find(id)
     artifact = home.artifacts.get(id)
@@ -51,25 +72,39 @@ def _planned(id: PackageId, repositories: RepositoryPackages) -> Planned:
             f"the repository {home.source.name} knows {id} and has no file of it", reason="no-artifact",
             hint="build the package and run treebuild create-repo again",
         )  # fmt: skip
-    return Planned(package, home, artifact, home.finalizer(id))
+    return Planned(package, home, artifact, home.finalizer(id), requested)
 
 
 class Claims:
-    """Which package brings which file. `owner` tells whose a file of the system is."""
+    """Which package brings which file. `owners` tells whose a file of the system is, `going` which of them go.
 
-    def __init__(self, owner: Callable[[str], PackageId | None]) -> None:
-        self._owner = owner
+    With `warn` a file may be in two packages: it is told instead of refused.
+    """
+
+    def __init__(
+        self, owners: Callable[[str], tuple[PackageId, ...]], going: Iterable[PackageId] = (),
+        warn: Callable[[str], None] | None = None,
+    ) -> None:  # fmt: skip
+        self._owners = owners
+        self._going = frozenset(going)
+        self._warn = warn
         self._taken: dict[str, PackageId] = {}
 
     def claim(self, id: PackageId, path: str) -> None:
         """No two packages may bring one file, nor one bring what an installed package owns. Raises ConflictError."""
-        other = self._taken.setdefault(path, id)
-        if other == id:
-            other = self._owner(path) or id
-        if other != id:
-            raise ConflictError(
-                f"/{path} is in {other} and in {id}", hint="a file can belong to one package only: install one of them"
-            )
+        before = self._taken.get(path)
+        if before == id:
+            return
+        self._taken[path] = id
+        others = [before] if before is not None else [o for o in self._owners(path) if o not in self._going]
+        for other in others:
+            if other == id:
+                continue
+            message = f"file conflict found: /{path} is in {other} and in {id}"
+            if self._warn is None:
+                hint = "a file can belong to one package only: install one of them, or use --force"
+                raise ConflictError(message, hint=hint)
+            self._warn(message)
 
 
 def check_files(plan: tuple[Planned, ...], blobs: tuple[Path, ...], claims: Claims) -> None:

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from treebuilder.client.api import Record
-from treebuilder.errors import StateCorrupt
+from treebuilder.errors import NoSpace, StateCorrupt, TreebuildError
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import Finalizer, Package, PackageId, PackageRef
 from treebuilder.model.packageset import MemoryPackages
 
-VERSION = 1
+VERSION = 2
 _SCHEMA = """
 CREATE TABLE packages (id INTEGER PRIMARY KEY, category TEXT NOT NULL, name TEXT NOT NULL, version TEXT NOT NULL,
   repository TEXT NOT NULL, sha256 TEXT NOT NULL, build_time TEXT NOT NULL, definition TEXT NOT NULL,
@@ -28,6 +28,15 @@ CREATE TABLE files (path BLOB NOT NULL, package INTEGER NOT NULL REFERENCES pack
 CREATE INDEX files_package ON files (package, position);
 CREATE TABLE pending (position INTEGER PRIMARY KEY, finalizer TEXT NOT NULL);
 """
+# What each version added to the one before it. Since 2: who asked for a package, what runs when it goes, holds.
+_MIGRATIONS = {
+    1: """
+ALTER TABLE packages ADD COLUMN requested INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE packages ADD COLUMN finalizer TEXT NOT NULL DEFAULT '';
+CREATE TABLE holds (category TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (category, name)) WITHOUT ROWID;
+""",
+}
+_SELECT = "SELECT id, repository, sha256, build_time, definition, requested, finalizer FROM packages"
 
 
 class SystemDatabase:
@@ -48,7 +57,17 @@ class SystemDatabase:
         try:
             yield
         except sqlite3.DatabaseError as err:
-            raise StateCorrupt(f"the system database {self._path} cannot be used: {err}") from err
+            said = str(err)
+            if "full" in said:
+                raise NoSpace(f"no space left for the system database {self._path}") from err
+            if "readonly" in said or "unable to open" in said:
+                raise TreebuildError(
+                    f"the system database {self._path} cannot be written: {said}", reason="permission"
+                ) from err
+            raise StateCorrupt(
+                f"the system database {self._path} cannot be used: {said}",
+                hint="put back a copy of it, or move it away and run reclaim",
+            ) from err
 
     def _open(self, *, create: bool) -> sqlite3.Connection | None:
         if self._connection is None:
@@ -58,15 +77,13 @@ class SystemDatabase:
                 db = sqlite3.connect(self._path, timeout=60, isolation_level=None)
                 db.execute("PRAGMA foreign_keys=ON")
                 version = db.execute("PRAGMA user_version").fetchone()[0]
-                if version == 0:
-                    db.execute("BEGIN IMMEDIATE")
-                    for statement in _SCHEMA.split(";\n"):
-                        db.execute(statement)
-                    db.execute(f"PRAGMA user_version={VERSION}")
-                    db.execute("COMMIT")
-                elif version != VERSION:
+                if version > VERSION:
                     db.close()
-                    raise StateCorrupt(f"{self._path} was written by another version of treebuild ({version})")
+                    raise StateCorrupt(
+                        f"{self._path} was written by a newer version of treebuild (form {version}, known is {VERSION})"
+                    )
+                if version < VERSION:
+                    _migrate(db, version)
             self._connection = db
         return self._connection
 
@@ -78,38 +95,92 @@ class SystemDatabase:
             return ()
         with self._errors():
             rows = db.execute("SELECT definition FROM packages ORDER BY category, name, version").fetchall()
-        return tuple(_package(json.loads(row[0])) for row in rows)
+        try:
+            return tuple(_package(json.loads(row[0])) for row in rows)
+        except (ValueError, KeyError, TypeError) as err:
+            raise StateCorrupt(f"the system database {self._path} holds a broken record: {err}") from err
 
     def package_set(self) -> MemoryPackages:
         return MemoryPackages(self.packages())
 
     def record(self, id: PackageId) -> Record | None:
-        """What is known of one installed package."""
+        """What is known of one installed package, with its entries."""
         db = self._open(create=False)
         if db is None:
             return None
         with self._errors():
             row = db.execute(
-                "SELECT id, repository, sha256, build_time, definition FROM packages "
-                "WHERE category = ? AND name = ? AND version = ?", (id.category, id.name, id.version),
-            ).fetchone()  # fmt: skip
+                f"{_SELECT} WHERE category = ? AND name = ? AND version = ?",
+                (id.category, id.name, id.version),
+            ).fetchone()
             if row is None:
                 return None
             files = db.execute("SELECT path, kind FROM files WHERE package = ? ORDER BY position", (row[0],)).fetchall()
-        entries = tuple((bytes(path).decode("utf-8", "surrogateescape"), str(kind)) for path, kind in files)
-        return Record(_package(json.loads(row[4])), row[1], Digest(row[2]), row[3], entries)
+        return self._record(row, tuple((_text(path), str(kind)) for path, kind in files))
+
+    def records(self, *, entries: bool = False) -> tuple[Record, ...]:
+        """All installed packages, sorted; their entries only when asked for."""
+        db = self._open(create=False)
+        if db is None:
+            return ()
+        with self._errors():
+            rows = db.execute(f"{_SELECT} ORDER BY category, name, version").fetchall()
+            found: dict[int, list[tuple[str, str]]] = {}
+            if entries:
+                for package, path, kind in db.execute("SELECT package, path, kind FROM files ORDER BY position"):
+                    found.setdefault(package, []).append((_text(path), str(kind)))
+        return tuple(self._record(row, tuple(found.get(row[0], ()))) for row in rows)
+
+    def _record(self, row: tuple[Any, ...], entries: tuple[tuple[str, str], ...]) -> Record:
+        try:
+            digest = Digest(row[2]) if row[2] else None
+            finalizer = finalizer_from_json(json.loads(row[6])) if row[6] else None
+            return Record(_package(json.loads(row[4])), row[1], digest, row[3], entries, bool(row[5]), finalizer)
+        except (ValueError, KeyError, TypeError) as err:
+            raise StateCorrupt(f"the system database {self._path} holds a broken record: {err}") from err
+
+    def shared(self, ids: Iterable[PackageId]) -> frozenset[str]:
+        """Paths of these packages, folders too, that other installed packages have as well."""
+        db = self._open(create=False)
+        if db is None:
+            return frozenset()
+        with self._errors():
+            numbers = [
+                row[0] for id in ids for row in db.execute(
+                    "SELECT id FROM packages WHERE category = ? AND name = ? AND version = ?",
+                    (id.category, id.name, id.version),
+                )
+            ]  # fmt: skip
+            inside = ",".join(map(str, numbers))
+            rows = db.execute(
+                f"SELECT DISTINCT a.path FROM files a JOIN files b ON b.path = a.path "  # noqa: S608 - numbers of ours
+                f"WHERE a.package IN ({inside}) AND b.package NOT IN ({inside})"
+            ).fetchall()
+        return frozenset(_text(row[0]) for row in rows)
+
+    def holds(self) -> frozenset[str]:
+        """Names (`category/name`) that no upgrade may change."""
+        db = self._open(create=False)
+        if db is None:
+            return frozenset()
+        with self._errors():
+            return frozenset(f"{row[0]}/{row[1]}" for row in db.execute("SELECT category, name FROM holds"))
 
     def owner(self, path: str) -> PackageId | None:
         """The installed package that a path belongs to; folders belong to nobody."""
+        return next(iter(self.owners(path)), None)
+
+    def owners(self, path: str) -> tuple[PackageId, ...]:
+        """All of them: a forced installation can give a file to two packages. The oldest first."""
         db = self._open(create=False)
         if db is None:
-            return None
+            return ()
         with self._errors():
-            row = db.execute(
+            rows = db.execute(
                 "SELECT p.category, p.name, p.version FROM files f JOIN packages p ON p.id = f.package "
-                "WHERE f.path = ? AND f.kind != 'd' ORDER BY p.id LIMIT 1", (_bytes(path),),
-            ).fetchone()  # fmt: skip
-        return None if row is None else PackageId(*row)
+                "WHERE f.path = ? AND f.kind != 'd' ORDER BY p.id", (_bytes(path),),
+            ).fetchall()  # fmt: skip
+        return tuple(PackageId(*row) for row in rows)
 
     def pending(self) -> tuple[tuple[int, Finalizer], ...]:
         """Finalizers of installed packages that have not run to their end."""
@@ -123,22 +194,51 @@ class SystemDatabase:
     # writing -----------------------------------------------------------------------------------------------------
     def add(self, records: Iterable[Record], finalizers: Iterable[Finalizer]) -> None:
         """Records packages and what is still to run for them. The same records again change nothing."""
+        self.settle((), records, finalizers)
+
+    def settle(self, removed: Iterable[PackageId], records: Iterable[Record], finalizers: Iterable[Finalizer]) -> None:
+        """One change, in one transaction: packages that went, packages that came, what is still to run."""
+        with self._transaction() as db:
+            for id in removed:
+                _delete(db, id)
+            for record in records:
+                _insert(db, record)
+            known = {row[0] for row in db.execute("SELECT finalizer FROM pending")}
+            for finalizer in finalizers:
+                text = json.dumps(finalizer_to_json(finalizer))
+                if text not in known:
+                    db.execute("INSERT INTO pending (finalizer) VALUES (?)", (text,))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
         db = self._open(create=True)
         assert db is not None
         with self._errors():
             db.execute("BEGIN IMMEDIATE")
             try:
-                for record in records:
-                    _insert(db, record)
-                known = {row[0] for row in db.execute("SELECT finalizer FROM pending")}
-                for finalizer in finalizers:
-                    text = json.dumps(finalizer_to_json(finalizer))
-                    if text not in known:
-                        db.execute("INSERT INTO pending (finalizer) VALUES (?)", (text,))
+                yield db
+                db.execute("COMMIT")
             except BaseException:
-                db.execute("ROLLBACK")
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
                 raise
-            db.execute("COMMIT")
+
+    def hold(self, names: Iterable[str], on: bool) -> None:
+        """Holds names (`category/name`), or lets them go."""
+        order = "INSERT OR IGNORE INTO holds VALUES (?, ?)" if on else "DELETE FROM holds WHERE category=? AND name=?"
+        with self._transaction() as db:
+            for name in names:
+                category, _, short = name.rpartition("/")
+                db.execute(order, (category, short))
+
+    def request(self, ids: Iterable[PackageId]) -> None:
+        """Notes that somebody asked for these packages themselves, so that they stay when nothing needs them."""
+        with self._transaction() as db:
+            for id in ids:
+                db.execute(
+                    "UPDATE packages SET requested = 1 WHERE category = ? AND name = ? AND version = ?",
+                    (id.category, id.name, id.version),
+                )
 
     def finalized(self, position: int) -> None:
         db = self._open(create=True)
@@ -147,18 +247,45 @@ class SystemDatabase:
             db.execute("DELETE FROM pending WHERE position = ?", (position,))
 
 
+def _migrate(db: sqlite3.Connection, version: int) -> None:
+    """From an older form (0: nothing at all) to ours, in one transaction."""
+    db.execute("BEGIN IMMEDIATE")
+    steps = [_SCHEMA] if version == 0 else []
+    steps += [text for number, text in sorted(_MIGRATIONS.items()) if number >= version]
+    for text in steps:
+        for statement in text.split(";\n"):
+            db.execute(statement)
+    db.execute(f"PRAGMA user_version={VERSION}")
+    db.execute("COMMIT")
+
+
+def _delete(db: sqlite3.Connection, id: PackageId) -> None:
+    db.execute(
+        "DELETE FROM packages WHERE category = ? AND name = ? AND version = ?", (id.category, id.name, id.version)
+    )
+
+
 def _insert(db: sqlite3.Connection, record: Record) -> None:
     id = record.package.id
-    key = (id.category, id.name, id.version)
-    db.execute("DELETE FROM packages WHERE category = ? AND name = ? AND version = ?", key)
+    _delete(db, id)
     definition = json.dumps(_definition(record.package), sort_keys=True)
+    uninstall = record.finalizer is not None and record.finalizer.uninstall
+    finalizer = json.dumps(finalizer_to_json(record.finalizer)) if record.finalizer and uninstall else ""
     cursor = db.execute(
-        "INSERT INTO packages (category, name, version, repository, sha256, build_time, definition) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (*key, record.repository, record.sha256.hex, record.build_time, definition),
-    )
+        "INSERT INTO packages "
+        "(category, name, version, repository, sha256, build_time, definition, requested, finalizer) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            id.category, id.name, id.version, record.repository, record.sha256.hex if record.sha256 else "",
+            record.build_time, definition, int(record.requested), finalizer,
+        ),
+    )  # fmt: skip
     rows = ((_bytes(path), cursor.lastrowid, at, kind) for at, (path, kind) in enumerate(record.entries))
     db.executemany("INSERT OR REPLACE INTO files (path, package, position, kind) VALUES (?, ?, ?, ?)", rows)
+
+
+def _text(path: bytes) -> str:
+    return bytes(path).decode("utf-8", "surrogateescape")
 
 
 def _bytes(path: str) -> bytes:
@@ -192,20 +319,29 @@ def _package(value: dict[str, Any]) -> Package:
 def record_to_json(record: Record) -> dict[str, Any]:
     """For a journal."""
     return {
-        "package": _definition(record.package), "repository": record.repository, "sha256": record.sha256.hex,
-        "build_time": record.build_time, "entries": [list(item) for item in record.entries],
+        "package": _definition(record.package), "repository": record.repository,
+        "sha256": record.sha256.hex if record.sha256 else "", "build_time": record.build_time,
+        "entries": [list(item) for item in record.entries], "requested": record.requested,
+        "finalizer": finalizer_to_json(record.finalizer) if record.finalizer else None,
     }  # fmt: skip
 
 
 def record_from_json(value: dict[str, Any]) -> Record:
+    """Raises ValueError, KeyError, TypeError for what `record_to_json` did not write."""
     entries = tuple((path, kind) for path, kind in value["entries"])
-    package = _package(value["package"])
-    return Record(package, value["repository"], Digest(value["sha256"]), value["build_time"], entries)
+    digest = Digest(value["sha256"]) if value["sha256"] else None
+    finalizer = finalizer_from_json(value["finalizer"]) if value.get("finalizer") else None
+    requested = bool(value.get("requested", True))
+    return Record(
+        _package(value["package"]), value["repository"], digest, value["build_time"], entries, requested, finalizer
+    )
 
 
 def finalizer_to_json(finalizer: Finalizer) -> dict[str, Any]:
-    return {"shell": list(finalizer.shell), "install": list(finalizer.install)}
+    return {
+        "shell": list(finalizer.shell), "install": list(finalizer.install), "uninstall": list(finalizer.uninstall)
+    }  # fmt: skip
 
 
 def finalizer_from_json(value: dict[str, Any]) -> Finalizer:
-    return Finalizer(tuple(value["shell"]), tuple(value["install"]))
+    return Finalizer(tuple(value["shell"]), tuple(value["install"]), tuple(value.get("uninstall", ())))

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from treebuilder.client.api import FinalizerFailed
+from treebuilder.client.api import FinalizerFailed, Record
 from treebuilder.container import sandbox
 from treebuilder.container.sandbox import Sandbox
 from treebuilder.events import EventSink, LogLine
 from treebuilder.model.image import DEFAULT_PATH
 from treebuilder.model.package import Finalizer
+from treebuilder.records import record
 from treebuilder.system.process import Cancel
 
 _TIMEOUT_S = 600.0
 _TAIL_LINES = 20
+
+
+@record
+class Environment:
+    """What finalizers see beside PATH and HOME, and how long one may take. `epoch_s` 0 for none."""
+
+    epoch_s: int = 0
+    more: tuple[tuple[str, str], ...] = ()
+    timeout_s: float = _TIMEOUT_S
+
+
+def uninstalling(records: Iterable[Record]) -> Iterator[Finalizer]:
+    """What is to run for packages that go: their `uninstall` commands, which run after the files are gone."""
+    for found in records:
+        if found.finalizer is not None and found.finalizer.uninstall:
+            yield Finalizer(found.finalizer.shell, found.finalizer.uninstall)
 
 
 def distinct(finalizers: Iterable[Finalizer | None]) -> tuple[Finalizer, ...]:
@@ -25,10 +43,14 @@ def distinct(finalizers: Iterable[Finalizer | None]) -> tuple[Finalizer, ...]:
     ))  # fmt: skip
 
 
-def run_finalizer(finalizer: Finalizer, root: Path, epoch_s: int, events: EventSink, cancel: Cancel) -> None:
+def run_finalizer(
+    finalizer: Finalizer, root: Path, environment: Environment, events: EventSink, cancel: Cancel
+) -> None:
     """Runs every command, each as a program of its own. Raises FinalizerFailed at the first that fails, Cancelled."""
-    env = {"PATH": DEFAULT_PATH, "HOME": "/root"} | ({"SOURCE_DATE_EPOCH": str(epoch_s)} if epoch_s else {})
-    made = [root / name for name in ("dev", "proc") if not (root / name).exists()]
+    env = {"PATH": DEFAULT_PATH, "HOME": "/root"} | dict(environment.more)
+    if environment.epoch_s:
+        env["SOURCE_DATE_EPOCH"] = str(environment.epoch_s)
+    made = [root / name for name in ("dev", "proc") if not os.path.lexists(root / name)]
     try:
         for command in finalizer.install:
             tail: deque[str] = deque(maxlen=_TAIL_LINES)
@@ -39,9 +61,9 @@ def run_finalizer(finalizer: Finalizer, root: Path, epoch_s: int, events: EventS
                     events.emit(LogLine("install finalizers", line))
 
             box = Sandbox(root, (*finalizer.shell, command), env, network=False)
-            status = sandbox.run(box, log=log, cancel=cancel, timeout_s=_TIMEOUT_S)
+            status = sandbox.run(box, log=log, cancel=cancel, timeout_s=environment.timeout_s)
             if status != 0:
-                how = f"took longer than {_TIMEOUT_S:g} s" if status is None else f"ended with {status}"
+                how = f"took longer than {environment.timeout_s:g} s" if status is None else f"ended with {status}"
                 first = command.strip().splitlines()[0]
                 raise FinalizerFailed(f"the finalizer `{first}` {how}", tail=tuple(tail))
     finally:

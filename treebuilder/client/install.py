@@ -1,20 +1,33 @@
-"""Installs packages of repositories into a root. Everything is fetched and checked before the first change."""
+"""Changes a root: planned, fetched, checked, and only then done. Everything that can fail does so before."""
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from treebuilder.client import apply
-from treebuilder.client.api import InstallReport, InstallRequest, Planned, Record, SystemRoot
+from treebuilder.client import apply, operations
+from treebuilder.client.api import (
+    Change,
+    ChangeReport,
+    InstallReport,
+    InstallRequest,
+    NotConfirmed,
+    Planned,
+    Record,
+    SystemRoot,
+)
 from treebuilder.client.choose import Claims, check_files, choose
-from treebuilder.client.finalize import distinct, run_finalizer
-from treebuilder.errors import ConfigError, TreebuildError
+from treebuilder.client.database import SystemDatabase
+from treebuilder.client.finalize import Environment, distinct, run_finalizer, uninstalling
+from treebuilder.client.protect import Protection
+from treebuilder.errors import ConfigError, LockHeld, TreebuildError
 from treebuilder.events import EventSink, Finished, Progressed, Started, Warned
-from treebuilder.model.package import Finalizer, Package
+from treebuilder.model.package import Finalizer, Package, PackageId
+from treebuilder.records import record
 from treebuilder.repository import RepositoryPackages
 from treebuilder.system import locks
 from treebuilder.system.clock import monotonic_s
@@ -23,97 +36,152 @@ from treebuilder.system.process import Cancel
 _FETCHERS = 4
 
 
-class Installer:
-    """Installs out of one set of repositories."""
+@record
+class Manner:
+    """How a change is carried out. `confirm` is asked before anything is fetched; False ends it."""
 
-    def __init__(self, repositories: RepositoryPackages, lock_folder: Path, events: EventSink, cancel: Cancel) -> None:
-        self._repositories = repositories
+    dry_run: bool = False
+    download_only: bool = False
+    protection: Protection = Protection()
+    environment: Environment = Environment()
+    finalize: bool = True
+    confirm: Callable[[Change], bool] | None = None
+
+
+class Client:
+    """Changes one root at a time. A root is locked for as long as it is worked on."""
+
+    def __init__(self, lock_folder: Path, events: EventSink, cancel: Cancel) -> None:
         self._locks = lock_folder
         self._events = events
         self._cancel = cancel
 
-    def plan(self, request: InstallRequest, installed: tuple[Package, ...] = ()) -> tuple[Planned, ...]:
-        """What would be installed. Raises Unsatisfiable, SpecError."""
-        return choose(request, self._repositories, installed)
+    @contextmanager
+    def opened(self, root: SystemRoot, environment: Environment) -> Iterator[SystemDatabase]:
+        """The root's database, for planning and changing; what a killed run left is settled first.
 
-    def install(self, request: InstallRequest, root: SystemRoot, known: tuple[Package, ...] = ()) -> InstallReport:
-        """Installs what is wanted and what it requires; what is there already stays as it is.
-
-        `known` are packages that are there without a record. Raises ConfigError (no such root), LockHeld,
-        Unsatisfiable, TransportError, IntegrityError, ConflictError, UnsafeArchive, NoSpace; FinalizerFailed when the
-        packages are in place and a finalizer failed.
+        Raises ConfigError (no such root), LockHeld, StateCorrupt; FinalizerFailed of a run that was cut off.
         """
         if not root.folder.is_dir():
             raise ConfigError(f"there is no folder {root.folder} to install into", hint=f"mkdir {root.folder}")
         with self._locked(root.folder):
             if apply.recover(root):
-                self._events.emit(Warned(f"an installation into {root.folder} was interrupted; it is settled now"))
+                self._events.emit(Warned(f"a change of {root.folder} was interrupted; it is settled now"))
+            self._finalize(root, environment)
             database = apply.database_of(root, make=False)
             try:
-                self._finalize(root, request.epoch_s)
-                plan = self.plan(request, (*known, *database.packages()))
-                if not plan:
-                    return InstallReport(())
-                blobs = self._fetch(plan)
-                check_files(plan, blobs, Claims(database.owner))
-                finalizers = distinct(item.finalizer for item in plan)
-                records = self._unpack(root, plan, blobs, finalizers, Claims(database.owner))
+                yield database
             finally:
                 database.close()
-            self._finalize(root, request.epoch_s, finalizers)
-        return InstallReport(tuple(
-            (r.package.id, r.repository, sum(kind != "d" for _, kind in r.entries)) for r in records
-        ))  # fmt: skip
+
+    def run(
+        self, operation: str, root: SystemRoot, plan: Callable[[SystemDatabase], Change], manner: Manner
+    ) -> ChangeReport:
+        """One operation from its plan to its end.
+
+        Raises what planning raises, TransportError, IntegrityError, ConflictError, UnsafeArchive, NoSpace, Cancelled
+        (not confirmed); FinalizerFailed when the change is done and a finalizer failed.
+        """
+        with self.opened(root, manner.environment) as database:
+            return self.carry_out(operation, root, database, plan(database), manner)
+
+    def carry_out(
+        self, operation: str, root: SystemRoot, database: SystemDatabase, change: Change, manner: Manner
+    ) -> ChangeReport:
+        """What was planned inside `opened`."""
+        if not change:
+            return ChangeReport(operation, state="nothing")
+        if manner.dry_run:
+            return _planned_report(operation, change, "planned")
+        if manner.confirm is not None and not manner.confirm(change):
+            raise NotConfirmed("Aborted by user")
+        blobs = self._fetch(change.add)
+        gone = [found.package.id for found in change.remove]
+        warn = self._warn if change.force else None
+        check_files(change.add, blobs, Claims(database.owners, gone, warn))
+        if manner.download_only:
+            return _planned_report(operation, change, "downloaded")
+        finalizers = distinct([*uninstalling(change.remove), *(item.finalizer for item in change.add)])
+        finalizers = finalizers if manner.finalize else ()
+        rules = apply.Rules(Claims(database.owners, gone, warn), manner.protection, database)
+        applied = self._apply(root, change, blobs, finalizers, rules)
+        database.close()
+        self._finalize(root, manner.environment, finalizers)
+        adopted = {found.package.id for found in change.adopt}
+        return ChangeReport(
+            operation, tuple(_came(r) for r in applied.records if r.package.id not in adopted), tuple(sorted(gone)),
+            tuple(_came(r) for r in change.adopt), applied.diverted,
+        )  # fmt: skip
+
+    def _warn(self, message: str) -> None:
+        self._events.emit(Warned(message))
 
     @contextmanager
     def _locked(self, folder: Path) -> Iterator[None]:
-        """One installation into a root at a time; the lock lies outside, so that an empty root stays empty."""
+        """One change of a root at a time; the lock lies outside, so that an empty root stays empty.
+
+        The folder itself is locked too: whoever uses another cache has other locks.
+        """
         info = os.stat(folder)
         name = f"root-{info.st_dev}-{info.st_ino}"
         with locks.exclusive(self._locks / name, wait=False, what=f"the root {folder}"):
-            yield
+            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise LockHeld(f"the root {folder} is in use by another process") from None
+                yield
+            finally:
+                os.close(fd)
 
     def _fetch(self, plan: tuple[Planned, ...]) -> tuple[Path, ...]:
         """Checked archives of all packages, in the plan's order."""
+        if not plan:
+            return ()
         start = monotonic_s()
-        self._events.emit(Started("install fetch", f"fetching {len(plan)} packages", len(plan), "packages"))
+        self._events.emit(Started("fetch", f"fetching {len(plan)} packages", len(plan), "packages"))
         found: list[Path] = []
         try:
             with ThreadPoolExecutor(_FETCHERS) as pool:
                 for path in pool.map(lambda item: item.repository.fetch(item.artifact), plan):
                     self._cancel.check()
                     found.append(path)
-                    self._events.emit(Progressed("install fetch", len(found)))
+                    self._events.emit(Progressed("fetch", len(found)))
         except BaseException:
-            self._events.emit(Finished("install fetch", "failed", seconds=monotonic_s() - start))
+            self._events.emit(Finished("fetch", "failed", seconds=monotonic_s() - start))
             raise
-        self._events.emit(Finished("install fetch", "ok", seconds=monotonic_s() - start))
+        self._events.emit(Finished("fetch", "ok", seconds=monotonic_s() - start))
         return tuple(found)
 
-    def _unpack(
-        self, root: SystemRoot, plan: tuple[Planned, ...], blobs: tuple[Path, ...], finalizers: tuple[Finalizer, ...],
-        claims: Claims,
-    ) -> tuple[Record, ...]:  # fmt: skip
+    def _apply(
+        self, root: SystemRoot, change: Change, blobs: tuple[Path, ...], finalizers: tuple[Finalizer, ...],
+        rules: apply.Rules,
+    ) -> apply.Applied:  # fmt: skip
+        """Progress counts the bytes of archives."""
         start = monotonic_s()
-        self._events.emit(Started("install", f"installing into {root.folder}", len(plan), "packages"))
+        sizes = {item.package.id: blob.stat().st_size for item, blob in zip(change.add, blobs, strict=True)}
+        self._events.emit(Started("install", f"changing {root.folder}", sum(sizes.values()), "bytes"))
         done = 0
 
         def before_each(item: Planned) -> None:
             nonlocal done
             self._cancel.check()
             self._events.emit(Progressed("install", done, str(item.package.id)))
-            done += 1
+            done += sizes[item.package.id]
 
-        way = apply.fill if apply.is_empty(root) else apply.stage
         try:
-            records = way(root, plan, blobs, finalizers, claims, before_each)
+            if apply.is_empty(root) and not change.remove and not change.adopt:
+                applied = apply.fill(root, change, blobs, finalizers, rules.claims, before_each)
+            else:
+                applied = apply.stage(root, change, blobs, finalizers, rules, before_each)
         except BaseException:
             self._events.emit(Finished("install", "failed", seconds=monotonic_s() - start))
             raise
         self._events.emit(Finished("install", "ok", seconds=monotonic_s() - start))
-        return records
+        return applied
 
-    def _finalize(self, root: SystemRoot, epoch_s: int, fresh: tuple[Finalizer, ...] = ()) -> None:
+    def _finalize(self, root: SystemRoot, environment: Environment, fresh: tuple[Finalizer, ...] = ()) -> None:
         """Runs what the root's database says is still to be run, or `fresh` where there is no database.
 
         All are run; the first failure is raised then.
@@ -125,7 +193,7 @@ class Installer:
             for position, finalizer in waiting:
                 self._events.emit(Started("install finalizers", "running finalizers"))
                 try:
-                    run_finalizer(finalizer, root.folder, epoch_s, self._events, self._cancel)
+                    run_finalizer(finalizer, root.folder, environment, self._events, self._cancel)
                     self._events.emit(Finished("install finalizers"))
                 except TreebuildError as err:
                     self._events.emit(Finished("install finalizers", "failed"))
@@ -137,3 +205,39 @@ class Installer:
             database.close()
         if failure is not None:
             raise failure
+
+
+def _came(found: Record) -> tuple[PackageId, str, int]:
+    return found.package.id, found.repository, sum(kind != "d" for _, kind in found.entries)
+
+
+def _planned_report(operation: str, change: Change, state: str) -> ChangeReport:
+    return ChangeReport(
+        operation,
+        tuple((i.package.id, i.repository.source.name, len(i.artifact.files)) for i in change.add),
+        tuple(sorted(found.package.id for found in change.remove)),
+        tuple(_came(found) for found in change.adopt), state=state,
+    )  # fmt: skip
+
+
+class Installer:
+    """Installs out of one set of repositories."""
+
+    def __init__(self, repositories: RepositoryPackages, lock_folder: Path, events: EventSink, cancel: Cancel) -> None:
+        self._repositories = repositories
+        self._client = Client(lock_folder, events, cancel)
+
+    def plan(self, request: InstallRequest, installed: tuple[Package, ...] = ()) -> tuple[Planned, ...]:
+        """What would be installed. Raises Unsatisfiable, SpecError."""
+        return choose(request, self._repositories, installed)
+
+    def install(self, request: InstallRequest, root: SystemRoot, known: tuple[Package, ...] = ()) -> InstallReport:
+        """Installs what is wanted and what it requires; what is there already stays as it is.
+
+        `known` are packages that are there without a record. Raises what `Client.run` raises.
+        """
+        manner = Manner(environment=Environment(epoch_s=request.epoch_s))
+        report = self._client.run(
+            "install", root, lambda database: operations.install(request, self._repositories, database, known), manner
+        )
+        return InstallReport(report.installed)

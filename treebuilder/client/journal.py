@@ -1,0 +1,130 @@
+"""The journal of a change: once it is written the change happens, however often it has to be begun again."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from treebuilder.archive.entry import Entry, scan
+from treebuilder.archive.extract import Writer
+from treebuilder.client.api import Record, SystemRoot
+from treebuilder.client.database import (
+    SystemDatabase,
+    finalizer_from_json,
+    finalizer_to_json,
+    record_from_json,
+    record_to_json,
+)
+from treebuilder.client.places import delete
+from treebuilder.errors import StateCorrupt
+from treebuilder.model.package import Finalizer, PackageId
+from treebuilder.records import record
+from treebuilder.system.files import remove_tree, write_atomic
+
+STAGING = ".treebuild-staging"
+_NAME = "journal.json"
+_VERSION = 2
+
+
+@record
+class Journal:
+    """What is left to do: `first` goes before the staged packages (folders by position) come, `later` after them.
+
+    Both hold real places as (path, kind). `finalizers` are what will have to run.
+    """
+
+    records: tuple[Record, ...]
+    removed: tuple[PackageId, ...]
+    first: tuple[tuple[str, str], ...]
+    later: tuple[tuple[str, str], ...]
+    finalizers: tuple[Finalizer, ...]
+    database_path: str
+    record: bool
+
+
+def write(root: SystemRoot, journal: Journal) -> None:
+    """From here on the change is certain."""
+    value = {
+        "version": _VERSION,
+        "records": [record_to_json(found) for found in journal.records],
+        "removed": [[id.category, id.name, id.version] for id in journal.removed],
+        "first": [list(item) for item in journal.first],
+        "later": [list(item) for item in journal.later],
+        "finalizers": [finalizer_to_json(finalizer) for finalizer in journal.finalizers],
+        "database_path": journal.database_path,
+        "record": journal.record,
+    }
+    write_atomic(root.folder / STAGING / _NAME, json.dumps(value).encode())
+
+
+def read(root: SystemRoot) -> Journal | None:
+    """The journal that a killed run left; None when it had not got that far. Raises StateCorrupt."""
+    path = root.folder / STAGING / _NAME
+    if not path.is_file():
+        return None
+    try:
+        value = json.loads(path.read_bytes())
+        if value.get("version") != _VERSION:
+            raise StateCorrupt(f"the journal {path} was written by another version of treebuild")
+        return Journal(
+            tuple(record_from_json(item) for item in value["records"]),
+            tuple(PackageId(*item) for item in value["removed"]), _pairs(value["first"]), _pairs(value["later"]),
+            tuple(finalizer_from_json(item) for item in value["finalizers"]), value["database_path"], value["record"],
+        )  # fmt: skip
+    except (ValueError, KeyError, TypeError, AttributeError) as err:
+        raise StateCorrupt(f"the journal {path} cannot be read: {err}") from err
+
+
+def _pairs(value: Any) -> tuple[tuple[str, str], ...]:  # noqa: ANN401 - straight from JSON
+    return tuple((path, kind) for path, kind in value)
+
+
+def finish(root: SystemRoot, journal: Journal, open_database: Callable[..., SystemDatabase]) -> None:
+    """Everything that the journal promises. What was done before is not there any more and is passed over."""
+    staging = root.folder / STAGING
+    delete(root.folder, list(journal.first))
+    for position in range(len(journal.records)):
+        folder = staging / str(position)
+        if folder.is_dir():
+            _move_package(folder, root.folder)
+            remove_tree(folder)
+    delete(root.folder, list(journal.later))
+    if root.record:
+        database = open_database(root, make=True)
+        try:
+            database.settle(journal.removed, journal.records, journal.finalizers)
+        finally:
+            database.close()
+    # The journal goes first: without it the rest is rubbish, with it a promise.
+    (staging / _NAME).unlink(missing_ok=True)
+    remove_tree(staging)
+
+
+def _move_package(folder: Path, root: Path) -> None:
+    with Writer(str(folder), follow=True) as source, Writer(str(root), follow=True, keep_existing_dirs=True) as target:
+        for entry in list(scan(str(folder))):
+            if entry.kind == "d":
+                target.add(entry, None)
+                continue
+            from_fd, from_name = source.parent(entry.path)
+            to_fd, to_name = target.parent(entry.path)
+            try:
+                os.rename(from_name, to_name, src_dir_fd=from_fd, dst_dir_fd=to_fd)
+            except OSError as err:
+                if err.errno != errno.EXDEV:
+                    raise
+                _copy_over(folder, entry, target)
+
+
+def _copy_over(folder: Path, entry: Entry, target: Writer) -> None:
+    """For a folder of the root that is another file system. A link to a file that was moved away is the file again."""
+    if entry.kind == "f" or entry.kind == "h":
+        real = folder / entry.path
+        with real.open("rb") as content:
+            target.add(entry._replace(kind="f", link="", size=real.lstat().st_size), content)
+    else:
+        target.add(entry, None)

@@ -1,0 +1,66 @@
+"""Config protection (luet.md §7.6): files below protected folders are not replaced; the new one comes beside them."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from treebuilder.client.places import look
+from treebuilder.model.package import Package
+from treebuilder.records import record
+
+_MOST = 10_000
+
+
+@record
+class Protection:
+    """Folders whose files are protected, as luet compares them: prefixes of `/path`. Packages add their own."""
+
+    prefixes: tuple[str, ...] = ()
+
+    def covers(self, path: str, package: Package) -> bool:
+        own = dict(package.annotations).get("config_protect", "")
+        full = f"/{path}"
+        return any(full.startswith(prefix) for prefix in (*self.prefixes, *((own,) if own else ())))
+
+
+def divert(root: Path, staged: Path, path: str) -> str | None:
+    """Renames a staged file whose place holds another content; its name from then on, None where it may stay.
+
+    ._cfg0000_NAME is the form that etc-update and its kin know. What lies there already with the same content is
+    enough, and the staged file goes.
+    """
+    there, fresh = look(root, path), staged / path
+    if there is None or not _is_file(there) or not _is_file(fresh) or filecmp.cmp(there, fresh, shallow=False):
+        return None
+    folder, _, name = path.rpartition("/")
+    for number in range(1, _MOST):
+        other = f"{folder}/._cfg{number:04d}_{name}" if folder else f"._cfg{number:04d}_{name}"
+        taken = look(root, other)
+        if taken is None:
+            os.rename(fresh, staged / other)
+            return other
+        if _is_file(taken) and filecmp.cmp(taken, fresh, shallow=False):
+            fresh.unlink()
+            return other
+    return None
+
+
+def _is_file(path: Path) -> bool:
+    return stat.S_ISREG(path.lstat().st_mode)
+
+
+def prefixes(folders: Iterable[Path]) -> tuple[str, ...]:
+    """What the `*.yml` files of these folders protect. Files without `name` and `dirs` count for nothing."""
+    from treebuilder.nodes import load
+
+    found: list[str] = []
+    for folder in folders:
+        for file in sorted(folder.glob("*.yml")) if folder.is_dir() else ():
+            node = load(file.read_text(encoding="utf-8"), str(file))
+            if node.kind == "map" and node.text("name"):
+                found.extend(node.texts("dirs"))
+    return tuple(dict.fromkeys(found))
