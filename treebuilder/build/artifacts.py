@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from treebuilder.build.emit import keep_files
+from treebuilder.build.emit import files_note
 from treebuilder.build.pack import Item, filtered, package_items, select, write_package
 from treebuilder.build.results import ArtifactResult, NodeResult
 from treebuilder.build.worker import Worker
@@ -110,10 +110,10 @@ class Packer:
                 if self._compression in there:
                     return known
             packed = write_package(self._store, items(), self._compression)
-            keep_files(self._store, packed.content, packed.files)
             blobs = {**(dict(known.blobs) if known else {}), self._compression: (packed.blob, packed.blob_size_bytes)}
             made = ArtifactResult(packed.content, packed.size_bytes, blobs, left_out)
-            self._store.index.replace([(key.hex, "packed", "", made.to_json())])
+            note = files_note(packed.content, packed.files)
+            self._store.index.replace([(key.hex, "packed", "", made.to_json())], [note])
             return made
 
     def _select(self, node: BuildNode, result: NodeResult) -> list[Item]:

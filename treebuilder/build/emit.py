@@ -94,10 +94,9 @@ def _stat(path: Path) -> list[int] | None:
     return [info.st_size, info.st_mtime_ns, info.st_ino]
 
 
-def keep_files(store: Store, content: Digest, files: tuple[str, ...]) -> None:
-    """Notes the names in an artifact, for its metadata."""
-    data = json.dumps(files).encode("utf-8", "surrogateescape")
-    store.index.set_notes("files", {content.hex: data})
+def files_note(content: Digest, files: tuple[str, ...]) -> tuple[str, str, bytes]:
+    """The names in an artifact as a note of the index, for its metadata."""
+    return "files", content.hex, json.dumps(files).encode("utf-8", "surrogateescape")
 
 
 def read_files(store: Store, content: Digest) -> tuple[str, ...]:

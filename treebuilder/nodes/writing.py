@@ -31,10 +31,12 @@ def _map(lines: list[str], value: Mapping[str, object], first: str, pad: str, so
 
 
 def _entry(lines: list[str], head: str, item: object, pad: str, sort: bool, step: str) -> None:
-    if isinstance(item, Mapping) and item:
+    if type(item) is str:
+        lines.append(f"{head} {_scalar(item, pad + step)}")
+    elif item and isinstance(item, Mapping):
         lines.append(head)
         _map(lines, item, pad + step, pad + step, sort, step)
-    elif isinstance(item, (list, tuple)) and item:
+    elif item and isinstance(item, (list, tuple)):
         lines.append(head)
         _list(lines, item, pad, pad, sort, step)
     else:
@@ -44,29 +46,30 @@ def _entry(lines: list[str], head: str, item: object, pad: str, sort: bool, step
 def _list(lines: list[str], value: Iterable[object], first: str, pad: str, sort: bool, step: str) -> None:
     inner = pad + step
     for item in value:
-        head = first + "-".ljust(len(step))
-        if isinstance(item, Mapping) and item:
-            _map(lines, item, head, inner, sort, step)
-        elif isinstance(item, (list, tuple)) and item:
-            _list(lines, item, head, inner, sort, step)
+        if type(item) is str:
+            lines.append(f"{first}- {_scalar(item, inner)}")
+        elif item and isinstance(item, Mapping):
+            _map(lines, item, first + "-".ljust(len(step)), inner, sort, step)
+        elif item and isinstance(item, (list, tuple)):
+            _list(lines, item, first + "-".ljust(len(step)), inner, sort, step)
         else:
             lines.append(f"{first}- {_leaf(item, inner)}")
         first = pad
 
 
 def _leaf(item: object, pad: str) -> str:
-    if isinstance(item, str):
-        return _scalar(item, pad)
     if item is None:
         return "null"
     if isinstance(item, bool):
         return "true" if item else "false"
-    if isinstance(item, (int, float)):
-        return repr(item)
-    if isinstance(item, Mapping):
-        return "{}"
     if isinstance(item, (list, tuple)):
         return "[]"
+    if isinstance(item, Mapping):
+        return "{}"
+    if isinstance(item, str):
+        return _scalar(item, pad)
+    if isinstance(item, (int, float)):
+        return repr(item)
     raise TypeError(f"{type(item).__name__} has no form in YAML")
 
 

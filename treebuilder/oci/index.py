@@ -26,6 +26,8 @@ CREATE TABLE IF NOT EXISTS notes (kind TEXT NOT NULL, key TEXT NOT NULL, value B
   WITHOUT ROWID;
 PRAGMA user_version = {_VERSION};
 """
+_REPLACE_RECORD = "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?)"
+_REPLACE_NOTE = "INSERT OR REPLACE INTO notes VALUES (?, ?, ?)"
 _WAIT_S = 60
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -121,23 +123,28 @@ class Index:
         return dict(value) if added.rowcount else self.get(key) or dict(value)
 
     @_mapped
-    def replace(self, records: Sequence[tuple[str, str, str, Mapping[str, object]]]) -> None:
-        """Records (key, kind, name, value) together, in the place of what was there."""
+    def replace(
+        self,
+        records: Sequence[tuple[str, str, str, Mapping[str, object]]],
+        notes: Sequence[tuple[str, str, bytes]] = (),
+    ) -> None:
+        """Records (key, kind, name, value) and notes (kind, key, value) together, in the place of what was there."""
         now = clock.now_epoch_s()
         rows = [
             (key, kind, name, json.dumps(value, sort_keys=True, separators=(",", ":")), now, now)
             for key, kind, name, value in records
         ]
-        self._together("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?)", rows)
+        self._together((_REPLACE_RECORD, rows), (_REPLACE_NOTE, notes))
 
-    def _together(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+    def _together(self, *changes: tuple[str, Sequence[tuple[object, ...]]]) -> None:
         db = self._db()
-        if len(rows) == 1:
-            db.execute(statement, rows[0])
+        if sum(len(rows) for _, rows in changes) == 1:
+            db.execute(*next((statement, rows[0]) for statement, rows in changes if rows))
             return
         db.execute("BEGIN IMMEDIATE")
         try:
-            db.executemany(statement, rows)
+            for statement, rows in changes:
+                db.executemany(statement, rows)
         except BaseException:
             db.execute("ROLLBACK")
             raise
@@ -152,7 +159,7 @@ class Index:
         """Notes that these records were used now, for the least-recently-used clean-up."""
         now = clock.now_epoch_s()
         if keys:
-            self._together("UPDATE records SET used = ? WHERE key = ?", [(now, key) for key in keys])
+            self._together(("UPDATE records SET used = ? WHERE key = ?", [(now, key) for key in keys]))
 
     @_mapped
     def latest(self, kind: str, name: str) -> dict[str, Any] | None:
@@ -177,7 +184,7 @@ class Index:
     @_mapped
     def set_notes(self, kind: str, values: Mapping[str, bytes]) -> None:
         if values:
-            self._together("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", [(kind, k, v) for k, v in values.items()])
+            self._together((_REPLACE_NOTE, [(kind, k, v) for k, v in values.items()]))
 
     @_mapped
     def notes(self, kind: str) -> dict[str, bytes]:

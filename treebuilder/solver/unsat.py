@@ -6,7 +6,6 @@ questions and in conflicts: when it is spent, what is left is told as it is, so 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 from treebuilder.errors import Place, Unsatisfiable
@@ -181,6 +180,8 @@ def _versions_note(packages: tuple[Package, ...], before: str, otherwise: str) -
 
 
 def _similar(world: World, pkgname: str) -> str | None:
+    import difflib
+
     names = world.universe.names()
     short = pkgname.rpartition("/")[2]
     same = [name for name in names if name.rpartition("/")[2] == short][:3]
