@@ -87,3 +87,12 @@ def test_filters() -> None:
     assert [path for path in ("/a.py", "/a.pyc") if never(path)] == ["/a.py"]
     both = compile_filter(("^/usr",), ("/doc/",))
     assert [path for path in ("/usr/a", "/usr/doc/b", "/etc") if both(path)] == ["/usr/a"]
+
+
+def test_a_pattern_takes_no_longer_than_the_path() -> None:
+    """Python's engine alone needs 2^60 steps for each of these."""
+    keep = compile_filter([r"^/(a|aa)+$", r"(x+x+)+y"], [r"(.*)*z$"])
+    assert keep("/" + "a" * 60)
+    assert not keep("/" + "a" * 60 + "b")
+    assert not keep("/" + "x" * 60)
+    assert not keep("/" + "a" * 60 + "z")

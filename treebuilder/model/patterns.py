@@ -62,13 +62,22 @@ def compile_filter(includes: Iterable[str], excludes: Iterable[str]) -> Callable
     Without patterns everything is kept; with includes only what one of them finds; never what an exclude finds.
     Raises SpecError (reason "pattern").
     """
-    wanted = tuple(compile_pattern(pattern).search for pattern in includes)
-    unwanted = tuple(compile_pattern(pattern).search for pattern in excludes)
+    wanted = tuple(compile_pattern(pattern) for pattern in includes)
+    unwanted = tuple(compile_pattern(pattern) for pattern in excludes)
+    if not wanted and not unwanted:
+        return lambda _: True
+    from treebuilder.model import linear
+
+    def finds(pattern: re.Pattern[str], path: str) -> bool:
+        try:
+            return linear.search(pattern, path) is not None
+        except linear.TooHard as err:
+            raise SpecError(f"{err}, in {pattern.pattern!r}", reason="pattern") from err
 
     def keeps(path: str) -> bool:
-        if wanted and not any(search(path) for search in wanted):
+        if wanted and not any(finds(pattern, path) for pattern in wanted):
             return False
-        return not any(search(path) for search in unwanted)
+        return not any(finds(pattern, path) for pattern in unwanted)
 
     return keeps
 

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator
 
 from treebuilder.errors import SpecError
+from treebuilder.model import linear
+from treebuilder.model.linear import Found
 from treebuilder.model.patterns import compile_pattern
 from treebuilder.template.faults import TemplateFault
-from treebuilder.template.functions.linear import Found, search
 from treebuilder.template.functions.signature import GoFunction, table
 from treebuilder.template.values import NilTextList, TextList
 
@@ -28,6 +29,14 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         return compile_pattern(pattern)
     except SpecError as err:
         raise TemplateFault(err.message) from err
+
+
+def search(pattern: re.Pattern[str], text: str, position: int = 0) -> re.Match[str] | Found | None:
+    """The leftmost match from a position on."""
+    try:
+        return linear.search(pattern, text, position)
+    except linear.TooHard as err:
+        raise TemplateFault(str(err)) from err
 
 
 def _matches(pattern: str, text: str) -> Iterator[_Found]:

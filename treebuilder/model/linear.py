@@ -14,7 +14,6 @@ from functools import lru_cache
 from typing import cast
 
 from treebuilder.records import record
-from treebuilder.template.faults import TemplateFault
 
 _HARMLESS = 2_000_000  # comparisons of the backtracking engine
 _MAX_STATES = 5_000  # of one pattern
@@ -26,8 +25,12 @@ _Code = tuple[str, object, object]
 _Spans = tuple[int, ...]
 
 
+class TooHard(ValueError):
+    """A pattern that cannot be searched within the limits."""
+
+
 class Found:
-    """A match: like `re.Match`, as far as templates need it."""
+    """A match: like `re.Match`, as far as we need it."""
 
     def __init__(self, text: str, spans: _Spans, names: dict[str, int]) -> None:
         self._text = text
@@ -50,7 +53,7 @@ class Found:
 
 
 def search(pattern: re.Pattern[str], text: str, position: int = 0) -> re.Match[str] | Found | None:
-    """The leftmost match from a position on. Raises TemplateFault when even the linear way takes too long."""
+    """The leftmost match from a position on. Raises TooHard when even the linear way takes too long."""
     degree = _degree(pattern)
     length = len(text) - position + 1
     harmless = length <= 14 if degree is None else length ** (degree + 1) <= _HARMLESS
@@ -120,7 +123,7 @@ class _Builder:
 
     def add(self, kind: str, first: object = None, second: object = None) -> int:
         if len(self.codes) >= _MAX_STATES:
-            raise TemplateFault("the pattern is too large")
+            raise TooHard("the pattern is too large")
         self.codes.append((kind, first, second))
         return len(self.codes) - 1
 
@@ -146,7 +149,7 @@ class _Builder:
             case "MAX_REPEAT" | "MIN_REPEAT":
                 self._repeat(operation == "MAX_REPEAT", cast("tuple[int, int, Iterable[_Node]]", argument), flags)
             case _:
-                raise TemplateFault("the pattern has a part that needs backtracking")
+                raise TooHard("the pattern has a part that needs backtracking")
 
     def _branch(self, branches: list[Iterable[_Node]], flags: int) -> None:
         jumps: list[int] = []
@@ -213,7 +216,7 @@ def _class(parts: list[_Node]) -> Callable[[str], bool]:
         elif str(operation) == "LITERAL":
             ranges.append((cast("int", argument), cast("int", argument)))
         else:
-            raise TemplateFault("the pattern has a class that needs backtracking")
+            raise TooHard("the pattern has a class that needs backtracking")
     return lambda char: any(low <= ord(char) <= high for low, high in ranges) != negated
 
 
@@ -259,7 +262,7 @@ def _run(program: _Program, pattern: re.Pattern[str], text: str, position: int) 
             _follow(codes, 0, (at, *none[1:]), text, at, seen, ready)
         turns += len(seen)
         if turns > _MAX_TURNS:
-            raise TemplateFault(f"the pattern {pattern.pattern[:100]!r} takes too long on this text")
+            raise TooHard(f"the pattern {pattern.pattern[:100]!r} takes too long on this text")
         threads = []
         for state, spans in ready:
             kind, test, _ = codes[state]
