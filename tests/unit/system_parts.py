@@ -36,7 +36,7 @@ class System:
         self, operation: str, plan: Callable[[RepositoryPackages, SystemDatabase], Change], manner: Manner | None = None
     ) -> ChangeReport:
         packages = self.shop.packages()
-        client = Client(self.shop.store.folder / "locks", self.shop.events, Cancel())
+        client = Client(self.shop.events, Cancel())
         return client.run(
             operation, SystemRoot(self.root), lambda database: plan(packages, database), manner or Manner()
         )

@@ -13,6 +13,7 @@ import pytest
 
 from tests.unit.repository_parts import Workshop, ref, workshop
 from treebuilder.client import Installer, InstallReport, InstallRequest, SystemDatabase, SystemRoot
+from treebuilder.client.locking import locked
 from treebuilder.errors import (
     ConfigError,
     ConflictError,
@@ -22,7 +23,6 @@ from treebuilder.errors import (
     UnsafeArchive,
     Unsatisfiable,
 )
-from treebuilder.system import locks
 from treebuilder.system.process import Cancel
 
 
@@ -34,7 +34,7 @@ def shop(tmp_path: Path) -> Iterator[Workshop]:
 
 
 def install(shop: Workshop, *words: str, nodeps: bool = False, record: bool = True) -> InstallReport:
-    installer = Installer(shop.packages(), shop.store.folder / "locks", shop.events, Cancel())
+    installer = Installer(shop.packages(), shop.events, Cancel())
     request = InstallRequest(tuple(map(ref, words)), nodeps)
     return installer.install(request, SystemRoot(shop.top / "root", record=record))
 
@@ -211,7 +211,7 @@ def test_a_damaged_package_changes_nothing(shop: Workshop, empty: bool) -> None:
     archive = shop.build / "b-app-1.0.package.tar.zst"
     archive.write_bytes(archive.read_bytes()[:-3])
     before = listing(root)
-    installer = Installer(packages, shop.store.folder / "locks", shop.events, Cancel())
+    installer = Installer(packages, shop.events, Cancel())
     with pytest.raises(IntegrityError):
         installer.install(InstallRequest((ref("app/b"),)), SystemRoot(root))
     assert listing(root) == before
@@ -242,10 +242,9 @@ def test_a_root_that_is_not_there_is_said(shop: Workshop) -> None:
 
 def test_one_installation_at_a_time(shop: Workshop) -> None:
     shop.package("app/a", {"a": b"a"})
-    info = (shop.top / "root").stat()
-    path = shop.store.folder / "locks" / f"root-{info.st_dev}-{info.st_ino}"
-    with locks.exclusive(path, wait=True), pytest.raises(LockHeld):
+    with locked(shop.top / "root"), pytest.raises(LockHeld) as caught:
         install(shop, "app/a")
+    assert f"pid {os.getpid()}" in caught.value.message
 
 
 def test_a_broken_database_is_said_and_nothing_changed(shop: Workshop) -> None:
@@ -274,7 +273,7 @@ def counted(event, args):
         if left < 0:
             os.kill(os.getpid(), signal.SIGKILL)
 with workshop(Path(sys.argv[1])) as shop:
-    installer = Installer(shop.packages(), shop.store.folder / "locks", shop.events, Cancel())
+    installer = Installer(shop.packages(), shop.events, Cancel())
     installer.plan(InstallRequest((ref("app/b"),)))
     sys.addaudithook(counted)
     installer.install(InstallRequest((ref("app/b"),)), SystemRoot(shop.top / "root"))

@@ -146,7 +146,7 @@ class _SystemSource:
         self._work = work
         self._base = Path(spec.where.file).parent
         self._packages = RepositoryPackages(_repositories(spec, self._base, local, work))
-        self._client = Installer(self._packages, work.store.folder / "locks", work.events, work.cancel)
+        self._client = Installer(self._packages, work.events, work.cancel)
         self._there: dict[Path, tuple[Package, ...]] = {}
         self.epoch_s = 0
 

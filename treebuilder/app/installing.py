@@ -27,6 +27,6 @@ def install(options: InstallOptions, work: Workspace) -> InstallReport:
     """Raises what `client.Installer.install` and syncing raise."""
     local = tuple(local_source(folder, at) for at, folder in enumerate(options.local))
     repositories = RepositoryPackages(sync_all(work, local))
-    installer = Installer(repositories, work.store.folder / "locks", work.events, work.cancel)
+    installer = Installer(repositories, work.events, work.cancel)
     request = InstallRequest(options.packages, options.nodeps, epoch_from_environment() or 0)
     return installer.install(request, SystemRoot(options.root.absolute(), work.settings.database_path))

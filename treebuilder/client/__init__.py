@@ -1,5 +1,6 @@
 """The client: packages of repositories into a root, with a database inside it."""
 
+from treebuilder.client import operations
 from treebuilder.client.api import (
     Change,
     ChangeReport,
@@ -32,4 +33,5 @@ __all__ = [
     "Record",
     "SystemDatabase",
     "SystemRoot",
+    "operations",
 ]

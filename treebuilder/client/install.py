@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,13 +21,13 @@ from treebuilder.client.api import (
 from treebuilder.client.choose import Claims, check_files, choose
 from treebuilder.client.database import SystemDatabase
 from treebuilder.client.finalize import Environment, distinct, run_finalizer, uninstalling
+from treebuilder.client.locking import locked
 from treebuilder.client.protect import Protection
-from treebuilder.errors import ConfigError, LockHeld, TreebuildError
+from treebuilder.errors import ConfigError, TreebuildError
 from treebuilder.events import EventSink, Finished, Progressed, Started, Warned
 from treebuilder.model.package import Finalizer, Package, PackageId
 from treebuilder.records import record
 from treebuilder.repository import RepositoryPackages
-from treebuilder.system import locks
 from treebuilder.system.clock import monotonic_s
 from treebuilder.system.process import Cancel
 
@@ -51,8 +49,7 @@ class Manner:
 class Client:
     """Changes one root at a time. A root is locked for as long as it is worked on."""
 
-    def __init__(self, lock_folder: Path, events: EventSink, cancel: Cancel) -> None:
-        self._locks = lock_folder
+    def __init__(self, events: EventSink, cancel: Cancel) -> None:
         self._events = events
         self._cancel = cancel
 
@@ -64,7 +61,7 @@ class Client:
         """
         if not root.folder.is_dir():
             raise ConfigError(f"there is no folder {root.folder} to install into", hint=f"mkdir {root.folder}")
-        with self._locked(root.folder):
+        with locked(root.folder):
             if apply.recover(root):
                 self._events.emit(Warned(f"a change of {root.folder} was interrupted; it is settled now"))
             self._finalize(root, environment)
@@ -115,25 +112,6 @@ class Client:
 
     def _warn(self, message: str) -> None:
         self._events.emit(Warned(message))
-
-    @contextmanager
-    def _locked(self, folder: Path) -> Iterator[None]:
-        """One change of a root at a time; the lock lies outside, so that an empty root stays empty.
-
-        The folder itself is locked too: whoever uses another cache has other locks.
-        """
-        info = os.stat(folder)
-        name = f"root-{info.st_dev}-{info.st_ino}"
-        with locks.exclusive(self._locks / name, wait=False, what=f"the root {folder}"):
-            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                try:
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    raise LockHeld(f"the root {folder} is in use by another process") from None
-                yield
-            finally:
-                os.close(fd)
 
     def _fetch(self, plan: tuple[Planned, ...]) -> tuple[Path, ...]:
         """Checked archives of all packages, in the plan's order."""
@@ -223,9 +201,9 @@ def _planned_report(operation: str, change: Change, state: str) -> ChangeReport:
 class Installer:
     """Installs out of one set of repositories."""
 
-    def __init__(self, repositories: RepositoryPackages, lock_folder: Path, events: EventSink, cancel: Cancel) -> None:
+    def __init__(self, repositories: RepositoryPackages, events: EventSink, cancel: Cancel) -> None:
         self._repositories = repositories
-        self._client = Client(lock_folder, events, cancel)
+        self._client = Client(events, cancel)
 
     def plan(self, request: InstallRequest, installed: tuple[Package, ...] = ()) -> tuple[Planned, ...]:
         """What would be installed. Raises Unsatisfiable, SpecError."""

@@ -1,0 +1,211 @@
+"""The use cases of the package client, over one root and the repositories of its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from treebuilder.app.client_settings import ClientSettings
+from treebuilder.client import (
+    Change,
+    ChangeReport,
+    Client,
+    InstallRequest,
+    Manner,
+    SystemDatabase,
+    operations,
+)
+from treebuilder.client import apply as applying
+from treebuilder.client.choose import choose
+from treebuilder.errors import SpecError, TreebuildError
+from treebuilder.events import EventSink, Warned
+from treebuilder.model.package import PackageRef
+from treebuilder.records import record
+from treebuilder.repository import RepositoryPackages, RepositorySource, SyncedRepository, sync
+from treebuilder.system.process import Cancel
+
+if TYPE_CHECKING:
+    from treebuilder.oci.store import Store
+
+
+@record
+class InstallWish:
+    """What `install` was asked. `as_luet`: what has any version installed is not asked for again."""
+
+    packages: tuple[PackageRef, ...]
+    nodeps: bool = False
+    onlydeps: bool = False
+    force: bool = False
+    as_luet: bool = False
+
+
+class PackageClient:
+    """`local` are repositories named on the command line, preferred to the configured ones.
+
+    A repository that cannot be reached is warned about and left out while another one answers; `strict` raises.
+    """
+
+    def __init__(
+        self, settings: ClientSettings, cache: Path, events: EventSink, cancel: Cancel,
+        local: tuple[RepositorySource, ...] = (), *, strict: bool = False,
+    ) -> None:  # fmt: skip
+        self.settings = settings
+        self._cache, self._events, self._cancel = cache, events, cancel
+        self._local = local
+        self._strict = strict
+        self._client = Client(events, cancel)
+        self._store: Store | None = None
+
+    @property
+    def root(self) -> Path:
+        return self.settings.root.folder
+
+    @property
+    def store(self) -> Store:
+        """Where packages are kept; opened when first needed."""
+        if self._store is None:
+            from treebuilder.container import namespace
+            from treebuilder.oci.store import Store
+
+            self._store = Store(self._cache, mapping="user" if namespace.ids_are_mapped() else "host")
+            self._store.sweep()
+        return self._store
+
+    def close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+
+    @cached_property
+    def repositories(self) -> RepositoryPackages:
+        """Raises SpecError (reason "no-repository"), TransportError, IntegrityError, ConfigError."""
+        sources = (*self._local, *self.settings.enabled())
+        if not sources:
+            raise SpecError(
+                "no repository is configured and enabled", reason="no-repository",
+                hint="describe one in the configuration, or in a file of its repos_confdir, with enable: true",
+            )  # fmt: skip
+        found: list[SyncedRepository] = []
+        failure: TreebuildError | None = None
+        for source in sources:
+            try:
+                found.append(sync(source, self.store, self._events, self._cancel))
+            except TreebuildError as err:
+                self._cancel.check()
+                if self._strict or err.exit_code == 1 or source in self._local:
+                    raise
+                failure = failure or err
+                self._events.emit(Warned(f"the repository {source.name} is left out: {err.message}", err.where))
+        if not found and failure is not None:
+            raise failure
+        return RepositoryPackages(found)
+
+    @contextmanager
+    def reading(self) -> Iterator[SystemDatabase]:
+        """The system database, to look at. Nothing is locked or settled."""
+        database = applying.database_of(self.settings.root, make=False)
+        try:
+            yield database
+        finally:
+            database.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[SystemDatabase]:
+        """The system database, to change records without touching files."""
+        with self._client.opened(self.settings.root, self.settings.environment(0)):
+            database = applying.database_of(self.settings.root, make=True)
+            try:
+                yield database
+            finally:
+                database.close()
+
+    def run(self, operation: str, plan: Callable[[SystemDatabase], Change], manner: Manner) -> ChangeReport:
+        return self._client.run(operation, self.settings.root, plan, manner)
+
+    # operations ------------------------------------------------------------------------------------------------------
+    def install(self, wish: InstallWish, manner: Manner) -> ChangeReport:
+        """What is installed stays as it is; what was there as a dependency counts as asked for from then on."""
+        repositories = self.repositories
+
+        def plan(database: SystemDatabase) -> Change:
+            installed = database.packages()
+            wanted = wish.packages
+            if wish.as_luet:
+                wanted = operations.without_installed(wanted, installed)
+                if not wanted:
+                    return Change()
+            request = InstallRequest(wanted, wish.nodeps, onlydeps=wish.onlydeps)
+            return Change(add=choose(request, repositories, installed), force=wish.force)
+
+        report = self.run("install", plan, manner)
+        if report.state in ("done", "nothing") and not wish.onlydeps and self.settings.root.record:
+            self._ask_for(wish.packages)
+        return report
+
+    def _ask_for(self, refs: tuple[PackageRef, ...]) -> None:
+        with self.reading() as database:
+            waiting = {f.package.id: f.package for f in database.records() if not f.requested}
+            named = [p.id for ref in refs for p in operations.matching(ref, tuple(waiting.values()))]
+        if named:
+            with self.writing() as database:
+                database.request(named)
+
+    def upgrade(self, request: operations.UpgradeRequest, manner: Manner) -> ChangeReport:
+        repositories = self.repositories
+        return self.run("upgrade", lambda d: operations.upgrade(request, repositories, d, self.root), manner)
+
+    def uninstall(self, request: operations.UninstallRequest, manner: Manner) -> ChangeReport:
+        return self.run("uninstall", lambda database: operations.uninstall(request, database), manner)
+
+    def autoremove(self, manner: Manner) -> ChangeReport:
+        return self.run("autoremove", operations.autoremove, manner)
+
+    def replace(self, old: tuple[PackageRef, ...], wish: InstallWish, manner: Manner, *, check: bool) -> ChangeReport:
+        repositories = self.repositories
+        request = InstallRequest(wish.packages, wish.nodeps, onlydeps=wish.onlydeps)
+        return self.run(
+            "replace",
+            lambda d: operations.replace_packages(old, request, repositories, d, check=check, force=wish.force), manner,
+        )  # fmt: skip
+
+    def reinstall(self, refs: tuple[PackageRef, ...], manner: Manner, *, force: bool) -> ChangeReport:
+        repositories = self.repositories
+        return self.run("reinstall", lambda d: operations.reinstall(refs, repositories, d, force=force), manner)
+
+    def reclaim(self, manner: Manner) -> ChangeReport:
+        repositories = self.repositories
+        return self.run("reclaim", lambda d: operations.reclaim(repositories, d, self.root), manner)
+
+    def oscheck(self) -> dict[str, tuple[str, ...]]:
+        """Packages that have lost files, and which."""
+        with self.reading() as database:
+            found = {str(p.id): operations.missing(database, p.id, self.root) for p in database.packages()}
+        return {name: files for name, files in found.items() if files}
+
+    def repair(self, manner: Manner) -> ChangeReport:
+        """Reinstalls what has lost files."""
+        repositories = self.repositories
+
+        def plan(database: SystemDatabase) -> Change:
+            hurt = [p.id for p in database.packages() if operations.missing(database, p.id, self.root)]
+            refs = tuple(PackageRef(id.category, id.name, id.version) for id in hurt)
+            return operations.reinstall(refs, repositories, database, force=True) if refs else Change()
+
+        return self.run("oscheck", plan, manner)
+
+    def hold(self, refs: tuple[PackageRef, ...], *, on: bool) -> tuple[str, ...]:
+        """Holds installed packages at their version, or lets them go; all that are held then.
+
+        Raises TreebuildError (reason "not-installed").
+        """
+        if refs:
+            with self.writing() as database:
+                installed = {package.id.pkgname for package in database.packages()}
+                for ref in refs:
+                    if on and ref.pkgname not in installed:
+                        raise operations.not_installed(ref)
+                database.hold([ref.pkgname for ref in refs], on)
+        with self.reading() as database:
+            return tuple(sorted(database.holds()))

@@ -1,0 +1,246 @@
+"""What the package client is told (luet.md §9): flags over `LUET_…` over the configuration over defaults.
+
+Two dialects read the same files: `treebuild` and `luet`. They differ in defaults, and in how a file that cannot be
+read is met: luet goes on without it, and so does its dialect, with a warning.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from treebuilder.app.settings import find_config
+from treebuilder.client import Environment, Protection, SystemRoot
+from treebuilder.client.protect import prefixes
+from treebuilder.errors import ConfigError, Place, TreebuildError
+from treebuilder.events import EventSink, Warned
+from treebuilder.records import record, replace
+from treebuilder.repository import RepositorySource
+
+_GO_ARCH = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386", "riscv64": "riscv64"}
+_FILE_PRIORITY = 9999
+DEFAULTS: dict[str, Any] = {
+    "logging": {
+        "path": "/var/log/luet.log", "enable_logfile": False, "json_format": False, "level": "info",
+        "enable_emoji": True, "color": True, "no_spinner": False,
+    },
+    "general": {
+        "same_owner": True, "concurrency": 0, "debug": False, "quiet": False, "fatal_warnings": False,
+        "show_build_output": True, "http_timeout": 360,
+    },
+    "system": {
+        "database_engine": "boltdb", "database_path": "/var/lib/treebuild", "rootfs": "/",
+        "pkgs_cache_path": "packages", "tmpdir_base": "",
+    },
+    "solver": {"type": "", "rate": 0.7, "discount": 1.0, "max_attempts": 9000, "implementation": 0},
+    "repos_confdir": ["/etc/luet/repos.conf.d"],
+    "config_protect_confdir": ["/etc/luet/config.protect.d"],
+    "config_protect_skip": False,
+    "config_from_host": True,
+    "repositories": [],
+    "finalizer_envs": [],
+    "plugin": [],
+}  # fmt: skip
+LUET_DATABASE = "/var/cache/luet"
+
+
+@record
+class ConfiguredRepository:
+    """A repository as a configuration describes it; `file` is the one it stands in."""
+
+    source: RepositorySource
+    description: str
+    enabled: bool
+    cached: bool
+    file: str
+
+
+@record
+class ClientSettings:
+    """`values` are all keys as they came out, for `config`. `cache` is where packages are kept as luet."""
+
+    values: Mapping[str, Any]
+    file: str
+    root: SystemRoot
+    cache: Path
+    repositories: tuple[ConfiguredRepository, ...]
+    protection: Protection
+    finalizer_envs: tuple[tuple[str, str], ...]
+    confdirs: tuple[Path, ...]
+
+    def enabled(self) -> tuple[RepositorySource, ...]:
+        return tuple(found.source for found in self.repositories if found.enabled)
+
+    def environment(self, epoch_s: int, more: tuple[tuple[str, str], ...] = ()) -> Environment:
+        return Environment(epoch_s, (*self.finalizer_envs, *more))
+
+    def value(self, key: str) -> Any:  # noqa: ANN401 - whatever the configuration holds
+        """The value of a dotted key; None when there is none."""
+        found: Any = self.values
+        for part in key.split("."):
+            found = found.get(part) if isinstance(found, Mapping) else None
+        return found
+
+    def flag(self, key: str) -> bool:
+        return _true(self.value(key))
+
+
+def load(explicit: str, flags: Mapping[str, Any], events: EventSink, *, luet: bool) -> ClientSettings:
+    """`flags` are dotted keys that the command line sets. Raises ConfigError."""
+    values = _copied(DEFAULTS)
+    if luet:
+        values["system"]["database_path"] = LUET_DATABASE
+    path = _find(explicit, events, luet=luet)
+    if path is not None:
+        _merge(values, _read(path, events, luet=luet))
+    if luet:
+        for name, text in sorted(os.environ.items()):
+            if name.startswith("LUET_"):
+                _set(values, _key_of(name), text)
+    for key, value in flags.items():
+        _set(values, key, value)
+    try:
+        return _settled(values, path, events, luet=luet)
+    except (TypeError, ValueError, AttributeError, KeyError) as err:
+        where = Place(str(path)) if path is not None else None
+        raise ConfigError(f"the configuration cannot be understood: {err}", where=where) from err
+
+
+def _find(explicit: str, events: EventSink, *, luet: bool) -> Path | None:
+    if luet and explicit and not os.path.isfile(explicit):
+        events.emit(Warned(f"there is no configuration file {explicit}: defaults count"))
+        return None
+    return find_config(explicit, events)
+
+
+def _read(path: Path, events: EventSink, *, luet: bool) -> dict[str, Any]:
+    try:
+        value = _plain(path)
+    except TreebuildError as err:
+        if not luet:
+            raise ConfigError(err.message, where=err.where, hint=err.hint) from err
+        events.emit(Warned(f"{path} cannot be read and is left out: {err.message}", err.where))
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _plain(path: Path) -> Any:  # noqa: ANN401 - a file of the user's
+    from treebuilder.nodes import load as load_yaml
+    from treebuilder.tree.files import read_text
+
+    return load_yaml(read_text(str(path)), str(path)).plain()
+
+
+def _copied(value: Any) -> Any:  # noqa: ANN401 - any configuration
+    if isinstance(value, Mapping):
+        return {key: _copied(item) for key, item in value.items()}
+    return list(value) if isinstance(value, list) else value
+
+
+def _merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:
+    for name, value in other.items():
+        key = str(name).lower()
+        if isinstance(into.get(key), dict):
+            if isinstance(value, Mapping):
+                _merge(into[key], value)
+        elif value is not None:
+            into[key] = value
+
+
+def _key_of(variable: str) -> str:
+    """`LUET_SYSTEM__ROOTFS` is system.rootfs; a hyphen of a key may be written as an underscore."""
+    return variable.removeprefix("LUET_").lower().replace("__", ".")
+
+
+def _set(values: dict[str, Any], key: str, value: Any) -> None:  # noqa: ANN401 - a flag's value
+    *folders, last = key.split(".")
+    at = values
+    for part in folders:
+        inner = at.setdefault(part, {})
+        if not isinstance(inner, dict):
+            return
+        at = inner
+    known = at.get(last)
+    at[last] = value.split() if isinstance(known, list) and isinstance(value, str) else value
+
+
+def _true(value: Any) -> bool:  # noqa: ANN401 - from a file or an environment
+    return value.strip().lower() in ("1", "t", "true", "yes") if isinstance(value, str) else bool(value)
+
+
+def _settled(values: dict[str, Any], path: Path | None, events: EventSink, *, luet: bool) -> ClientSettings:
+    system = values["system"]
+    root = Path(str(system["rootfs"]) or "/").absolute()
+    database = "/" + str(system["database_path"]).strip("/")
+    base = Path.cwd() if luet or path is None else path.parent
+    host = root if not _true(values["config_from_host"]) else Path("/")
+    confdirs = tuple(_confdir(folder, host, base) for folder in _listed(values["repos_confdir"]))
+    protected = tuple(_confdir(folder, host, base) for folder in _listed(values["config_protect_confdir"]))
+    repositories = [
+        _repository(item, base, str(path or ""), 0) for item in _listed(values["repositories"])
+        if isinstance(item, Mapping)
+    ]  # fmt: skip
+    for folder in confdirs:
+        for file in sorted(folder.glob("*.y*ml")) if folder.is_dir() else ():
+            item = _read(file, events, luet=True)
+            if item.get("name") and item.get("urls") and item.get("type"):
+                repositories.append(_repository(item, base, str(file), _FILE_PRIORITY))
+    return ClientSettings(
+        values, str(path or ""),
+        SystemRoot(root, database, record=str(system["database_engine"]) != "memory"),
+        Path(f"{root}{database}".rstrip("/"), str(system["pkgs_cache_path"]).strip("/") or "packages"),
+        tuple(sorted(repositories, key=lambda r: (r.source.priority, r.source.name))),
+        Protection() if _true(values["config_protect_skip"]) else Protection(_prefixes(protected, events)),
+        tuple((str(item["key"]), str(item["value"])) for item in _listed(values["finalizer_envs"])), confdirs,
+    )  # fmt: skip
+
+
+def _prefixes(folders: tuple[Path, ...], events: EventSink) -> tuple[str, ...]:
+    try:
+        return prefixes(folders)
+    except TreebuildError as err:
+        events.emit(Warned(f"config protection: {err.message}", err.where))
+        return ()
+
+
+def _listed(value: Any) -> list[Any]:  # noqa: ANN401 - from a file
+    if value is None or value == "":
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _confdir(folder: Any, host: Path, base: Path) -> Path:  # noqa: ANN401 - from a file
+    text = str(folder)
+    if host != Path("/"):
+        return host / text.lstrip("/")
+    return base / text
+
+
+def _repository(item: Mapping[str, Any], base: Path, file: str, priority: int) -> ConfiguredRepository:
+    kind = str(item.get("type") or "disk")
+    kind = "disk" if kind == "local" else kind
+    urls = tuple(str(url) for url in _listed(item.get("urls")))
+    if kind == "disk":
+        urls = tuple(os.path.normpath(base / url) for url in urls)
+    name = str(item.get("name") or "")
+    if not name:
+        raise ConfigError("a repository needs a name", where=Place(file))
+    given = item.get("priority")
+    source = RepositorySource(
+        name, kind, urls, int(str(given)) if given is not None else priority,
+        str(item.get("reference") or "repository.yaml"), Place(file),
+    )  # fmt: skip
+    arch = str(item.get("arch") or "")
+    here = bool(arch) and arch == _GO_ARCH.get(platform.machine(), platform.machine())
+    return ConfiguredRepository(
+        source, str(item.get("description") or ""), _true(item.get("enable", False)) or here,
+        _true(item.get("cached", False)), file,
+    )  # fmt: skip
+
+
+def with_root(settings: ClientSettings, folder: Path) -> ClientSettings:
+    """The same settings for another root."""
+    return replace(settings, root=replace(settings.root, folder=folder))

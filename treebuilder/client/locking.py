@@ -1,0 +1,41 @@
+"""One change of a root at a time. The root's own folder is locked: no file is needed, and whoever changes it, with
+whatever cache and under whatever name, meets the same lock."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from treebuilder.errors import LockHeld
+
+
+@contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Raises LockHeld, which names the holder, at once."""
+    fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LockHeld(
+                f"another instance is already running: the root {root} is in use by {_holder(os.fstat(fd).st_ino)}"
+            ) from None
+        yield
+    finally:
+        os.close(fd)
+
+
+def _holder(inode: int) -> str:
+    """Who holds a lock on this file, as the kernel lists it: `1: FLOCK ADVISORY WRITE PID MAJ:MIN:INODE 0 EOF`."""
+    try:
+        lines = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        words = line.split()
+        if len(words) > 5 and words[1] == "FLOCK" and words[5].rpartition(":")[2] == str(inode) and int(words[4]) > 0:
+            return f"pid {words[4]}"
+    return "another process"
