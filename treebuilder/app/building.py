@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 
 from treebuilder.app.options import BuildOptions
+from treebuilder.app.soundness import SharedSolver
 from treebuilder.app.unchanged import code_stamp
 from treebuilder.app.workspace import Workspace, resources
 from treebuilder.build.bases import Bases, ForeignArtifacts, ImageSource, Resolver
@@ -22,7 +23,6 @@ from treebuilder.plan.keys import NodeKeys, plan_keys
 from treebuilder.plan.lock import Lock
 from treebuilder.plan.planner import Planner, PlanOptions, exact
 from treebuilder.records import record
-from treebuilder.solver import PackageSolver
 from treebuilder.system.files import disk_errors, write_atomic
 from treebuilder.system.pool import Pool
 from treebuilder.tree import Tree, load_tree
@@ -70,7 +70,7 @@ def make_plan(
     plan_options = PlanOptions(
         options.destination, options.only_target_package, options.nodeps, options.onlydeps, resources(), foreign
     )
-    planner = Planner(tree, PackageSolver(), plan_options)
+    planner = Planner(tree, SharedSolver(), plan_options)
     return planner.plan(targets_of(options, tree)), plan_options
 
 

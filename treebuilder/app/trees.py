@@ -1,4 +1,4 @@
-"""The use cases of `tree`: what is in a tree, whether it holds together, what its images are, its graph."""
+"""The use cases of `tree`: what is in a tree, what its images are, its graph."""
 
 from __future__ import annotations
 
@@ -7,13 +7,7 @@ from typing import Any
 from treebuilder.app.building import make_plan, open_tree, prepare
 from treebuilder.app.options import BuildOptions
 from treebuilder.app.workspace import Workspace
-from treebuilder.errors import TreebuildError
-from treebuilder.model.package import Package
-from treebuilder.model.solution import Request
-from treebuilder.plan.planner import exact
-from treebuilder.records import record
-from treebuilder.solver import PackageSolver
-from treebuilder.tree import Tree, build_view
+from treebuilder.tree import Tree
 
 
 def names(tree: Tree, *, full: bool) -> list[str]:
@@ -33,42 +27,6 @@ def packages(tree: Tree, *, build_time: bool) -> list[dict[str, Any]]:
             "conflicts": [str(r) for r in shown.conflicts], "provides": [str(r) for r in shown.provides],
         })  # fmt: skip
     return rows
-
-
-@record
-class Fault:
-    package: Package
-    side: str
-    error: TreebuildError
-
-
-def validate(options: BuildOptions, work: Workspace) -> tuple[Tree, tuple[Fault, ...]]:
-    """Everything wrong with a tree that can be known without building: requirements, cycles, patterns, plans."""
-    tree = open_tree(options, work, 0)
-    solver = PackageSolver()
-    faults: list[Fault] = []
-    for found in tree.packages:
-        for side, view, universe in (
-            ("build", build_view(found), tree.compiler()),
-            ("runtime", found.package, tree.runtime()),
-        ):
-            try:
-                solver.solve(Request((exact(view.id),)), universe, (), order="build" if side == "build" else "runtime")
-            except TreebuildError as err:
-                faults.append(Fault(found.package, side, err))
-        try:
-            tree.finalizer(found)
-            tree.context_digest(found)
-        except TreebuildError as err:
-            faults.append(Fault(found.package, "files", err))
-    if not faults:
-        from treebuilder.records import replace
-
-        try:
-            make_plan(replace(options, all=True), work, tree)
-        except TreebuildError as err:
-            faults.append(Fault(tree.packages[0].package, "plan", err))
-    return tree, tuple(faults)
 
 
 def images(options: BuildOptions, work: Workspace) -> list[dict[str, Any]]:

@@ -60,6 +60,7 @@ class Planner:
         self._options = options
         self._foreign = dict(options.foreign or {})
         self._nodes: dict[str, BuildNode] = {}
+        self._ids: dict[tuple[PackageId, Base], str] = {}
         self._own: dict[PackageId, tuple[str, ...]] = {}
         self._orders: dict[PackageId, tuple[Package, ...]] = {}
         self._wanted: dict[PackageId, str] = {}
@@ -226,7 +227,13 @@ class Planner:
 
     # nodes -------------------------------------------------------------------------------------------------------
     def _node(self, found: TreePackage, base: Base) -> str:
-        refuse(found, self._tree)
+        known = self._ids.get((found.package.id, base))
+        if known is None:
+            refuse(found, self._tree)
+            known = self._ids[found.package.id, base] = self._new_node(found, base)
+        return known
+
+    def _new_node(self, found: TreePackage, base: Base) -> str:
         copies = tuple(self._copy(item, found) for item in found.recipe.copy)
         retrieved = tuple(r for item in found.recipe.retrieve for r in self._retrieve(item, found))
         images: tuple[str, ...] = ()

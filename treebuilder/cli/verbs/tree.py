@@ -78,16 +78,16 @@ def run(args: argparse.Namespace, session: Session) -> int:
 
 
 def _validate(options: BuildOptions, work: Workspace, session: Session) -> int:
-    from treebuilder.app import trees
+    from treebuilder.app import validating
     from treebuilder.ui import failures, tables
 
-    tree, faults = trees.validate(options, work)
+    count, faults = validating.validate(options, work, validating.Wanted())
     session.close()
     for fault in faults:
         sys.stderr.write(f"{fault.package.id} ({fault.side}): {failures.render(fault.error)}\n")
     value = {
-        "schema": "treebuild.validate/1", "packages": len(tree.packages),
+        "schema": "treebuild.validate/1", "packages": count,
         "faults": [{"package": str(f.package.id), "side": f.side, **failures.to_json(f.error)} for f in faults],
     }  # fmt: skip
-    tables.write(value, session.output, f"{len(tree.packages)} packages, {len(faults)} faults")
+    tables.write(value, session.output, f"{count} packages, {len(faults)} faults")
     return 2 if faults else 0

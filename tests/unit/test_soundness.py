@@ -1,0 +1,76 @@
+"""Validating many packages at once says of each what solving for it alone says."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from treebuilder.app.soundness import SharedSolver, troubles
+from treebuilder.errors import TreebuildError
+from treebuilder.model.package import Package, PackageId, PackageRef
+from treebuilder.model.packageset import MemoryPackages
+from treebuilder.model.solution import Request
+from treebuilder.solver import PackageSolver
+
+NAMES = ("a", "b", "d", "e", "f")
+REFS = st.builds(
+    PackageRef, st.just("c"), st.sampled_from((*NAMES, "ghost")), st.sampled_from((">=0", ">=2", "<2", "2"))
+)
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> list[Package]:
+    ids = draw(st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from("123")), min_size=1, max_size=9, unique=True))
+    some = st.lists(REFS, max_size=2).map(tuple)
+    rare = st.one_of(st.just(()), some)
+    return [
+        Package(PackageId("c", name, version), draw(some), draw(rare), draw(rare) if draw(st.booleans()) else ())
+        for name, version in ids
+    ]
+
+
+@settings(max_examples=300, deadline=None)
+@given(packages=worlds(), order=st.sampled_from(("build", "runtime")))
+def test_troubles_are_those_of_each_alone(packages: list[Package], order: Literal["build", "runtime"]) -> None:
+    universe = MemoryPackages(packages)
+    alone: dict[PackageId, str] = {}
+    for package in packages:
+        try:
+            PackageSolver().solve(
+                Request((PackageRef("c", package.id.name, package.id.version),)), universe, (), order=order
+            )
+        except TreebuildError as err:
+            alone[package.id] = err.message
+    assert {id: err.message for id, err in troubles(packages, universe, order).items()} == alone
+
+
+@settings(max_examples=100, deadline=None)
+@given(packages=worlds())
+def test_a_solver_with_a_memory_answers_as_one_without(packages: list[Package]) -> None:
+    universe, solver = MemoryPackages(packages), SharedSolver()
+    for package in packages:
+        request = Request((PackageRef("c", package.id.name, ">=0"),))
+        said = []
+        for one in (solver, PackageSolver()):
+            try:
+                said.append(str(one.solve(request, universe, (), order="runtime").order))
+            except TreebuildError as err:
+                said.append(err.message)
+        assert said[0] == said[1]
+
+
+def test_one_broken_package_does_not_hide_another() -> None:
+    packages = [
+        Package(PackageId("c", "a", "1"), (PackageRef("c", "ghost", ">=0"),)),
+        Package(PackageId("c", "b", "1"), (PackageRef("c", "a", ">=0"),)),
+        Package(PackageId("c", "d", "1"), (PackageRef("c", "e", ">=0"),)),
+        Package(PackageId("c", "e", "1"), (PackageRef("c", "d", ">=0"),)),
+        Package(PackageId("c", "f", "1")),
+    ]
+    found = troubles(packages, MemoryPackages(packages), "build")
+    assert [(id.name, err.reason) for id, err in found.items()] == [
+        ("a", "unknown-package"), ("b", "unknown-package"), ("d", "cycle"), ("e", "cycle")
+    ]  # fmt: skip
+    assert [id.name for id in troubles(packages, MemoryPackages(packages), "runtime")] == ["a", "b"]

@@ -1,0 +1,105 @@
+"""The use case *validate*: everything wrong with a tree that can be known without building."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from treebuilder.app.building import make_plan, open_tree
+from treebuilder.app.options import BuildOptions
+from treebuilder.app.soundness import SharedSolver, troubles, unanswered
+from treebuilder.app.workspace import Workspace
+from treebuilder.errors import SpecError, TreebuildError
+from treebuilder.model.package import Package
+from treebuilder.model.patterns import compile_pattern
+from treebuilder.oci.layout import Layout
+from treebuilder.plan.places import place_of, said_at
+from treebuilder.plan.planner import image_reference
+from treebuilder.plan.refusals import refuse_recipe
+from treebuilder.records import record, replace
+from treebuilder.tree import Tree, TreePackage
+
+SIDES: tuple[Literal["build", "runtime"], ...] = ("build", "runtime")
+
+
+@record
+class Wanted:
+    """What is validated. `matches` and `excludes` are patterns over `category/name-version`; any that matches counts.
+
+    `deep` also reads every file of every build context, and plans a build of everything.
+    """
+
+    sides: tuple[Literal["build", "runtime"], ...] = SIDES
+    matches: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
+    solve: bool = True
+    deep: bool = False
+
+    def chooses(self, name: str, patterns: dict[str, re.Pattern[str]]) -> bool:
+        if self.matches and not any(patterns[p].search(name) for p in self.matches):
+            return False
+        return not any(patterns[p].search(name) for p in self.excludes)
+
+
+@record
+class Fault:
+    package: Package
+    side: str
+    error: TreebuildError
+
+
+def validate(options: BuildOptions, work: Workspace, wanted: Wanted) -> tuple[int, tuple[Fault, ...]]:
+    """How many packages were looked at, and the faults, by package. Raises SpecError for a tree that cannot be read."""
+    patterns = {text: compile_pattern(text) for text in (*wanted.matches, *wanted.excludes)}
+    tree = open_tree(options, work, 0, recipes="build" in wanted.sides)
+    cells = [cell for cell in tree.cells if wanted.chooses(str(cell.id), patterns)]
+    faults: list[Fault] = []
+    for side in wanted.sides:
+        views = [cell.view() if side == "build" else cell.definition() for cell in cells]
+        universe = tree.compiler() if side == "build" else tree.runtime()
+        if wanted.solve:
+            found = troubles(views, universe, side)
+            faults += [Fault(view, side, found[view.id]) for view in views if view.id in found]
+        else:
+            world = SharedSolver().world(universe)
+            for view in views:
+                faults += [Fault(view, side, _unanswered(view, ref)) for ref in unanswered(view, world)]
+    for cell in cells:
+        found_package = cell.package()
+        faults += [Fault(found_package.package, "files", err) for err in _of_files(found_package, tree, wanted.deep)]
+    if wanted.deep and not faults and cells:
+        try:
+            make_plan(replace(options, all=True), work, tree)
+        except TreebuildError as err:
+            faults.append(Fault(cells[0].definition(), "plan", err))
+    position = {cell.id: at for at, cell in enumerate(cells)}
+    return len(cells), tuple(sorted(faults, key=lambda fault: position[fault.package.id]))
+
+
+def _unanswered(package: Package, ref: str) -> SpecError:
+    return SpecError(f"nothing in the tree answers {ref}", where=package.where, reason="unknown-package")
+
+
+def _of_files(found: TreePackage, tree: Tree, deep: bool) -> Iterator[TreebuildError]:
+    """What is wrong with a package by itself: the finalizer, the recipe, the layouts that it names."""
+    recipe, package = found.recipe, found.package
+    base = recipe.image or recipe.bootstrap or recipe.requires_final_images or recipe.dockerfile
+    try:
+        tree.finalizer(found)
+        refuse_recipe(recipe)
+        if not recipe.is_empty and not base and not recipe.requires:
+            raise SpecError(
+                f"{package.id} has steps but nothing to run them on", where=recipe.where, reason="no-base",
+                hint="give it an `image:`, a `bootstrap:` or `requires:`",
+            )  # fmt: skip
+        for key, image in (("image", recipe.image), *(("copy", copy.image) for copy in recipe.copy)):
+            if image.startswith("oci:"):
+                with said_at(partial(place_of, recipe.where, key, image)):
+                    Layout(Path(image_reference(image, found.context, recipe.where).removeprefix("oci:"))).resolve()
+        if deep:
+            tree.context_digest(found)
+    except TreebuildError as err:
+        yield err
