@@ -12,6 +12,7 @@ from treebuilder.errors import TreebuildError
 from treebuilder.model.package import Package, PackageId, PackageRef
 from treebuilder.model.packageset import MemoryPackages
 from treebuilder.model.solution import Request
+from treebuilder.plan.overlay import WithPackage
 from treebuilder.solver import PackageSolver
 
 NAMES = ("a", "b", "d", "e", "f")
@@ -49,7 +50,8 @@ def test_troubles_are_those_of_each_alone(packages: list[Package], order: Litera
 @settings(max_examples=100, deadline=None)
 @given(packages=worlds())
 def test_a_solver_with_a_memory_answers_as_one_without(packages: list[Package]) -> None:
-    universe, solver = MemoryPackages(packages), SharedSolver()
+    universe = MemoryPackages(packages)
+    solver = SharedSolver(universe)
     for package in packages:
         request = Request((PackageRef("c", package.id.name, ">=0"),))
         said = []
@@ -74,3 +76,16 @@ def test_one_broken_package_does_not_hide_another() -> None:
         ("a", "unknown-package"), ("b", "unknown-package"), ("d", "cycle"), ("e", "cycle")
     ]  # fmt: skip
     assert [id.name for id in troubles(packages, MemoryPackages(packages), "runtime")] == ["a", "b"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(packages=worlds(), instead=worlds())
+def test_one_package_in_the_place_of_another(packages: list[Package], instead: list[Package]) -> None:
+    other = instead[0]
+    plain = MemoryPackages([other, *(p for p in packages if p.id != other.id)])
+    laid = WithPackage(MemoryPackages(packages), other)
+    assert laid.names() == plain.names()
+    for name in (*plain.names(), "c/ghost"):
+        assert laid.versions(name) == plain.versions(name)
+        assert laid.providers(name) == plain.providers(name)
+    assert all(laid.find(p.id) == plain.find(p.id) for p in (*packages, *instead))

@@ -70,7 +70,7 @@ def make_plan(
     plan_options = PlanOptions(
         options.destination, options.only_target_package, options.nodeps, options.onlydeps, resources(), foreign
     )
-    planner = Planner(tree, SharedSolver(), plan_options)
+    planner = Planner(tree, SharedSolver(tree.compiler()), plan_options)
     return planner.plan(targets_of(options, tree)), plan_options
 
 

@@ -24,17 +24,11 @@ from treebuilder.solver.world import World
 
 
 class SharedSolver:
-    """Implements `model.solution.Solver`: remembers what answers what in the universe that it was asked about last."""
+    """Implements `model.solution.Solver`: remembers, from solution to solution, what answers what in `universe`."""
 
-    def __init__(self) -> None:
-        self._universe: PackageSet | None = None
-        self._world: World | None = None
-
-    def world(self, universe: PackageSet) -> World:
-        """The universe with a memory."""
-        if self._world is None or self._universe is not universe:
-            self._universe, self._world = universe, World(universe, ())
-        return self._world
+    def __init__(self, universe: PackageSet) -> None:
+        self.universe = universe
+        self.world = World(universe, ())
 
     def solve(
         self,
@@ -45,18 +39,17 @@ class SharedSolver:
         order: Literal["build", "runtime"] = "build",
     ) -> Solution:
         """The same answer as `PackageSolver`, and the same refusals."""
-        if installed:
+        if installed or universe is not self.universe:
             return PackageSolver().solve(request, universe, installed, order=order)
-        world = self.world(universe)
-        return solution(world, decide(world, request), order)
+        return solution(self.world, decide(self.world, request), order)
 
 
 def troubles(
     packages: Sequence[Package], universe: PackageSet, order: Literal["build", "runtime"]
 ) -> dict[PackageId, TreebuildError]:
     """Those of the packages that cannot be had, and why. A circle is a fault in a build order only."""
-    solver = SharedSolver()
-    world = solver.world(universe)
+    solver = SharedSolver(universe)
+    world = solver.world
     found: dict[PackageId, TreebuildError] = {}
     sound, hard = _sorted(world, packages)
     circular = _circular(world, packages) if order == "build" else set()

@@ -64,7 +64,7 @@ def validate(options: BuildOptions, work: Workspace, wanted: Wanted) -> tuple[in
             found = troubles(views, universe, side)
             faults += [Fault(view, side, found[view.id]) for view in views if view.id in found]
         else:
-            world = SharedSolver().world(universe)
+            world = SharedSolver(universe).world
             for view in views:
                 faults += [Fault(view, side, _unanswered(view, ref)) for ref in unanswered(view, world)]
     for cell in cells:

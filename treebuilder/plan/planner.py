@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from treebuilder.plan.graph import (
     Retrieved,
 )
 from treebuilder.plan.keys import host_platform
+from treebuilder.plan.overlay import WithPackage
 from treebuilder.plan.places import look_at_layouts, place_of
 from treebuilder.plan.refusals import refuse
 from treebuilder.records import record
@@ -65,6 +67,8 @@ class Planner:
         self._orders: dict[PackageId, tuple[Package, ...]] = {}
         self._wanted: dict[PackageId, str] = {}
         self._open: list[PackageId] = []
+        self._joinable: PackageSet | None = None
+        self._tree_names = {id.fingerprint: id for id in tree.ids}
 
     # targets -----------------------------------------------------------------------------------------------------
     def plan(self, targets: tuple[PackageRef, ...]) -> BuildPlan:
@@ -203,10 +207,12 @@ class Planner:
     def _join(self, found: TreePackage) -> Base:
         """The packages whose artifacts are joined: the build requires and their runtime requires (luet.md §4.7)."""
         view = build_view(found)
-        runtime = self._tree.runtime()
-        members = [runtime.find(PackageId(*_split(n, v))) for n in runtime.names() for v in _versions(runtime, n)]
-        known = [m for m in members if m is not None and m.id != found.package.id]
-        universe = MemoryPackages([view, *known, *(f.package for f in self._foreign.values())])
+        if self._joinable is None:
+            runtime = self._tree.runtime()
+            others = [f.package for f in self._foreign.values()]
+            known = [p for name in runtime.names() for p in runtime.versions(name)] if others else []
+            self._joinable = MemoryPackages([*known, *others]) if others else runtime
+        universe = WithPackage(self._joinable, view)
         order = self._solver.solve(Request((exact(view.id),)), universe, (), order="runtime").order
         self._orders[view.id] = order
         joined: list[str | Foreign] = []
@@ -276,27 +282,32 @@ class Planner:
             raise refused(f"{item!r} leads out of the destination folder")
         edges = self._artifact_edges(item, found)
         taken = {edge.name for edge in edges}
+        taken_prefixes = tuple(f"{name}." for name in taken)
         files = []
         if self._options.destination.is_dir():
             for path in sorted(self._options.destination.iterdir()):
-                ours = path.name in taken or path.name.startswith(tuple(f"{name}." for name in taken))
+                ours = (
+                    path.name in taken
+                    or path.name.startswith(taken_prefixes)
+                    or _artifact(path.name) in self._tree_names
+                )
                 if fnmatch.fnmatchcase(path.name, item) and path.is_file() and not path.is_symlink() and not ours:
-                    if not any(_is_artifact_of(path.name, p.package.id) for p in self._tree.packages):
-                        with path.open("rb") as source:
-                            digest = Digest(hashlib.file_digest(source, "sha256").hexdigest())
-                        files.append(Retrieved(path.name, path=str(path), digest=digest))
+                    with path.open("rb") as source:
+                        digest = Digest(hashlib.file_digest(source, "sha256").hexdigest())
+                    files.append(Retrieved(path.name, path=str(path), digest=digest))
         if not edges and not files:
             raise refused(f"{item!r} matches nothing")
         return edges + files
 
     def _artifact_edges(self, pattern: str, found: TreePackage) -> list[Retrieved]:
+        matches = re.compile(fnmatch.translate(pattern)).match
         edges = []
-        for other in self._tree.packages:
-            id = other.package.id
-            names = [f"{id.fingerprint}.package.tar{suffix}" for suffix in ("", ".zst", ".gz")]
-            if id != found.package.id and any(fnmatch.fnmatchcase(name, pattern) for name in names):
+        for name, id in self._tree_names.items():
+            if id != found.package.id and any(matches(f"{name}.package.tar{end}") for end in ("", ".zst", ".gz")):
+                other = self._tree.get(id)
+                assert other is not None, id
                 self.want(other.package, with_deps=not self._options.only_target_package)
-                edges.append(Retrieved(f"{id.fingerprint}.package.tar", node=self._wanted[id]))
+                edges.append(Retrieved(f"{name}.package.tar", node=self._wanted[id]))
         return edges
 
     def _topological(self) -> list[str]:
@@ -325,17 +336,9 @@ def exact(id: PackageId) -> PackageRef:
     return PackageRef(id.category, id.name, id.version)
 
 
-def _split(pkgname: str, version: str) -> tuple[str, str, str]:
-    category, _, name = pkgname.rpartition("/")
-    return category, name, version
-
-
-def _versions(packages: PackageSet, pkgname: str) -> list[str]:
-    return [package.id.version for package in packages.versions(pkgname)]
-
-
-def _is_artifact_of(name: str, id: PackageId) -> bool:
-    return name.startswith(f"{id.fingerprint}.package.tar") or name == f"{id.fingerprint}.metadata.yaml"
+def _artifact(name: str) -> str:
+    """The fingerprint of the package whose file this is, if it is one's."""
+    return name.removesuffix(".metadata.yaml") if name.endswith(".metadata.yaml") else name.partition(".package.tar")[0]
 
 
 def image_reference(reference: str, context: str, where: Place = NOWHERE) -> str:
