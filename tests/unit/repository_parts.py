@@ -27,12 +27,13 @@ from treebuilder.repository import (
     RepositoryPackages,
     RepositorySource,
     SyncedRepository,
+    Trees,
     create_repository,
     sync,
 )
 from treebuilder.repository.disk import DiskBackend
 from treebuilder.system.process import Cancel
-from treebuilder.tree import load_tree
+from treebuilder.tree import load_tree, tree_fingerprint
 
 EPOCH = 1_700_000_000
 
@@ -124,9 +125,11 @@ class Workshop:
     def create(self, **options: Any) -> Created:
         """Composes the repository."""
         chosen = replace(CreateOptions("test", "a test", self.build, epoch_s=EPOCH), **options)
-        tree = load_tree([str(self.tree)], events=self.events)
+        trees = Trees(
+            tree_fingerprint([self.tree]), lambda: (load_tree([str(self.tree)], events=self.events, recipes=False), ())
+        )
         backend = DiskBackend(self.build, self.store, Cancel())
-        return create_repository(chosen, tree, (), backend, self.events)
+        return create_repository(chosen, trees, backend, self.events, self.store)
 
     def synced(self, name: str = "test", priority: int = 0) -> SyncedRepository:
         source = RepositorySource(name, "disk", (str(self.build),), priority)

@@ -10,6 +10,8 @@ from typing import Any
 from treebuilder.app import building
 from treebuilder.app.options import BuildOptions
 from treebuilder.app.settings import RepositorySettings
+from treebuilder.app.targets import targets_of
+from treebuilder.app.unchanged import code_stamp
 from treebuilder.app.workspace import Workspace
 from treebuilder.archive.compress import decompressed
 from treebuilder.build.report import BuildReport
@@ -31,12 +33,13 @@ from treebuilder.repository import (
     RepositoryPackages,
     RepositorySource,
     SyncedRepository,
+    Trees,
     create_repository,
     open_backend,
     sync,
 )
 from treebuilder.solver import PackageSolver
-from treebuilder.tree import Tree, load_tree
+from treebuilder.tree import Tree, load_tree, tree_fingerprint
 
 SCHEMA = "treebuild.repository/1"
 
@@ -102,13 +105,25 @@ def create(
 
     Raises what `repository.create_repository` and loading trees raise.
     """
-    tree = building.open_tree(trees, work, options.epoch_s)
-    others: list[Tree] = []
+    recipes: list[str] = []
     if from_repositories:
-        folders = [folder for found in sync_configured(work) for folder in found.recipes()]
-        others = [load_tree([str(folder)], events=work.events, epoch_s=options.epoch_s) for folder in folders]
+        recipes = [str(folder) for found in sync_configured(work) for folder in found.recipes()]
+    env = {name: os.environ[name] for name in work.settings.template_env if name in os.environ}
+    fingerprint = tree_fingerprint(
+        trees.trees, trees.values, template_env=env, epoch_s=options.epoch_s, dockerfiles=trees.dockerfiles,
+        layering=trees.layering,
+    )  # fmt: skip
+
+    def load() -> tuple[Tree, tuple[Tree, ...]]:
+        tree = building.open_tree(trees, work, options.epoch_s, recipes=False)
+        return tree, tuple(
+            load_tree([folder], events=work.events, index=work.specs, epoch_s=options.epoch_s, recipes=False)
+            for folder in recipes
+        )
+
     backend = open_backend("disk" if options.type == "http" else options.type, output, work.store, work.cancel)
-    return RepositoryReport(output, create_repository(options, tree, tuple(others), backend, work.events))
+    known = Trees(repr((fingerprint, recipes, code_stamp())), load)
+    return RepositoryReport(output, create_repository(options, known, backend, work.events, work.store))
 
 
 # build --from-repositories --------------------------------------------------------------------------------------------
@@ -121,10 +136,10 @@ def build_from_repositories(options: BuildOptions, work: Workspace) -> BuildRepo
     epoch = building.epoch_from_environment() or locks.read(options.lock_file).epoch_s
     local = building.open_tree(options, work, epoch)
     packages = RepositoryPackages(sync_configured(work))
-    targets = building.targets_of(options, local)
-    chosen = targets if options.all else tuple(exact(_choose(ref, local)) for ref in targets)
+    targets = targets_of(options, local)
+    chosen = targets if options.all or options.full else tuple(exact(_choose(ref, local)) for ref in targets)
     recipes = tuple(str(folder) for repository in packages.repositories for folder in repository.recipes())
-    joined = replace(options, trees=(*options.trees, *recipes), targets=chosen, all=False)
+    joined = replace(options, trees=(*options.trees, *recipes), targets=chosen, all=False, full=False, revdeps=False)
     source = RepositoryArtifacts(packages)
     return building.build(joined, work, foreign=source.foreign(local), source=source)
 

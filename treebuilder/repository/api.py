@@ -55,6 +55,14 @@ class RepositoryBackend(Protocol):
         """
         ...
 
+    def copy(self, name: str, target: str) -> None:
+        """Writes a file once more under another name. Raises ConfigError where a backend only reads."""
+        ...
+
+    def stat(self, name: str) -> tuple[int, int, int, int] | None:
+        """Size, times of change and of status in ns, and inode of a file; None where that cannot be told."""
+        ...
+
     def commit(self, reference: str, index: bytes) -> None:
         """Replaces the index, last of all. Raises ConfigError where a backend only reads."""
         ...

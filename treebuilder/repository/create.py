@@ -1,34 +1,49 @@
 """Composes a repository out of trees and built packages (luet.md §6.1).
 
-Equal input gives equal bytes: times are the epoch, and the revision grows only when something else changed.
+Equal input gives equal bytes: times are the epoch, and the revision grows only when something else changed, unless
+`CreateOptions.always` asks for luet's way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import stat
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from treebuilder.archive.compress import SUFFIXES
 from treebuilder.errors import ConfigError, IntegrityError
 from treebuilder.events import EventSink, Warned
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import Package, PackageId
+from treebuilder.oci.store import Store
 from treebuilder.records import record, replace
 from treebuilder.repository.api import INDEX_NAME, RepositoryBackend
-from treebuilder.repository.index import RepoFile, RepositoryIndex, index_document, parse_index, write_document
-from treebuilder.repository.metadata import BuiltPackage, metadata_files, read_built
+from treebuilder.repository.index import (
+    RepoFile,
+    RepositoryIndex,
+    index_document,
+    meta_document,
+    parse_index,
+    write_document,
+)
+from treebuilder.repository.metadata import BuiltPackage, BuiltPackages, PackageFolder, scan_packages
 from treebuilder.repository.packing import compiler_tree, runtime_tree, single_file
+from treebuilder.repository.remembered import Remembered
 from treebuilder.tree import Tree
+from treebuilder.tree.cells import Cell
+from treebuilder.tree.files import read_text
 
 _TYPES = ("disk", "http")
+_KEYS = ("compilertree", "meta", "tree")
 
 
 @record
 class CreateOptions:
-    """What a repository is to be. `epoch_s` becomes the time of everything and `last_update`.
+    """What a repository is to be. `epoch_s` becomes the time of everything, and of `last_update` unless that is given.
 
-    `snapshot` writes a second index of that name, with its own copies of tree and meta; "" for none.
+    `snapshot` writes a second index of that name, with its own copies of tree and meta; "" for none. `always`: every
+    run is a new revision, whether anything changed or not.
     """
 
     name: str
@@ -44,6 +59,8 @@ class CreateOptions:
     snapshot: str = ""
     from_metadata: bool = False
     epoch_s: int = 0
+    last_update_s: int | None = None
+    always: bool = False
 
 
 @record
@@ -56,40 +73,39 @@ class Created:
     index_sha256: Digest
 
 
+@record
+class Trees:
+    """The trees of a repository: its own, and those that only add definitions. `fingerprint` changes with their files.
+
+    `load` reads them, when something changed.
+    """
+
+    fingerprint: str
+    load: Callable[[], tuple[Tree, tuple[Tree, ...]]]
+
+
 def create_repository(
-    options: CreateOptions, tree: Tree, others: tuple[Tree, ...], output: RepositoryBackend, events: EventSink
+    options: CreateOptions, trees: Trees, output: RepositoryBackend, events: EventSink, store: Store | None = None
 ) -> Created:
-    """Writes index, tree, recipes and meta. `others` are the trees of repositories, which only add definitions.
+    """Writes index, tree, recipes and meta. Through `store`, what did not change is neither read nor written again.
 
     Raises SpecError (reason "missing-packages", "missing-file"), IntegrityError (metadata), ConfigError, NoSpace.
     """
     _check(options)
-    metadata = metadata_files(options.packages)
-    runtime = _runtime_packages((tree, *others))
-    chosen = {id: found for id, found in runtime.items() if id.fingerprint in metadata}
-    built: dict[PackageId, BuiltPackage] = {}
-    for fingerprint, path in metadata.items():
-        package = read_built(path, options.packages)
-        if package.id.fingerprint != fingerprint:
-            raise IntegrityError(f"{path} describes {package.id}, which its name does not say")
-        if package.id not in chosen and options.from_metadata:
-            chosen[package.id] = (package.runtime, "")
-        if package.id in chosen:
-            built[package.id] = package
-    left_out = len(metadata) - len(built)
-    if left_out:
-        message = f"{left_out} built packages are in none of the trees and are left out"
-        events.emit(Warned(message, hint="--from-metadata takes them in"))
-    ids = sorted(chosen)
-    files = _files(options, tree, [chosen[id] for id in ids], [built[id] for id in ids])
+    folder = scan_packages(options.packages)
+    memory = Remembered(store, options, trees.fingerprint, folder, output.stat)
+    known = memory.recall()
+    if known is None:
+        ids, files = _compose(options, trees, folder, output, events, store)
+        memory.keep(ids, files)
+    else:
+        ids, files = known
     index, changed = _index(options, files, output, events)
-    for name, data in files.values():
-        output.put(name, data)
     document = write_document(index_document(index))
     if options.snapshot:
-        _snapshot(options.snapshot, index, files, output)
+        _snapshot(options.snapshot, index, output)
     output.commit(INDEX_NAME, document)
-    return Created(index, tuple(ids), changed, Digest.of(document))
+    return Created(index, ids, changed, Digest.of(document))
 
 
 def _check(options: CreateOptions) -> None:
@@ -107,47 +123,85 @@ def _check(options: CreateOptions) -> None:
     for kind in (options.tree_compression, options.meta_compression):
         if kind not in SUFFIXES:
             raise ConfigError(f"unknown compression {kind!r}", hint="none, gzip or zstd")
+    if len(set(file_names(options).values())) < len(_KEYS):
+        raise ConfigError("two of the repository's files would have the same name")
 
 
-def _runtime_packages(trees: tuple[Tree, ...]) -> dict[PackageId, tuple[Package, str]]:
-    """Every package of the trees and the text of its finalizer; the first tree that has one counts."""
-    found: dict[PackageId, tuple[Package, str]] = {}
-    for tree in trees:
-        packages = tree.runtime()
-        for name in packages.names():
-            for package in packages.versions(name):
-                home = tree.get(package.id)
-                found.setdefault(package.id, (package, home.finalize if home is not None else ""))
-    return found
-
-
-def _files(
-    options: CreateOptions, tree: Tree, packages: list[tuple[Package, str]], built: list[BuiltPackage]
-) -> dict[str, tuple[str, bytes]]:
-    """Names and bytes of the files that the index names, by its keys."""
-    epoch_s = options.epoch_s
-    meta = write_document({"index": [package.entry for package in built]})
+def file_names(options: CreateOptions) -> dict[str, str]:
+    """The files that the index names, by its keys."""
     return {
-        "compilertree": ("compilertree.tar.gz", compiler_tree(tree.roots, "gzip", epoch_s)),
-        "meta": (
-            options.meta_filename + SUFFIXES[options.meta_compression],
-            single_file("repository.meta.yaml", meta, options.meta_compression, epoch_s),
-        ),
-        "tree": (
-            options.tree_filename + SUFFIXES[options.tree_compression],
-            runtime_tree(packages, options.tree_compression, epoch_s),
-        ),
+        "compilertree": "compilertree.tar.gz",
+        "meta": options.meta_filename + SUFFIXES[options.meta_compression],
+        "tree": options.tree_filename + SUFFIXES[options.tree_compression],
     }
 
 
+def _compose(
+    options: CreateOptions, trees: Trees, folder: PackageFolder, output: RepositoryBackend, events: EventSink,
+    store: Store | None,
+) -> tuple[tuple[PackageId, ...], dict[str, RepoFile]]:  # fmt: skip
+    """Reads everything and writes all files but the index."""
+    tree, others = trees.load()
+    chosen = _runtime_packages((tree, *others), folder.metadata)
+    built: dict[PackageId, BuiltPackage] = {}
+    reader = BuiltPackages(folder, store)
+    for fingerprint in folder.metadata:
+        package = reader.read(fingerprint)
+        if package.id not in chosen and options.from_metadata:
+            chosen[package.id] = (package.runtime, "")
+        if package.id in chosen:
+            built[package.id] = package
+    reader.save()
+    left_out = len(folder.metadata) - len(built)
+    if left_out:
+        message = f"{left_out} built packages are in none of the trees and are left out"
+        events.emit(Warned(message, hint="--from-metadata takes them in"))
+    ids = tuple(sorted(chosen))
+    meta = meta_document(built[id].entry for id in ids)
+    made = {
+        "compilertree": compiler_tree(tree.roots, "gzip", options.epoch_s),
+        "meta": single_file("repository.meta.yaml", meta, options.meta_compression, options.epoch_s),
+        "tree": runtime_tree((chosen[id] for id in ids), options.tree_compression, options.epoch_s),
+    }
+    kinds = {"compilertree": "gzip", "meta": options.meta_compression, "tree": options.tree_compression}
+    names = file_names(options)
+    for key in _KEYS:
+        output.put(names[key], made[key])
+    return ids, {key: RepoFile(names[key], Digest.of(made[key]), kinds[key]) for key in _KEYS}
+
+
+def _runtime_packages(trees: tuple[Tree, ...], wanted: Mapping[str, str]) -> dict[PackageId, tuple[Package, str]]:
+    """Packages of wanted fingerprints and the texts of their finalizers; the first tree that has one counts."""
+    found: dict[PackageId, tuple[Package, str]] = {}
+    for tree in trees:
+        for cell in tree.cells:
+            if cell.id.fingerprint in wanted and cell.id not in found:
+                found[cell.id] = cell.definition(), _finalizer(cell)
+        for cell in tree.cells:
+            for sub in cell.subs():
+                if sub.id.fingerprint in wanted:
+                    found.setdefault(sub.id, (sub, ""))
+    return found
+
+
+def _finalizer(cell: Cell) -> str:
+    """The text of the finalize.yaml beside a package's definition. Raises SpecError."""
+    path = f"{cell.path}/finalize.yaml"
+    try:
+        mode = os.lstat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    # what a link leads to is the tree's to judge
+    return read_text(path) if stat.S_ISREG(mode) else cell.package().finalize
+
+
 def _index(
-    options: CreateOptions, files: Mapping[str, tuple[str, bytes]], output: RepositoryBackend, events: EventSink
+    options: CreateOptions, files: Mapping[str, RepoFile], output: RepositoryBackend, events: EventSink
 ) -> tuple[RepositoryIndex, bool]:
     """The new index, and whether it differs from the one that is there."""
-    kinds = {"compilertree": "gzip", "meta": options.meta_compression, "tree": options.tree_compression}
-    described = tuple((key, RepoFile(name, Digest.of(data), kinds[key])) for key, (name, data) in sorted(files.items()))
+    updated = options.epoch_s if options.last_update_s is None else options.last_update_s
     fresh = RepositoryIndex(
-        options.name, options.description, options.type, options.urls, 1, str(options.epoch_s), described
+        options.name, options.description, options.type, options.urls, 1, str(updated), tuple(sorted(files.items()))
     )
     present = output.index(INDEX_NAME)
     if present is None:
@@ -159,17 +213,14 @@ def _index(
         return fresh, True
     if options.reset_revision:
         return fresh, fresh != before
-    if replace(fresh, revision=before.revision) == before:
+    if not options.always and replace(fresh, revision=before.revision) == before:
         return before, False
     return replace(fresh, revision=before.revision + 1), True
 
 
-def _snapshot(
-    id: str, index: RepositoryIndex, files: Mapping[str, tuple[str, bytes]], output: RepositoryBackend
-) -> None:
+def _snapshot(id: str, index: RepositoryIndex, output: RepositoryBackend) -> None:
     """Copies of everything under names that later revisions leave alone."""
-    for name, data in files.values():
-        output.put(f"{id}-{name}", data)
+    for _, file in index.files:
+        output.copy(file.filename, f"{id}-{file.filename}")
     renamed = tuple((key, replace(file, filename=f"{id}-{file.filename}")) for key, file in index.files)
-    value: dict[str, Any] = index_document(replace(index, files=renamed))
-    output.commit(f"{id}-{INDEX_NAME}", write_document(value))
+    output.commit(f"{id}-{INDEX_NAME}", write_document(index_document(replace(index, files=renamed))))

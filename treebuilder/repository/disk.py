@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
+import stat
 from pathlib import Path
 
 from treebuilder.errors import IntegrityError, TransportError
@@ -10,7 +12,7 @@ from treebuilder.model.digest import Digest
 from treebuilder.oci.store import Store
 from treebuilder.repository.api import MAX_INDEX_BYTES
 from treebuilder.repository.plain import open_plain, read_plain
-from treebuilder.system.files import disk_errors, write_atomic
+from treebuilder.system.files import disk_errors, new_name, write_atomic
 from treebuilder.system.process import Cancel
 
 _CHUNK = 1 << 20
@@ -67,6 +69,24 @@ class DiskBackend:
             if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
                 return
         write_atomic(path, data)
+
+    def copy(self, name: str, target: str) -> None:
+        made = self._folder / f".{target}.{new_name()}"
+        with disk_errors(f"writing {self._folder / target}", self._folder):
+            try:
+                shutil.copyfile(self._folder / name, made)
+                made.replace(self._folder / target)
+            finally:
+                made.unlink(missing_ok=True)
+
+    def stat(self, name: str) -> tuple[int, int, int, int] | None:
+        try:
+            info = (self._folder / name).lstat()
+        except OSError:
+            return None
+        if not stat.S_ISREG(info.st_mode):
+            return None
+        return info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino
 
     def commit(self, reference: str, index: bytes) -> None:
         self.put(reference, index)

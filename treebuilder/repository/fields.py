@@ -72,9 +72,8 @@ _SPEC_LISTS = ("env", "prelude", "retrieve", "includes", "excludes")
 _SPEC_TEXTS = ("image", "seed", "package_dir")
 
 
-def spec_json(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """`compilespec` of a `metadata.yaml` as `compilationspec` of an index."""
-    package, build_time = read_package(mapping(spec.get("package")))
+def spec_json(spec: Mapping[str, Any], package: Package, build_time: str) -> dict[str, Any]:
+    """`compilespec` of a `metadata.yaml` as `compilationspec` of an index, for `package`."""
     value: dict[str, Any] = {
         "package": package_json(package, build_time),
         "steps": list(texts(spec.get("steps"))),

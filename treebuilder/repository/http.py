@@ -47,6 +47,12 @@ class HttpBackend:
     def put(self, name: str, data: bytes) -> None:
         raise ConfigError(f"{self._url} can only be read: repositories are written to a folder")
 
+    def copy(self, name: str, target: str) -> None:
+        raise ConfigError(f"{self._url} can only be read: repositories are written to a folder")
+
+    def stat(self, name: str) -> tuple[int, int, int, int] | None:
+        return None
+
     def commit(self, reference: str, index: bytes) -> None:
         raise ConfigError(f"{self._url} can only be read: repositories are written to a folder")
 

@@ -7,14 +7,19 @@ Our own facts stand under the key `treebuild`, which luet ignores.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+import functools
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from treebuilder.errors import IntegrityError
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import PackageId
+from treebuilder.nodes.writing import write_yaml
 from treebuilder.records import record
+from treebuilder.repository.plainyaml import read_plain_yaml
 
+_META_HEAD = b"index:\n"
 _NAME_LIMIT = 4096
 
 
@@ -61,36 +66,60 @@ class Artifact:
 
 def parse_document(data: bytes, what: str) -> dict[str, Any]:
     """A YAML document whose scalars are all texts. Raises IntegrityError."""
+    try:
+        found = read_plain_yaml(data.decode())
+    except UnicodeDecodeError as err:
+        raise IntegrityError(f"{what} is no YAML: it is not UTF-8") from err
+    return _parse_any(data, what) if found is None else found
+
+
+def _parse_any(data: bytes, what: str) -> dict[str, Any]:
+    """What the reader of plain YAML leaves."""
     import yaml
 
     try:
-        from yaml import CBaseLoader as Loader
-    except ImportError:
-        from yaml import BaseLoader as Loader  # type: ignore[assignment]
-    try:
-        value = yaml.load(data, Loader=Loader)  # noqa: S506 - a loader that makes only dicts, lists and texts
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as err:
+        value = yaml.load(data, Loader=_texts_loader())  # noqa: S506 - a loader that makes only dicts, lists and texts
+    except (yaml.YAMLError, ValueError, RecursionError) as err:
         raise IntegrityError(f"{what} is no YAML: {str(err).splitlines()[0]}") from err
     if not isinstance(value, dict):
         raise IntegrityError(f"{what} is not a YAML map")
     return value
 
 
-def write_document(value: Mapping[str, Any]) -> bytes:
-    """YAML with sorted keys, as luet writes it."""
+@functools.cache
+def _texts_loader() -> Any:  # noqa: ANN401 - a class of PyYAML's
+    """A loader whose scalars are texts; names that are no UTF-8 come as `!!binary`."""
     import yaml
 
     try:
-        from yaml import CSafeDumper as Dumper
+        from yaml import CBaseLoader as Loader
     except ImportError:
-        from yaml import SafeDumper as Dumper  # type: ignore[assignment]
+        from yaml import BaseLoader as Loader  # type: ignore[assignment]
 
-    class Plain(Dumper):
-        def ignore_aliases(self, data: object) -> bool:
-            return True
+    class Texts(Loader):
+        pass
 
-    text = yaml.dump(value, Dumper=Plain, sort_keys=True, allow_unicode=True, width=1 << 20)
-    return str(text).encode("utf-8", "surrogateescape")
+    def binary(loader: Any, node: yaml.ScalarNode) -> str:  # noqa: ANN401
+        return base64.b64decode(node.value).decode("utf-8", "surrogateescape")
+
+    Texts.add_constructor("tag:yaml.org,2002:binary", binary)
+    return Texts
+
+
+def write_document(value: Mapping[str, Any]) -> bytes:
+    """YAML with sorted keys, as luet writes it."""
+    return write_yaml(value, sort_keys=True, indent=2)
+
+
+def write_entry(entry: Mapping[str, Any]) -> bytes:
+    """One item of the list `index` in `repository.meta.yaml`, as `read_entries` gives it back."""
+    return write_yaml({"index": [entry]}, sort_keys=True, indent=2).removeprefix(_META_HEAD)
+
+
+def meta_document(entries: Iterable[bytes]) -> bytes:
+    """`repository.meta.yaml` of what `write_entry` wrote."""
+    joined = b"".join(entries)
+    return _META_HEAD + joined if joined else b"index: []\n"
 
 
 # reading texts --------------------------------------------------------------------------------------------------------
@@ -167,9 +196,19 @@ def index_document(index: RepositoryIndex) -> dict[str, Any]:
 
 
 # repository.meta.yaml -------------------------------------------------------------------------------------------------
-def parse_meta(data: bytes, what: str) -> tuple[Artifact, ...]:
-    """The artifacts of a repository, in the order written. Raises IntegrityError."""
-    return tuple(_artifact(mapping(item), what) for item in listing(parse_document(data, what).get("index")))
+def parse_meta(data: bytes, what: str) -> Iterator[Artifact]:
+    """The artifacts of a repository, in the order written, each read when it is asked for. Raises IntegrityError."""
+    for item in _items(data, what):
+        yield _artifact(mapping(item), what)
+
+
+def _items(data: bytes, what: str) -> Iterator[Any]:
+    if not data.startswith(_META_HEAD + b"- "):
+        yield from listing(parse_document(data, what).get("index"))
+        return
+    # No line within an item can stand as far left as its dash: items are read one by one, in little memory.
+    for part in data[len(_META_HEAD) + 2 :].split(b"\n- "):
+        yield from listing(parse_document(_META_HEAD + b"- " + part.rstrip(b"\n") + b"\n", what).get("index"))
 
 
 def _artifact(item: Mapping[str, Any], what: str) -> Artifact:

@@ -1,46 +1,154 @@
-"""What a build left in a folder: `*.metadata.yaml` files, read into entries of a repository's index."""
+"""What a build left in a folder: `*.metadata.yaml` files, read into entries of a repository's index.
+
+What is read is noted in the store beside the stats of both files: an unchanged package is not read again.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from treebuilder.errors import Place, SpecError
+from treebuilder.errors import IntegrityError, Place, SpecError
 from treebuilder.model.package import Package, PackageId
+from treebuilder.oci.store import Store
 from treebuilder.records import record
 from treebuilder.repository.fields import package_json, read_package, spec_json
-from treebuilder.repository.index import mapping, parse_document, text, texts
+from treebuilder.repository.index import mapping, parse_document, text, texts, write_entry
 from treebuilder.repository.plain import read_plain
+from treebuilder.system import clock
+from treebuilder.tree import stored
 
 SUFFIX = ".metadata.yaml"
+_ARCHIVE = ".package.tar"
 _MAX_BYTES = 1 << 28
+_YOUNG_NS, _YOUNG_COARSE_NS = 100_000_000, 2_000_000_000  # so young, a file may change and its stat stay
+_SHAPE = 1  # of what is noted
+_SPARE = 1000  # notes of packages that are gone, before all are written anew
+FileStat = tuple[int, int, int, int]  # size in bytes, times of change and of status in ns, inode
 
 
 @record
 class BuiltPackage:
-    """One metadata file. `runtime` is the definition it carries; `entry` what the index says about the artifact."""
+    """One metadata file. `runtime` is the definition it carries; `entry` its item in the index, as YAML."""
 
     id: PackageId
     runtime: Package
-    entry: dict[str, Any]
+    entry: bytes
 
 
-def metadata_files(folder: Path) -> dict[str, Path]:
-    """Metadata files by fingerprint, found at any depth, in a stable order. Raises SpecError."""
+@record
+class PackageFolder:
+    """The files of a folder of packages. `metadata` are paths by fingerprint, `stats` of all files, by path."""
+
+    path: Path
+    metadata: dict[str, str]
+    stats: dict[str, FileStat]
+    seen_ns: int
+
+    def is_settled(self, path: str) -> bool:
+        """Whether the file's stat would tell a change from what was seen."""
+        found = self.stats.get(path)
+        if found is None:
+            return False
+        newest = max(found[1], found[2])
+        return newest < self.seen_ns - (_YOUNG_COARSE_NS if newest % 1_000_000_000 == 0 else _YOUNG_NS)
+
+
+def scan_packages(folder: Path) -> PackageFolder:
+    """Metadata and archives at any depth, in a stable order. Raises SpecError (reason "missing-packages")."""
     if not folder.is_dir():
         raise SpecError(f"there is no folder of packages {folder}", reason="missing-packages")
-    found: dict[str, Path] = {}
-    for at, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
+    found: dict[str, str] = {}
+    stats: dict[str, FileStat] = {}
+    seen_ns = clock.now_ns()
+    waiting = [os.fspath(folder)]
+    while waiting:
+        at = waiting.pop()
+        below: list[str] = []
+        try:
+            with os.scandir(at) as listed:
+                entries = sorted(listed, key=lambda entry: entry.name)
+        except OSError:
+            continue  # as os.walk does; what cannot be listed holds no package for us
+        for entry in entries:
+            name = entry.name
             if name.endswith(SUFFIX) and not name.startswith("."):
-                found.setdefault(name.removesuffix(SUFFIX), Path(at, name))
-    return found
+                found.setdefault(name.removesuffix(SUFFIX), entry.path)
+            elif _ARCHIVE not in name:
+                if entry.is_dir(follow_symlinks=False):
+                    below.append(entry.path)
+                continue
+            info = _stat(entry)
+            if info is not None:
+                stats[entry.path] = info
+        waiting += reversed(below)
+    return PackageFolder(folder, found, stats, seen_ns)
 
 
-def read_built(path: Path, folder: Path) -> BuiltPackage:
-    """Reads one metadata file; its archive must lie beside it.
+def _stat(entry: os.DirEntry[str]) -> FileStat | None:
+    try:
+        info = entry.stat()
+    except OSError:
+        return None
+    if not stat.S_ISREG(info.st_mode):
+        return None
+    return info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino
+
+
+class BuiltPackages:
+    """Reads metadata files, through the notes of the store when there is one."""
+
+    def __init__(self, folder: PackageFolder, store: Store | None) -> None:
+        self._folder = folder
+        self._store = store
+        where = os.path.abspath(folder.path).encode("utf-8", "surrogateescape")
+        self._kind = f"built//{hashlib.sha256(where).hexdigest()[:32]}"
+        self._known = {} if store is None else store.index.notes(self._kind)
+        self._fresh: dict[str, bytes] = {}
+
+    def read(self, fingerprint: str) -> BuiltPackage:
+        """One package; its archive must lie beside its metadata.
+
+        Raises IntegrityError (no metadata), SpecError (reason "missing-file": no archive).
+        """
+        path = self._folder.metadata[fingerprint]
+        noted = self._known.get(fingerprint)
+        known = None if noted is None else stored.load(noted)
+        if known is not None and known[0] == _SHAPE and known[1] == os.path.relpath(path, self._folder.path):
+            archive = os.path.join(os.path.dirname(path), known[2])
+            if known[3] == self._folder.stats.get(path) and known[4] == self._folder.stats.get(archive):
+                runtime: Package = stored.decode(known[5])
+                return BuiltPackage(runtime.id, runtime, known[6])
+        return self._read_now(fingerprint, path)
+
+    def _read_now(self, fingerprint: str, path: str) -> BuiltPackage:
+        stats, settled = self._folder.stats, self._folder.is_settled
+        made, archive = read_built(Path(path), self._folder.path, lambda found: str(found) in stats)
+        if made.id.fingerprint != fingerprint:
+            raise IntegrityError(f"{path} describes {made.id}, which its name does not say")
+        if self._store is not None and fingerprint.isprintable() and settled(path) and settled(str(archive)):
+            place = os.path.relpath(path, self._folder.path)
+            both = stats[path], stats[str(archive)]
+            value = (_SHAPE, place, archive.name, *both, stored.encode(made.runtime), made.entry)
+            self._fresh[fingerprint] = stored.dump(value)
+        return made
+
+    def save(self) -> None:
+        """Writes what was read to the store."""
+        if self._store is None:
+            return
+        if len(self._known) > 2 * len(self._folder.metadata) + _SPARE:
+            self._store.index.drop_notes(self._kind)
+            self._fresh = {key: self._known[key] for key in self._folder.metadata if key in self._known} | self._fresh
+        self._store.index.set_notes(self._kind, self._fresh)
+
+
+def read_built(path: Path, folder: Path, is_there: Callable[[Path], bool]) -> tuple[BuiltPackage, Path]:
+    """Reads one metadata file; the archive beside it is the second of the answer.
 
     Raises IntegrityError (no metadata), SpecError (reason "missing-file": no archive).
     """
@@ -51,17 +159,16 @@ def read_built(path: Path, folder: Path) -> BuiltPackage:
     if not runtime.id.name:  # written by a program that knew no runtime part: its build view without relations
         runtime = Package(package.id, description=package.description, license=package.license, labels=package.labels)
     archive = path.parent / text(value.get("path")).rsplit("/", 1)[-1]
-    if not archive.is_file() or archive == path.parent:
+    if archive == path.parent or not is_there(archive):
         raise SpecError(
             f"the package {archive.name} is not beside its metadata", where=Place(str(path)), reason="missing-file",
             hint="build it again, or delete the metadata file",
         )  # fmt: skip
     # The index names a sub-package by itself: the build spec beside it is that of the package it was carved out of.
     own = package if package.id == runtime.id else runtime
-    described = spec_json(spec) | {"package": package_json(own, build_time)}
     entry: dict[str, Any] = {
         "checksums": {"sha256": text(mapping(value.get("checksums")).get("sha256"))},
-        "compilationspec": described,
+        "compilationspec": spec_json(spec, own, build_time),
         "compressiontype": text(value.get("compressiontype")),
         "dependencies": [],
         "files": list(texts(value.get("files"))),
@@ -72,4 +179,4 @@ def read_built(path: Path, folder: Path) -> BuiltPackage:
     ours = {key: item for key, item in mapping(value.get("treebuild")).items() if isinstance(item, str)}
     if ours:
         entry["treebuild"] = ours
-    return BuiltPackage(runtime.id, runtime, entry)
+    return BuiltPackage(runtime.id, runtime, write_entry(entry)), archive

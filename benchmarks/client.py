@@ -1,0 +1,94 @@
+"""Time and memory of repositories: composing, syncing, searching. No test.
+
+python benchmarks/client.py [--sizes 100,1000,5000,20000]
+
+Each figure is CPU seconds and peak memory (MB) of a whole process, start included. `growth` is how much longer it
+takes than on the next smaller size, divided by how much larger the repository is: 1.0 is linear, 0.0 constant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import os
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.solver_worlds import Distribution
+from benchmarks.tree import run, write
+from treebuilder.build import metadata
+from treebuilder.model.digest import Digest
+from treebuilder.model.package import Package, Recipe, Step
+from treebuilder.nodes.writing import write_yaml
+
+
+def artifact(package: Package, folder: Path) -> None:
+    """A package as a build leaves it: a small archive and its metadata."""
+    id = package.id
+    name = f"usr/share/{id.category}/{id.name}/info"
+    content = f"{id.name} {id.version}\n".encode()
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        info = tarfile.TarInfo(name)
+        info.size = len(content)
+        tar.addfile(info, io.BytesIO(content))
+    data = out.getvalue()
+    file = f"{id.fingerprint}.package.tar"
+    (folder / file).write_bytes(data)
+    digest = Digest(hashlib.sha256(data).hexdigest())
+    steps = (Step(f"mkdir -p /usr/share/{id.category}/{id.name}"), Step(f"echo {id.version} > /{name}"))
+    described = metadata.document(
+        build_view=package, runtime=package, recipe=Recipe(image="base", steps=steps), file_name=file, sha256=digest,
+        compression="none", files=(name,), content=digest, epoch_s=1_700_000_000, seed="", extra={},
+    )  # fmt: skip
+    (folder / f"{id.fingerprint}.metadata.yaml").write_bytes(write_yaml(described))
+
+
+class Table:
+    """Prints one line for each figure."""
+
+    def __init__(self) -> None:
+        self._before: dict[str, tuple[int, float]] = {}
+        print(f"{'count':>6}  {'what':<26} {'CPU s':>8} {'MB':>6} {'growth':>7}")
+
+    def measure(self, size: int, what: str, words: list[str]) -> None:
+        seconds, peak = run(words)
+        last = self._before.get(what)
+        growth = f"{seconds / last[1] / (size / last[0]):7.2f}" if last else ""
+        self._before[what] = size, seconds
+        print(f"{size:6}  {what:<26} {seconds:8.2f} {peak:6.0f} {growth:>7}", flush=True)
+
+
+def measure(size: int, top: Path, table: Table) -> None:
+    """All figures of one size, in the folder `top`."""
+    tree, build = top / "tree", top / "build"
+    build.mkdir()
+    world = Distribution(size)
+    for package in world.packages:
+        write(package, tree)
+        artifact(package, build)
+    create = ["create-repo", "--tree", str(tree), "--packages", str(build), "--output", str(build), "--name", "bench"]
+    cache = ["--cache-dir", str(top / "cache")]
+    table.measure(size, "create-repo, new", [*create, *cache])
+    table.measure(size, "create-repo, unchanged", [*create, *cache])
+    artifact(world.packages[0], build)
+    table.measure(size, "create-repo, one changed", [*create, *cache])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", default="100,1000,5000,20000")
+    table = Table()
+    for size in map(int, parser.parse_args().sizes.split(",")):
+        with tempfile.TemporaryDirectory(prefix="treebuild-bench-") as name:
+            os.chmod(name, 0o755)
+            measure(size, Path(name), table)
+
+
+if __name__ == "__main__":
+    main()
