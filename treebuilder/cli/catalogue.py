@@ -7,19 +7,34 @@ VERBS: dict[str, tuple[str, str]] = {
     "build": ("build", "build packages of a tree"),
     "create-repo": ("create_repo", "compose a repository from built packages"),
     "install": ("install", "install packages into a root"),
+    "uninstall": ("uninstall", "remove packages from a root"),
+    "upgrade": ("upgrade", "upgrade what is installed"),
+    "replace": ("replace", "exchange installed packages for others"),
+    "reinstall": ("reinstall", "install packages again as they are"),
+    "reclaim": ("reclaim", "record packages whose files are there"),
+    "oscheck": ("oscheck", "check that installed files are there"),
+    "autoremove": ("autoremove", "remove what nothing needs"),
+    "hold": ("hold", "keep packages at their version"),
+    "unhold": ("unhold", "let held packages be upgraded"),
+    "search": ("search", "search packages"),
+    "database": ("database", "look at and change the system database"),
+    "repo": ("repo", "configured repositories: list, get, add, update"),
+    "cleanup": ("cleanup", "delete fetched packages"),
+    "config": ("config", "print the configuration as it counts"),
     "iso": ("iso", "make a bootable ISO"),
     "boot": ("boot", "boot an image in a virtual machine and watch it"),
     "lock": ("lock", "resolve everything a build takes from outside"),
     "tree": ("tree", "look at a tree: pkglist, validate, images, graph"),
     "explain": ("explain", "why a package is built again, why this version"),
     "cache": ("cache", "look at and clean the build cache: list, gc, verify"),
+    "registry": ("registry", "serve a folder as an OCI registry"),
     "doctor": ("doctor", "which programs are missing, and what brings them"),
     "completion": ("completion", "print a completion script for bash, zsh or fish"),
     "version": ("version", "print the version"),
 }
 
 ALIASES = {"make-iso": "iso", "makeiso": "iso", "geniso": "iso"}
-PROGRAMS = {"luet-makeiso": "iso"}  # names of links to us that stand for one verb
+PROGRAMS = {"luet-makeiso": "iso", "luet": "luet"}  # names of links to us that stand for one verb
 
 EXAMPLES = """examples:
   treebuild build --tree packages system/sampleOS

@@ -1,0 +1,67 @@
+"""The use case *registry serve*: a folder as an OCI registry, until somebody stops it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from treebuilder.errors import ConfigError, LockHeld
+from treebuilder.records import record
+from treebuilder.serve.registry import Registry
+from treebuilder.serve.server import Listening, Server, read_users
+from treebuilder.serve.storage import Storage
+from treebuilder.system import locks
+from treebuilder.system.process import Cancel
+
+
+@record
+class ServeOptions:
+    folder: Path
+    address: str
+    certificate: Path | None = None
+    key: Path | None = None
+    users: Path | None = None
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """`HOST:PORT`, `:PORT` or `PORT`; without a host only this machine is meant. Raises ConfigError."""
+    host, _, port = text.rpartition(":")
+    if not (port.isascii() and port.isdigit() and len(port) < 6 and int(port) < 1 << 16):
+        raise ConfigError(f"{text!r} is no address", hint="HOST:PORT, for example 127.0.0.1:5000")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def serve(options: ServeOptions, ready: Callable[[str], None], log: Callable[[str], None], cancel: Cancel) -> None:
+    """Serves until `cancel` is set or the thread is interrupted. `ready` is told the address.
+
+    Raises ConfigError, LockHeld (another process serves the folder), StateCorrupt.
+    """
+    host, port = parse_address(options.address)
+    if options.certificate is None and options.key is not None:
+        raise ConfigError("a key without a certificate", hint="name the certificate with --tls-cert")
+    users = read_users(options.users) if options.users is not None else {}
+    options.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with locks.exclusive(options.folder / "registry.lock", wait=False, what=f"the folder {options.folder}"):
+            storage = Storage(options.folder)
+            listening = Listening(host, port, options.certificate, options.key, users, log)
+            try:
+                _run(Server(Registry(storage), listening), ready, cancel)
+            finally:
+                storage.close()
+    except LockHeld as err:
+        raise LockHeld(str(err), hint="another registry serves this folder") from err
+
+
+def _run(server: Server, ready: Callable[[str], None], cancel: Cancel) -> None:
+    thread = threading.Thread(target=server.run, name="serve")
+    thread.start()
+    try:
+        ready(server.address)
+        while thread.is_alive() and not cancel.is_set():
+            thread.join(0.2)
+    finally:
+        server.stop()
+        thread.join()
+        server.close()

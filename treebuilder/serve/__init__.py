@@ -1,0 +1,1 @@
+"""Servers of our own: an OCI registry over a folder."""

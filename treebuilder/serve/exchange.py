@@ -1,0 +1,174 @@
+"""One HTTP request and its reply, with the bounds that strangers need."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+_CHUNK = 1 << 18
+_LINE = 1 << 12
+
+
+class BodyError(Exception):
+    """The body ended too early or was malformed: the connection cannot be used further."""
+
+
+class RefusedError(Exception):
+    """A reply that says no. `code` is one of the specification's."""
+
+    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message, self.headers = status, code, message, dict(headers or {})
+
+
+class Exchange:
+    """A request as the routes see it. The reply is sent by one of `empty`, `json`, `bytes` and `file`."""
+
+    def __init__(self, handler: BaseHTTPRequestHandler) -> None:
+        self._handler = handler
+        self.method = handler.command
+        url = urlsplit(handler.path)
+        self.path = url.path
+        self.query = parse_qs(url.query, keep_blank_values=True)
+        self.headers = handler.headers
+        self.replied = False
+        self._read = False
+
+    def asked(self, name: str) -> str:
+        """The first value of a query's parameter, "" for none."""
+        return self.query.get(name, [""])[0]
+
+    # the request ------------------------------------------------------------------------------------------------
+    @property
+    def length(self) -> int | None:
+        """What Content-Length says; None when the body comes in chunks. Raises RefusedError."""
+        if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
+            return None
+        text = self.headers.get("Content-Length") or "0"
+        if not (text.isascii() and text.isdigit() and len(text) < 19):
+            raise RefusedError(400, "SIZE_INVALID", "Content-Length is no number")
+        return int(text)
+
+    def parts(self) -> Iterator[bytes]:
+        """The body. Raises BodyError."""
+        self._read = True
+        length = self.length
+        if length is None:
+            yield from self._chunks()
+            return
+        while length:
+            data = self._handler.rfile.read(min(_CHUNK, length))
+            if not data:
+                raise BodyError("the body ended too early")
+            length -= len(data)
+            yield data
+
+    def _chunks(self) -> Iterator[bytes]:
+        source = self._handler.rfile
+        while True:
+            line = source.readline(_LINE).partition(b";")[0].strip()
+            if not line or len(line) > 15 or any(c not in b"0123456789abcdefABCDEF" for c in line):
+                raise BodyError("a chunk without a length")
+            left = int(line, 16)
+            if left == 0:
+                while source.readline(_LINE) not in (b"\r\n", b"\n", b""):
+                    pass
+                return
+            while left:
+                data = source.read(min(_CHUNK, left))
+                if not data:
+                    raise BodyError("the body ended too early")
+                left -= len(data)
+                yield data
+            if source.readline(_LINE) not in (b"\r\n", b"\n"):
+                raise BodyError("a chunk without an end")
+
+    def body(self, limit: int) -> bytes:
+        """The whole body. Raises RefusedError (413), BodyError."""
+        found = bytearray()
+        for part in self.parts():
+            found += part
+            if len(found) > limit:
+                self.forget_body()
+                raise RefusedError(413, "SIZE_INVALID", f"more than {limit} bytes")
+        return bytes(found)
+
+    def forget_body(self) -> None:
+        """The rest of the body is not read, so the connection ends with the reply."""
+        self._handler.close_connection = True
+
+    # the reply --------------------------------------------------------------------------------------------------
+    def empty(self, status: int, **headers: str) -> None:
+        self._head(status, {**_named(headers), "Content-Length": "0"})
+
+    def json(self, status: int, value: object, media: str = "application/json", **headers: str) -> None:
+        self.bytes(status, json.dumps(value).encode(), media, **headers)
+
+    def bytes(self, status: int, data: bytes, media: str, **headers: str) -> None:
+        self._head(status, {**_named(headers), "Content-Type": media, "Content-Length": str(len(data))})
+        if self.method != "HEAD":
+            self._handler.wfile.write(data)
+
+    def refuse(self, error: RefusedError) -> None:
+        value = {"errors": [{"code": error.code, "message": error.message, "detail": None}]}
+        data = json.dumps(value).encode()
+        self._head(
+            error.status, {**error.headers, "Content-Type": "application/json", "Content-Length": str(len(data))}
+        )
+        if self.method != "HEAD":
+            self._handler.wfile.write(data)
+
+    def file(self, path: Path, media: str, **headers: str) -> None:
+        """A file, or the range of it that is asked for."""
+        with path.open("rb", buffering=0) as source:
+            size = path.stat().st_size
+            start, end = self._range(size)
+            head = {**_named(headers), "Content-Type": media, "Accept-Ranges": "bytes"}
+            head["Content-Length"] = str(end - start)
+            partial = (start, end) != (0, size) or "Range" in self.headers
+            if partial:
+                head["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+            self._head(206 if partial else 200, head)
+            if self.method == "HEAD":
+                return
+            source.seek(start)
+            while start < end and (data := source.read(min(_CHUNK, end - start))):
+                self._handler.wfile.write(data)
+                start += len(data)
+
+    def _range(self, size: int) -> tuple[int, int]:
+        """What part is asked for: [start, end). Raises RefusedError (416)."""
+        unit, _, asked = self.headers.get("Range", "").partition("=")
+        first, dash, last = asked.partition("-")
+        if unit.strip() != "bytes" or not dash or "," in asked or not all(t.isdigit() or not t for t in (first, last)):
+            if "Range" in self.headers:
+                del self.headers["Range"]  # one that we do not understand counts for nothing (RFC 9110, 14.2)
+            return 0, size
+        start = int(first) if first else max(0, size - int(last or "0"))
+        end = min(size, int(last) + 1) if first and last else size
+        if start >= end:
+            raise RefusedError(416, "RANGE_INVALID", f"there are {size} bytes", {"Content-Range": f"bytes */{size}"})
+        return start, end
+
+    def _head(self, status: int, headers: Mapping[str, str]) -> None:
+        self.replied = True
+        if not self._read and (self.length is None or self.length):
+            self.forget_body()
+        self._handler.send_response(status)
+        for name, value in headers.items():
+            self._handler.send_header(name, value)
+        if self._handler.close_connection:
+            self._handler.send_header("Connection", "close")
+        self._handler.end_headers()
+
+
+def _named(headers: Mapping[str, Any]) -> dict[str, str]:
+    """Python's names as HTTP's: `content_range` is Content-Range."""
+    return {
+        "-".join(part if part.isupper() else part.capitalize() for part in name.split("_")): value
+        for name, value in headers.items()
+    }

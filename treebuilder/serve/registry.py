@@ -1,0 +1,224 @@
+"""The OCI distribution specification 1.1 over a `Storage`: pull, push, discovery, content management, referrers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from urllib.parse import quote
+
+from treebuilder.serve.exchange import Exchange, RefusedError
+from treebuilder.serve.manifests import INDEX, InvalidError, Manifest, parse
+from treebuilder.serve.names import digest_of, is_digest, is_name, is_tag
+from treebuilder.serve.storage import Storage
+from treebuilder.serve.uploads import Upload, Uploads
+
+MAX_MANIFEST = 8 << 20
+_PATH = re.compile(
+    r"/v2/(?P<name>.+?)/(?:(?P<kind>blobs|manifests|referrers)/(?P<what>[^/]+)"
+    r"|blobs/(?P<uploads>uploads)/?(?P<id>[^/]*)|(?P<tags>tags)/list)\Z"
+)
+_RANGE = re.compile(r"(?:bytes[ =])?(\d{1,18})-(\d{1,18})(?:/.*)?\Z", re.ASCII)
+
+
+class Registry:
+    """Answers requests. Any number of threads may call `answer`."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._uploads = Uploads(storage.folder / "uploads")
+
+    def answer(self, exchange: Exchange) -> None:
+        """Replies to one request. Raises RefusedError for what is refused."""
+        if exchange.path in ("/v2", "/v2/"):
+            if exchange.method not in ("GET", "HEAD"):
+                raise _unsupported(exchange)
+            exchange.json(200, {})
+            return
+        if exchange.path == "/v2/_catalog":
+            exchange.json(200, {"repositories": self._storage.repositories()})
+            return
+        found = _PATH.match(exchange.path)
+        if found is None:
+            raise RefusedError(404, "NAME_UNKNOWN", "there is no such place")
+        name = found["name"]
+        if not is_name(name):
+            raise RefusedError(400, "NAME_INVALID", f"{name[:80]!r} is no name of a repository")
+        route: Callable[[Exchange, str, str], None]
+        if found["uploads"] and not found["id"]:
+            route, what = self._begin, ""
+        elif found["uploads"]:
+            route, what = self._upload, found["id"]
+        elif found["tags"]:
+            route, what = self._tags, ""
+        else:
+            routes = {"blobs": self._blob, "manifests": self._manifest, "referrers": self._referrers}
+            route, what = routes[found["kind"]], found["what"]
+        route(exchange, name, what)
+
+    # blobs ------------------------------------------------------------------------------------------------------
+    def _blob(self, exchange: Exchange, name: str, digest: str) -> None:
+        if not is_digest(digest):
+            raise RefusedError(400, "DIGEST_INVALID", f"{digest[:80]!r} is no digest")
+        if exchange.method == "DELETE":
+            if not self._storage.delete_blob(name, digest):
+                raise RefusedError(404, "BLOB_UNKNOWN", f"{name} has no blob {digest}")
+            exchange.empty(202)
+        elif exchange.method in ("GET", "HEAD"):
+            if not self._storage.has_blob(name, digest):
+                raise RefusedError(404, "BLOB_UNKNOWN", f"{name} has no blob {digest}")
+            exchange.file(self._storage.path(digest), "application/octet-stream", docker_content_digest=digest)
+        else:
+            raise _unsupported(exchange)
+
+    def _begin(self, exchange: Exchange, name: str, _: str) -> None:
+        """A new upload, a whole blob in one request, or one that another repository has."""
+        if exchange.method != "POST":
+            raise _unsupported(exchange)
+        mount, source, digest = exchange.asked("mount"), exchange.asked("from"), exchange.asked("digest")
+        if mount and is_digest(mount) and source and self._storage.has_blob(source, mount):
+            self._storage.link(name, mount)
+            exchange.empty(201, location=f"/v2/{name}/blobs/{mount}", docker_content_digest=mount)
+            return
+        id = self._uploads.begin(name)
+        upload = self._uploads.get(name, id)
+        assert upload is not None
+        if digest:
+            upload.append(exchange.parts())
+            self._finish(exchange, name, id, upload, digest)
+            return
+        exchange.empty(202, location=f"/v2/{name}/blobs/uploads/{id}", range="0-0", docker_upload_uuid=id)
+
+    def _upload(self, exchange: Exchange, name: str, id: str) -> None:
+        upload = self._uploads.get(name, id)
+        if upload is None:
+            raise RefusedError(404, "BLOB_UPLOAD_UNKNOWN", "there is no such upload")
+        with upload.lock:
+            if not upload.path.exists():
+                raise RefusedError(404, "BLOB_UPLOAD_UNKNOWN", "there is no such upload")
+            match exchange.method:
+                case "GET":
+                    self._state(exchange, name, id, upload, 204)
+                case "PATCH":
+                    self._expect(exchange, name, id, upload)
+                    upload.append(exchange.parts())
+                    self._state(exchange, name, id, upload, 202)
+                case "PUT":
+                    self._expect(exchange, name, id, upload)
+                    upload.append(exchange.parts())
+                    self._finish(exchange, name, id, upload, exchange.asked("digest"))
+                case "DELETE":
+                    self._uploads.end(name, id)
+                    exchange.empty(204)
+                case _:
+                    raise _unsupported(exchange)
+
+    def _state(self, exchange: Exchange, name: str, id: str, upload: Upload, status: int) -> None:
+        place = f"/v2/{name}/blobs/uploads/{id}"
+        exchange.empty(status, location=place, range=f"0-{max(0, upload.size - 1)}", docker_upload_uuid=id)
+
+    def _expect(self, exchange: Exchange, name: str, id: str, upload: Upload) -> None:
+        """A chunk that says where it belongs must belong at the end."""
+        text = exchange.headers.get("Content-Range")
+        if not text:
+            return
+        found = _RANGE.match(text.strip())
+        length = exchange.length
+        start, end = (int(found[1]), int(found[2])) if found else (-1, -1)
+        if found is None or start != upload.size or (length is not None and end - start + 1 != length):
+            raise RefusedError(
+                416, "BLOB_UPLOAD_INVALID", f"the next byte is {upload.size}",
+                {"Location": f"/v2/{name}/blobs/uploads/{id}", "Range": f"0-{max(0, upload.size - 1)}"},
+            )  # fmt: skip
+
+    def _finish(self, exchange: Exchange, name: str, id: str, upload: Upload, digest: str) -> None:
+        """The upload becomes a blob if it is what its digest says."""
+        if not is_digest(digest):
+            self._uploads.end(name, id)
+            raise RefusedError(400, "DIGEST_INVALID", f"{digest[:80]!r} is no digest")
+        found = upload.digest(digest)
+        if found != digest:
+            self._uploads.end(name, id)
+            raise RefusedError(400, "DIGEST_INVALID", f"what was sent reads as {found}")
+        self._storage.add_file(name, digest, upload.path)
+        self._uploads.end(name, id)
+        exchange.empty(201, location=f"/v2/{name}/blobs/{digest}", docker_content_digest=digest)
+
+    # manifests --------------------------------------------------------------------------------------------------
+    def _manifest(self, exchange: Exchange, name: str, reference: str) -> None:
+        if not is_digest(reference) and not is_tag(reference):
+            code = "DIGEST_INVALID" if ":" in reference else "MANIFEST_INVALID"
+            raise RefusedError(400, code, f"{reference[:80]!r} is neither a tag nor a digest")
+        match exchange.method:
+            case "GET" | "HEAD":
+                found = self._storage.manifest(name, reference)
+                if found is None:
+                    raise RefusedError(404, "MANIFEST_UNKNOWN", f"{name} has no manifest {reference}")
+                path, media = self._storage.path(found.digest), found.media
+                exchange.bytes(200, path.read_bytes(), media, docker_content_digest=found.digest)
+            case "PUT":
+                self._put_manifest(exchange, name, reference)
+            case "DELETE":
+                if not self._storage.delete_manifest(name, reference):
+                    raise RefusedError(404, "MANIFEST_UNKNOWN", f"{name} has no manifest {reference}")
+                exchange.empty(202)
+            case _:
+                raise _unsupported(exchange)
+
+    def _put_manifest(self, exchange: Exchange, name: str, reference: str) -> None:
+        data = exchange.body(MAX_MANIFEST)
+        by_digest = is_digest(reference)
+        digest = digest_of(data, reference if by_digest else "sha256:")
+        if by_digest and digest != reference:
+            raise RefusedError(400, "DIGEST_INVALID", f"what was sent reads as {digest}")
+        tags = exchange.query.get("tag", []) if by_digest else [reference]
+        if not all(is_tag(tag) for tag in tags):
+            raise RefusedError(400, "MANIFEST_INVALID", "a tag that is none")
+        try:
+            parsed = parse(data, exchange.headers.get("Content-Type", "").partition(";")[0].strip(), digest)
+        except InvalidError as err:
+            raise RefusedError(400, "MANIFEST_INVALID", str(err)) from err
+        missing = [blob for blob in parsed.blobs if not self._storage.has_blob(name, blob)]
+        missing += [child for child in parsed.children if self._storage.manifest(name, child) is None]
+        if missing:
+            raise RefusedError(404, "MANIFEST_BLOB_UNKNOWN", f"{name} has no {missing[0]}")
+        self._storage.put_manifest(name, parsed.manifest, data, tags)
+        more = {"oci_subject": parsed.manifest.subject} if parsed.manifest.subject else {}
+        if by_digest and tags:
+            more["oci_tag"] = ", ".join(tags)
+        more = {key.replace("oci", "OCI", 1): value for key, value in more.items()}
+        exchange.empty(201, location=f"/v2/{name}/manifests/{reference}", docker_content_digest=digest, **more)
+
+    # discovery --------------------------------------------------------------------------------------------------
+    def _tags(self, exchange: Exchange, name: str, _: str) -> None:
+        if exchange.method != "GET":
+            raise _unsupported(exchange)
+        if not self._storage.has_repository(name):
+            raise RefusedError(404, "NAME_UNKNOWN", f"there is no repository {name}")
+        last, wanted = exchange.asked("last"), exchange.asked("n")
+        tags = [tag for tag in self._storage.tags(name) if tag > last]
+        headers = {}
+        if wanted:
+            if not (wanted.isascii() and wanted.isdigit() and len(wanted) < 10):
+                raise RefusedError(400, "UNSUPPORTED", f"n={wanted[:20]!r} is no number")
+            count = int(wanted)
+            if 0 < count < len(tags):
+                headers["link"] = f'</v2/{name}/tags/list?n={count}&last={quote(tags[count - 1])}>; rel="next"'
+            tags = tags[:count]
+        exchange.json(200, {"name": name, "tags": tags}, **headers)
+
+    def _referrers(self, exchange: Exchange, name: str, digest: str) -> None:
+        if exchange.method != "GET":
+            raise _unsupported(exchange)
+        if not is_digest(digest):
+            raise RefusedError(400, "DIGEST_INVALID", f"{digest[:80]!r} is no digest")
+        found: list[Manifest] = self._storage.referrers(name, digest)
+        wanted, headers = exchange.asked("artifactType"), {}
+        if wanted:
+            found = [manifest for manifest in found if manifest.artifact == wanted]
+            headers["OCI_filters_applied"] = "artifactType"
+        value = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [manifest.descriptor() for manifest in found]}
+        exchange.json(200, value, INDEX, **headers)
+
+
+def _unsupported(exchange: Exchange) -> RefusedError:
+    return RefusedError(405, "UNSUPPORTED", f"{exchange.method} does nothing here")
