@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from treebuilder.app.options import BuildOptions
 from treebuilder.app.soundness import SharedSolver
+from treebuilder.app.targets import dependency_only, targets_of
 from treebuilder.app.unchanged import code_stamp
 from treebuilder.app.workspace import Workspace, resources
 from treebuilder.build.bases import Bases, ForeignArtifacts, ImageSource, Resolver
@@ -16,12 +17,12 @@ from treebuilder.build.worker import Worker
 from treebuilder.engine import factory
 from treebuilder.engine.api import RunOptions
 from treebuilder.errors import ConfigError, SpecError
-from treebuilder.model.package import PackageId, PackageRef
+from treebuilder.model.package import PackageId
 from treebuilder.plan import lock as locks
 from treebuilder.plan.graph import BuildPlan, Foreign
 from treebuilder.plan.keys import NodeKeys, plan_keys
 from treebuilder.plan.lock import Lock
-from treebuilder.plan.planner import Planner, PlanOptions, exact
+from treebuilder.plan.planner import Planner, PlanOptions
 from treebuilder.records import record
 from treebuilder.system.files import disk_errors, write_atomic
 from treebuilder.system.pool import Pool
@@ -51,25 +52,19 @@ def open_tree(options: BuildOptions, work: Workspace, epoch_s: int, *, recipes: 
     """The tree of a request; without `recipes` no build.yaml is rendered before it is needed. Raises SpecError."""
     env = {name: os.environ[name] for name in work.settings.template_env if name in os.environ}
     return load_tree(
-        options.trees, values_files=options.values, events=work.events, index=work.specs, template_env=env,
+        options.roots, values_files=options.values, events=work.events, index=work.specs, template_env=env,
         epoch_s=epoch_s, dockerfiles=options.dockerfiles, layering=options.layering, recipes=recipes,
         salt=code_stamp(),
     )  # fmt: skip
-
-
-def targets_of(options: BuildOptions, tree: Tree) -> tuple[PackageRef, ...]:
-    """What was named, or every package of the tree in a stable order."""
-    if options.all:
-        return tuple(exact(id) for id in sorted(tree.ids))
-    return options.targets
 
 
 def make_plan(
     options: BuildOptions, work: Workspace, tree: Tree, foreign: Mapping[PackageId, Foreign] | None = None
 ) -> tuple[BuildPlan, PlanOptions]:
     plan_options = PlanOptions(
-        options.destination, options.only_target_package, options.nodeps, options.onlydeps, resources(), foreign
-    )
+        options.destination, options.only_target_package or options.nodeps, options.onlydeps, resources(), foreign,
+        dependency_only(options, tree),
+    )  # fmt: skip
     planner = Planner(tree, SharedSolver(tree.compiler()), plan_options)
     return planner.plan(targets_of(options, tree)), plan_options
 
@@ -115,12 +110,25 @@ def prepare(
     return Planned(tree, plan, plan_keys(plan, tree, lock), lock, plan_options)
 
 
+def _refuse_to_build_dependencies(planned: Planned, work: Workspace) -> None:
+    """`--nodeps`: raises SpecError for the first thing to build that is no target."""
+    targets = set(planned.plan.targets)
+    for id, node in planned.plan.nodes.items():
+        if node.pid not in targets and work.store.index.get(planned.keys[id].plan.hex) is None:
+            raise SpecError(
+                f"{node.pid} is not in the cache, and --nodeps builds no dependencies", reason="nodeps",
+                where=node.package.package.where, hint="build it first, or build without --nodeps",
+            )  # fmt: skip
+
+
 def build(
     options: BuildOptions, work: Workspace, images: ImageSource | None = None,
     foreign: Mapping[PackageId, Foreign] | None = None, source: ForeignArtifacts | None = None,
 ) -> BuildReport:  # fmt: skip
     """Builds the targets. What fails is in the report; raises only what stops everything."""
     planned = prepare(options, work, images, foreign)
+    if options.nodeps:
+        _refuse_to_build_dependencies(planned, work)
     with disk_errors(f"making the folder {options.destination}"):
         options.destination.mkdir(parents=True, exist_ok=True)
     engine = factory.make(options.engine)

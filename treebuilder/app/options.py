@@ -11,7 +11,11 @@ from treebuilder.records import record
 
 @record
 class BuildOptions:
-    """What `treebuild build` was asked. `targets` empty and `all` False means nothing to do."""
+    """What `treebuild build` was asked. Nothing to do without `targets`, `all` and `full`.
+
+    `full` is all packages that no other stands on; `revdeps` adds what stands on the targets. Packages that are only
+    in `tree_deps` are built on and are never targets. `nodeps`: what the targets stand on must be in the cache.
+    """
 
     trees: tuple[str, ...]
     targets: tuple[PackageRef, ...] = ()
@@ -32,3 +36,11 @@ class BuildOptions:
     layering: Literal["chain", "merge"] = "chain"
     dockerfiles: bool = False
     insecure_registries: tuple[str, ...] = ()
+    full: bool = False
+    revdeps: bool = False
+    tree_deps: tuple[str, ...] = ()
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """All trees that are read; of equal packages the first one's counts."""
+        return (*self.trees, *self.tree_deps)

@@ -29,11 +29,12 @@ def request_key(options: BuildOptions, template_env: tuple[str, ...]) -> str:
     env = {name: os.environ[name] for name in template_env if name in os.environ}
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
     fingerprint = tree_fingerprint(
-        options.trees, options.values, template_env=env, dockerfiles=options.dockerfiles, layering=options.layering
+        options.roots, options.values, template_env=env, dockerfiles=options.dockerfiles, layering=options.layering
     )
     chosen = [
         [str(ref) for ref in options.targets], options.all, str(options.destination.absolute()), options.compression,
         options.only_target_package, options.nodeps, options.onlydeps, options.locked, epoch,
+        options.full, options.revdeps, [*options.tree_deps],
     ]  # fmt: skip
     lock = options.lock_file.read_bytes() if options.lock_file.is_file() else b""
     for part in (fingerprint, json.dumps(chosen), hashlib.sha256(lock).hexdigest()):

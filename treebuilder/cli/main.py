@@ -72,6 +72,10 @@ def main(argv: Sequence[str]) -> int:
     session: Session | None = None
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
+        if "luet" in words[:2] and (words[0] == "luet" or words[0].startswith("--config=")):
+            from treebuilder.cli import luet
+
+            return luet.main([word for at, word in enumerate(words) if at != words.index("luet")])
         if not words or words[0] in ("-h", "--help"):
             (sys.stdout if words else sys.stderr).write(_overview())
             return 0 if words else 2
@@ -142,7 +146,12 @@ def _understand(words: list[str]) -> tuple[ModuleType, argparse.Namespace]:
     )  # fmt: skip
     module.configure(parser)
     add_global_flags(parser)
-    return module, parser.parse_intermixed_args(words[:position] + words[position + 1 :])
+    given = words[:position] + words[position + 1 :]
+    if any("=" in word or word in ("-a", "--backend-args") for word in given):
+        from treebuilder.cli.luetflags import as_go_reads
+
+        given = as_go_reads(parser, given)
+    return module, parser.parse_intermixed_args(given)
 
 
 def _fail(error: TreebuildError, session: Session | None, words: list[str], bug: Exception | None = None) -> int:

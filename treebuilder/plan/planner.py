@@ -43,14 +43,17 @@ from treebuilder.tree import Tree, TreePackage, build_view
 
 @record
 class PlanOptions:
-    """`destination` is where earlier artifacts lie, for `retrieve`. `resources` are ours, by `treebuild:` name."""
+    """`destination` is where earlier artifacts lie, for `retrieve`. `resources` are ours, by `treebuild:` name.
+
+    `dependency_only` are packages that are not packed because another stands on them.
+    """
 
     destination: Path
     only_target_package: bool = False
-    nodeps: bool = False
     onlydeps: bool = False
     resources: Mapping[str, Callable[[], bytes]] | None = None
     foreign: Mapping[PackageId, Foreign] | None = None
+    dependency_only: frozenset[PackageId] = frozenset()
 
 
 class Planner:
@@ -106,8 +109,12 @@ class Planner:
         if with_deps:
             for dependency in self._orders.get(package.id, ()):
                 # What a repository has packed is not packed again, even where its image is built.
-                if dependency.id != package.id and dependency.id not in self._foreign:
+                if dependency.id != package.id and not self._is_given(dependency.id):
                     self.want(dependency, with_deps=True)
+
+    def _is_given(self, id: PackageId) -> bool:
+        """Whether a package is packed somewhere else, or not to be packed at all."""
+        return id in self._foreign or id in self._options.dependency_only
 
     def _empty_node(self, package: Package) -> str:
         """A node for the empty artifact of a package that only names others."""
@@ -261,7 +268,7 @@ class Planner:
         stack = self._own_image(chosen)
         if len(stack) != 1:
             raise SpecError(f"{chosen.id} has no image to copy from", where=item.where, reason="copy")
-        if not self._options.only_target_package and chosen.id not in self._foreign:
+        if not self._options.only_target_package and not self._is_given(chosen.id):
             self.want(chosen, with_deps=True)
         return CopySource(stack[0], "", item.source, item.destination, item.where)
 

@@ -24,29 +24,31 @@ def shown_path(root: str, folder: str) -> str:
 class Cell:
     """One package: `id` and `path` are known, the rest is made by `definition`, `subs`, `view` and `package`.
 
-    `path` is its folder, under the root as the user wrote it. `definition` may be given encoded (`stored`). `subs` are
+    `path` is its folder, under the `root` as the user wrote it. `definition` may be encoded (`stored`). `subs` are
     the sub-packages, encoded; None where only the recipe can tell. `view` is (requires, conflicts, provides) of the
     build, encoded; () where it is the definition, None where only the recipe can tell.
     """
 
-    __slots__ = ("_definition", "_made", "_make", "_subs", "_view", "id", "may_provide", "path", "view_may_provide")
+    __slots__ = (
+        "_definition", "_made", "_make", "_subs", "_view", "id", "may_provide", "path", "root", "view_may_provide"
+    )  # fmt: skip
 
     def __init__(
-        self, path: str, definition: Any, subs: Any, view: Any, make: Callable[[], TreePackage],  # noqa: ANN401
+        self, root: str, folder: str, definition: Any, subs: Any, view: Any, make: Callable[[], TreePackage],  # noqa: ANN401
     ) -> None:  # fmt: skip
         if isinstance(definition, Package):
             self.id, self.may_provide = definition.id, bool(definition.provides)
         else:
             self.id, self.may_provide = decode(definition[ID]), bool(definition[PROVIDES])
         self.view_may_provide = view is None or bool(view and view[2]) or (not view and self.may_provide)
-        self.path = path
+        self.root, self.path = root, shown_path(root, folder)
         self._definition, self._subs, self._view, self._make = definition, subs, view, make
         self._made: TreePackage | None = None
 
     @staticmethod
     def of(made: TreePackage) -> Cell:
         """The cell of a package that has been read whole."""
-        cell = Cell(shown_path(made.root, made.folder), made.package, None, None, lambda: made)
+        cell = Cell(made.root, made.folder, made.package, None, None, lambda: made)
         cell._made = made
         return cell
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from treebuilder.errors import Place
 from treebuilder.model.package import Package, PackageId
 from treebuilder.tree import stored
-from treebuilder.tree.cells import Cell, shown_path
+from treebuilder.tree.cells import Cell
 from treebuilder.tree.context import is_young
 from treebuilder.tree.index import FileStamp, SpecIndex
 from treebuilder.tree.package import TreePackage
@@ -87,7 +87,8 @@ class FolderCells:
         self._put(stamp, (False, (), bare))
         for number, package in enumerate(packages):
             yield Cell(
-                shown_path(self._snapshot.root, folder.path),
+                self._snapshot.root,
+                folder.path,
                 package,
                 None if subs else (),
                 None,
@@ -109,10 +110,16 @@ class FolderCells:
 
     def _stored(self, folder: Folder, known: Any) -> Iterator[Cell]:  # noqa: ANN401 - decoded as it is needed
         whole, warnings, items = known
-        path = shown_path(self._snapshot.root, folder.path)
         for number, (definition, subs, view, body) in enumerate(items):
             make = partial(self._decoded, folder, definition, body, warnings) if whole else None
-            cell = Cell(path, definition, subs, view, make or partial(self._read_now, folder, number))
+            cell = Cell(
+                self._snapshot.root,
+                folder.path,
+                definition,
+                subs,
+                view,
+                make or partial(self._read_now, folder, number),
+            )
             for one in (definition, *(subs or ())):
                 self._reader.claim(
                     cell.id if one is definition else stored.decode(one[stored.ID]), partial(_where, one)

@@ -4,6 +4,8 @@ examples:
   treebuild build --tree packages system/sampleOS
   treebuild build --tree packages --all --destination build --json
   treebuild build --tree packages --tree overlay --values values.yaml app/web@>=1.2
+  treebuild build --tree mine --tree-deps upstream --all
+  treebuild build --tree packages app/web --pretend -o json
 """
 
 from __future__ import annotations
@@ -13,11 +15,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from treebuilder.cli import luetflags
 from treebuilder.cli.session import Session, add_output_flags, duration
 
 if TYPE_CHECKING:
     from treebuilder.app.options import BuildOptions
     from treebuilder.app.settings import Settings
+    from treebuilder.app.workspace import Workspace
 
 
 def add_tree_flags(parser: argparse.ArgumentParser) -> None:
@@ -44,10 +48,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_tree_flags(parser)
     parser.add_argument("--destination", default="", metavar="DIR", help="where packages are written (default: build)")
     parser.add_argument("--all", action="store_true", help="every package of the tree")
+    parser.add_argument("--full", action="store_true", help="every package that no other is built on")
+    parser.add_argument("--revdeps", action="store_true", help="also every package that is built on a target")
+    parser.add_argument(
+        "--tree-deps", action="append", default=[], metavar="DIR",
+        help="a tree whose packages are built on but are no targets; may be repeated",
+    )  # fmt: skip
     parser.add_argument("--engine", "--backend", default="native", help="native or docker (default: native)")
     parser.add_argument("--compression", choices=("none", "gzip", "zstd"), default="zstd", help="of packages")
     parser.add_argument("--only-target-package", action="store_true", help="pack only what is named")
+    parser.add_argument("--nodeps", action="store_true", help="take what the packages stand on from the cache, or fail")
     parser.add_argument("--onlydeps", action="store_true", help="build what the packages stand on, not them")
+    parser.add_argument("--pretend", action="store_true", help="print what the targets stand on, build nothing")
     parser.add_argument("--rebuild", action="store_true", help="build again what the cache has, and compare")
     parser.add_argument("--lock", default="", metavar="FILE", help="the lock (default: treebuild.lock)")
     parser.add_argument("--locked", action="store_true", help="fail when the lock is incomplete")
@@ -55,12 +67,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep-failed", metavar="DIR", nargs="?", const="failed", help="keep a failed root")
     parser.add_argument("--from-repositories", action="store_true", help="take recipes of configured repositories too")
     add_registry_flag(parser)
+    luetflags.add(parser)
     add_output_flags(parser)
 
 
 def trees_of(args: argparse.Namespace, settings: Settings) -> tuple[str, ...]:
     """`--tree`, or `TREE`, or the configuration's, or the folder `packages`."""
-    named = tuple(args.tree) or tuple(os.environ.get("TREE", "").split())
+    named = luetflags.parted(args.tree) or tuple(os.environ.get("TREE", "").split())
     return named or settings.trees or ("packages",)
 
 
@@ -71,23 +84,28 @@ def options_of(args: argparse.Namespace, settings: Settings) -> BuildOptions:
 
     return BuildOptions(
         trees_of(args, settings), tuple(parse_selector(word) for word in args.packages), args.all,
-        tuple(args.values) or settings.values, Path(args.destination or settings.destination or "build"), args.engine,
-        args.compression, settings.concurrency, args.only_target_package, False, args.onlydeps, args.rebuild,
+        luetflags.parted(args.values) or settings.values, Path(args.destination or settings.destination or "build"),
+        args.engine, args.compression, settings.concurrency, args.only_target_package, args.nodeps, args.onlydeps,
+        args.rebuild,
         args.locked, lock_path(args.lock), args.step_timeout,
         Path(args.keep_failed).absolute() if args.keep_failed else None, args.layering, args.dockerfiles,
-        tuple(args.insecure_registry),
+        tuple(args.insecure_registry), args.full, args.revdeps, luetflags.parted(args.tree_deps),
     )  # fmt: skip
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
     from treebuilder.app import unchanged
 
-    if not args.packages and not args.all:
+    if not args.packages and not args.all and not args.full:
         from treebuilder.errors import ConfigError
 
-        raise ConfigError("no package is named", hint="name packages, or --all")
+        raise ConfigError("no package is named", hint="name packages, or --all, or --full")
+    luetflags.judge(args, session.events)
+    args.engine = luetflags.engine(args.engine, session.events)
     with session.workspace() as work:
         options = options_of(args, work.settings)
+        if args.pretend:
+            return _pretend(options, work, session)
         key = "" if args.from_repositories else unchanged.request_key(options, work.settings.template_env)
         known = unchanged.recall(work.store, key, options.destination) if key and not args.rebuild else None
         if known is not None:
@@ -121,6 +139,18 @@ def run(args: argparse.Namespace, session: Session) -> int:
             if failed.error is not None:
                 sys.stderr.write(failures.render(failed.error) + "\n")
         return 2 if report.failed else 0
+
+
+def _pretend(options: BuildOptions, work: Workspace, session: Session) -> int:
+    from treebuilder.app.building import open_tree
+    from treebuilder.app.targets import pretended
+    from treebuilder.ui import tables
+
+    rows = pretended(options, open_tree(options, work, 0))
+    session.close()
+    lines = [f"{row['category']}/{row['name']}-{row['version']} required for {row['target']}" for row in rows]
+    tables.write({"schema": "treebuild.pretend/1", "packages": rows}, session.output, "\n".join(lines))
+    return 0
 
 
 def _show(report: dict[str, Any], session: Session) -> None:

@@ -25,7 +25,8 @@ def flags_of(verb: str) -> list[str]:
     parser = argparse.ArgumentParser(prog=verb)
     import_module(f"treebuilder.cli.verbs.{VERBS[verb][0]}").configure(parser)
     add_global_flags(parser)
-    return sorted(s for action in parser._actions for s in action.option_strings if s.startswith("--"))
+    shown = (action for action in parser._actions if action.help != argparse.SUPPRESS)
+    return sorted(s for action in shown for s in action.option_strings if s.startswith("--"))
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
