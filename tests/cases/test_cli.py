@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from tests import schemas
+from tests.cases.test_install_verbs import RESULTS as CLIENT_RESULTS
 from tests.trees import Project, requires
 from treebuilder.cli.main import main
 from treebuilder.records import fields
@@ -132,7 +133,7 @@ def test_machines_and_images_are_as_published() -> None:
 
 def test_every_schema_is_one_of_a_verb() -> None:
     published = {path.stem for path in schemas.FOLDER.glob("*.json")}
-    assert published == {*RESULTS, "iso", "boot", "registry", "error"}
+    assert published == {*RESULTS, *CLIENT_RESULTS, "iso", "boot", "registry", "error"}
     for name in published:
         assert schemas.load(name)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 

@@ -91,7 +91,7 @@ class PackageClient:
         failure: TreebuildError | None = None
         for source in sources:
             try:
-                found.append(sync(source, self.store, self._events, self._cancel))
+                found.append(self.sync(source))
             except TreebuildError as err:
                 self._cancel.check()
                 if self._strict or err.exit_code == 1 or source in self._local:
@@ -101,6 +101,24 @@ class PackageClient:
         if not found and failure is not None:
             raise failure
         return RepositoryPackages(found)
+
+    def sync(self, source: RepositorySource) -> SyncedRepository:
+        """One repository as it is now. Raises what `repository.sync` raises."""
+        return sync(source, self.store, self._events, self._cancel)
+
+    def download(self, url: str) -> bytes:
+        """A small document. Raises TransportError, IntegrityError."""
+        from treebuilder.oci.download import Downloader
+
+        digest = Downloader(self.store, self._cancel, max_bytes=1 << 20).fetch(url, None)
+        return self.store.blob_path(digest).read_bytes()
+
+    def check(self) -> None:
+        """Raises Cancelled when somebody interrupted us."""
+        self._cancel.check()
+
+    def warn(self, message: str) -> None:
+        self._events.emit(Warned(message))
 
     @contextmanager
     def reading(self) -> Iterator[SystemDatabase]:

@@ -32,7 +32,7 @@ DEFAULTS: dict[str, Any] = {
         "show_build_output": True, "http_timeout": 360,
     },
     "system": {
-        "database_engine": "boltdb", "database_path": "/var/lib/treebuild", "rootfs": "/",
+        "database_engine": "boltdb", "database_path": "/var/lib/treebuild", "rootfs": "",
         "pkgs_cache_path": "packages", "tmpdir_base": "",
     },
     "solver": {"type": "", "rate": 0.7, "discount": 1.0, "max_attempts": 9000, "implementation": 0},
@@ -90,10 +90,24 @@ class ClientSettings:
 
 def load(explicit: str, flags: Mapping[str, Any], events: EventSink, *, luet: bool) -> ClientSettings:
     """`flags` are dotted keys that the command line sets. Raises ConfigError."""
-    values = _copied(DEFAULTS)
-    if luet:
-        values["system"]["database_path"] = LUET_DATABASE
     path = _find(explicit, events, luet=luet)
+    values = _values(path, flags, events, luet=luet)
+    try:
+        return _settled(values, path, events, luet=luet)
+    except (TypeError, ValueError, AttributeError, KeyError) as err:
+        where = Place(str(path)) if path is not None else None
+        raise ConfigError(f"the configuration cannot be understood: {err}", where=where) from err
+
+
+def values_of(explicit: str, flags: Mapping[str, Any], events: EventSink, *, luet: bool) -> dict[str, Any]:
+    """All keys as they come out, nothing looked into. Raises ConfigError."""
+    return _values(_find(explicit, events, luet=luet), flags, events, luet=luet)
+
+
+def _values(path: Path | None, flags: Mapping[str, Any], events: EventSink, *, luet: bool) -> dict[str, Any]:
+    values: dict[str, Any] = _copied(DEFAULTS)
+    if luet:
+        values["system"] |= {"database_path": LUET_DATABASE, "rootfs": "/"}
     if path is not None:
         _merge(values, _read(path, events, luet=luet))
     if luet:
@@ -102,11 +116,7 @@ def load(explicit: str, flags: Mapping[str, Any], events: EventSink, *, luet: bo
                 _set(values, _key_of(name), text)
     for key, value in flags.items():
         _set(values, key, value)
-    try:
-        return _settled(values, path, events, luet=luet)
-    except (TypeError, ValueError, AttributeError, KeyError) as err:
-        where = Place(str(path)) if path is not None else None
-        raise ConfigError(f"the configuration cannot be understood: {err}", where=where) from err
+    return values
 
 
 def _find(explicit: str, events: EventSink, *, luet: bool) -> Path | None:
@@ -173,7 +183,7 @@ def _true(value: Any) -> bool:  # noqa: ANN401 - from a file or an environment
 
 def _settled(values: dict[str, Any], path: Path | None, events: EventSink, *, luet: bool) -> ClientSettings:
     system = values["system"]
-    root = Path(str(system["rootfs"]) or "/").absolute()
+    root = Path(str(system["rootfs"] or "/")).absolute()
     database = "/" + str(system["database_path"]).strip("/")
     base = Path.cwd() if luet or path is None else path.parent
     host = root if not _true(values["config_from_host"]) else Path("/")

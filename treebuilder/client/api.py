@@ -11,7 +11,6 @@ from treebuilder.model.package import Finalizer, Package, PackageId, PackageRef
 from treebuilder.records import record
 from treebuilder.repository import Artifact, SyncedRepository
 
-SCHEMA = "treebuild.install/1"
 DATABASE_NAME = "system.db"
 
 
@@ -108,9 +107,6 @@ class InstallReport:
     """What an installation came to: new packages in the order of installation, with counts of their files."""
 
     installed: tuple[tuple[PackageId, str, int], ...]
-
-    def to_json(self) -> dict[str, Any]:
-        return {"schema": SCHEMA, "installed": [_came(*item) for item in self.installed]}
 
 
 @record

@@ -1,42 +1,40 @@
-"""Installs packages of repositories, and what they require, into a root.
+"""Installs packages of repositories, and what they require, into a root. What is installed stays as it is.
 
 examples:
   treebuild install --system-target /mnt system/sampleOS
   treebuild install --system-target root --local build app/web@>=1.2
+  treebuild install --dry-run --json app/web
 """
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from treebuilder.cli.session import Session, add_output_flags
+from treebuilder.cli import changing
+from treebuilder.cli.session import Session
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("packages", nargs="+", metavar="PACKAGE", help="category/name, or category/name@VERSION")
-    parser.add_argument("--system-target", required=True, metavar="DIR", help="the root to install into")
-    parser.add_argument(
-        "-l", "--local", action="append", default=[], metavar="DIR",
-        help="a folder with a repository, preferred to the configured ones; may be repeated",
-    )  # fmt: skip
-    parser.add_argument("--nodeps", action="store_true", help="install only what is named")
-    parser.add_argument("-y", "--yes", action="store_true", help="accepted: nothing is asked")
-    add_output_flags(parser)
+    parser.add_argument("--onlydeps", action="store_true", help="install what the packages require, not them")
+    parser.add_argument("--relax", action="store_true", help="as luet: do not upgrade the system first")
+    changing.add_change_flags(parser)
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
-    session.needs_containers()
-    from treebuilder.app.installing import InstallOptions, install
-    from treebuilder.model.words import parse_selector
-    from treebuilder.ui import tables
+    changing.needs_root(args, session)
+    from treebuilder.app.client import InstallWish
+    from treebuilder.client import ChangeReport
+    from treebuilder.client.operations import UpgradeRequest
 
-    refs = tuple(parse_selector(word) for word in args.packages)
-    options = InstallOptions(refs, Path(args.system_target), tuple(args.local), args.nodeps)
-    with session.workspace() as work:
-        report = install(options, work)
-    session.close()
-    rows = [[id.pkgname, id.version, where, str(files)] for id, where, files in report.installed]
-    text = tables.table(["package", "version", "repository", "files"], rows) if rows else "nothing to install"
-    tables.write(report.to_json(), session.output, text)
-    return 0
+    refs = changing.refs_of(args.packages)
+    with changing.opened(args, session) as client:
+        manner = changing.manner_of(args, client.settings)
+        if changing.is_luet(args) and not args.relax:
+            with client.reading() as database:
+                used = bool(database.packages())
+            if used:  # as luet does; `treebuild install` leaves everything else alone
+                changing.show(client.upgrade(UpgradeRequest(force=True), manner), args, session, "")
+        wish = InstallWish(refs, args.nodeps, args.onlydeps, args.force, changing.is_luet(args))
+        report: ChangeReport = client.install(wish, manner)
+    return changing.show(report, args, session, "No packages to install")

@@ -1,0 +1,151 @@
+"""The verbs of the package client as `treebuild`: results as published, plans that change nothing, refusals."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import schemas
+from tests.unit.repository_parts import Workshop, workshop
+from treebuilder.cli.main import main
+
+pytestmark = pytest.mark.engine
+
+RESULTS: dict[str, tuple[str, ...]] = {
+    "uninstall": ("uninstall", "t/b"),
+    "upgrade": ("upgrade",),
+    "replace": ("replace", "t/b", "--for", "t/c"),
+    "reinstall": ("reinstall", "--installed"),
+    "reclaim": ("reclaim",),
+    "autoremove": ("autoremove",),
+    "oscheck": ("oscheck",),
+    "hold": ("hold", "t/a"),
+    "unhold": ("unhold", "t/a"),
+    "search": ("search", "--files", "."),
+    "database": ("database", "get-all-installed"),
+    "repo": ("repo", "list"),
+    "cleanup": ("cleanup",),
+    "config": ("config",),
+}
+
+
+@dataclass
+class Machine:
+    shop: Workshop
+    root: Path
+
+    def say(self, *words: str) -> tuple[int, str, str]:
+        out, err = io.StringIO(), io.StringIO()
+        given = ["--config", str(self.shop.top / "conf.yaml"), "--cache-dir", str(self.shop.top / "cache"), "--quiet"]
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main([*words, *given])
+        return code, out.getvalue(), err.getvalue()
+
+    def json(self, *words: str) -> dict[str, Any]:
+        code, out, err = self.say(*words, "--json")
+        assert code == 0, err
+        value = json.loads(out)
+        assert isinstance(value, dict)
+        return value
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    with workshop(tmp_path) as shop:
+        shop.package("t/a", {"a": b"a"})
+        shop.package("t/b", {"usr": None, "usr/b": b"b"}, requires=("t/a",))
+        shop.package("t/c", {"c": b"c"})
+        shop.create()
+        (tmp_path / "root").mkdir()
+        (tmp_path / "conf.yaml").write_text(
+            "system: {rootfs: ROOT}\nrepositories: [{name: mine, type: disk, enable: true, urls: [build]}]\n".replace(
+                "ROOT", str(tmp_path / "root")
+            )
+        )
+        made = Machine(shop, tmp_path / "root")
+        made.json("install", "t/b")
+        yield made
+
+
+@pytest.mark.parametrize("name", [*RESULTS, "install"])
+def test_results_are_as_published(machine: Machine, name: str) -> None:
+    words = RESULTS.get(name, ("install", "t/c"))
+    machine.shop.package("t/a", {"a": b"2"}, version="2.0")
+    (machine.root / "c").write_bytes(b"c")
+    machine.shop.create()
+    value = machine.json(*words)
+    assert schemas.faults(value, schemas.load(name)) == []
+    if name in ("upgrade", "replace", "reinstall", "uninstall", "reclaim", "install"):
+        assert value["state"] == "done"
+
+
+@pytest.mark.parametrize("name", ["uninstall", "replace", "reinstall", "reclaim", "upgrade"])
+def test_a_dry_run_says_what_would_be_and_changes_nothing(machine: Machine, name: str) -> None:
+    machine.shop.package("t/a", {"a": b"2"}, version="2.0")
+    (machine.root / "c").write_bytes(b"c")
+    machine.shop.create()
+    before = machine.json("database", "get-all-installed")
+    planned = machine.json(*RESULTS[name], "--dry-run")
+    assert planned["state"] == "planned"
+    assert machine.json("database", "get-all-installed") == before
+    done = machine.json(*RESULTS[name])
+    for key in ("installed", "removed", "adopted"):
+        names = [[(item["name"], item["version"]) for item in value[key]] for value in (planned, done)]
+        assert names[0] == names[1]
+
+
+def test_a_table_and_a_summary(machine: Machine) -> None:
+    machine.shop.package("t/a", {"a": b"2"}, version="2.0")
+    machine.shop.create()
+    _, out, _ = machine.say("upgrade")
+    assert out.splitlines()[-1] == "1 exchanged"
+    assert "1.0" in out
+    assert "2.0" in out
+    assert machine.say("upgrade")[1] == "Nothing to upgrade\n"
+
+
+def test_refusals_have_their_reasons(machine: Machine) -> None:
+    for words, code, reason in (
+        (("uninstall", "t/a"), 2, "needed"), (("uninstall", "t/c"), 2, "not-installed"),
+        (("install", "t/none"), 2, "unknown-package"), (("hold", "t/c"), 2, "not-installed"),
+        (("install", "t/c", "--finalizer-env", "x"), 1, "configuration"), (("reinstall",), 1, "configuration"),
+        (("repo", "get", "none"), 1, "no-repository"),
+        (("install", "t/c", "--system-target", "no/where"), 1, "configuration"),
+        (("search", "("), 2, "pattern"),
+    ):  # fmt: skip
+        got, out, err = machine.say(*words, "--json")
+        assert (got, json.loads(out)["error"]["reason"]) == (code, reason), (words, err)
+
+
+def test_held_packages_wait(machine: Machine) -> None:
+    machine.json("hold", "t/a")
+    machine.shop.package("t/a", {"a": b"2"}, version="2.0")
+    machine.shop.create()
+    assert machine.json("upgrade")["state"] == "nothing"
+    assert machine.json("unhold", "t/a")["held"] == []
+    assert machine.json("upgrade")["exchanged"] == [{"category": "t", "name": "a", "from": "1.0", "to": "2.0"}]
+
+
+def test_what_was_a_dependency_and_is_asked_for_stays(machine: Machine) -> None:
+    machine.json("install", "t/a")
+    machine.json("uninstall", "t/b")
+    assert machine.json("autoremove")["state"] == "nothing"
+
+
+def test_one_repository_that_is_gone_does_not_stop_the_others(machine: Machine) -> None:
+    conf = machine.shop.top / "conf.yaml"
+    conf.write_text(
+        conf.read_text().replace("[{name: mine", "[{name: gone, enable: true, urls: [nowhere]}, {name: mine")
+    )
+    code, out, err = machine.say("install", "t/c", "--json")
+    assert code == 0, err
+    assert "gone is left out" in err
+    code, out, _ = machine.say("upgrade", "--clean", "--json")  # but what it had must not be removed
+    assert (code, json.loads(out)["error"]["reason"]) == (2, "no-repository")

@@ -1,0 +1,279 @@
+"""Called as luet: what its users' scripts type, and what they look for in the answers."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.unit.repository_parts import Workshop, workshop
+from treebuilder.cli.main import main
+
+pytestmark = pytest.mark.engine
+
+
+@dataclass
+class Luet:
+    shop: Workshop
+    root: Path
+    config: Path
+
+    def __call__(self, *words: str, answer: str = "") -> tuple[int, str]:
+        """Exit code and stdout; nothing may be on stderr but what warns."""
+        out, stdin = io.StringIO(), sys.stdin
+        sys.stdin = io.StringIO(answer)
+        try:
+            with contextlib.redirect_stdout(out):
+                code = main(["luet", *words, "--config", str(self.config)])
+        finally:
+            sys.stdin = stdin
+        return code, out.getvalue()
+
+    def installed(self) -> list[str]:
+        code, text = self("search", "--installed", "-o", "json", ".")
+        assert code == 0
+        return [item["target"] for item in json.loads(text)["packages"] or []]
+
+
+@pytest.fixture
+def luet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Luet]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    with workshop(tmp_path) as shop:
+        shop.package("test/a", {"a": b"a"})
+        shop.package("test/b", {"etc": None, "etc/b": b"b"}, requires=("test/a",))
+        shop.package("test/c", {"c": b"c"})
+        config = tmp_path / "luet.yaml"
+        config.write_text(
+            f"general:\n  debug: true\nsystem:\n  rootfs: {tmp_path}/root\n  database_path: /\n"
+            "  database_engine: boltdb\nconfig_from_host: true\nrepositories:\n"
+            f"- name: main\n  type: disk\n  enable: true\n  urls:\n  - {shop.build}\n"
+        )
+        made = Luet(shop, tmp_path / "root", config)
+        code, _ = made("create-repo", "--tree", "tree", "--packages", "build", "--output", "build", "--name", "main")
+        assert code == 0
+        yield made
+
+
+def test_a_repository_has_snapshots_and_grows(luet: Luet) -> None:
+    assert len(list(luet.shop.build.glob("*-repository.yaml"))) == 1
+    assert (
+        luet("create-repo", "--tree=tree", "--packages=build", "--output=build", "--name=main", "--backend=img")[0] == 0
+    )
+    assert luet("repo", "list")[1].startswith("main\n")
+
+
+def test_install_and_its_messages(luet: Luet) -> None:
+    code, text = luet("install", "-y", "test/c@1.0")
+    assert (code, (luet.root / "c").read_bytes()) == (0, b"c")
+    assert "license" not in text.lower()  # no banner
+    code, text = luet("install", "-y", "test/c@1.0")
+    assert code == 0
+    assert "No packages to install" in text
+    code, text = luet("i", "--yes=true", "test/none")
+    assert code == 2
+    assert " ERROR " in text
+    assert "package 'test/none' not found" in text
+    luet.shop.package("test/d", {"c": b"d"})
+    luet("create-repo", "--tree", "tree", "--packages", "build", "--output", "build")
+    code, text = luet("install", "-y", "test/d")
+    assert code == 2
+    assert "file conflict found" in text
+    assert luet("install", "-y", "--force", "test/d")[0] == 0
+
+
+def test_questions(luet: Luet) -> None:
+    code, text = luet("install", "test/c", answer="n\n")
+    assert code == 2
+    assert "Do you want to continue with this operation? [y/N]: " in text
+    assert "Aborted by user" in text
+    assert luet("install", "test/c", answer="")[0] == 2
+    assert luet("install", "test/c", answer="Yes\n")[0] == 0
+    assert luet.installed() == ["test/c-1.0"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "left"),
+    [
+        (["test/a"], 2, ["test/a-1.0", "test/b-1.0", "test/c-1.0"]),
+        (["--nodeps", "test/a"], 0, ["test/b-1.0", "test/c-1.0"]),
+        (["--conflictscheck=false", "test/a"], 0, ["test/b-1.0", "test/c-1.0"]),
+        (["test/b"], 0, ["test/a-1.0", "test/c-1.0"]),
+        (["--full", "test/b"], 0, ["test/c-1.0"]),
+        (["--full", "test/a"], 0, ["test/a-1.0", "test/b-1.0", "test/c-1.0"]),
+        (["--full-clean", "test/a"], 0, ["test/c-1.0"]),
+        (["--full-clean", "test/b"], 0, ["test/c-1.0"]),
+        (["test/zz"], 2, ["test/a-1.0", "test/b-1.0", "test/c-1.0"]),
+    ],
+)
+def test_uninstall(luet: Luet, words: list[str], code: int, left: list[str]) -> None:
+    assert luet("install", "-y", "test/b", "test/c")[0] == 0
+    assert luet("uninstall", "-y", *words)[0] == code
+    assert luet.installed() == left
+
+
+def test_install_upgrades_the_system_first_unless_relaxed(luet: Luet) -> None:
+    luet("install", "-y", "test/c")
+    luet.shop.package("test/c", {"c": b"2"}, version="2.0")
+    luet("create-repo", "--tree", "tree", "--packages", "build", "--output", "build")
+    assert luet("install", "-y", "--relax", "test/a")[0] == 0
+    assert luet.installed() == ["test/a-1.0", "test/c-1.0"]
+    assert luet("install", "-y", "test/b")[0] == 0
+    assert luet.installed() == ["test/a-1.0", "test/b-1.0", "test/c-2.0"]
+    assert "Nothing to upgrade" in luet("upgrade", "-y")[1]
+
+
+def test_search_forms(luet: Luet) -> None:
+    luet("install", "-y", "test/c")
+    code, text = luet("search", "-o", "json", "test/")
+    assert code == 0
+    items = json.loads(text)["packages"]
+    assert [(i["name"], i["repository"], i["installed"], i["files"]) for i in items] == [
+        ("a", "main", False, None), ("b", "main", False, None), ("c", "main", True, None)
+    ]  # fmt: skip
+    assert text.startswith('{"packages":[{"')
+    code, text = luet("search", "--installed", "-o", "json", "c")
+    assert json.loads(text)["packages"][0] == {
+        "category": "test", "files": ["c"], "hidden": False, "installed": True, "name": "c", "repository": "system",
+        "target": "test/c-1.0", "version": "1.0",
+    }  # fmt: skip
+    assert luet("search", "-o", "json", "nothing")[1] == '{"packages":null}\n'
+    assert luet("search", "-q", "b")[1] == "test/b-1.0\n"
+    assert "> test/c-1.0" in luet("search", "--installed")[1]
+    assert luet("search", "-q", "--files", "etc/b")[1] == "test/b-1.0\n"
+    assert luet("search", "-q", "--revdeps", "test/a")[1] == "test/b-1.0\n"
+    assert luet("search", "-q", "--deps", "test/b")[1] == "test/a-1.0\n"
+    assert "Package " in luet("s", "--table", "test")[1]
+    assert luet("search", "a", "b")[0] == 255
+
+
+def test_oscheck_reinstall_replace_reclaim(luet: Luet) -> None:
+    luet("install", "-y", "test/b", "test/c")
+    assert "All good!" in luet("oscheck")[1]
+    (luet.root / "c").unlink()
+    (luet.root / "a").unlink()
+    assert luet("oscheck", "-q") == (0, "test/a-1.0 test/c-1.0\n")
+    assert "Following packages are missing files or are incomplete:" in luet("oscheck")[1]
+    assert luet("oscheck", "--reinstall", "-y")[0] == 0
+    assert (luet.root / "c").read_bytes() == b"c"
+    assert luet("reinstall", "-y", "test/c")[0] == 0
+    assert luet("reinstall", "-y", "--installed")[0] == 0
+    assert luet("replace", "-y", "test/b", "--for", "test/c")[0] == 0
+    assert luet.installed() == ["test/a-1.0", "test/c-1.0"]
+    assert luet("database", "remove", "test/c")[0] == 0
+    assert (luet.installed(), (luet.root / "c").exists()) == (["test/a-1.0"], True)
+    assert luet("reclaim")[0] == 2  # nobody answered
+    assert luet("reclaim", "-y")[0] == 0
+    assert luet.installed() == ["test/a-1.0", "test/c-1.0"]
+
+
+def test_the_database_verbs(luet: Luet) -> None:
+    luet("install", "-y", "test/b")
+    listed = luet.shop.top / "listed.yaml"
+    assert luet("database", "get-all-installed", "--output", str(listed))[0] == 0
+    assert "packagerequires:" in listed.read_text()
+    assert "files:\n- etc/b\n" in luet("database", "get", "--files", "test/b")[1]
+    assert luet("database", "get", "test/none") == (0, "")
+    metadata = str(luet.shop.build / "c-test-1.0.metadata.yaml")
+    assert luet("database", "create", metadata)[0] == 0
+    assert luet("database", "create", metadata)[0] == 2
+    assert luet.installed() == ["test/a-1.0", "test/b-1.0", "test/c-1.0"]
+    files = luet("search", "--installed", "-o", "json")[1]
+    (luet.shop.top / "files.json").write_text(files)
+    assert luet("database", "remove", "test/a", "test/b", "test/c")[0] == 0
+    assert luet.installed() == []
+    assert luet("database", "import", str(listed))[0] == 0
+    assert luet.installed() == ["test/a-1.0", "test/b-1.0"]
+    assert luet("database", "import", "files.json")[0] == 0
+    assert luet("uninstall", "-y", "test/b")[0] == 0
+    assert not (luet.root / "etc/b").exists()
+
+
+def test_config_environment_and_flags(luet: Luet, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = luet.shop.top / "other"
+    monkeypatch.setenv("LUET_SYSTEM__ROOTFS", str(other))
+    monkeypatch.setenv("LUET_YES", "true")
+    assert luet("install", "test/c")[0] == 0
+    assert (other / "c").exists()
+    assert f"rootfs: {other}" in luet("config")[1]
+    assert luet("--system-target", str(luet.root), "--system-engine=memory", "install", "test/c")[0] == 0
+    assert (luet.root / "c").exists()
+    assert luet("--system-target", str(luet.root), "search", "--installed", "-q") == (0, "")
+    code, text = luet("cleanup")
+    assert code == 0
+    assert f"files from {other}/packages" in text
+    assert list((other / "packages").iterdir()) == []
+
+
+def test_protected_configuration(luet: Luet) -> None:
+    folder = luet.shop.top / "protect"
+    folder.mkdir()
+    (folder / "etc.yml").write_text("name: etc\ndirs:\n- /etc/\n")
+    luet.config.write_text(luet.config.read_text() + f"config_protect_confdir:\n- {folder}\n")
+    luet("install", "-y", "test/b")
+    (luet.root / "etc/b").write_text("mine")
+    luet("uninstall", "-y", "-k", "test/b")
+    assert (luet.root / "etc/b").read_text() == "mine"
+    luet("install", "-y", "test/b")
+    assert (luet.root / "etc/._cfg0001_b").read_bytes() == b"b"
+    luet("uninstall", "-y", "test/b")
+    assert not (luet.root / "etc/b").exists()
+    (luet.root / "etc").mkdir(exist_ok=True)
+    (luet.root / "etc/b").write_text("mine")
+    assert luet("install", "-y", "--skip-config-protect", "test/b")[0] == 0
+    assert (luet.root / "etc/b").read_bytes() == b"b"
+
+
+def test_repositories_in_files_and_their_verbs(luet: Luet, tmp_path: Path) -> None:
+    confdir = tmp_path / "repos.conf.d"
+    text = luet.config.read_text()
+    luet.config.write_text(text[: text.index("repositories:")] + f"repos_confdir:\n- {confdir}\n")
+    assert luet("install", "-y", "test/c")[0] == 2
+    described = tmp_path / "new.yaml"
+    described.write_text(f"name: new\ntype: disk\nenable: true\nurls:\n- {luet.shop.build}\n")
+    assert luet("repo", "add", "-y", str(described), "--dir", str(confdir))[0] == 0
+    assert (luet.root / str(confdir).lstrip("/") / "new.yaml").is_file()
+    confdir.symlink_to(luet.root / str(confdir).lstrip("/"))
+    assert luet("repo", "list", "-q") == (0, "new\n")
+    assert "revision 1" in luet("repo", "update")[1]
+    assert '"priority": 9999' in luet("repo", "get", "new", "-o", "json")[1]
+    assert luet("install", "-y", "test/c")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["frobnicate"], 255, "unknown command"), (["install", "--frobnicate", "x/y"], 255, "frobnicate"),
+        (["install"], 255, "PACKAGE"), ([], 0, "Available Commands"), (["help"], 0, "Available Commands"),
+        (["--version"], 0, "luet version"), (["install", "--help"], 0, "--relax"), (["build"], 0, ""),
+    ],
+)  # fmt: skip
+def test_usage(words: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["luet", *words]) == code
+    out, err = capsys.readouterr()
+    assert (said in out, err) == (True, "")
+
+
+def test_a_link_of_that_name_and_its_extensions(luet: Luet, tmp_path: Path) -> None:
+    link = tmp_path / "bin" / "luet"
+    link.parent.mkdir()
+    link.write_text(f"#!{sys.executable}\nimport sys\nfrom treebuilder.cli.main import entry\nentry()\n")
+    link.chmod(0o755)
+    extension = link.parent / "luet-hello"
+    extension.write_text('#!/bin/sh\necho "hello $1"\n')
+    extension.chmod(0o755)
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "PATH": f"{link.parent}:{os.environ['PATH']}"}
+    for words, said in (
+        (["hello", "you"], "hello you\n"),
+        (["search", "-q", "c", "--config", "luet.yaml"], "test/c-1.0\n"),
+    ):
+        done = subprocess.run([link, *words], env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, said, "")

@@ -1,0 +1,46 @@
+"""Emptying the cache of packages."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from treebuilder.app.client_settings import ClientSettings
+from treebuilder.app.settings import cache_folder
+from treebuilder.model.digest import Digest
+from treebuilder.system.files import disk_errors, remove_tree
+
+
+def cleanup(settings: ClientSettings, cache_dir: str, *, luet: bool) -> tuple[Path, int]:
+    """The folder that was cleaned, and how many files went.
+
+    As luet everything below `pkgs_cache_path` goes; else the packages that were fetched go out of the cache, and
+    what builds have made stays.
+    """
+    if luet and not cache_dir:
+        return settings.cache, _emptied(settings.cache)
+    folder = cache_folder(cache_dir)
+    if not (folder / "VERSION").is_file():
+        return folder, 0
+    from treebuilder.oci.store import Store
+
+    store = Store(folder)
+    count = 0
+    try:
+        with disk_errors(f"cleaning {folder}"):
+            for name in sorted(store.index.notes("fetched")):
+                path = store.blob_path(Digest(name))
+                count += path.is_file()
+                path.unlink(missing_ok=True)
+        store.index.drop_notes("fetched")
+    finally:
+        store.close()
+    return folder, count
+
+
+def _emptied(folder: Path) -> int:
+    with disk_errors(f"cleaning {folder}"):
+        count = sum(len(names) for _, _, names in os.walk(folder))
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            remove_tree(path)
+    return count

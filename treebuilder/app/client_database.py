@@ -1,0 +1,181 @@
+"""The verbs of the system database: what is in it in luet's form, and records that come and go without files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from treebuilder.app.client import PackageClient
+from treebuilder.client import Record, operations
+from treebuilder.client.lookup import human
+from treebuilder.errors import ConfigError, TreebuildError
+from treebuilder.model.digest import Digest
+from treebuilder.model.package import PackageRef
+from treebuilder.nodes.writing import write_yaml
+from treebuilder.repository.fields import read_package
+from treebuilder.repository.index import listing, mapping, parse_document, text, texts
+
+Result = tuple[list[Any], str]
+_LONGEST = 1 << 28
+
+
+def everything(client: PackageClient) -> Result:
+    """All packages under lower-case Go names, as luet's `get-all-installed` writes them."""
+    with client.reading() as database:
+        found = [go_names(item) for item in database.records()]
+    body = "".join(_item(value) for value in found)
+    return found, body or "[]\n"
+
+
+def _item(value: Mapping[str, Any]) -> str:
+    lines = write_yaml(value).decode().splitlines()
+    return "".join(("- " if at == 0 else "  ") + line + "\n" for at, line in enumerate(lines))
+
+
+def go_names(found: Record) -> dict[str, Any]:
+    package = found.package
+
+    def refs(items: tuple[PackageRef, ...]) -> list[dict[str, Any]]:
+        return [{"name": ref.name, "version": ref.version, "category": ref.category} for ref in items]
+
+    return {
+        "id": 0, "name": package.id.name, "version": package.id.version, "category": package.id.category,
+        "useflags": list(package.use_flags), "state": 0, "packagerequires": refs(package.requires),
+        "packageconflicts": refs(package.conflicts), "provides": refs(package.provides), "hidden": package.hidden,
+        "annotations": dict(package.annotations), "path": "", "description": package.description,
+        "uri": list(package.uri), "license": package.license, "buildtimestamp": found.build_time,
+        "labels": dict(package.labels), "treedir": "", "origindockerfile": "",
+    }  # fmt: skip
+
+
+def json_names(found: Record) -> dict[str, Any]:
+    """The same under the names that luet's JSON has."""
+    renamed = {"packagerequires": "requires", "packageconflicts": "conflicts", "useflags": "use_flags"}
+    value = {renamed.get(key, key): item for key, item in go_names(found).items() if key != "state"}
+    keep = ("id", "name", "category", "version", "requires", "conflicts", "annotations", "treedir", "path")
+    return {key: item for key, item in value.items() if item or key in keep}
+
+
+def one(client: PackageClient, refs: tuple[PackageRef, ...], *, files: bool) -> Result:
+    """Packages under JSON names; nothing for what is not installed, as luet."""
+    values: list[dict[str, Any]] = []
+    lines = ""
+    with client.reading() as database:
+        installed = database.packages()
+        for ref in refs:
+            for package in operations.matching(ref, installed):
+                found = operations.record_of(database, package.id)
+                value = json_names(found)
+                lines += write_yaml(value, sort_keys=True).decode()
+                if files:
+                    names = [path for path, kind in found.entries if kind != "d"]
+                    value = value | {"files": names}
+                    lines += write_yaml({"files": names}).decode()
+                values.append(value)
+    return values, lines
+
+
+def create(client: PackageClient, files: tuple[Path, ...]) -> Result:
+    """Records packages out of `*.metadata.yaml`. Raises ConfigError for one that is recorded already."""
+    fresh = [_of_metadata(path) for path in files]
+    with client.writing() as database:
+        there = {package.id for package in database.packages()}
+        for found in fresh:
+            if found.package.id in there:
+                raise ConfigError(f"{found.package.id} is already in the system database", reason="installed")
+        database.settle((), fresh, ())
+    return _said(fresh, "created")
+
+
+def _of_metadata(path: Path) -> Record:
+    value = parse_document(_bytes(path), str(path))
+    spec = mapping(value.get("compilespec"))
+    built, build_time = read_package(mapping(spec.get("package")))
+    runtime, _ = read_package(mapping(value.get("runtime")))
+    package = runtime if runtime.id.name else built
+    if not package.id.name:
+        raise ConfigError(f"{path} describes no package")
+    sha256 = text(mapping(value.get("checksums")).get("sha256"))
+    entries = tuple((name, "f") for name in texts(value.get("files")))
+    return Record(package, "", _digest(sha256), build_time, entries)
+
+
+def _digest(hexadecimal: str) -> Digest | None:
+    try:
+        return Digest(hexadecimal)
+    except ValueError:
+        return None
+
+
+def _bytes(path: Path) -> bytes:
+    if not path.is_file():
+        raise ConfigError(f"there is no file {path}")
+    if path.stat().st_size > _LONGEST:
+        raise ConfigError(f"{path} is too long")
+    return path.read_bytes()
+
+
+def _said(records: list[Record], what: str) -> Result:
+    names = [human(found.package.id) for found in records]
+    return [{"name": name} for name in names], "\n".join(f"{name} {what}" for name in names)
+
+
+def remove(client: PackageClient, refs: tuple[PackageRef, ...]) -> Result:
+    """Forgets packages. Raises TreebuildError (reason "not-installed")."""
+    with client.writing() as database:
+        installed = database.packages()
+        gone = []
+        for ref in refs:
+            found = operations.matching(ref, installed)
+            if not found:
+                raise operations.not_installed(ref)
+            gone += [operations.record_of(database, package.id) for package in found]
+        database.settle([found.package.id for found in gone], (), ())
+    return _said(gone, "removed")
+
+
+def take_over(client: PackageClient, path: Path) -> Result:
+    """Records what luet knew: its `get-all-installed`, or `search --installed -o json`, which lists files too.
+
+    What is recorded already keeps its record, and gets its files when it had none. Everything counts as asked for.
+    """
+    data = _bytes(path)
+    fresh = _json_records(data) if data.lstrip()[:1] == b"{" else _yaml_records(data, path)
+    with client.writing() as database:
+        there = {found.package.id: found for found in database.records(entries=True)}
+        chosen = []
+        for found in fresh:
+            old = there.get(found.package.id)
+            if old is None:
+                chosen.append(found)
+            elif found.entries and not old.entries:
+                chosen.append(Record(old.package, old.repository, old.sha256, old.build_time, found.entries))
+        database.settle((), chosen, ())
+    return _said(chosen, "recorded")
+
+
+def _yaml_records(data: bytes, path: Path) -> list[Record]:
+    value = parse_document(b"packages:\n" + data, str(path))
+    found = []
+    for item in listing(value.get("packages")):
+        package, build_time = read_package(mapping(item))
+        if not package.id.name:
+            raise ConfigError(f"{path} holds a package without a name")
+        found.append(Record(package, "", None, build_time, ()))
+    return found
+
+
+def _json_records(data: bytes) -> list[Record]:
+    try:
+        value = json.loads(data)
+        items = value["packages"] or []
+        return [
+            Record(
+                read_package({key: str(item[key]) for key in ("category", "name", "version")})[0], "", None, "",
+                tuple((str(name), "f") for name in item.get("files") or ()),
+            ) for item in items
+        ]  # fmt: skip
+    except (ValueError, KeyError, TypeError, AttributeError) as err:
+        raise TreebuildError(f"this is no list of packages that luet writes: {err}", reason="database") from err

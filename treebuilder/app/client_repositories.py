@@ -1,0 +1,146 @@
+"""The verbs of configured repositories: list, get, add, update."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from treebuilder.app.client import PackageClient
+from treebuilder.app.client_settings import ConfiguredRepository
+from treebuilder.errors import ConfigError, TreebuildError
+from treebuilder.nodes.writing import write_yaml
+from treebuilder.records import record
+from treebuilder.repository import SyncedRepository
+from treebuilder.system.clock import utc
+from treebuilder.system.files import write_atomic
+
+
+@record
+class Listed:
+    """A configured repository, and what it was when its index was read; None when it cannot be."""
+
+    repository: ConfiguredRepository
+    synced: SyncedRepository | None
+
+    def to_json(self) -> dict[str, Any]:
+        found = self.repository
+        value: dict[str, Any] = {
+            "name": found.source.name, "description": found.description, "type": found.source.type,
+            "urls": list(found.source.urls), "priority": found.source.priority, "enable": found.enabled,
+            "cached": found.cached, "reference": found.source.reference, "revision": 0, "last_update": "",
+        }  # fmt: skip
+        if self.synced is not None:
+            index = self.synced.index
+            value |= {"revision": index.revision, "last_update": index.last_update}
+        return value
+
+    def text(self) -> str:
+        """As luet lists it."""
+        found = self.repository
+        lines = [found.source.name, f"  {found.description or ' '.join(found.source.urls[:1])}"]
+        if self.synced is not None:
+            index = self.synced.index
+            seconds = int(index.last_update) if index.last_update.isdigit() else 0
+            lines.append(f"  Revision {index.revision} - {utc(seconds, '%Y-%m-%d %H:%M:%S +0000 UTC')}")
+        return "\n".join(lines)
+
+
+def listed(client: PackageClient, *, enabled: bool, type: str) -> list[Listed]:
+    """Preferred first."""
+    chosen = [
+        found for found in client.settings.repositories
+        if (found.enabled or not enabled) and (not type or found.source.type == type)
+    ]  # fmt: skip
+    return [_look(client, found) for found in chosen]
+
+
+def _look(client: PackageClient, found: ConfiguredRepository) -> Listed:
+    try:
+        return Listed(found, client.sync(found.source) if found.enabled else None)
+    except TreebuildError:
+        client.check()
+        return Listed(found, None)
+
+
+def get(client: PackageClient, name: str) -> Listed:
+    """Raises ConfigError."""
+    for found in client.settings.repositories:
+        if found.source.name == name:
+            return _look(client, found)
+    raise ConfigError(f"repository {name} not found", reason="no-repository")
+
+
+def yaml(item: Listed) -> str:
+    return write_yaml(item.to_json(), sort_keys=True).decode().rstrip("\n")
+
+
+@record
+class NewRepository:
+    """What `repo add` was asked. `word` is a file, a URL of one, or a name."""
+
+    word: str
+    type: str
+    urls: tuple[str, ...]
+    description: str
+    reference: str
+    priority: int
+    folder: str
+
+
+def add(client: PackageClient, new: NewRepository) -> Path:
+    """Writes a repository file; where it lies. Raises ConfigError."""
+    value = _described(client, new)
+    name = value.get("name")
+    if not isinstance(name, str) or not name or "/" in name or name.startswith("."):
+        raise ConfigError(f"{name!r} is no name for a repository")
+    folders = client.settings.confdirs
+    given = Path("/", new.folder) if new.folder else (folders[0] if folders else Path("/etc/luet/repos.conf.d"))
+    folder = client.root / given.relative_to("/") if not given.is_relative_to(client.root) else given
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.yaml"
+    write_atomic(path, write_yaml(value, sort_keys=True))
+    return path
+
+
+def _described(client: PackageClient, new: NewRepository) -> dict[str, Any]:
+    data: bytes | None = None
+    if Path(new.word).is_file():
+        data = Path(new.word).read_bytes()
+    elif new.word.startswith(("http://", "https://")):
+        data = client.download(new.word)
+    if data is not None:
+        from treebuilder.nodes import load
+
+        value = load(data.decode("utf-8", "replace"), new.word).plain()
+        if not isinstance(value, dict):
+            raise ConfigError(f"{new.word} describes no repository")
+        return {str(key): item for key, item in value.items()}
+    value = {
+        "name": new.word, "type": new.type, "urls": list(new.urls), "enable": True, "cached": True,
+        "priority": new.priority,
+    }  # fmt: skip
+    if new.description:
+        value["description"] = new.description
+    if new.reference:
+        value["reference"] = new.reference
+    return value
+
+
+def update(client: PackageClient, names: tuple[str, ...], *, ignore_errors: bool) -> list[tuple[str, int]]:
+    """Fetches index, tree and meta. Raises what syncing raises, and ConfigError for a name that is not known."""
+    known = {found.source.name: found for found in client.settings.repositories}
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"repository {name} not found", reason="no-repository")
+    done: list[tuple[str, int]] = []
+    for found in [known[name] for name in names] if names else [f for f in known.values() if f.enabled]:
+        try:
+            synced: SyncedRepository = client.sync(found.source)
+            synced.packages()
+            done.append((found.source.name, synced.index.revision))
+        except TreebuildError as err:
+            client.check()
+            if not ignore_errors:
+                raise
+            client.warn(f"{found.source.name}: {err.message}")
+    return done

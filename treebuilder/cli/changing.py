@@ -1,0 +1,206 @@
+"""What all verbs of the package client share: flags, the client itself, and how a change is shown."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from treebuilder.cli.session import Session, add_output_flags
+
+if TYPE_CHECKING:
+    from treebuilder.app.client import PackageClient
+    from treebuilder.app.client_settings import ClientSettings
+    from treebuilder.client import Change, ChangeReport, Manner
+    from treebuilder.model.package import PackageRef
+
+
+def is_luet(args: argparse.Namespace) -> bool:
+    """Whether we were called by the name of luet."""
+    return bool(getattr(args, "luet", False))
+
+
+def add_system_flags(parser: argparse.ArgumentParser) -> None:
+    """Which root, and where its database is."""
+    parser.add_argument(
+        "--system-target", default="", metavar="DIR", help="the root (default: the configured one, or /)"
+    )
+    parser.add_argument(
+        "--system-dbpath", default="", metavar="DIR", help="where in the root the system database is"
+    )  # fmt: skip
+    parser.add_argument(
+        "--system-engine", default="", metavar="NAME", help="`memory` leaves no record of what is installed"
+    )  # fmt: skip
+
+
+def add_source_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-l", "--local", action="append", default=[], metavar="DIR",
+        help="a folder with a repository, preferred to the configured ones; may be repeated",
+    )  # fmt: skip
+
+
+def add_change_flags(parser: argparse.ArgumentParser, *, sources: bool = True) -> None:
+    """Flags of every verb that changes a root."""
+    add_system_flags(parser)
+    if sources:
+        add_source_flags(parser)
+        parser.add_argument("--download-only", action="store_true", help="fetch and check, and change nothing")
+    parser.add_argument("--force", action="store_true", help="go on where files or needs contradict, with warnings")
+    parser.add_argument("--nodeps", action="store_true", help="look at no dependencies")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="say what would change, and change nothing")
+    parser.add_argument(
+        "--finalizer-env", action="append", default=[], metavar="K=V", help="for finalizers; may be repeated"
+    )
+    parser.add_argument("--skip-config-protect", action="store_true", help="replace protected configuration too")
+    parser.add_argument("-y", "--yes", action="store_true", help="ask nothing (as treebuild nothing is asked)")
+    parser.add_argument("--solver-concurrent", action="store_true", help=argparse.SUPPRESS)
+    add_output_flags(parser)
+
+
+def settings_of(args: argparse.Namespace, session: Session) -> ClientSettings:
+    from treebuilder.app import client_settings
+
+    flags: dict[str, Any] = dict(getattr(args, "overrides", {}))
+    for name, key in (
+        ("system_target", "system.rootfs"), ("system_dbpath", "system.database_path"),
+        ("system_engine", "system.database_engine"),
+    ):  # fmt: skip
+        if getattr(args, name, ""):
+            flags[key] = getattr(args, name)
+    if getattr(args, "skip_config_protect", False):
+        flags["config_protect_skip"] = True
+    return client_settings.load(args.config, flags, session.events, luet=is_luet(args))
+
+
+@contextmanager
+def opened(args: argparse.Namespace, session: Session, *, strict: bool = False) -> Iterator[PackageClient]:
+    """The client of the configured root."""
+    from treebuilder.app.client import PackageClient
+    from treebuilder.app.settings import cache_folder
+    from treebuilder.repository import RepositorySource
+
+    settings = settings_of(args, session)
+    if is_luet(args):
+        settings.root.folder.mkdir(parents=True, exist_ok=True)
+    own = str(settings.cache / "treebuild") if is_luet(args) else ""
+    local = tuple(
+        RepositorySource("", "disk", (os.path.abspath(folder),), at - (1 << 30))
+        for at, folder in enumerate(getattr(args, "local", ()))
+    )
+    folder = cache_folder(args.cache_dir or own)
+    client = PackageClient(settings, folder, session.events, session.cancel, local, strict=strict)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def refs_of(words: list[str]) -> tuple[PackageRef, ...]:
+    from treebuilder.model.words import parse_selector
+
+    return tuple(parse_selector(word) for word in words)
+
+
+def manner_of(args: argparse.Namespace, settings: ClientSettings) -> Manner:
+    from treebuilder.client import Manner
+    from treebuilder.errors import ConfigError, TreebuildError
+
+    if not settings.value("system.rootfs"):  # luet takes `/`; a slip of the hand should not change the machine
+        raise TreebuildError(
+            "no root is named",
+            hint="--system-target DIR, or system: {rootfs: DIR} in the configuration",
+            reason="usage",
+        )
+    more = []
+    for word in args.finalizer_env:
+        key, sign, value = word.partition("=")
+        if not sign or not key:
+            raise ConfigError(f"--finalizer-env takes K=V, and not {word!r}")
+        more.append((key, value))
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    ask = is_luet(args) and not args.yes and not settings.flag("yes") and not args.dry_run
+    return Manner(
+        args.dry_run, getattr(args, "download_only", False), settings.protection,
+        settings.environment(int(epoch) if epoch.isdigit() else 0, tuple(more)), True, _asker(args) if ask else None,
+    )  # fmt: skip
+
+
+def _asker(args: argparse.Namespace) -> Callable[[Change], bool]:
+    def ask(change: Change) -> bool:
+        sys.stdout.write(_listed(change) + "\nDo you want to continue with this operation? [y/N]: ")
+        sys.stdout.flush()
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+    return ask
+
+
+def _listed(change: Change) -> str:
+    from treebuilder.ui import tables
+
+    rows = [
+        [str(item.package.id.pkgname), item.package.id.version, item.package.license, item.repository.source.name]
+        for item in change.add
+    ]
+    text = tables.table(["Program Name", "Version", "License", "Repository"], rows)
+    gone = "\n".join(f"- {found.package.id}" for found in change.remove)
+    return "\n".join(part for part in (gone, text) if part)
+
+
+def show(report: ChangeReport, args: argparse.Namespace, session: Session, nothing: str) -> int:
+    """The result, on stdout. `nothing` is said when there was nothing to do."""
+    from treebuilder.ui import tables
+
+    session.close()
+    if session.output == "terminal" and is_luet(args):
+        from treebuilder.cli import luet_output
+
+        luet_output.change(report, nothing)
+        return 0
+    tables.write(report.to_json(), session.output, text_of(report) if report.state != "nothing" else nothing)
+    return 0
+
+
+def text_of(report: ChangeReport) -> str:
+    """A table and a sentence."""
+    from treebuilder.ui import tables
+
+    exchanged = {new: old for old, new in report.exchanged}
+    rows = []
+    for id, where, files in report.installed:
+        old = exchanged.get(id)
+        rows.append(
+            ["+" if old is None else "~", id.pkgname, old.version if old else "", id.version, where, str(files)]
+        )
+    swapped = set(exchanged.values())
+    rows += [["-", id.pkgname, id.version, "", "", ""] for id in report.removed if id not in swapped]
+    rows += [["=", id.pkgname, "", id.version, where, str(files)] for id, where, files in report.adopted]
+    text = tables.table(["", "package", "was", "version", "repository", "files"], rows)
+    counts = {
+        "installed": len(report.installed) - len(exchanged), "exchanged": len(exchanged),
+        "removed": len(report.removed) - len(swapped), "recorded": len(report.adopted),
+    }  # fmt: skip
+    said = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    how = {"planned": "planned, nothing was changed: ", "downloaded": "downloaded, nothing was changed: "}
+    lines = [text, f"{how.get(report.state, '')}{said}"]
+    lines += [f"kept as it was, the new form is beside it: /{path}" for path in report.diverted]
+    return "\n".join(lines)
+
+
+def out(text: str) -> None:
+    """A line of a result."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def needs_root(args: argparse.Namespace, session: Session) -> None:
+    """Changing a root needs owners and containers; a plan does not."""
+    session.needs_owners() if args.dry_run else session.needs_containers()
+
+
+def local_path(text: str) -> Path:
+    return Path(text).absolute()

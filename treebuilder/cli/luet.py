@@ -1,0 +1,205 @@
+"""The name `luet`: its verbs, flags, environment, configuration files, exit codes and messages (luet.md §1).
+
+A link named `luet` to us, or `treebuild luet …`. Exit codes: 0 success, 1 lock or configuration, 2 errors, 255 usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from importlib import import_module
+from types import ModuleType
+from typing import Any, NoReturn
+
+from treebuilder import __version__
+from treebuilder.cli import luet_words
+from treebuilder.cli.catalogue import VERBS
+from treebuilder.cli.session import Session, add_global_flags
+from treebuilder.errors import Cancelled, TreebuildError
+
+USAGE = 255
+_OWN = ("completion", "help", "exec")
+
+
+class _Wrong(Exception):
+    """A command line that luet would refuse too."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise _Wrong(message)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs one command as luet would. Interruptions and bugs are the caller's."""
+    try:
+        given, words = luet_words.persistent(argv)
+        return _run(list(argv), given, words)
+    except (_Wrong, ValueError) as err:
+        sys.stdout.write(f"Error: {err}\n")
+        return USAGE
+
+
+def _run(argv: list[str], given: dict[str, Any], words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        sys.stdout.write(_overview())
+        return 0
+    if words[0] in ("-v", "--version"):
+        sys.stdout.write(f"luet version {__version__} (treebuild)\n")
+        return 0
+    verb = luet_words.ALIASES.get(words[0], words[0])
+    if verb not in VERBS:
+        _extension(verb, words[1:])
+        raise _Wrong(f'unknown command "{words[0]}" for "luet"')
+    module = import_module(f"treebuilder.cli.verbs.{VERBS[verb][0]}")
+    return _verb(verb, module, words[1:], given, argv)
+
+
+def _verb(verb: str, module: ModuleType, words: list[str], given: dict[str, Any], argv: list[str]) -> int:
+    parser = _Parser(prog=f"luet {verb}", description=(module.__doc__ or "").strip(), allow_abbrev=False,
+                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    module.configure(parser)
+    add_global_flags(parser)
+    known = parser._option_string_actions
+    config = str(given.pop("config", ""))
+    machine = False
+    try:
+        from treebuilder.app import client_settings
+        from treebuilder.events import Silent
+
+        words = luet_words.without_ignored(verb, words, known)
+        values = client_settings.values_of(config, given, Silent(), luet=True)
+        words += luet_words.bound(verb, words, values, known)
+        words = _defaults(verb, words, values)
+        args = parser.parse_intermixed_args(words)
+        args.luet, args.overrides, args.config = True, given, config
+        general = values["general"]
+        args.quiet, args.debug = luet_words.is_true(str(general["quiet"])), luet_words.is_true(str(general["debug"]))
+        args.concurrency = int(general["concurrency"]) or args.concurrency
+        session = Session(args, ["luet", *argv])
+        machine = session.output != "terminal"
+        session._sink = _sink(args, machine, fatal=luet_words.is_true(str(general["fatal_warnings"])))
+        if verb == "build":
+            return _build(module, args, session)
+        return int(module.run(args, session))
+    except Cancelled:
+        raise
+    except SystemExit as stop:  # --help
+        return int(stop.code or 0)
+    except TreebuildError as err:
+        from treebuilder.cli import luet_output
+
+        return luet_output.failed(err, machine=machine)
+
+
+def _sink(args: argparse.Namespace, machine: bool, *, fatal: bool) -> Any:  # noqa: ANN401 - an EventSink with no close
+    from treebuilder.cli.luet_output import LuetSink
+
+    return LuetSink(quiet=args.quiet, machine=machine, fatal=fatal, debug=args.debug)
+
+
+def _defaults(verb: str, words: list[str], values: dict[str, Any]) -> list[str]:
+    """What luet takes when nothing is said, where we take something else."""
+    said = {word.partition("=")[0] for word in words}
+    if verb in ("build", "create-repo", "tree") and not said & {"-t", "--tree"}:
+        words = [*words, "--tree=."]
+    words = _split_lists(words)
+    if verb == "build" and "--compression" not in said:
+        words = [*words, "--compression=none"]
+    if verb == "create-repo":
+        from treebuilder.system import clock
+
+        words = _named_repository(words, values)
+        now = clock.now_epoch_s()
+        os.environ.setdefault("SOURCE_DATE_EPOCH", str(now))
+        if "--snapshot-id" not in said:
+            words = [*words, f"--snapshot-id={clock.utc(now, '%Y%m%d%H%M%S')}"]
+    return words
+
+
+def _split_lists(words: list[str]) -> list[str]:
+    """`--tree a,b` is two trees."""
+    found: list[str] = []
+    flag = ""
+    for word in words:
+        if flag:
+            found += [part for item in word.split(",") for part in (flag, item)]
+            flag = ""
+        elif word in ("-t", "--tree", "--values"):
+            flag = word
+        elif word.startswith(("--tree=", "--values=")):
+            name, _, text = word.partition("=")
+            found += [f"{name}={item}" for item in text.split(",")]
+        else:
+            found.append(word)
+    return [*found, flag] if flag else found
+
+
+def _named_repository(words: list[str], values: dict[str, Any]) -> list[str]:
+    """`--repo NAME`: name, description, type and addresses of a configured repository."""
+    rest: list[str] = []
+    name = ""
+    waiting = list(reversed(words))
+    while waiting:
+        word = waiting.pop()
+        if word == "--repo" and waiting:
+            name = waiting.pop()
+        elif word.startswith("--repo="):
+            name = word.partition("=")[2]
+        else:
+            rest.append(word)
+    if not name:
+        return words
+    for item in values.get("repositories") or []:
+        if isinstance(item, dict) and item.get("name") == name:
+            rest += [f"--name={name}", f"--descr={item.get('description') or ''}"]
+            rest += [f"--type={item.get('type') or 'disk'}"]
+            return rest + [f"--urls={url}" for url in item.get("urls") or []]
+    from treebuilder.errors import ConfigError
+
+    raise ConfigError(f"repository {name} not found", reason="no-repository")
+
+
+def _build(module: ModuleType, args: argparse.Namespace, session: Session) -> int:
+    """luet names each artifact in a line; nothing to build is no error."""
+    from treebuilder.cli import luet_output
+
+    if not args.packages and not args.all:
+        return 0
+    if session.output != "terminal":
+        return int(module.run(args, session))
+    session.output = "json"
+    text = io.StringIO()
+    with redirect_stdout(text):
+        code = int(module.run(args, session))
+    for line in text.getvalue().splitlines():
+        value = json.loads(line) if line.startswith("{") else {}
+        for node in value.get("nodes", ()):
+            if node.get("artifact"):
+                luet_output.say(f"Artifact generated: {node['artifact']['path']}", luet_output.SUCCESS)
+    if code:
+        luet_output.say("Bailing out", luet_output.ERROR)
+    return code
+
+
+def _extension(verb: str, words: list[str]) -> None:
+    """`luet-VERB` of PATH takes over. `./extensions` only counts where its folder is ours or root's."""
+    from treebuilder.system.process import which
+
+    folder = os.path.abspath("extensions")
+    trusted = os.path.isdir(folder) and os.stat(folder).st_uid in (0, os.getuid())
+    for path in (which(f"luet-{verb}"), os.path.join(folder, f"luet-{verb}") if trusted else None):
+        if path and os.access(path, os.X_OK) and os.path.isfile(path):
+            sys.stdout.flush()
+            os.execv(path, [path, *words])  # noqa: S606 - what the user put there
+
+
+def _overview() -> str:
+    width = max(len(name) for name in VERBS)
+    verbs = "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in VERBS.items())
+    return f"Usage:\n  luet [command]\n\nAvailable Commands:\n{verbs}\n\nThis is treebuild {__version__}.\n"

@@ -1,0 +1,44 @@
+"""Checks that the files of installed packages are there, and brings them back when asked.
+
+examples:
+  treebuild oscheck --system-target /mnt
+  treebuild oscheck --reinstall
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from treebuilder.cli import changing
+from treebuilder.cli.session import Session
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--reinstall", action="store_true", help="install what has lost files again")
+    parser.add_argument("--onlydeps", action="store_true", help=argparse.SUPPRESS)
+    changing.add_change_flags(parser)
+
+
+def run(args: argparse.Namespace, session: Session) -> int:
+    if args.reinstall:
+        changing.needs_root(args, session)
+    from treebuilder.ui import tables
+
+    with changing.opened(args, session) as client:
+        hurt = client.oscheck()
+        if hurt and args.reinstall:
+            report = client.repair(changing.manner_of(args, client.settings))
+            if session.output != "terminal":
+                tables.write(report.to_json(), session.output, "")
+                return 0
+            changing.show(report, args, session, "")
+    if args.quiet:
+        text = " ".join(hurt)
+    elif hurt:
+        lines = [f"- {name}: {', '.join(files[:3])}{' …' if len(files) > 3 else ''}" for name, files in hurt.items()]
+        text = "\n".join(["Following packages are missing files or are incomplete:", *lines])
+    else:
+        text = "All good!"
+    missing = [{"package": name, "files": list(files)} for name, files in hurt.items()]
+    tables.write({"schema": "treebuild.oscheck/1", "missing": missing}, session.output, text)
+    return 0

@@ -1,0 +1,33 @@
+"""Installs packages again as they are, with all their files.
+
+examples:
+  treebuild reinstall app/web
+  treebuild reinstall --installed
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from treebuilder.cli import changing
+from treebuilder.cli.session import Session
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("packages", nargs="*", metavar="PACKAGE", help="installed packages")
+    parser.add_argument("--installed", action="store_true", help="everything that is installed")
+    parser.add_argument("--onlydeps", action="store_true", help=argparse.SUPPRESS)
+    changing.add_change_flags(parser)
+
+
+def run(args: argparse.Namespace, session: Session) -> int:
+    from treebuilder.errors import ConfigError
+
+    if not args.packages and not args.installed:
+        raise ConfigError("no package is named", hint="name packages, or --installed")
+    changing.needs_root(args, session)
+    refs = () if args.installed else changing.refs_of(args.packages)
+    with changing.opened(args, session) as client:
+        manner = changing.manner_of(args, client.settings)
+        report = client.reinstall(refs, manner, force=args.force or changing.is_luet(args))
+    return changing.show(report, args, session, "Nothing to do")

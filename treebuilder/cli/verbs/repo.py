@@ -1,0 +1,78 @@
+"""Looks at and changes the configured repositories.
+
+  list                what is configured, and its revision
+  get NAME            one of them
+  add URL|FILE|NAME   write one to the folder of repository files
+  update [NAME...]    fetch what is new of all that are enabled
+
+examples:
+  treebuild repo list
+  treebuild repo update --ignore-errors
+  treebuild repo add mine --type http --url https://example.org/repository
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from treebuilder.cli import changing
+from treebuilder.cli.session import Session, add_output_flags
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", choices=("list", "get", "add", "update", "up"), help="what to do")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="repositories")
+    parser.add_argument("--enabled", action="store_true", help="list: only what is enabled")
+    parser.add_argument("-t", "--type", default="", metavar="TYPE", help="list: only this type; add: disk or http")
+    parser.add_argument("--url", action="append", default=[], metavar="URL", help="add: an address; may be repeated")
+    parser.add_argument("--description", default="", metavar="TEXT", help="add: what it is")
+    parser.add_argument("--reference", default="", metavar="NAME", help="add: a snapshot's index")
+    parser.add_argument("-p", "--priority", type=int, default=99, metavar="N", help="add: lower is preferred (99)")
+    parser.add_argument("--dir", default="", metavar="DIR", help="add: where the file is written")
+    parser.add_argument("-f", "--force", action="store_true", help="update: always so")
+    parser.add_argument("-i", "--ignore-errors", action="store_true", help="update: go on after errors")
+    parser.add_argument("-y", "--yes", action="store_true", help="ask nothing")
+    changing.add_system_flags(parser)
+    add_output_flags(parser)
+
+
+def run(args: argparse.Namespace, session: Session) -> int:
+    from treebuilder.app import client_repositories as use
+    from treebuilder.errors import ConfigError
+    from treebuilder.ui import tables
+
+    if args.what in ("get", "add") and len(args.names) != 1:
+        raise ConfigError(f"repo {args.what} takes one name")
+    with changing.opened(args, session) as client:
+        if args.what == "list":
+            found = use.listed(client, enabled=args.enabled, type=args.type)
+            value = [item.to_json() for item in found]
+            text = "\n".join(item.repository.source.name if args.quiet else item.text() for item in found)
+        elif args.what == "get":
+            item = use.get(client, args.names[0])
+            value, text = [item.to_json()], use.yaml(item)
+        elif args.what == "add":
+            options = use.NewRepository(
+                args.names[0], args.type or "disk", tuple(args.url), args.description, args.reference, args.priority,
+                args.dir,
+            )  # fmt: skip
+            if changing.is_luet(args) and not args.yes and not client.settings.flag("yes") and not _agreed():
+                changing.out("Aborted by user")
+                return 0
+            path = use.add(client, options)
+            value, text = [{"name": args.names[0], "file": str(path)}], f"{path} written"
+        else:
+            done = use.update(client, tuple(args.names), ignore_errors=args.ignore_errors)
+            value = [{"name": name, "revision": revision} for name, revision in done]
+            text = "\n".join(f"{name}: revision {revision}" for name, revision in done)
+    session.close()
+    tables.write({"schema": "treebuild.repo/1", "repositories": value}, session.output, text)
+    return 0
+
+
+def _agreed() -> bool:
+    import sys
+
+    sys.stdout.write("Do you want to continue with this operation? [y/N]: ")
+    sys.stdout.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

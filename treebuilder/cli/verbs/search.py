@@ -1,0 +1,88 @@
+"""Searches packages: a regular expression on category/name-version, on labels, or on files.
+
+examples:
+  treebuild search 'system/.*'
+  treebuild search --installed --files bin/sh
+  treebuild search --by-label-regex 'emerge.packages=.*' --json
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from treebuilder.cli import changing
+from treebuilder.cli.session import Session, add_output_flags
+
+if TYPE_CHECKING:
+    from treebuilder.client.lookup import Found
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("pattern", nargs="?", default=".", metavar="REGEX", help="what is looked for (default: all)")
+    parser.add_argument("--installed", action="store_true", help="among what is installed")
+    parser.add_argument("--hidden", action="store_true", help="hidden packages too")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--by-label", action="store_true", help="the argument is a label's key")
+    how.add_argument("--by-label-regex", action="store_true", help="it is matched with key=value of labels")
+    how.add_argument("--files", "--file", action="store_true", help="it is matched with paths of files")
+    how.add_argument("--revdeps", action="store_true", help="what needs the packages that match")
+    how.add_argument("--deps", action="store_true", help="what the packages that match need")
+    parser.add_argument("--table", action="store_true", help="as a table")
+    changing.add_system_flags(parser)
+    changing.add_source_flags(parser)
+    add_output_flags(parser)
+
+
+def run(args: argparse.Namespace, session: Session) -> int:
+    from treebuilder.client.lookup import Search, search_installed, search_repositories
+    from treebuilder.ui import tables
+
+    kinds = {"label": args.by_label, "label-regex": args.by_label_regex, "files": args.files}
+    kinds |= {"revdeps": args.revdeps, "deps": args.deps}
+    how = next((name for name, on in kinds.items() if on), "name")
+    found: tuple[Found, ...]
+    with changing.opened(args, session) as client, client.reading() as database:
+        installed = args.installed or client.settings.flag("installed")
+        search = Search(args.pattern, how, installed, args.hidden)
+        if installed:
+            found = search_installed(search, database)
+        else:
+            there = frozenset(package.id for package in database.packages())
+            found = search_repositories(search, client.repositories, there)
+    session.close()
+    value = [item.to_json() for item in found]
+    if session.output == "json" and changing.is_luet(args):
+        import json
+
+        changing.out(json.dumps({"packages": value or None}, sort_keys=True, separators=(",", ":")))
+        return 0
+    tables.write({"packages": value or None}, session.output, _text(found, args))
+    return 0
+
+
+def _text(found: tuple[Found, ...], args: argparse.Namespace) -> str:
+    from treebuilder.client.lookup import human
+    from treebuilder.ui import tables
+
+    if args.quiet:
+        return "\n".join(human(item.package.id) for item in found)
+    if args.table or not changing.is_luet(args):
+        rows = [
+            [
+                human(i.package.id), i.package.id.category, i.package.id.name, i.package.id.version, i.repository,
+                i.package.license, "yes" if i.installed else "",
+            ] for i in found
+        ]  # fmt: skip
+        head = ["Package", "Category", "Name", "Version", "Repository", "License", "Installed"]
+        return tables.table(head, rows) if rows or not changing.is_luet(args) else ""
+    lines = []
+    for item in found:
+        id, package = item.package.id, item.package
+        lines += [
+            f"> {human(id)}", f" -> Category: {id.category}", f" -> Name: {id.name}", f" -> Version: {id.version}",
+            f" -> Description: {package.description}", f" -> Repository: {item.repository}",
+            f" -> Uri: {' '.join(package.uri)}", f" -> Installed: {'true' if item.installed else 'false'}",
+        ]  # fmt: skip
+        lines += [f" -> File: {path}" for path in item.files or () if args.files]
+    return "\n".join(lines)

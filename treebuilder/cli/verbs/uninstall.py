@@ -1,0 +1,53 @@
+"""Removes packages from a root, and their files. What others need is not removed unless that is asked for.
+
+examples:
+  treebuild uninstall --system-target /mnt app/web
+  treebuild uninstall --full app/web
+  treebuild uninstall --dry-run --json app/web
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from treebuilder.cli import changing
+from treebuilder.cli.session import Session
+
+
+def _switch(text: str) -> bool:
+    return text.strip().lower() in ("1", "t", "true", "yes")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("packages", nargs="+", metavar="PACKAGE", help="category/name, or category/name@VERSION")
+    parser.add_argument("--full", action="store_true", help="also what only these packages needed")
+    parser.add_argument(
+        "--full-clean", action="store_true", help="also what needs these packages, and what only they needed"
+    )
+    parser.add_argument(
+        "--conflictscheck", nargs="?", type=_switch, const=True, default=True, metavar="BOOL",
+        help="refuse to remove what others need (default: true)",
+    )  # fmt: skip
+    parser.add_argument("-k", "--keep-protected-files", action="store_true", help="leave protected configuration")
+    changing.add_change_flags(parser, sources=False)
+
+
+def run(args: argparse.Namespace, session: Session) -> int:
+    changing.needs_root(args, session)
+    from treebuilder.client import ChangeReport
+    from treebuilder.client.operations import UninstallRequest
+    from treebuilder.errors import TreebuildError
+
+    refs = changing.refs_of(args.packages)
+    check = args.conflictscheck and not (args.force or args.nodeps)
+    request = UninstallRequest(
+        refs, check, args.full, args.full_clean, args.keep_protected_files, changing.is_luet(args)
+    )
+    with changing.opened(args, session) as client:
+        try:
+            report = client.uninstall(request, changing.manner_of(args, client.settings))
+        except TreebuildError as err:
+            if err.reason != "needed" or not (changing.is_luet(args) and args.full):
+                raise
+            report = ChangeReport("uninstall", state="nothing")  # what luet makes of it
+    return changing.show(report, args, session, "Nothing to do")

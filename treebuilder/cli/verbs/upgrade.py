@@ -1,0 +1,34 @@
+"""Upgrades everything that is installed to the newest versions that fit together. What is held stays.
+
+examples:
+  treebuild upgrade --system-target /mnt
+  treebuild upgrade --sync --clean --oscheck
+  treebuild upgrade --dry-run --json
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from treebuilder.cli import changing
+from treebuilder.cli.session import Session
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--universe", action="store_true", help="as luet; it is always one decision over everything")
+    parser.add_argument("--clean", action="store_true", help="remove what no repository has any more")
+    parser.add_argument("--sync", action="store_true", help="also what was only built again, at the same version")
+    parser.add_argument("--oscheck", action="store_true", help="also what has lost files")
+    parser.add_argument("--full", action="store_true", help=argparse.SUPPRESS)
+    changing.add_change_flags(parser)
+
+
+def run(args: argparse.Namespace, session: Session) -> int:
+    changing.needs_root(args, session)
+    from treebuilder.client.operations import UpgradeRequest
+
+    force = args.force or changing.is_luet(args)  # luet looks for files in two packages among new ones only
+    with changing.opened(args, session, strict=args.clean) as client:
+        request = UpgradeRequest(args.clean, args.sync, args.oscheck, force)
+        report = client.upgrade(request, changing.manner_of(args, client.settings))
+    return changing.show(report, args, session, "Nothing to upgrade")

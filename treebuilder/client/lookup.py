@@ -1,0 +1,125 @@
+"""Searching packages: in repositories, and in what is installed (luet.md §1.4 `search`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from treebuilder.client.database import SystemDatabase
+from treebuilder.model.package import Package, PackageId, PackageRef
+from treebuilder.model.packageset import MemoryPackages
+from treebuilder.model.patterns import compile_pattern
+from treebuilder.model.version import Selector
+from treebuilder.records import record
+from treebuilder.repository import RepositoryPackages
+from treebuilder.solver.world import World
+
+
+@record
+class Search:
+    """What is looked for. `how` names what the pattern is matched with: "name" (a regex on `cat/name-version`),
+    "label" (an exact key), "label-regex" (on `key=value`), "files" (a regex on paths), "revdeps" and "deps" (of the
+    packages whose name matches)."""
+
+    pattern: str = "."
+    how: str = "name"
+    installed: bool = False
+    hidden: bool = False
+
+
+@record
+class Found:
+    """A package that was found. `files` is None where they were not looked at."""
+
+    package: Package
+    repository: str
+    installed: bool
+    files: tuple[str, ...] | None
+
+    def to_json(self) -> dict[str, Any]:
+        """In luet's form."""
+        id = self.package.id
+        return {
+            "category": id.category, "files": None if self.files is None else list(self.files),
+            "hidden": self.package.hidden, "installed": self.installed, "name": id.name,
+            "repository": self.repository, "target": human(id), "version": id.version,
+        }  # fmt: skip
+
+
+def human(id: PackageId) -> str:
+    """How luet shows a package."""
+    name = f"{id.category}/{id.name}" if id.category else id.name
+    return f"{name}-{id.version}" if id.version else name
+
+
+def search_installed(search: Search, database: SystemDatabase) -> tuple[Found, ...]:
+    """Sorted. Raises SpecError for a bad pattern."""
+    records = database.records(entries=True)
+    files = {f.package.id: tuple(path for path, kind in f.entries if kind != "d") for f in records}
+    chosen = _chosen(search, [f.package for f in records], lambda package: files[package.id])
+    return tuple(Found(package, "system", True, files[package.id]) for package in chosen)
+
+
+def search_repositories(
+    search: Search, repositories: RepositoryPackages, installed: frozenset[PackageId]
+) -> tuple[Found, ...]:
+    """Sorted by name, oldest version first."""
+
+    def files(package: Package) -> tuple[str, ...]:
+        artifact = repositories.homes[package.id].artifacts.get(package.id)
+        return artifact.files if artifact is not None else ()
+
+    packages = [package for name in repositories.names() for package in reversed(repositories.versions(name))]
+    return tuple(
+        Found(
+            package, repositories.homes[package.id].source.name, package.id in installed,
+            files(package) if search.how == "files" else None,
+        ) for package in _chosen(search, packages, files)
+    )  # fmt: skip
+
+
+def _chosen(search: Search, packages: list[Package], files: Callable[[Package], tuple[str, ...]]) -> Iterator[Package]:
+    seen = (package for package in packages if search.hidden or not package.hidden)
+    if search.how == "label":
+        return (package for package in seen if any(key == search.pattern for key, _ in package.labels))
+    matches = compile_pattern(search.pattern).search
+    if search.how == "label-regex":
+        return (p for p in seen if any(matches(f"{key}={value}") for key, value in p.labels))
+    if search.how == "files":  # hidden ones too, as luet
+        return (package for package in packages if any(matches(path) for path in files(package)))
+    named = (package for package in seen if matches(human(package.id)))
+    if search.how in ("revdeps", "deps"):
+        return _related(list(named), packages, search.how)
+    return named
+
+
+def _related(named: list[Package], packages: list[Package], how: str) -> Iterator[Package]:
+    """Who requires one of these, or what these require, directly or not; in the order of all packages."""
+    world = World(MemoryPackages(packages), ())
+    edges: dict[PackageId, set[PackageId]] = {}
+    for package in packages:
+        for ref in package.requires:
+            for other in world.matches(ref):
+                start, end = (other, package) if how == "revdeps" else (package, other)
+                edges.setdefault(start.id, set()).add(end.id)
+    reached: set[PackageId] = set()
+    waiting = [package.id for package in named]
+    while waiting:
+        for id in edges.get(waiting.pop(), ()):
+            if id not in reached:
+                reached.add(id)
+                waiting.append(id)
+    return (package for package in packages if package.id in reached)
+
+
+def fits(ref: PackageRef, id: PackageId) -> bool:
+    """Whether an installed package is the one that a word of the command line names."""
+    if ref.pkgname != id.pkgname:
+        return False
+    return ref.version == id.version or (ref.is_selector and Selector.parse(ref.version).matches(id.version))
+
+
+def named(refs: Iterable[PackageRef], packages: Iterable[Package]) -> tuple[Package, ...]:
+    """Packages that any of the words name."""
+    wanted = tuple(refs)
+    return tuple(package for package in packages if any(fits(ref, package.id) for ref in wanted))
