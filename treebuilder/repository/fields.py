@@ -1,5 +1,5 @@
 """Packages and build specs as luet spells them: lower-case Go names in `metadata.yaml` (luet.md §5.3), JSON names in
-trees and indexes (§6.2). What Go leaves out when empty is left out here."""
+indexes (§6.2)."""
 
 from __future__ import annotations
 
@@ -10,31 +10,11 @@ from treebuilder.model.package import Package, PackageId, PackageRef
 from treebuilder.repository.index import listing, mapping, text, texts
 
 
-def package_json(package: Package, build_time: str = "") -> dict[str, Any]:
-    """A package under JSON names."""
-    value: dict[str, Any] = {
-        **_identity(package.id.category, package.id.name, package.id.version),
-        "requires": [_ref(ref) for ref in package.requires],
-        "conflicts": [_ref(ref) for ref in package.conflicts],
-        "annotations": dict(package.annotations),
-    }
-    optional: dict[str, Any] = {
-        "use_flags": list(package.use_flags), "provides": [_ref(ref) for ref in package.provides],
-        "hidden": package.hidden, "description": package.description, "uri": list(package.uri),
-        "license": package.license, "labels": dict(package.labels), "buildtimestamp": build_time,
-    }  # fmt: skip
-    return value | {key: item for key, item in optional.items() if item}
-
-
 def _identity(category: str, name: str, version: str) -> dict[str, Any]:
     return {
         "id": 0, "name": name, "category": category, "version": version, "requires": [], "conflicts": [],
         "annotations": {}, "treedir": "",
     }  # fmt: skip
-
-
-def _ref(ref: PackageRef) -> dict[str, Any]:
-    return _identity(ref.category, ref.name, ref.version)
 
 
 def read_package(value: Mapping[str, Any]) -> tuple[Package, str]:
@@ -72,10 +52,9 @@ _SPEC_LISTS = ("env", "prelude", "retrieve", "includes", "excludes")
 _SPEC_TEXTS = ("image", "seed", "package_dir")
 
 
-def spec_json(spec: Mapping[str, Any], package: Package, build_time: str) -> dict[str, Any]:
-    """`compilespec` of a `metadata.yaml` as `compilationspec` of an index, for `package`."""
+def spec_json(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """`compilespec` of a `metadata.yaml` as `compilationspec` of an index, without its package."""
     value: dict[str, Any] = {
-        "package": package_json(package, build_time),
         "steps": list(texts(spec.get("steps"))),
         "unpack": text(spec.get("unpack")) == "true",
         "requires_final_images": text(spec.get("requires_final_images")) == "true",
@@ -103,9 +82,16 @@ def _copy(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _subpackage(item: Mapping[str, Any]) -> dict[str, Any]:
-    package, build_time = read_package(item)
-    includes, excludes = list(texts(item.get("includes"))), list(texts(item.get("excludes")))
-    return {**package_json(package, build_time), "includes": includes, "excludes": excludes}
+    package, _ = read_package(item)
+    known: dict[str, Any] = {
+        **_identity(package.id.category, package.id.name, package.id.version),
+        "requires": [_identity(ref.category, ref.name, ref.version) for ref in package.requires],
+        "conflicts": [_identity(ref.category, ref.name, ref.version) for ref in package.conflicts],
+        "includes": list(texts(item.get("includes"))), "excludes": list(texts(item.get("excludes"))),
+    }  # fmt: skip
+    if package.provides:
+        known["provides"] = [_identity(ref.category, ref.name, ref.version) for ref in package.provides]
+    return known
 
 
 def _build_options(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -111,13 +111,8 @@ def write_document(value: Mapping[str, Any]) -> bytes:
     return write_yaml(value, sort_keys=True, indent=2)
 
 
-def write_entry(entry: Mapping[str, Any]) -> bytes:
-    """One item of the list `index` in `repository.meta.yaml`, as `read_entries` gives it back."""
-    return write_yaml({"index": [entry]}, sort_keys=True, indent=2).removeprefix(_META_HEAD)
-
-
 def meta_document(entries: Iterable[bytes]) -> bytes:
-    """`repository.meta.yaml` of what `write_entry` wrote."""
+    """`repository.meta.yaml` of items that `entries.entry` wrote."""
     joined = b"".join(entries)
     return _META_HEAD + joined if joined else b"index: []\n"
 

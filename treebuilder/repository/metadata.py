@@ -10,14 +10,14 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from treebuilder.errors import IntegrityError, Place, SpecError
 from treebuilder.model.package import Package, PackageId
 from treebuilder.oci.store import Store
 from treebuilder.records import record
-from treebuilder.repository.fields import package_json, read_package, spec_json
-from treebuilder.repository.index import mapping, parse_document, text, texts, write_entry
+from treebuilder.repository.entries import entry
+from treebuilder.repository.fields import read_package, spec_json
+from treebuilder.repository.index import mapping, parse_document, text, texts
 from treebuilder.repository.plain import read_plain
 from treebuilder.system import clock
 from treebuilder.tree import stored
@@ -71,20 +71,20 @@ def scan_packages(folder: Path) -> PackageFolder:
         below: list[str] = []
         try:
             with os.scandir(at) as listed:
-                entries = sorted(listed, key=lambda entry: entry.name)
+                items = sorted(listed, key=lambda item: item.name)
         except OSError:
             continue  # as os.walk does; what cannot be listed holds no package for us
-        for entry in entries:
-            name = entry.name
+        for item in items:
+            name = item.name
             if name.endswith(SUFFIX) and not name.startswith("."):
-                found.setdefault(name.removesuffix(SUFFIX), entry.path)
+                found.setdefault(name.removesuffix(SUFFIX), item.path)
             elif _ARCHIVE not in name:
-                if entry.is_dir(follow_symlinks=False):
-                    below.append(entry.path)
+                if item.is_dir(follow_symlinks=False):
+                    below.append(item.path)
                 continue
-            info = _stat(entry)
+            info = _stat(item)
             if info is not None:
-                stats[entry.path] = info
+                stats[item.path] = info
         waiting += reversed(below)
     return PackageFolder(folder, found, stats, seen_ns)
 
@@ -166,17 +166,10 @@ def read_built(path: Path, folder: Path, is_there: Callable[[Path], bool]) -> tu
         )  # fmt: skip
     # The index names a sub-package by itself: the build spec beside it is that of the package it was carved out of.
     own = package if package.id == runtime.id else runtime
-    entry: dict[str, Any] = {
-        "checksums": {"sha256": text(mapping(value.get("checksums")).get("sha256"))},
-        "compilationspec": spec_json(spec, own, build_time),
-        "compressiontype": text(value.get("compressiontype")),
-        "dependencies": [],
-        "files": list(texts(value.get("files"))),
-        "package_cacheimage": text(value.get("packagecacheimage")),
-        "path": archive.relative_to(folder).as_posix(),
-        "runtime": package_json(runtime, build_time),
-    }
     ours = {key: item for key, item in mapping(value.get("treebuild")).items() if isinstance(item, str)}
-    if ours:
-        entry["treebuild"] = ours
-    return BuiltPackage(runtime.id, runtime, write_entry(entry)), archive
+    made = entry(
+        runtime, own, build_time, spec_json(spec), sha256=text(mapping(value.get("checksums")).get("sha256")),
+        compression=text(value.get("compressiontype")), files=texts(value.get("files")),
+        cache_image=text(value.get("packagecacheimage")), path=archive.relative_to(folder).as_posix(), ours=ours,
+    )  # fmt: skip
+    return BuiltPackage(runtime.id, runtime, made), archive

@@ -11,8 +11,7 @@ from treebuilder.archive.compress import compressor
 from treebuilder.archive.entry import Entry, scan
 from treebuilder.archive.tar import write_entries
 from treebuilder.model.package import Package, PackageId
-from treebuilder.repository.fields import package_json
-from treebuilder.repository.index import write_document
+from treebuilder.repository.entries import definition
 
 
 def _archive(files: dict[str, tuple[Entry, bytes | str]], compression: str) -> bytes:
@@ -55,7 +54,7 @@ def runtime_tree(packages: Iterable[tuple[Package, str]], compression: str, epoc
     files: dict[str, tuple[Entry, bytes | str]] = {}
     for package, finalizer in packages:
         folder = package_folder(package.id)
-        _add(files, f"{folder}/definition.yaml", write_document(package_json(package)), epoch_s)
+        _add(files, f"{folder}/definition.yaml", definition(package), epoch_s)
         if finalizer:
             _add(files, f"{folder}/finalize.yaml", finalizer.encode("utf-8", "surrogateescape"), epoch_s)
     return _archive(files, compression)

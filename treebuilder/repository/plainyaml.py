@@ -14,6 +14,9 @@ _MAX_KEY = 1000
 _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_/$(.+^<;=~\\")
 _IDENTITY = 4  # lines of a package reference, of which luet writes nineteen, that say something: id and the three names
 
+_KEYS: dict[str, str] = {}  # as they are written, and what they are: most documents have the same ones
+_MAX_KEYS = 10_000
+
 
 class _Odd(Exception):
     """Something for the full reader."""
@@ -40,7 +43,9 @@ class _Reader:
         self._lines = lines
         self._end = len(lines) - 1
         self._at = 0
-        self._keys: dict[str, str] = {}
+        if len(_KEYS) > _MAX_KEYS:
+            _KEYS.clear()
+        self._keys = _KEYS
         self._tails: dict[int, tuple[list[str], dict[str, Any]]] = {}
 
     def document(self) -> dict[str, Any]:
