@@ -71,7 +71,7 @@ def no_op(folder: Path, rounds: int = 9) -> None:
 
 
 def bare_step(base: Path, work: Path, number: int) -> None:
-    """Mount an overlay, run one command in the same runtime, unmount."""
+    """Mount an overlay as mount(8) does, run one command in the same runtime, unmount, remove its folders."""
     from treebuilder.container import overlay
     from treebuilder.container.sandbox import Sandbox, run
     from treebuilder.system.process import Cancel
@@ -79,11 +79,13 @@ def bare_step(base: Path, work: Path, number: int) -> None:
     folders = [work / f"{kind}{number}" for kind in ("upper", "work", "root")]
     for folder in folders:
         folder.mkdir()
-    with overlay.mounted([str(base)], *folders, unprivileged=False):
+    with overlay.mounted([str(base)], *folders, unprivileged=False, volatile=False):
         status = run(
             Sandbox(folders[2], ("/bin/sh", "-c", "echo x > /x"), {"PATH": "/bin"}), log=lambda _: None, cancel=Cancel()
         )
     assert status == 0
+    for folder in folders:
+        shutil.rmtree(folder)
 
 
 def ten_in_a_chain(folder: Path, rounds: int = 5) -> None:

@@ -78,8 +78,10 @@ class Workspace:
 
 
 @contextmanager
-def opened(settings: Settings, cache_dir: str, events: EventSink, cancel: Cancel) -> Iterator[Workspace]:
-    """A workspace over the cache folder; leftovers of killed runs are swept away."""
+def opened(
+    settings: Settings, cache_dir: str, events: EventSink, cancel: Cancel, *, last: bool = False
+) -> Iterator[Workspace]:
+    """A workspace over the cache folder; leftovers of killed runs are swept away. `last`: the process ends with it."""
     from treebuilder.container import namespace
 
     mapping = "user" if namespace.ids_are_mapped() else "host"
@@ -90,7 +92,7 @@ def opened(settings: Settings, cache_dir: str, events: EventSink, cancel: Cancel
         yield Workspace(settings, store, specs, events, cancel)
         specs.save()
     finally:
-        store.close()
+        (store.leave if last else store.close)()
 
 
 def resources() -> dict[str, Callable[[], bytes]]:

@@ -38,7 +38,7 @@ def entry() -> None:
             setattr(sys, name, open(os.devnull, "r+", encoding="utf-8"))  # noqa: SIM115 - to the end
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be any bytes
-    code = main(argv)
+    code = main(argv, last=True)
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -66,8 +66,8 @@ class _Parser(argparse.ArgumentParser):
         (file or sys.stdout).write(message)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Runs one command and returns its exit code."""
+def main(argv: Sequence[str], *, last: bool = False) -> int:
+    """Runs one command and returns its exit code. `last`: the process ends with it."""
     words = list(argv)
     session: Session | None = None
     previous = signal.signal(signal.SIGTERM, _interrupt)
@@ -83,7 +83,7 @@ def main(argv: Sequence[str]) -> int:
             sys.stdout.write(f"treebuild {__version__}\n")
             return 0
         module, args = _understand(words)
-        session = Session(args, words)
+        session = Session(args, words, last=last)
         return int(module.run(args, session))
     except SystemExit as stop:  # --help
         return int(stop.code or 0)

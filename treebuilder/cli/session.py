@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 class Session:
     """Made once for a command. Everything heavy is made when first asked for."""
 
-    def __init__(self, args: argparse.Namespace, words: Sequence[str]) -> None:
+    def __init__(self, args: argparse.Namespace, words: Sequence[str], *, last: bool = False) -> None:
+        """`last`: the process ends with this command."""
         from treebuilder.system.process import Cancel
 
         self.args = args
+        self._last = last
         self.words = list(words)  # the command line: verb and flags
         self.cancel = Cancel()
         self.output: str = "json" if getattr(args, "json", False) else getattr(args, "output_format", "terminal")
@@ -46,7 +48,9 @@ class Session:
     def workspace(self) -> Iterator[Workspace]:
         from treebuilder.app import workspace
 
-        with workspace.opened(self.settings(), self.args.cache_dir, self.events, self.cancel) as opened:
+        with workspace.opened(
+            self.settings(), self.args.cache_dir, self.events, self.cancel, last=self._last
+        ) as opened:
             yield opened
 
     def close(self) -> None:

@@ -2,7 +2,8 @@
 
 Options, each with its reason: `redirect_dir=off` and `metacopy=off`, so the upper folder is complete and means the
 same in any other stack; `index=off`, so a lower may serve many mounts; `userxattr` inside a user namespace, where
-`trusted.*` cannot be set (kernel documentation, filesystems/overlayfs.rst).
+`trusted.*` cannot be set; `volatile`, so nobody waits for the disk when it is unmounted: what a lost machine leaves is
+found by its listing and made again (kernel documentation, filesystems/overlayfs.rst).
 """
 
 from __future__ import annotations
@@ -27,9 +28,13 @@ def distinct(lowers: list[str]) -> list[str]:
 
 
 @contextmanager
-def mounted(lowers: list[str], upper: Path, work: Path, target: Path, *, unprivileged: bool) -> Iterator[None]:
+def mounted(
+    lowers: list[str], upper: Path, work: Path, target: Path, *, unprivileged: bool, volatile: bool = True
+) -> Iterator[None]:
     """An overlay on `target`, gone at the end. `lowers` are bottom first and at least one."""
     options = {"index": "off", "metacopy": "off"}
+    if volatile:
+        options["volatile"] = ""
     if unprivileged:
         options["userxattr"] = ""
     else:
@@ -74,4 +79,9 @@ def _mount(top_first: list[str], upper: str, work: str, target: str, options: di
         full = f"lowerdir={':'.join(names)},upperdir={short}/u,workdir={short}/w,{text}"
         if len(full) > _OPTION_PAGE:
             raise TreebuildError(f"{len(top_first)} layers are too many for this kernel", hint="use a kernel >= 6.8")
-        syscalls.mount("overlay", target, "overlay", 0, full)
+        try:
+            syscalls.mount("overlay", target, "overlay", 0, full)
+        except OSError as err:
+            if err.errno != errno.EINVAL or "volatile" not in options:
+                raise
+            syscalls.mount("overlay", target, "overlay", 0, full.replace(",volatile", ""))  # before 5.10

@@ -194,9 +194,17 @@ class Store:
             unpack_layer(decompressed(source), str(made), str(blob))
             self.add_tree(made, content, listing_digest(str(made)))
 
+    def leave(self) -> None:
+        """`close` for a process that ends now."""
+        self.index.leave()
+        self._remove_session()
+
     def close(self) -> None:
         """Removes this process's work folders and closes the index; a later use opens both again."""
         self.index.close()
+        self._remove_session()
+
+    def _remove_session(self) -> None:
         with self._lock:
             held, self._held = self._held, None
         if held is not None:
