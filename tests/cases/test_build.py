@@ -353,3 +353,18 @@ def test_a_package_without_content_waits_for_what_it_names(project: Project) -> 
     error = done.node("t/bad")["error"]
     assert (error["exit_status"], error["step"]) == (1, "exit 1")
     assert Path(error["log"]).is_file()
+
+
+def test_a_file_changed_during_a_build_is_built_the_next_time(project: Project) -> None:
+    folder = project.package("t/slow", requires("seed/base") + "steps:\n- sleep 1\n- cat data > /o\n", data="one\n")
+    process = project.process("build", "--tree", "packages", "--destination", "build", "t/slow")
+    for _ in range(400):
+        if any((project.top / "cache" / "logs").glob("build-t-slow*")):
+            break
+        time.sleep(0.01)
+    (folder / "data").write_text("two\n")  # it was copied already
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert project.text("slow-t-1.0", "o") == "one\n"
+    assert project.building("t/slow").code == 0
+    assert project.text("slow-t-1.0", "o") == "two\n"

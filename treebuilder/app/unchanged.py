@@ -23,14 +23,18 @@ _KIND = "unchanged"
 _KEPT = 64
 
 
-def request_key(options: BuildOptions, template_env: tuple[str, ...]) -> str:
-    """A digest of all that a build's result depends on."""
-    seen = hashlib.sha256(code_stamp().encode())
+def trees_key(options: BuildOptions, template_env: tuple[str, ...]) -> str:
+    """The state of the trees, to be taken before they are read: what changes while a build runs is not in it."""
     env = {name: os.environ[name] for name in template_env if name in os.environ}
-    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    fingerprint = tree_fingerprint(
+    return tree_fingerprint(
         options.roots, options.values, template_env=env, dockerfiles=options.dockerfiles, layering=options.layering
     )
+
+
+def request_key(options: BuildOptions, fingerprint: str) -> str:
+    """A digest of all that a build's result depends on; `fingerprint` is `trees_key`'s."""
+    seen = hashlib.sha256(code_stamp().encode())
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
     chosen = [
         [str(ref) for ref in options.targets], options.all, str(options.destination.absolute()), options.compression,
         options.only_target_package, options.nodeps, options.onlydeps, options.locked, epoch,

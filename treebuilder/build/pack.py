@@ -119,8 +119,7 @@ def write_package(store: Store, items: list[Item], compression: str) -> Packed:
         return open(reals[entry.path], "rb", buffering=0)
 
     content, blob = HashingSink(), HashingSink()
-    with store.scratch() as work, disk_errors("packing a package", store.folder):
-        part = work / "package"
+    with store.part() as part, disk_errors("packing a package", store.folder):
         with part.open("wb") as out:
             packer = compressor(compression, _Tee(blob, out))
             write_entries((entry for entry, _ in items), _Tee(content, packer), opener, whiteouts=False)
@@ -134,8 +133,7 @@ def write_package(store: Store, items: list[Item], compression: str) -> Packed:
 def recompress(store: Store, blob: Digest, compression: str) -> tuple[Digest, int]:
     """The same content in another compression, as a blob of its own."""
     out_hash = HashingSink()
-    with store.scratch() as work, store.blob_path(blob).open("rb") as source:
-        part = work / "package"
+    with store.part() as part, store.blob_path(blob).open("rb") as source:
         with part.open("wb") as out:
             packer = compressor(compression, _Tee(out_hash, out))
             reader = decompressed(source)

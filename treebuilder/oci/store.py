@@ -109,6 +109,15 @@ class Store:
         with locks.exclusive(self.folder / "locks" / key.replace("/", "_"), wait=True, cancel=cancel):
             yield
 
+    @contextmanager
+    def part(self) -> Iterator[Path]:
+        """The name of a private file on the store's file system, which is gone in the end unless it was moved."""
+        path = Path(f"{self._session()}/{next(self._numbers)}")
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
     # blobs ------------------------------------------------------------------------------------------------------
     def blob_path(self, digest: Digest) -> Path:
         return Path(self._blobs + digest.hex)

@@ -106,7 +106,8 @@ def run(args: argparse.Namespace, session: Session) -> int:
         options = options_of(args, work.settings)
         if args.pretend:
             return _pretend(options, work, session)
-        key = "" if args.from_repositories else unchanged.request_key(options, work.settings.template_env)
+        trees = "" if args.from_repositories else unchanged.trees_key(options, work.settings.template_env)
+        key = unchanged.request_key(options, trees) if trees else ""
         known = unchanged.recall(work.store, key, options.destination) if key and not args.rebuild else None
         if known is not None:
             _show(known, session)
@@ -128,7 +129,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
         if key and not report.failed and not value["counts"]["skipped"]:
             # The lock may have been written by this very build.
             watched = options.destination if report.watches_destination else None
-            key = unchanged.request_key(options, work.settings.template_env)
+            key = unchanged.request_key(options, trees)
             unchanged.remember(work.store, key, value, watched)
         _show(value, session)
         for failed in report.failed:
