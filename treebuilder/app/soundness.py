@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from treebuilder.errors import TreebuildError
-from treebuilder.model.package import Package, PackageId
+from treebuilder.model.package import Package, PackageId, PackageRef
 from treebuilder.model.packageset import PackageSet
 from treebuilder.model.solution import Request, Solution
 from treebuilder.plan.planner import exact
@@ -78,9 +78,9 @@ def troubles(
     return {package.id: found[package.id] for package in packages if package.id in found}
 
 
-def unanswered(package: Package, world: World) -> Iterator[str]:
+def unanswered(package: Package, world: World) -> Iterator[PackageRef]:
     """The requires that nothing answers, whether or not anybody asks for the package."""
-    return (str(ref) for ref in package.requires if not world.matches(ref))
+    return (ref for ref in package.requires if not world.matches(ref))
 
 
 class _Again(GreedyChooser):

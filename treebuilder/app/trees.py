@@ -6,31 +6,102 @@ from typing import Any
 
 from treebuilder.app.building import make_plan, open_tree, prepare
 from treebuilder.app.options import BuildOptions
+from treebuilder.app.soundness import SharedSolver
 from treebuilder.app.workspace import Workspace
+from treebuilder.model.package import Package, PackageId
+from treebuilder.model.patterns import compile_pattern
+from treebuilder.model.solution import Request
+from treebuilder.plan.planner import exact
+from treebuilder.records import record
+from treebuilder.solver.world import World
 from treebuilder.tree import Tree
+from treebuilder.tree.cells import Cell
 
 
-def names(tree: Tree, *, full: bool) -> list[str]:
-    """`category/name` of every package, with `-version` if `full`, sorted by identity."""
-    return [f"{id.pkgname}-{id.version}" if full else id.pkgname for id in sorted(tree.ids)]
+@record
+class Listing:
+    """What `pkglist` shows. `matches` and `excludes` are patterns over the text that is shown for a package."""
+
+    build_time: bool = False
+    deps: bool = False
+    revdeps: bool = False
+    versions: bool = False
+    matches: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
+
+    def shown(self, id: PackageId) -> str:
+        return str(id) if self.versions else id.pkgname.removeprefix("/")
 
 
-def packages(tree: Tree, *, build_time: bool) -> list[dict[str, Any]]:
-    """Every package, sorted: identity, folder, requires (runtime, or build time)."""
-    rows = []
-    for cell in sorted(tree.cells, key=lambda cell: cell.id):
+def listed(tree: Tree, wish: Listing) -> list[Cell]:
+    """The packages to show: sorted, or with `deps` each after what it needs. Raises SpecError for a pattern."""
+    matches, excludes = ([compile_pattern(text) for text in texts] for texts in (wish.matches, wish.excludes))
+
+    def chosen(cell: Cell) -> bool:
+        text = wish.shown(cell.id)
+        wanted = not matches or any(pattern.search(text) for pattern in matches)
+        return wanted and not any(pattern.search(text) for pattern in excludes)
+
+    cells = [cell for cell in sorted(tree.cells, key=lambda cell: cell.id) if chosen(cell)]
+    if not (wish.deps or wish.revdeps):
+        return cells
+    by_id = {cell.id: cell for cell in tree.cells}
+    universe = tree.compiler() if wish.build_time else tree.runtime()
+    solver = SharedSolver(universe)
+    if wish.revdeps:
+        above = _above(solver.world, [cell.view() if wish.build_time else cell.definition() for cell in tree.cells])
+        todo = [cell.id for cell in cells]
+        found: set[PackageId] = set()
+        while todo:
+            fresh = above.get(todo.pop(), set()) - found
+            found |= fresh
+            todo.extend(fresh)
+        return [by_id[id] for id in sorted(found) if id in by_id]
+    ordered: dict[PackageId, None] = {}
+    for cell in cells:
+        order = solver.solve(Request((exact(cell.id),)), universe, (), order="runtime").order
+        ordered.update(dict.fromkeys(package.id for package in order))
+    return [by_id[id] for id in ordered if id in by_id]
+
+
+def _above(world: World, views: list[Package]) -> dict[PackageId, set[PackageId]]:
+    """Who may be answered by a package, in any version."""
+    above: dict[PackageId, set[PackageId]] = {}
+    for view in views:
+        for ref in view.requires:
+            for answer in world.matches(ref):
+                if answer.id != view.id:
+                    above.setdefault(answer.id, set()).add(view.id)
+    return above
+
+
+def rows(cells: list[Cell], *, build_time: bool) -> list[dict[str, Any]]:
+    """Packages as luet's `pkglist -o json` has them (name, category, version, path, image), and what they relate to."""
+    made = []
+    for cell in cells:
         shown = cell.view() if build_time else cell.definition()
         id = shown.id
-        rows.append({
-            "category": id.category, "name": id.name, "version": id.version, "path": cell.path,
+        made.append({
+            "category": id.category, "name": id.name, "version": id.version, "path": cell.path, "image": "",
             "hidden": shown.hidden, "labels": dict(shown.labels), "requires": [str(r) for r in shown.requires],
             "conflicts": [str(r) for r in shown.conflicts], "provides": [str(r) for r in shown.provides],
         })  # fmt: skip
-    return rows
+    return made
 
 
-def images(options: BuildOptions, work: Workspace) -> list[dict[str, Any]]:
-    """The images a build would make, in order: package, key, what it stands on, whether the cache has it."""
+def block(row: dict[str, Any]) -> str:
+    """A package in full, for people."""
+    lines = [f"{row['category']}/{row['name']}-{row['version']}", f"  path: {row['path']}"]
+    lines += [f"  {key}: {', '.join(row[key])}" for key in ("requires", "conflicts", "provides") if row[key]]
+    lines += [f"  {name}: {text}" for name, text in row["labels"].items()]
+    return "\n".join([*lines, *(["  hidden"] if row["hidden"] else [])])
+
+
+def images(options: BuildOptions, work: Workspace, repository: str) -> list[dict[str, Any]]:
+    """The images a build would make, in order: package, key, what it stands on, whether the cache has it.
+
+    `image` is the name that it has in an image repository; the tag is the plan key, not luet's hash.
+    """
     planned = prepare(options, work)
     rows = []
     for id, node in planned.plan.nodes.items():
@@ -38,7 +109,8 @@ def images(options: BuildOptions, work: Workspace) -> list[dict[str, Any]]:
         hit = work.store.index.get(keys.plan.hex) is not None or work.store.index.get(keys.artifact.hex) is not None
         rows.append({
             "category": node.pid.category, "name": node.pid.name, "version": node.pid.version,
-            "plan_key": keys.plan.hex, "base": type(node.base).__name__.removesuffix("Base").lower(),
+            "path": "", "image": f"{repository}:{keys.plan.hex}", "plan_key": keys.plan.hex,
+            "base": type(node.base).__name__.removesuffix("Base").lower(),
             "on": [str(planned.plan.nodes[n].pid) for n in (*node.parents(), *node.joined())], "cached": hit,
         })  # fmt: skip
     return rows
@@ -56,13 +128,3 @@ def graph(options: BuildOptions, work: Workspace) -> dict[str, Any]:
         for other in others
     ]
     return {"schema": "treebuild.graph/1", "nodes": nodes, "edges": edges}
-
-
-def to_dot(value: dict[str, Any]) -> str:
-    """The graph in Graphviz's language."""
-    lines = ["digraph tree {", "  rankdir=LR; node [shape=box, fontname=sans];"]
-    lines += [f'  "{node["id"]}" [label="{node["package"]}"];' for node in value["nodes"]]
-    for edge in value["edges"]:
-        style = "" if edge["kind"] == "image" else " [style=dashed]"
-        lines.append(f'  "{edge["from"]}" -> "{edge["to"]}"{style};')
-    return "\n".join([*lines, "}"])

@@ -13,7 +13,7 @@ from treebuilder.app.options import BuildOptions
 from treebuilder.app.soundness import SharedSolver, troubles, unanswered
 from treebuilder.app.workspace import Workspace
 from treebuilder.errors import SpecError, TreebuildError
-from treebuilder.model.package import Package
+from treebuilder.model.package import Package, PackageRef
 from treebuilder.model.patterns import compile_pattern
 from treebuilder.oci.layout import Layout
 from treebuilder.plan.places import place_of, said_at
@@ -66,7 +66,7 @@ def validate(options: BuildOptions, work: Workspace, wanted: Wanted) -> tuple[in
         else:
             world = SharedSolver(universe).world
             for view in views:
-                faults += [Fault(view, side, _unanswered(view, ref)) for ref in unanswered(view, world)]
+                faults += [Fault(view, side, _unanswered(ref)) for ref in unanswered(view, world)]
     for cell in cells:
         found_package = cell.package()
         faults += [Fault(found_package.package, "files", err) for err in _of_files(found_package, tree, wanted.deep)]
@@ -79,8 +79,8 @@ def validate(options: BuildOptions, work: Workspace, wanted: Wanted) -> tuple[in
     return len(cells), tuple(sorted(faults, key=lambda fault: position[fault.package.id]))
 
 
-def _unanswered(package: Package, ref: str) -> SpecError:
-    return SpecError(f"nothing in the tree answers {ref}", where=package.where, reason="unknown-package")
+def _unanswered(ref: PackageRef) -> SpecError:
+    return SpecError(f"nothing in the tree answers {ref}", where=ref.where, reason="unknown-package")
 
 
 def _of_files(found: TreePackage, tree: Tree, deep: bool) -> Iterator[TreebuildError]:

@@ -80,7 +80,9 @@ def load_tree(
         reader = _Reader(snapshot, renderer, values, events, doubled)
         for cell in reader.cells(dockerfiles, FolderCells(index, base, snapshot, reader, recipes=recipes)):
             found.setdefault(cell.id.fingerprint, cell)
-    return Tree(tuple(found.values()), snapshots, stamp, index=index, layering=layering, doubled=doubled)
+    return Tree(
+        tuple(found.values()), snapshots, stamp, index=index, layering=layering, doubled=doubled, shared_texts=shared
+    )
 
 
 def _shared(snapshot: Snapshot) -> Iterator[tuple[str, str]]:

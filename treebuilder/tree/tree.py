@@ -30,9 +30,14 @@ class Tree:
         index: SpecIndex | None = None,
         layering: Literal["chain", "merge"] = "chain",
         doubled: Mapping[str, tuple[Place, Place]] | None = None,
+        shared_texts: tuple[tuple[str, str], ...] = (),
     ) -> None:
-        """`doubled` are the fingerprints that stand twice in one root, with the two places."""
+        """`doubled` are the fingerprints that stand twice in one root, with the two places.
+
+        `shared_texts` are the files below folders called `templates`, with their texts.
+        """
         self.cells = cells
+        self.shared_texts = shared_texts
         self.doubled = dict(doubled or {})
         self.roots = tuple(snapshot.root for snapshot in snapshots)
         self.layering = layering

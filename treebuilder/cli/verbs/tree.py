@@ -1,93 +1,185 @@
-"""Looks at a tree without building: pkglist, validate, images, graph.
+"""Looks at a tree without building: pkglist, images, validate, lint, graph; raises versions: bump.
 
 examples:
-  treebuild tree pkglist --tree packages
-  treebuild tree validate --tree packages
+  treebuild tree pkglist --tree packages --deps -o json
+  treebuild tree validate --tree packages -s
   treebuild tree images --tree packages system/sampleOS -o json
-  treebuild tree graph --tree packages system/sampleOS | dot -Tsvg > tree.svg
+  treebuild tree lint --tree packages
+  treebuild tree graph --tree packages system/sampleOS -o svg > tree.svg
+  treebuild tree bump -f packages/app/web/definition.yaml
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import stat
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from treebuilder.cli.session import Session, add_output_flags
+from treebuilder.cli import luetflags
+from treebuilder.cli.session import Session
 from treebuilder.cli.verbs.build import add_tree_flags, trees_of
+from treebuilder.errors import ConfigError
 
 if TYPE_CHECKING:
     from treebuilder.app.options import BuildOptions
     from treebuilder.app.workspace import Workspace
 
+_FORMS = {
+    "graph": ("terminal", "json", "yaml", "dot", "svg", "mermaid"),
+    "bump": ("terminal", "json", "yaml", "stdout"),
+}
+_USUAL = ("terminal", "json", "yaml")
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("pkglist", "validate", "images", "graph"))
-    parser.add_argument("packages", nargs="*", metavar="PACKAGE", help="for images and graph (default: all)")
+    parser.add_argument("what", choices=("pkglist", "images", "validate", "lint", "graph", "bump"))
+    parser.add_argument("packages", nargs="*", metavar="PACKAGE", help="for images and graph (default: all), and bump")
     add_tree_flags(parser)
     parser.add_argument("-b", "--buildtime", action="store_true", help="pkglist: requirements of the build")
-    parser.add_argument("-f", "--full", action="store_true", help="pkglist: with versions")
-    parser.add_argument("-s", "--with-solver", action="store_true", help="validate: accepted, it always solves")
+    parser.add_argument("--deps", action="store_true", help="pkglist: with what they need, in order")
+    parser.add_argument("--revdeps", action="store_true", help="pkglist: what needs them instead")
+    parser.add_argument("-v", "--verbose", action="store_true", help="pkglist: with versions")
+    parser.add_argument("--full", action="store_true", help="pkglist: everything about them (-f)")
+    parser.add_argument("-f", "--definition-file", nargs="?", const="", metavar="FILE", help="bump: the file")
+    parser.add_argument("-m", "--matches", action="append", default=[], metavar="REGEX", help="only these packages")
+    parser.add_argument("-e", "--exclude", action="append", default=[], metavar="REGEX", help="not these packages")
+    parser.add_argument("-s", "--with-solver", "--solver", action="store_true", help="validate: can each be had?")
+    parser.add_argument("--only-runtime", action="store_true", help="validate: requirements of definitions only")
+    parser.add_argument("--only-buildtime", action="store_true", help="validate: requirements of builds only")
+    parser.add_argument("--plan", action="store_true", help="validate: read all files, plan a build of everything")
+    parser.add_argument("-p", "--pkg-version", "--pull-repository", default="", metavar="VERSION", help="bump: to this")
+    parser.add_argument("--to-stdout", action="store_true", help="bump: print the file instead of writing it (-o)")
+    parser.add_argument("--image-repository", default="luet/cache", metavar="NAME", help="images: of their names")
     parser.add_argument("--lock", default="", metavar="FILE", help="the lock (default: treebuild.lock)")
-    add_output_flags(parser)
+    parser.add_argument("--json", action="store_true", help="the result as one JSON document on stdout")
+    parser.add_argument(
+        "-o", "--output", dest="output_format", nargs="?", const="stdout", default="terminal", metavar="FORM",
+        help="terminal, json or yaml; graph: also dot, svg, mermaid",
+    )  # fmt: skip
 
 
 def _options(args: argparse.Namespace, work: Workspace) -> BuildOptions:
-    from pathlib import Path
-
     from treebuilder.app.options import BuildOptions
     from treebuilder.app.workspace import lock_path
     from treebuilder.model.words import parse_selector
 
     return BuildOptions(
         trees_of(args, work.settings), tuple(parse_selector(word) for word in args.packages), not args.packages,
-        tuple(args.values) or work.settings.values, Path(work.settings.destination or "build"),
+        luetflags.parted(args.values) or work.settings.values, Path(work.settings.destination or "build"),
         lock_file=lock_path(args.lock), layering=args.layering, dockerfiles=args.dockerfiles,
     )  # fmt: skip
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
+    known = _FORMS.get(args.what, _USUAL)
+    if args.output_format not in known:
+        raise ConfigError(f"there is no form {args.output_format!r} of it", hint=f"known: {', '.join(known)}")
+    if args.what == "bump":
+        return _bump(args, session)
+    with session.workspace() as work:
+        return _VERBS[args.what](args, _options(args, work), work, session)
+
+
+def _pkglist(args: argparse.Namespace, options: BuildOptions, work: Workspace, session: Session) -> int:
     from treebuilder.app import trees
     from treebuilder.app.building import open_tree
     from treebuilder.ui import tables
 
-    with session.workspace() as work:
-        options = _options(args, work)
-        if args.what == "validate":
-            return _validate(options, work, session)
-        value: Any
-        if args.what == "pkglist":
-            tree = open_tree(options, work, 0, recipes=args.buildtime)
-            text = "\n".join(trees.names(tree, full=args.full)) if session.output == "terminal" else ""
-            rows = trees.packages(tree, build_time=args.buildtime) if session.output != "terminal" else []
-            value = {"schema": "treebuild.pkglist/1", "packages": rows}
-        elif args.what == "images":
-            found = trees.images(options, work)
-            value = {"schema": "treebuild.tree-images/1", "packages": found}
-            cells = [
-                [f"{p['category']}/{p['name']}", p["version"], p["plan_key"][:16], "hit" if p["cached"] else "build"]
-                for p in found
-            ]
-            text = tables.table(["package", "version", "plan key", "cache"], cells)
-        else:
-            value = trees.graph(options, work)
-            text = trees.to_dot(value)
-        session.close()
-        tables.write(value, session.output, text)
+    full = args.full or args.definition_file is not None
+    tree = open_tree(options, work, 0, recipes=args.buildtime)
+    wish = trees.Listing(
+        args.buildtime, args.deps, args.revdeps, args.verbose or full, tuple(args.matches), tuple(args.exclude)
+    )
+    cells = trees.listed(tree, wish)
+    rows = trees.rows(cells, build_time=args.buildtime) if full or session.output != "terminal" else []
+    lines = [trees.block(row) for row in rows] if full else [wish.shown(cell.id) for cell in cells]
+    session.close()
+    tables.write({"schema": "treebuild.pkglist/1", "packages": rows}, session.output, "\n".join(lines))
     return 0
 
 
-def _validate(options: BuildOptions, work: Workspace, session: Session) -> int:
+def _images(args: argparse.Namespace, options: BuildOptions, work: Workspace, session: Session) -> int:
+    from treebuilder.app import trees
+    from treebuilder.ui import tables
+
+    found = trees.images(options, work, args.image_repository)
+    session.close()
+    lines = [f"{p['category']}/{p['name']}-{p['version']}: {p['image']}" for p in found]
+    tables.write({"schema": "treebuild.tree-images/1", "packages": found}, session.output, "\n".join(lines))
+    return 0
+
+
+def _graph(args: argparse.Namespace, options: BuildOptions, work: Workspace, session: Session) -> int:
+    from treebuilder.app import drawing, trees
+    from treebuilder.ui import tables
+
+    value = trees.graph(options, work)
+    session.close()
+    draw = {"svg": drawing.to_svg, "mermaid": drawing.to_mermaid}.get(session.output, drawing.to_dot)
+    tables.write(value, session.output, draw(value) if session.output not in ("json", "yaml") else "")
+    return 0
+
+
+def _lint(args: argparse.Namespace, options: BuildOptions, work: Workspace, session: Session) -> int:
+    from treebuilder.app import linting
+    from treebuilder.ui import tables
+
+    count, found = linting.lint(options, work)
+    session.close()
+    lines = [f"{f.where}: {f.rule}: {f'{f.package}: ' if f.package else ''}{f.message}" for f in found]
+    value = {"schema": "treebuild.lint/1", "packages": count, "findings": [f.to_json() for f in found]}
+    tables.write(value, session.output, "\n".join([*lines, f"{count} packages, {len(found)} findings"]))
+    return 2 if found else 0
+
+
+def _bump(args: argparse.Namespace, session: Session) -> int:
+    from treebuilder.app import bumping
+    from treebuilder.errors import SpecError
+    from treebuilder.model.words import parse_selector
+    from treebuilder.system.files import write_atomic
+    from treebuilder.tree.files import read_text
+    from treebuilder.ui import tables
+
+    if not args.definition_file:
+        raise ConfigError("no definition is named", hint="tree bump -f definition.yaml")
+    path = Path(args.definition_file)
+    try:
+        text = read_text(str(path))
+    except FileNotFoundError:
+        raise SpecError(f"there is no file {path}", reason="bump") from None
+    which = parse_selector(args.packages[0]) if args.packages else None
+    done = bumping.bump(text, str(path), args.pkg_version, which)
+    only_shown = args.to_stdout or session.output == "stdout"
+    if not only_shown:
+        mark = b"\xef\xbb\xbf" if path.read_bytes().startswith(b"\xef\xbb\xbf") else b""
+        write_atomic(Path(os.path.realpath(path)), mark + done.text.encode(), mode=stat.S_IMODE(path.stat().st_mode))
+    value = {"schema": "treebuild.bump/1", "file": str(path), "before": done.before, "after": done.after}
+    shown = done.text.rstrip("\n") if only_shown else f"{path}: {done.before} -> {done.after}"
+    tables.write(value, session.output, shown)
+    return 0
+
+
+def _validate(args: argparse.Namespace, options: BuildOptions, work: Workspace, session: Session) -> int:
     from treebuilder.app import validating
     from treebuilder.ui import failures, tables
 
-    count, faults = validating.validate(options, work, validating.Wanted())
+    sides = validating.SIDES
+    if args.only_runtime != args.only_buildtime:
+        sides = ("runtime",) if args.only_runtime else ("build",)
+    wanted = validating.Wanted(sides, tuple(args.matches), tuple(args.exclude), deep=args.plan)
+    count, faults = validating.validate(options, work, wanted)
     session.close()
     for fault in faults:
         sys.stderr.write(f"{fault.package.id} ({fault.side}): {failures.render(fault.error)}\n")
-    value = {
+    value: dict[str, Any] = {
         "schema": "treebuild.validate/1", "packages": count,
         "faults": [{"package": str(f.package.id), "side": f.side, **failures.to_json(f.error)} for f in faults],
     }  # fmt: skip
     tables.write(value, session.output, f"{count} packages, {len(faults)} faults")
     return 2 if faults else 0
+
+
+_VERBS = {"pkglist": _pkglist, "images": _images, "validate": _validate, "lint": _lint, "graph": _graph}

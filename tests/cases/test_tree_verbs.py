@@ -1,0 +1,188 @@
+"""`tree pkglist`, `images`, `validate`, `lint`, `bump` and `graph`: luet's flags, and ours."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from tests.trees import Project, chain, requires
+from treebuilder.app.bumping import next_version
+from treebuilder.cli.main import main
+
+pytestmark = pytest.mark.engine
+TREE = ("--tree", "packages")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    made = Project(tmp_path)
+    made.base()
+    chain(made, ["t/a", "t/b"])
+    made.package("t/run", "", requires("t/b") + "labels: {kind: tool}\n", version="2.0")
+    return made
+
+
+def text(project: Project, *words: str) -> str:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.chdir(project.top):
+        code = main(["tree", *project.words(*words)])
+    assert code == 0, err.getvalue()
+    return out.getvalue()
+
+
+def shown(project: Project, *words: str) -> list[str]:
+    return text(project, "pkglist", *TREE, *words).splitlines()
+
+
+# pkglist ---------------------------------------------------------------------------------------------------------
+def test_pkglist_is_sorted_and_says_as_much_as_asked(project: Project) -> None:
+    assert shown(project) == ["seed/base", "t/a", "t/b", "t/run"]
+    assert shown(project, "-v")[-1] == "t/run-2.0"
+    assert shown(project, "-f", "-m", "run") == [
+        "t/run-2.0", "  path: packages/t/run", "  requires: t/b >=0", "  kind: tool"
+    ]  # fmt: skip
+    assert shown(project, "-m", "^t/", "-m", "seed", "-e", "a$") == ["seed/base", "t/b", "t/run"]
+    assert shown(project, "-v", "-m", "2") == ["t/run-2.0"]
+
+
+def test_pkglist_with_what_is_needed_and_what_needs(project: Project) -> None:
+    assert shown(project, "--deps", "-m", "run") == ["t/b", "t/run"]  # the definition's, as installed
+    assert shown(project, "--deps", "-b", "-m", "t/b") == ["seed/base", "t/a", "t/b"]
+    assert shown(project, "--revdeps", "-m", "t/b") == ["t/run"]
+    assert shown(project, "--revdeps", "--buildtime", "-m", "base") == ["t/a", "t/b"]
+
+
+def test_pkglist_has_luets_json(project: Project) -> None:
+    row = project.run("tree", "pkglist", *TREE, "-m", "run").value["packages"][0]
+    luet = {"name": "run", "category": "t", "version": "2.0", "path": "packages/t/run", "image": ""}
+    assert luet.items() <= row.items()
+
+
+def test_a_pattern_that_is_none_is_said(project: Project) -> None:
+    done = project.run("tree", "pkglist", *TREE, "-m", "(")
+    assert (done.code, done.value["error"]["reason"]) == (2, "pattern")
+
+
+# images ----------------------------------------------------------------------------------------------------------
+def test_images_are_luets_lines_in_the_order_of_the_build(project: Project) -> None:
+    lines = text(project, "images", *TREE, "t/b", "--image-repository", "quay.io/x").splitlines()
+    assert [line.partition(": ")[0] for line in lines] == ["seed/base-1.0", "t/a-1.0", "t/b-1.0"]
+    rows = project.run("tree", "images", *TREE, "t/b").value["packages"]
+    assert [row["image"] for row in rows] == [f"luet/cache:{row['plan_key']}" for row in rows]
+    assert lines[0].endswith(f": quay.io/x:{rows[0]['plan_key']}")
+
+
+# validate --------------------------------------------------------------------------------------------------------
+def test_validate_looks_at_the_side_and_the_packages_asked_for(project: Project) -> None:
+    project.package("t/bad", requires("no/build"), requires("no/run"))
+    run = project.run("tree", "validate", *TREE, "-s")
+    assert [(f["side"], f["reason"]) for f in run.value["faults"]] == [
+        ("build", "unknown-package"), ("runtime", "unknown-package")
+    ]  # fmt: skip
+    for flag, side in (("--only-runtime", "runtime"), ("--only-buildtime", "build")):
+        assert [f["side"] for f in project.run("tree", "validate", *TREE, flag).value["faults"]] == [side]
+    assert project.run("tree", "validate", *TREE, "-e", "bad").code == 0
+    assert project.run("tree", "validate", *TREE, "-m", "t/a").value["packages"] == 1
+
+
+def test_validate_says_what_no_build_could_do(project: Project) -> None:
+    project.package("t/none", "steps: [echo]\n")
+    project.package("t/pattern", requires("seed/base") + "steps: [echo]\nexcludes:\n- '(?<x)'\n")
+    faults = project.run("tree", "validate", *TREE).value["faults"]
+    assert [(f["package"], f["reason"], f["where"]["line"]) for f in faults] == [
+        ("t/none-1.0", "no-base", 0), ("t/pattern-1.0", "pattern", 5)
+    ]  # fmt: skip
+
+
+def test_validate_plans_only_when_asked(project: Project) -> None:
+    project.package("t/later", requires("seed/base") + "retrieve: ['*.later']\nsteps: [echo]\n")
+    assert project.run("tree", "validate", *TREE, "-s").code == 0  # the file may be there when it is built
+    assert project.run("tree", "validate", *TREE, "--plan").value["faults"][0]["reason"] == "retrieve"
+
+
+# lint ------------------------------------------------------------------------------------------------------------
+def test_lint(project: Project) -> None:
+    assert project.run("tree", "lint", *TREE).value["findings"] == []
+    recipe = "image: alpine\nstep: [a]\nsteps: ['{{ .Values.used }}']\nincludes: ['^/usr/bin/x$']\n"
+    recipe += "excludes:\n- /bin\n- /lib/y\n"
+    project.package("l/x", recipe, "used: 1\nunused: 2\n", finalize__yaml="install: ['sh /usr/lib/y.sh']\n")
+    old = project.package("l/old", "image: debian:12\n", version="0.9")
+    (old / "definition.yaml").write_text("category: l\nname: x\nversion: 0.9.1 # old\n")
+    project.package("l/gap", requires("l/x").replace(">=0", ">=9"), "conflicts: [{name: ghost}]\n")
+    done = project.run("tree", "lint", *TREE)
+    assert done.code == 2
+    found = {(f["rule"], Path(f["where"]["file"]).parent.name, f["where"]["line"]) for f in done.value["findings"]}
+    assert found == {
+        ("specfile", "x", 2), ("unused-value", "x", 5), ("floating-image", "x", 1), ("excluded", "x", 6),
+        ("excluded", "x", 7), ("unreachable", "old", 1), ("unquoted-version", "old", 3), ("unsatisfied", "gap", 2),
+        ("unsatisfied", "gap", 4),
+    }  # fmt: skip
+
+
+# bump ------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("1.0", "1.0+1"), ("1.0+1", "1.0+2"), ("1+r1", "1+r2"), ("1+p1", "1+p2"), ("1+rc1", "1+rc2"), ("1+a.3", "1+a.4"),
+     ("1+abc", "1+abc.1"), ("1+9", "1+10"), ("1+x1", "1+x1.1")],
+)  # fmt: skip
+def test_the_next_version_is_luets(before: str, after: str) -> None:
+    assert next_version(before) == after
+
+
+def test_bump_keeps_everything_else(project: Project) -> None:
+    file = project.top / "definition.yaml"
+    written = '# mine\nname: "x"   # a name\nVersion:  \'V\'  # the version\nodd: {version: "V"}\n\n'
+    for before, flags, after in (("1.0", (), "1.0+1"), ("1.0+3", (), "1.0+4"), ("1.0", ("-p", "2.0"), "2.0")):
+        file.write_text(written.replace("V'", f"{before}'"))
+        file.chmod(0o640)
+        done = project.run("tree", "bump", "-f", "definition.yaml", *flags)
+        assert (done.value["before"], done.value["after"]) == (before, after)
+        assert file.read_text() == written.replace("V'", f"{after}'")
+        assert file.stat().st_mode & 0o777 == 0o640
+    file.write_text("{name: x, version: 1.2.3, more: y}\n")
+    assert text(project, "bump", "-f", "definition.yaml", "-o") == '{name: x, version: "1.2.3+1", more: y}\n'
+    assert file.read_text() == "{name: x, version: 1.2.3, more: y}\n"
+
+
+def test_bump_of_an_item_of_a_collection(project: Project) -> None:
+    file = project.top / "collection.yaml"
+    file.write_text('packages:\n- {category: c, name: a, version: "1"}\n- category: c\n  name: b\n  version: "1" # b\n')
+    assert project.run("tree", "bump", "-f", "collection.yaml", "c/b").code == 0
+    assert file.read_text().splitlines()[1:] == [
+        '- {category: c, name: a, version: "1"}', "- category: c", "  name: b", '  version: "1+1" # b'
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", ["", "name: x\n", 'version: "1"\nversion: >-\n  2\n', "packages: [{name: a}]\n"])
+def test_what_cannot_be_bumped_is_refused_untouched(project: Project, content: str) -> None:
+    file = project.top / "definition.yaml"
+    file.write_text(content)
+    done = project.run("tree", "bump", "-f", "definition.yaml")
+    assert (done.code, done.value["error"]["reason"]) == (2, "bump")
+    assert file.read_text() == content
+
+
+# graph -----------------------------------------------------------------------------------------------------------
+def test_graphs(project: Project) -> None:
+    value = project.run("tree", "graph", *TREE, "t/b").value
+    assert [node["package"] for node in value["nodes"]] == ["seed/base-1.0", "t/a-1.0", "t/b-1.0"]
+    assert text(project, "graph", *TREE, "t/b", "-o", "dot") == text(project, "graph", *TREE, "t/b")
+    mermaid = text(project, "graph", *TREE, "t/b", "-o", "mermaid").splitlines()
+    assert mermaid[:2] == ["flowchart RL", '  n0["seed/base-1.0"]']
+    assert "  n2 --> n1" in mermaid
+    svg = ET.fromstring(text(project, "graph", *TREE, "t/b", "-o", "svg"))
+    names = [item.text for item in svg.iter("{http://www.w3.org/2000/svg}text")]
+    across = [float(item.attrib["x"]) for item in svg.iter("{http://www.w3.org/2000/svg}rect")]
+    assert names == ["seed/base-1.0", "t/a-1.0", "t/b-1.0"]
+    assert across == sorted(set(across))
+    assert len(list(svg.iter("{http://www.w3.org/2000/svg}path"))) == 2
+
+
+def test_a_form_that_is_none_is_refused(project: Project) -> None:
+    for words in (("graph", "-o", "png"), ("pkglist", "-o", "svg"), ("bump",)):
+        done = project.run("tree", *words)
+        assert (done.code, done.value["error"]["reason"]) == (1, "configuration")
