@@ -34,7 +34,7 @@ def _check(states: list[tuple[str, State]], layers: dict[Digest, str], store: St
     private = [layer for layer in layers if sum(layer in state.layers for _, state in states) < len(states)]
     seen: dict[str, list[tuple[Digest, Entry]]] = {}
     for layer in private:
-        for entry in scan(str(store.tree_path(layer))):
+        for entry in scan(store.tree_folder(layer)):
             if entry.kind == "d" or entry.path.startswith(_IGNORED):
                 continue
             for other, before in seen.get(entry.path, []):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pwd
 import threading
@@ -22,6 +23,7 @@ def is_root() -> bool:
     return os.geteuid() == 0
 
 
+@functools.cache
 def in_user_namespace() -> bool:
     """Whether ids here are not the machine's own: we started ourselves again, or somebody's container is around us.
 

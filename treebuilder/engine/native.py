@@ -60,7 +60,7 @@ class NativeEngine:
 
     def run(self, job: Job, store: Store, options: RunOptions, events: EventSink, cancel: Cancel) -> Outcome:
         namespace.enter_private_mounts()
-        lowers = [str(store.tree_path(digest)) for digest in job.layers]
+        lowers = [store.tree_folder(digest) for digest in job.layers]
         view = StackView(tuple(lowers))
         identity = user.identity(job.user, view, job.name)
         log = log_path(options, job.name)

@@ -106,7 +106,7 @@ class Store:
     @contextmanager
     def single_flight(self, key: str, cancel: Cancel | None = None) -> Iterator[None]:
         """Holds a key while its result is made, so that two runs build it once."""
-        with locks.exclusive(self.folder / "locks" / key.replace("/", "_"), wait=True, cancel=cancel):
+        with locks.exclusive(Path(f"{self.folder}/locks/{key.replace('/', '_')}"), wait=True, cancel=cancel):
             yield
 
     @contextmanager
