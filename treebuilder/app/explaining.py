@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from treebuilder.app.building import Planned, prepare
+from treebuilder.app.building import Planned, open_tree, prepare
 from treebuilder.app.options import BuildOptions
+from treebuilder.app.soundness import SharedSolver
+from treebuilder.app.targets import chosen, targets_of
 from treebuilder.app.workspace import Workspace
 from treebuilder.errors import SpecError
 from treebuilder.model.package import PackageRef
@@ -13,7 +15,7 @@ from treebuilder.model.solution import Request
 from treebuilder.oci.store import Store
 from treebuilder.plan.planner import exact
 from treebuilder.plan.why import differences
-from treebuilder.solver import PackageSolver, why, why_not
+from treebuilder.solver import Explainer, why_not
 
 
 def builds(options: BuildOptions, work: Workspace) -> list[dict[str, Any]]:
@@ -55,17 +57,21 @@ def _node(planned: Planned, id: str, store: Store, verdicts: dict[str, str]) -> 
 
 
 def versions(options: BuildOptions, work: Workspace, newer: PackageRef | None) -> list[str]:
-    """Why each package of the solution is there in its version, and why not `newer`."""
-    planned = prepare(options, work)
-    universe = planned.tree.compiler()
-    solver = PackageSolver()
+    """Why each package of the solution is there in its version and in no newer one, or why not `newer`.
+
+    Nothing is planned or locked, so nothing is asked of a registry. Raises Unsatisfiable with its chain, SpecError.
+    """
+    tree = open_tree(options, work, 0)
+    universe = tree.compiler()
+    solver = SharedSolver(universe)
     said: list[str] = []
-    for target in planned.plan.targets:
-        request = Request((exact(target),))
+    for target in targets_of(options, tree):
+        request = Request((exact(chosen(target, tree).id),))
         solution = solver.solve(request, universe, (), order="runtime")
         if newer is None:
+            explainer = Explainer(solution, universe)
             for package in solution.packages:
-                said.extend(why(solution, universe, package))
+                said.extend(explainer.why(package))
             continue
         wanted = next((p for p in universe.versions(newer.pkgname) if p.id.version == newer.version), None)
         if wanted is None:

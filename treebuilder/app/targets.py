@@ -38,7 +38,7 @@ def targets_of(options: BuildOptions, tree: Tree) -> tuple[PackageRef, ...]:
         below = {package.id for id, order in orders.items() for package in order if package.id != id}
         found = [exact(id) for id in mine if id not in below]
     elif options.tree_deps or options.revdeps:
-        found = [exact(_chosen(ref, tree, frozenset(mine)).id) for ref in options.targets]
+        found = [exact(chosen(ref, tree, frozenset(mine)).id) for ref in options.targets]
     else:
         return options.targets
     if options.revdeps:
@@ -62,11 +62,13 @@ def _orders(tree: Tree, ids: tuple[PackageId, ...]) -> dict[PackageId, tuple[Pac
     return {id: solver.solve(Request((exact(id),)), tree.compiler(), ()).order for id in ids}
 
 
-def _chosen(ref: PackageRef, tree: Tree, mine: frozenset[PackageId]) -> Package:
-    """The package of our own trees that a word means. Raises SpecError, Unsatisfiable."""
+def chosen(ref: PackageRef, tree: Tree, mine: frozenset[PackageId] | None = None) -> Package:
+    """The newest package that answers a word, of `mine` if given. Raises SpecError, Unsatisfiable."""
     compiler = tree.compiler()
     found = compiler.versions(ref.pkgname) or compiler.providers(ref.pkgname)
-    candidates = [replace(package, requires=(), conflicts=()) for package in found if package.id in mine]
+    candidates = [
+        replace(package, requires=(), conflicts=()) for package in found if mine is None or package.id in mine
+    ]
     if found and not candidates:
         raise SpecError(
             f"{ref} is only in a dependency-only tree", where=found[0].where, reason="dependency-only",
@@ -80,7 +82,7 @@ def pretended(options: BuildOptions, tree: Tree) -> list[dict[str, Any]]:
     solver = SharedSolver(tree.compiler())
     rows: list[dict[str, Any]] = []
     for ref in targets_of(options, tree):
-        target = _chosen(ref, tree, frozenset(own(options, tree)))
+        target = chosen(ref, tree, frozenset(own(options, tree)))
         order = solver.solve(Request((exact(target.id),)), tree.compiler(), ()).order
         rows += [
             {

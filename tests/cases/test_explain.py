@@ -1,0 +1,59 @@
+"""`explain`: why a conflict, why this version, why no newer one; without a lock and without a registry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.trees import Project
+
+TREE = ("--tree", "packages")
+
+
+def ref(key: str, *wanted: str) -> str:
+    items = (word.partition("@") for word in wanted)
+    return f"{key}:\n" + "".join(f'- {{category: t, name: {n}, version: "{v or ">=0"}"}}\n' for n, _, v in items)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """`t/app` 2 needs `t/old` below 2 and `t/new`, which conflicts with that; `t/app` 1 needs `t/old` alone."""
+    made = Project(tmp_path)
+    for version in ("1.0", "2.0"):
+        folder = made.package("t/old", "image: quay.io/nobody/nothing:1\n", version=version)
+        folder.rename(folder.parent / f"old{version}")
+    made.package("t/new", ref("requires", "base") + ref("conflicts", "old@<2"))
+    made.package("t/base", "image: quay.io/nobody/nothing:1\n")
+    made.package("t/app", ref("requires", "old@<2", "new"), version="2.0").rename(made.tree / "t" / "app2")
+    made.package("t/app", ref("requires", "old@<2"), version="1.0")
+    return made
+
+
+@pytest.mark.parametrize("flags", [(), ("--versions",)])
+def test_a_conflict_is_a_chain_with_files(project: Project, flags: tuple[str, ...]) -> None:
+    done = project.run("explain", "t/app@>=2", *TREE, *flags)
+    assert (done.code, done.value["error"]["reason"]) == (2, "unsatisfiable")
+    chain = "\n".join(done.value["error"]["detail"])
+    for word in ("t/app-2.0", "t/old <2", "t/new", "packages/t/new/build.yaml:4", "packages/t/app2/build.yaml:2"):
+        assert word in chain, chain
+    assert not (project.top / "treebuild.lock").exists()
+
+
+@pytest.mark.parametrize(("word", "reason"), [("t/app@>=3", "no-version"), ("t/ghost", "unknown-package")])
+def test_what_is_not_there_is_told_apart(project: Project, word: str, reason: str) -> None:
+    for flags in ((), ("--versions",)):
+        assert project.run("explain", word, *TREE, *flags).value["error"]["reason"] == reason
+
+
+def test_why_this_version_and_no_newer_one(project: Project) -> None:
+    said = project.run("explain", "t/app@1.0", *TREE, "--versions")
+    assert said.code == 0, said.stderr
+    text = "\n".join(said.value["reasons"])
+    assert "t/app-1.0 requires t/old <2" in text
+    assert "t/old-2.0" in text  # what bars the newer one
+    barred = project.run("explain", "t/app@1.0", *TREE, "--why-not", "t/old@2.0")
+    assert any("t/old <2" in line for line in barred.value["reasons"])
+    missing = project.run("explain", "t/app@1.0", *TREE, "--why-not", "t/old@3.0")
+    assert missing.value["error"]["reason"] == "no-version"
+    assert not (project.top / "treebuild.lock").exists()
