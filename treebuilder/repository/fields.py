@@ -19,10 +19,19 @@ def _identity(category: str, name: str, version: str) -> dict[str, Any]:
 
 def read_package(value: Mapping[str, Any]) -> tuple[Package, str]:
     """A package of `metadata.yaml` and its build time."""
-    package = Package(
+    return _package(value, ("packagerequires", "packageconflicts", "useflags")), text(value.get("buildtimestamp"))
+
+
+def read_definition(value: Mapping[str, Any]) -> Package:
+    """A package of a repository's tree."""
+    return _package(value, ("requires", "conflicts", "use_flags"))
+
+
+def _package(value: Mapping[str, Any], names: tuple[str, str, str]) -> Package:
+    return Package(
         id=_id(value),
-        requires=_refs(value.get("packagerequires")),
-        conflicts=_refs(value.get("packageconflicts")),
+        requires=_refs(value.get(names[0])),
+        conflicts=_refs(value.get(names[1])),
         provides=_refs(value.get("provides")),
         labels=_pairs(value.get("labels")),
         annotations=_pairs(value.get("annotations")),
@@ -30,9 +39,8 @@ def read_package(value: Mapping[str, Any]) -> tuple[Package, str]:
         license=text(value.get("license")),
         uri=texts(value.get("uri")),
         hidden=text(value.get("hidden")) == "true",
-        use_flags=texts(value.get("useflags")),
+        use_flags=texts(value.get(names[2])),
     )
-    return package, text(value.get("buildtimestamp"))
 
 
 def _id(value: Mapping[str, Any]) -> PackageId:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -17,11 +17,13 @@ from treebuilder.records import replace
 from treebuilder.repository import api
 from treebuilder.repository.api import RepositoryBackend, RepositorySource
 from treebuilder.repository.bounds import bounded
+from treebuilder.repository.definitions import read_definitions
 from treebuilder.repository.disk import DiskBackend
 from treebuilder.repository.http import HttpBackend
 from treebuilder.repository.index import Artifact, RepoFile, RepositoryIndex, parse_index, parse_meta
+from treebuilder.repository.known import Artifacts, Known, make, recall
+from treebuilder.system.files import disk_errors
 from treebuilder.system.process import Cancel
-from treebuilder.tree import Tree, load_tree
 
 _MAX_ARTIFACT_BYTES = 64 << 30
 
@@ -54,34 +56,47 @@ class SyncedRepository:
         self._events = events
 
     @cached_property
-    def tree(self) -> Tree:
-        """The definitions. Raises TransportError, IntegrityError, SpecError."""
-        folder = self._unpacked("tree")
-        assert folder is not None
-        return load_tree([folder], events=self._events)
+    def known(self) -> Known:
+        """What is in it, by name. Raises TransportError, IntegrityError."""
+        tree, meta = self._file("tree"), self._file("meta")
+        found = recall(self._store, tree.sha256, meta.sha256)
+        if found is not None:
+            return found
+        what = f"{self.source.name}: {tree.filename}"
+        definitions = read_definitions(self._open(tree, api.MAX_TREE_BYTES), what)
+        with disk_errors(f"indexing {what}", self._store.folder):
+            return make(self._store, tree.sha256, meta.sha256, definitions, self._read_meta(meta))
 
-    @cached_property
-    def artifacts(self) -> Mapping[PackageId, Artifact]:
-        """What can be fetched. The first of several entries of one package counts."""
-        file = self._file("meta")
+    def _read_meta(self, file: RepoFile) -> Iterator[Artifact]:
         path = self._open(file, api.MAX_META_BYTES)
         what = f"{self.source.name}: {file.filename}"
         with path.open("rb") as source:
             for entry, content in bounded(source, what, max_bytes=api.MAX_META_BYTES):
                 if entry.kind == "f" and entry.path == "repository.meta.yaml" and content is not None:
-                    found: dict[PackageId, Artifact] = {}
-                    for artifact in parse_meta(content.read(), what):
-                        found.setdefault(artifact.package, artifact)
-                    return found
+                    yield from parse_meta(content.read(), what)
+                    return
         raise IntegrityError(f"{what} holds no repository.meta.yaml")
 
+    @cached_property
+    def artifacts(self) -> Mapping[PackageId, Artifact]:
+        """What can be fetched. The first of several entries of one package counts."""
+        return Artifacts(self.known)
+
     def packages(self) -> tuple[Package, ...]:
-        """Definitions of all packages, in the tree's order."""
-        return tuple(found.package for found in self.tree.packages)
+        """Definitions of all packages, sorted by name, newest first."""
+        self.known.read_all()
+        names = dict.fromkeys(id.pkgname for id, _ in self.known.listing())
+        return tuple(found.package for name in names for found in self.known.versions(name))
 
     def finalizer(self, package: PackageId) -> Finalizer | None:
-        found = self.tree.get(package)
-        return None if found is None else self.tree.finalizer(found)
+        """Raises SpecError."""
+        found = self.known.find(package)
+        if found is None or not found.finalizer:
+            return None
+        from treebuilder.tree import read_finalizer
+
+        file = f"{self.source.name}: {found.package.where.file.rpartition('/')[0]}/finalize.yaml"
+        return read_finalizer(found.finalizer, found.package, file=file)
 
     def recipes(self) -> tuple[Path, ...]:
         """The folders of the recipes that were packed into the repository, one for each tree; none without."""
