@@ -65,8 +65,8 @@ def planned(id: PackageId, repositories: RepositoryPackages, *, requested: bool 
     """Where a package comes from. Raises SpecError (reason "no-artifact") when the repository has no file of it."""
     home = repositories.homes[id]
     package = repositories.find(id)
-    artifact = home.artifacts.get(id)
     assert package is not None
+    artifact = home.artifacts.get(id)
     if artifact is None:
         raise SpecError(
             f"the repository {home.source.name} knows {id} and has no file of it", reason="no-artifact",

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from treebuilder.client.api import Record
+from treebuilder.client.forms import finalizer_from_json, finalizer_to_json, package_from_json, package_to_json
 from treebuilder.errors import NoSpace, StateCorrupt, TreebuildError
 from treebuilder.model.digest import Digest
-from treebuilder.model.package import Finalizer, Package, PackageId, PackageRef
+from treebuilder.model.package import Finalizer, Package, PackageId
 from treebuilder.model.packageset import MemoryPackages
 
 VERSION = 2
@@ -96,7 +97,7 @@ class SystemDatabase:
         with self._errors():
             rows = db.execute("SELECT definition FROM packages ORDER BY category, name, version").fetchall()
         try:
-            return tuple(_package(json.loads(row[0])) for row in rows)
+            return tuple(package_from_json(json.loads(row[0])) for row in rows)
         except (ValueError, KeyError, TypeError) as err:
             raise StateCorrupt(f"the system database {self._path} holds a broken record: {err}") from err
 
@@ -135,7 +136,9 @@ class SystemDatabase:
         try:
             digest = Digest(row[2]) if row[2] else None
             finalizer = finalizer_from_json(json.loads(row[6])) if row[6] else None
-            return Record(_package(json.loads(row[4])), row[1], digest, row[3], entries, bool(row[5]), finalizer)
+            return Record(
+                package_from_json(json.loads(row[4])), row[1], digest, row[3], entries, bool(row[5]), finalizer
+            )
         except (ValueError, KeyError, TypeError) as err:
             raise StateCorrupt(f"the system database {self._path} holds a broken record: {err}") from err
 
@@ -268,7 +271,7 @@ def _delete(db: sqlite3.Connection, id: PackageId) -> None:
 def _insert(db: sqlite3.Connection, record: Record) -> None:
     id = record.package.id
     _delete(db, id)
-    definition = json.dumps(_definition(record.package), sort_keys=True)
+    definition = json.dumps(package_to_json(record.package), sort_keys=True)
     uninstall = record.finalizer is not None and record.finalizer.uninstall
     finalizer = json.dumps(finalizer_to_json(record.finalizer)) if record.finalizer and uninstall else ""
     cursor = db.execute(
@@ -292,34 +295,10 @@ def _bytes(path: str) -> bytes:
     return path.encode("utf-8", "surrogateescape")
 
 
-def _definition(package: Package) -> dict[str, Any]:
-    def refs(items: tuple[PackageRef, ...]) -> list[list[str]]:
-        return [[ref.category, ref.name, ref.version] for ref in items]
-
-    id = package.id
-    return {
-        "id": [id.category, id.name, id.version], "requires": refs(package.requires),
-        "conflicts": refs(package.conflicts), "provides": refs(package.provides), "labels": dict(package.labels),
-        "annotations": dict(package.annotations), "description": package.description, "license": package.license,
-        "uri": list(package.uri), "hidden": package.hidden, "use_flags": list(package.use_flags),
-    }  # fmt: skip
-
-
-def _package(value: dict[str, Any]) -> Package:
-    def refs(key: str) -> tuple[PackageRef, ...]:
-        return tuple(PackageRef(*item) for item in value[key])
-
-    return Package(
-        PackageId(*value["id"]), refs("requires"), refs("conflicts"), refs("provides"),
-        tuple(sorted(value["labels"].items())), tuple(sorted(value["annotations"].items())), value["description"],
-        value["license"], tuple(value["uri"]), value["hidden"], tuple(value["use_flags"]),
-    )  # fmt: skip
-
-
 def record_to_json(record: Record) -> dict[str, Any]:
     """For a journal."""
     return {
-        "package": _definition(record.package), "repository": record.repository,
+        "package": package_to_json(record.package), "repository": record.repository,
         "sha256": record.sha256.hex if record.sha256 else "", "build_time": record.build_time,
         "entries": [list(item) for item in record.entries], "requested": record.requested,
         "finalizer": finalizer_to_json(record.finalizer) if record.finalizer else None,
@@ -333,15 +312,11 @@ def record_from_json(value: dict[str, Any]) -> Record:
     finalizer = finalizer_from_json(value["finalizer"]) if value.get("finalizer") else None
     requested = bool(value.get("requested", True))
     return Record(
-        _package(value["package"]), value["repository"], digest, value["build_time"], entries, requested, finalizer
+        package_from_json(value["package"]),
+        value["repository"],
+        digest,
+        value["build_time"],
+        entries,
+        requested,
+        finalizer,
     )
-
-
-def finalizer_to_json(finalizer: Finalizer) -> dict[str, Any]:
-    return {
-        "shell": list(finalizer.shell), "install": list(finalizer.install), "uninstall": list(finalizer.uninstall)
-    }  # fmt: skip
-
-
-def finalizer_from_json(value: dict[str, Any]) -> Finalizer:
-    return Finalizer(tuple(value["shell"]), tuple(value["install"]), tuple(value.get("uninstall", ())))

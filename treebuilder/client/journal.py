@@ -14,11 +14,10 @@ from treebuilder.archive.extract import Writer
 from treebuilder.client.api import Record, SystemRoot
 from treebuilder.client.database import (
     SystemDatabase,
-    finalizer_from_json,
-    finalizer_to_json,
     record_from_json,
     record_to_json,
 )
+from treebuilder.client.forms import finalizer_from_json, finalizer_to_json
 from treebuilder.client.places import delete
 from treebuilder.errors import StateCorrupt
 from treebuilder.model.package import Finalizer, PackageId

@@ -63,19 +63,24 @@ def search_installed(search: Search, database: SystemDatabase) -> tuple[Found, .
 def search_repositories(
     search: Search, repositories: RepositoryPackages, installed: frozenset[PackageId]
 ) -> tuple[Found, ...]:
-    """Sorted by name, oldest version first."""
+    """Sorted by name, oldest version first. Raises SpecError for a bad pattern."""
 
     def files(package: Package) -> tuple[str, ...]:
         artifact = repositories.homes[package.id].artifacts.get(package.id)
         return artifact.files if artifact is not None else ()
 
+    def shown(package: Package) -> Found:
+        name = repositories.homes[package.id].source.name
+        return Found(package, name, package.id in installed, files(package) if search.how == "files" else None)
+
+    if search.how == "name":  # most are not read at all
+        matches = compile_pattern(search.pattern).search
+        wanted = frozenset(id for id in repositories.homes if matches(human(id)))
+        names = sorted({id.pkgname for id in wanted})
+        found = (p for name in names for p in reversed(repositories.versions(name)) if p.id in wanted)
+        return tuple(shown(package) for package in found if search.hidden or not package.hidden)
     packages = [package for name in repositories.names() for package in reversed(repositories.versions(name))]
-    return tuple(
-        Found(
-            package, repositories.homes[package.id].source.name, package.id in installed,
-            files(package) if search.how == "files" else None,
-        ) for package in _chosen(search, packages, files)
-    )  # fmt: skip
+    return tuple(shown(package) for package in _chosen(search, packages, files))
 
 
 def _chosen(search: Search, packages: list[Package], files: Callable[[Package], tuple[str, ...]]) -> Iterator[Package]:

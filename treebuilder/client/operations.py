@@ -156,7 +156,7 @@ def upgrade(request: UpgradeRequest, repositories: RepositoryPackages, database:
     again: list[Planned] = []
     for found in records:
         id = found.package.id
-        if id in old or id.pkgname in holds or id not in repositories.homes:
+        if id in old or id.pkgname in holds or repositories.find(id) is None:
             continue
         if (request.rebuilt and _rebuilt(found, repositories)) or (request.missing and missing(database, id, root)):
             again.append(planned(id, repositories, requested=found.requested))
