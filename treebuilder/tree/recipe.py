@@ -12,10 +12,10 @@ from treebuilder.model.patterns import compile_pattern
 from treebuilder.nodes import Node
 from treebuilder.tree.definition import PACKAGE_KEYS, read_package, read_ref, read_refs
 
-_BOOTSTRAP_KEYS = frozenset(
+BOOTSTRAP_KEYS = frozenset(
     ("distribution", "suite", "variant", "packages", "mirror", "components", "keyring", "architecture")
 )
-_COPY_KEYS = frozenset(("package", "image", "source", "destination"))
+COPY_KEYS = frozenset(("package", "image", "source", "destination"))
 _OWN_KEYS = frozenset(
     (
         "image", "prelude", "steps", "env", "copy", "retrieve", "unpack", "package_dir", "includes", "excludes",
@@ -23,6 +23,7 @@ _OWN_KEYS = frozenset(
     )
 )  # fmt: skip
 RECIPE_KEYS = PACKAGE_KEYS | _OWN_KEYS
+SUB_KEYS = PACKAGE_KEYS | {"includes", "excludes"}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 Tell = Callable[[str, str, Place], None]  # a key that means nothing, or "" and what else to warn of; and where
@@ -135,14 +136,14 @@ def _secrets(node: Node) -> tuple[str, ...]:
 
 def _copy(node: Node, tell: Tell) -> CopyItem:
     package, image = node.get("package"), node.text("image")
-    _report(node, _COPY_KEYS, tell)
+    _report(node, COPY_KEYS, tell)
     source, destination = node.text("source"), node.text("destination")
     ref = None if package is None else read_ref(package)
     return CopyItem(ref, image, source, destination, node.place)
 
 
 def _subpackage(node: Node, tell: Tell) -> SubPackage:
-    _report(node, PACKAGE_KEYS | {"includes", "excludes"}, tell)
+    _report(node, SUB_KEYS, tell)
     return SubPackage(read_package(node), _texts(node, "includes"), _texts(node, "excludes"))
 
 
@@ -160,7 +161,7 @@ def _bootstrap(node: Node, tell: Tell) -> Bootstrap | None:
     found = node.get("bootstrap")
     if found is None:
         return None
-    _report(found, _BOOTSTRAP_KEYS, tell)
+    _report(found, BOOTSTRAP_KEYS, tell)
     for key in ("distribution", "suite"):
         if not found.text(key):
             found.fail(f"bootstrap needs a {key}", hint="distribution: debian, suite: bookworm", reason="bootstrap")
