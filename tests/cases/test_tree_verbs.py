@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import shlex
+import shutil
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -186,3 +191,46 @@ def test_a_form_that_is_none_is_refused(project: Project) -> None:
     for words in (("graph", "-o", "png"), ("pkglist", "-o", "svg"), ("bump",)):
         done = project.run("tree", *words)
         assert (done.code, done.value["error"]["reason"]) == (1, "configuration")
+
+
+# completion ------------------------------------------------------------------------------------------------------
+def completed(project: Project, *words: str) -> list[str]:
+    """What bash offers for the last of the words."""
+    script = project.words("completion", "bash")
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        assert main(script) == 0
+    line = " ".join(shlex.quote(word) for word in words)
+    asked = f"COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _treebuild; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    start = f'treebuild() {{ "{sys.executable}" -m treebuilder "$@" --cache-dir "{project.top}/cache"; }}\n'
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        ["bash", "-c", start + out.getvalue() + asked],
+        cwd=project.top,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=env,
+    )
+    return done.stdout.split()
+
+
+def test_bash_completes_packages_of_the_tree(project: Project) -> None:
+    assert completed(project, "treebuild", "build", "t/") == ["t/a", "t/b", "t/run"]  # the folder `packages`
+    (project.top / "packages").rename(project.top / "elsewhere")
+    assert completed(project, "treebuild", "build", "--json", "t/") == []
+    assert completed(project, "treebuild", "explain", "--tree", "elsewhere", "--json", "t/r") == ["t/run"]
+    assert completed(project, "treebuild", "tree", "images", "-t", "elsewhere", "s") == ["seed/base"]
+    assert completed(project, "treebuild", "tree", "l") == ["lint"]
+    assert completed(project, "treebuild", "build", "--tree", "else") == []  # left to the shell: a folder
+    assert "--revdeps" in completed(project, "treebuild", "build", "--re")
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_the_other_shells_take_their_scripts(project: Project, shell: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not here")
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        assert main(["completion", shell]) == 0
+    subprocess.run([shell, "-n"], input=out.getvalue(), text=True, check=True, capture_output=True)
