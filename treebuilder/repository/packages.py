@@ -8,7 +8,7 @@ from functools import cached_property
 from treebuilder.model.package import Package, PackageId
 from treebuilder.model.version import newest_first
 from treebuilder.repository.index import Artifact
-from treebuilder.repository.sync import SyncedRepository
+from treebuilder.repository.synced import SyncedRepository
 
 
 class RepositoryPackages:
