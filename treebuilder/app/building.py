@@ -12,7 +12,8 @@ from treebuilder.app.unchanged import code_stamp
 from treebuilder.app.workspace import Workspace, resources
 from treebuilder.build.bases import Bases, ForeignArtifacts, ImageSource, Resolver
 from treebuilder.build.report import BuildReport
-from treebuilder.build.runner import Runner, RunnerOptions, Task
+from treebuilder.build.runner import Runner, RunnerOptions
+from treebuilder.build.schedule import Task
 from treebuilder.build.worker import Worker
 from treebuilder.engine import factory
 from treebuilder.engine.api import RunOptions

@@ -6,7 +6,7 @@ next run carries on from there, because failures are never recorded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from treebuilder.build.artifacts import Packages, Packer, recorded
 from treebuilder.build.emit import Outgoing, emit
 from treebuilder.build.report import BuildReport, NodeReport, PackedFile
 from treebuilder.build.results import ArtifactResult, NodeResult
+from treebuilder.build.schedule import Schedule, Task
 from treebuilder.build.worker import Inputs, LayerLostError, Worker
 from treebuilder.errors import Cancelled, TreebuildError
 from treebuilder.events import EventSink, Finished, Said, Started, Warned
@@ -30,7 +31,6 @@ from treebuilder.system.pool import Pool
 from treebuilder.system.process import Cancel
 from treebuilder.tree import build_view
 
-Task = tuple[str, str]  # ("node" | "artifact" | "context", node id)
 _RESTARTS = 5
 _SHOWN = 5
 _SMALL_BYTES = 1 << 18
@@ -73,7 +73,6 @@ class Runner:
         self._forced: set[str] = set(plan.nodes) if options.rebuild else set()
         self._packed: dict[PackageId, PackedFile] = {}
         self._emitted: set[str] = set()
-        self._prepared: set[str] = set()
 
     def run(self) -> BuildReport:
         """Raises only Cancelled and bugs; what fails is in the report."""
@@ -99,29 +98,27 @@ class Runner:
 
     # walking the plan --------------------------------------------------------------------------------------------
     def _walk(self) -> None:
-        waits = self._demand()
-        pool, restart = self._pool, None
+        schedule, pool = Schedule(self._demand()), self._pool
+        restart: _Restart | None = None
         try:
-            while waits or pool.running:
-                if restart is None and not self._cancel.is_set():
-                    for task in self._ready(waits):
-                        del waits[task]
-                        (pool.submit_small if self._is_small(task) else pool.submit)(task, partial(self._do, task))
-                    self._prepare_ahead(waits)
-                else:
-                    waits.clear()
-                if not pool.running:
-                    assert not waits, f"nothing runs, and these wait: {sorted(waits)}"
-                    continue
-                match pool.wait(0.5):
+            while schedule.has_ready or pool.running:
+                ready = schedule.take()
+                for task in ready if restart is None and not self._cancel.is_set() else ():
+                    (pool.submit_small if self._is_small(task) else pool.submit)(task, partial(self._do, task))
+                self._prepare_ahead(schedule.later)
+                match pool.wait(0.5) if pool.running else None:
                     case (("context", _), _):  # whatever was wrong with it is found, and said, by the build itself
                         pass
+                    case (task, None):
+                        schedule.done(task)
                     case (_, LayerLostError() | BlobLostError() as err):
                         restart = _Restart(str(err))
                     case (_, Cancelled()):
                         self._cancel.set()
                     case (task, TreebuildError() as err):
                         self._errors[task] = err
+                        cause = f"{self._plan.nodes[task[1]].pid} failed"
+                        self._skipped |= {other: cause for other in schedule.behind(task) if other not in self._skipped}
                     case (_, BaseException() as err):
                         raise err
                     case _:
@@ -140,17 +137,16 @@ class Runner:
         unpacks = self._plan.nodes[task[1]].package.recipe.unpacks
         return result is not None and not unpacks and result.size_bytes < _SMALL_BYTES
 
-    def _prepare_ahead(self, waits: dict[Task, set[Task]]) -> None:
+    def _prepare_ahead(self, later: Iterator[str]) -> None:
         """Makes the context of a node that waits for others, if a thread has nothing to do."""
-        for kind, id in waits if self._pool.idle else ():
+        for id in later if self._pool.idle else ():
             node = self._plan.nodes[id]
-            own = not node.package.recipe.dockerfile and not any(item.node for item in node.retrieved)
-            if kind == "node" and id not in self._prepared and own:
-                self._prepared.add(id)
-                small = self._worker.context_size(node) < _SMALL_BYTES
-                submit = self._pool.submit_small if small else self._pool.submit
-                submit(("context", id), partial(self._worker.prepare, node))
-                return
+            if node.package.recipe.dockerfile or any(item.node for item in node.retrieved):
+                continue
+            small = self._worker.context_size(node) < _SMALL_BYTES
+            submit = self._pool.submit_small if small else self._pool.submit
+            submit(("context", id), partial(self._worker.prepare, node))
+            return
 
     def _demand(self) -> dict[Task, set[Task]]:
         """What must be done, and what each waits for. A hit ends the walk: nothing below it is looked at."""
@@ -165,8 +161,6 @@ class Runner:
             needs = self._needs(task)
             waits[task] = needs
             todo.extend(needs)
-        for task in list(waits):
-            waits[task] &= set(waits)
         return waits
 
     def _needs(self, task: Task) -> set[Task]:
@@ -197,34 +191,6 @@ class Runner:
                 self._store.index.drop(self._keys[id].plan.hex)
                 self._store.index.drop(result.build_key.hex)
         return {("node", n) for n in node.parents()} | {("artifact", n) for n in node.joined()}
-
-    def _ready(self, waits: dict[Task, set[Task]]) -> list[Task]:
-        """Tasks whose needs are all done; those with a failed need are marked as skipped."""
-        ready: list[Task] = []
-        changed = True
-        while changed:
-            changed = False
-            for task in list(waits):
-                for need in sorted(waits[task]):
-                    cause = self._cause(need)
-                    if cause:
-                        self._skipped[task] = cause
-                        del waits[task]
-                        changed = True
-                        break
-        for task, needs in waits.items():
-            if all(self._done(need) for need in needs):
-                ready.append(task)
-        return ready
-
-    def _cause(self, task: Task) -> str:
-        if task in self._errors:
-            return f"{self._plan.nodes[task[1]].pid} failed"
-        return self._skipped.get(task, "")
-
-    def _done(self, task: Task) -> bool:
-        kind, id = task
-        return id in self._nodes if kind == "node" else id in self._artifacts
 
     # doing one thing ---------------------------------------------------------------------------------------------
     def _inputs(self) -> Inputs:
