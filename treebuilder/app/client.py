@@ -8,27 +8,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from treebuilder import client as room
 from treebuilder.app.client_settings import ClientSettings
-from treebuilder.client import (
-    Change,
-    ChangeReport,
-    Client,
-    InstallRequest,
-    Manner,
-    SystemDatabase,
-    operations,
-)
-from treebuilder.client import apply as applying
-from treebuilder.client.choose import choose
+from treebuilder.client.api import Change, ChangeReport, InstallRequest
+from treebuilder.client.opening import database_of
 from treebuilder.errors import SpecError, TreebuildError
 from treebuilder.events import EventSink, Warned
 from treebuilder.model.package import PackageRef
 from treebuilder.records import record
-from treebuilder.repository import RepositoryPackages, RepositorySource, SyncedRepository, sync
 from treebuilder.system.process import Cancel
 
 if TYPE_CHECKING:
+    from treebuilder.client import Client, Manner, SystemDatabase
+    from treebuilder.client.operations import UninstallRequest, UpgradeRequest
     from treebuilder.oci.store import Store
+    from treebuilder.repository import RepositoryPackages, RepositorySource, SyncedRepository
 
 
 @record
@@ -43,21 +37,26 @@ class InstallWish:
 
 
 class PackageClient:
-    """`local` are repositories named on the command line, preferred to the configured ones.
+    """`local` are folders with repositories, named on the command line, preferred to the configured ones.
 
     A repository that cannot be reached is warned about and left out while another one answers; `strict` raises.
     """
 
     def __init__(
         self, settings: ClientSettings, cache: Path, events: EventSink, cancel: Cancel,
-        local: tuple[RepositorySource, ...] = (), *, strict: bool = False,
+        local: tuple[str, ...] = (), *, strict: bool = False,
     ) -> None:  # fmt: skip
         self.settings = settings
         self._cache, self._events, self._cancel = cache, events, cancel
         self._local = local
         self._strict = strict
-        self._client = Client(events, cancel)
         self._store: Store | None = None
+
+    @cached_property
+    def _client(self) -> Client:
+        from treebuilder.client import Client
+
+        return Client(self._events, self._cancel)
 
     @property
     def root(self) -> Path:
@@ -81,7 +80,10 @@ class PackageClient:
     @cached_property
     def repositories(self) -> RepositoryPackages:
         """Raises SpecError (reason "no-repository"), TransportError, IntegrityError, ConfigError."""
-        sources = (*self._local, *self.settings.enabled())
+        from treebuilder.repository import RepositoryPackages, RepositorySource
+
+        near = tuple(RepositorySource("", "disk", (folder,), at - (1 << 30)) for at, folder in enumerate(self._local))
+        sources = (*near, *self.settings.enabled())
         if not sources:
             raise SpecError(
                 "no repository is configured and enabled", reason="no-repository",
@@ -94,7 +96,7 @@ class PackageClient:
                 found.append(self.sync(source))
             except TreebuildError as err:
                 self._cancel.check()
-                if self._strict or err.exit_code == 1 or source in self._local:
+                if self._strict or err.exit_code == 1 or source in near:
                     raise
                 failure = failure or err
                 self._events.emit(Warned(f"the repository {source.name} is left out: {err.message}", err.where))
@@ -104,6 +106,8 @@ class PackageClient:
 
     def sync(self, source: RepositorySource) -> SyncedRepository:
         """One repository as it is now. Raises what `repository.sync` raises."""
+        from treebuilder.repository import sync
+
         return sync(source, self.store, self._events, self._cancel)
 
     def download(self, url: str) -> bytes:
@@ -123,7 +127,7 @@ class PackageClient:
     @contextmanager
     def reading(self) -> Iterator[SystemDatabase]:
         """The system database, to look at. Nothing is locked or settled."""
-        database = applying.database_of(self.settings.root, make=False)
+        database = database_of(self.settings.root, make=False)
         try:
             yield database
         finally:
@@ -133,7 +137,7 @@ class PackageClient:
     def writing(self) -> Iterator[SystemDatabase]:
         """The system database, to change records without touching files."""
         with self._client.opened(self.settings.root, self.settings.environment(0)):
-            database = applying.database_of(self.settings.root, make=True)
+            database = database_of(self.settings.root, make=True)
             try:
                 yield database
             finally:
@@ -151,10 +155,12 @@ class PackageClient:
             installed = database.packages()
             wanted = wish.packages
             if wish.as_luet:
-                wanted = operations.without_installed(wanted, installed)
+                wanted = room.operations.without_installed(wanted, installed)
                 if not wanted:
                     return Change()
             request = InstallRequest(wanted, wish.nodeps, onlydeps=wish.onlydeps)
+            from treebuilder.client.choose import choose
+
             return Change(add=choose(request, repositories, installed), force=wish.force)
 
         report = self.run("install", plan, manner)
@@ -165,41 +171,42 @@ class PackageClient:
     def _ask_for(self, refs: tuple[PackageRef, ...]) -> None:
         with self.reading() as database:
             waiting = {f.package.id: f.package for f in database.records() if not f.requested}
-            named = [p.id for ref in refs for p in operations.matching(ref, tuple(waiting.values()))]
+            named = [p.id for ref in refs for p in room.operations.matching(ref, tuple(waiting.values()))]
         if named:
             with self.writing() as database:
                 database.request(named)
 
-    def upgrade(self, request: operations.UpgradeRequest, manner: Manner) -> ChangeReport:
+    def upgrade(self, request: UpgradeRequest, manner: Manner) -> ChangeReport:
         repositories = self.repositories
-        return self.run("upgrade", lambda d: operations.upgrade(request, repositories, d, self.root), manner)
+        return self.run("upgrade", lambda d: room.operations.upgrade(request, repositories, d, self.root), manner)
 
-    def uninstall(self, request: operations.UninstallRequest, manner: Manner) -> ChangeReport:
-        return self.run("uninstall", lambda database: operations.uninstall(request, database), manner)
+    def uninstall(self, request: UninstallRequest, manner: Manner) -> ChangeReport:
+        return self.run("uninstall", lambda database: room.operations.uninstall(request, database), manner)
 
     def autoremove(self, manner: Manner) -> ChangeReport:
-        return self.run("autoremove", operations.autoremove, manner)
+        return self.run("autoremove", room.operations.autoremove, manner)
 
     def replace(self, old: tuple[PackageRef, ...], wish: InstallWish, manner: Manner, *, check: bool) -> ChangeReport:
         repositories = self.repositories
         request = InstallRequest(wish.packages, wish.nodeps, onlydeps=wish.onlydeps)
-        return self.run(
-            "replace",
-            lambda d: operations.replace_packages(old, request, repositories, d, check=check, force=wish.force), manner,
-        )  # fmt: skip
+
+        def plan(database: SystemDatabase) -> Change:
+            return room.operations.replace_packages(old, request, repositories, database, check=check, force=wish.force)
+
+        return self.run("replace", plan, manner)
 
     def reinstall(self, refs: tuple[PackageRef, ...], manner: Manner, *, force: bool) -> ChangeReport:
         repositories = self.repositories
-        return self.run("reinstall", lambda d: operations.reinstall(refs, repositories, d, force=force), manner)
+        return self.run("reinstall", lambda d: room.operations.reinstall(refs, repositories, d, force=force), manner)
 
     def reclaim(self, manner: Manner) -> ChangeReport:
         repositories = self.repositories
-        return self.run("reclaim", lambda d: operations.reclaim(repositories, d, self.root), manner)
+        return self.run("reclaim", lambda d: room.operations.reclaim(repositories, d, self.root), manner)
 
     def oscheck(self) -> dict[str, tuple[str, ...]]:
         """Packages that have lost files, and which."""
         with self.reading() as database:
-            found = {str(p.id): operations.missing(database, p.id, self.root) for p in database.packages()}
+            found = {str(p.id): room.operations.missing(database, p.id, self.root) for p in database.packages()}
         return {name: files for name, files in found.items() if files}
 
     def repair(self, manner: Manner) -> ChangeReport:
@@ -207,9 +214,9 @@ class PackageClient:
         repositories = self.repositories
 
         def plan(database: SystemDatabase) -> Change:
-            hurt = [p.id for p in database.packages() if operations.missing(database, p.id, self.root)]
+            hurt = [p.id for p in database.packages() if room.operations.missing(database, p.id, self.root)]
             refs = tuple(PackageRef(id.category, id.name, id.version) for id in hurt)
-            return operations.reinstall(refs, repositories, database, force=True) if refs else Change()
+            return room.operations.reinstall(refs, repositories, database, force=True) if refs else Change()
 
         return self.run("oscheck", plan, manner)
 
@@ -223,7 +230,7 @@ class PackageClient:
                 installed = {package.id.pkgname for package in database.packages()}
                 for ref in refs:
                     if on and ref.pkgname not in installed:
-                        raise operations.not_installed(ref)
+                        raise room.operations.not_installed(ref)
                 database.hold([ref.pkgname for ref in refs], on)
         with self.reading() as database:
             return tuple(sorted(database.holds()))

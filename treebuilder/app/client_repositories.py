@@ -25,9 +25,9 @@ class Listed:
     def to_json(self) -> dict[str, Any]:
         found = self.repository
         value: dict[str, Any] = {
-            "name": found.source.name, "description": found.description, "type": found.source.type,
-            "urls": list(found.source.urls), "priority": found.source.priority, "enable": found.enabled,
-            "cached": found.cached, "reference": found.source.reference, "revision": 0, "last_update": "",
+            "name": found.name, "description": found.description, "type": found.type,
+            "urls": list(found.urls), "priority": found.priority, "enable": found.enabled,
+            "cached": found.cached, "reference": found.reference, "revision": 0, "last_update": "",
         }  # fmt: skip
         if self.synced is not None:
             index = self.synced.index
@@ -37,7 +37,7 @@ class Listed:
     def text(self) -> str:
         """As luet lists it."""
         found = self.repository
-        lines = [found.source.name, f"  {found.description or ' '.join(found.source.urls[:1])}"]
+        lines = [found.name, f"  {found.description or ' '.join(found.urls[:1])}"]
         if self.synced is not None:
             index = self.synced.index
             seconds = int(index.last_update) if index.last_update.isdigit() else 0
@@ -49,7 +49,7 @@ def listed(client: PackageClient, *, enabled: bool, type: str) -> list[Listed]:
     """Preferred first."""
     chosen = [
         found for found in client.settings.repositories
-        if (found.enabled or not enabled) and (not type or found.source.type == type)
+        if (found.enabled or not enabled) and (not type or found.type == type)
     ]  # fmt: skip
     return [_look(client, found) for found in chosen]
 
@@ -65,7 +65,7 @@ def _look(client: PackageClient, found: ConfiguredRepository) -> Listed:
 def get(client: PackageClient, name: str) -> Listed:
     """Raises ConfigError."""
     for found in client.settings.repositories:
-        if found.source.name == name:
+        if found.name == name:
             return _look(client, found)
     raise ConfigError(f"repository {name} not found", reason="no-repository")
 
@@ -128,7 +128,7 @@ def _described(client: PackageClient, new: NewRepository) -> dict[str, Any]:
 
 def update(client: PackageClient, names: tuple[str, ...], *, ignore_errors: bool) -> list[tuple[str, int]]:
     """Fetches index, tree and meta. Raises what syncing raises, and ConfigError for a name that is not known."""
-    known = {found.source.name: found for found in client.settings.repositories}
+    known = {found.name: found for found in client.settings.repositories}
     for name in names:
         if name not in known:
             raise ConfigError(f"repository {name} not found", reason="no-repository")
@@ -137,10 +137,10 @@ def update(client: PackageClient, names: tuple[str, ...], *, ignore_errors: bool
         try:
             synced: SyncedRepository = client.sync(found.source)
             synced.packages()
-            done.append((found.source.name, synced.index.revision))
+            done.append((found.name, synced.index.revision))
         except TreebuildError as err:
             client.check()
             if not ignore_errors:
                 raise
-            client.warn(f"{found.source.name}: {err.message}")
+            client.warn(f"{found.name}: {err.message}")
     return done

@@ -7,18 +7,19 @@ read is met: luet goes on without it, and so does its dialect, with a warning.
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from treebuilder.app.settings import find_config
 from treebuilder.client import Environment, Protection, SystemRoot
 from treebuilder.client.protect import prefixes
 from treebuilder.errors import ConfigError, Place, TreebuildError
 from treebuilder.events import EventSink, Warned
-from treebuilder.records import record, replace
-from treebuilder.repository import RepositorySource
+from treebuilder.records import record
+
+if TYPE_CHECKING:
+    from treebuilder.repository import RepositorySource
 
 _GO_ARCH = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386", "riscv64": "riscv64"}
 _FILE_PRIORITY = 9999
@@ -51,11 +52,21 @@ LUET_DATABASE = "/var/cache/luet"
 class ConfiguredRepository:
     """A repository as a configuration describes it; `file` is the one it stands in."""
 
-    source: RepositorySource
+    name: str
+    type: str
+    urls: tuple[str, ...]
+    priority: int
+    reference: str
     description: str
     enabled: bool
     cached: bool
     file: str
+
+    @property
+    def source(self) -> RepositorySource:
+        from treebuilder.repository import RepositorySource
+
+        return RepositorySource(self.name, self.type, self.urls, self.priority, self.reference, Place(self.file))
 
 
 @record
@@ -139,9 +150,12 @@ def _read(path: Path, events: EventSink, *, luet: bool) -> dict[str, Any]:
 
 def _plain(path: Path) -> Any:  # noqa: ANN401 - a file of the user's
     from treebuilder.nodes import load as load_yaml
-    from treebuilder.tree.files import read_text
 
-    return load_yaml(read_text(str(path)), str(path)).plain()
+    try:
+        text = path.read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as err:
+        raise ConfigError(f"the configuration {path} cannot be read: {err}") from err
+    return load_yaml(text, str(path)).plain()
 
 
 def _copied(value: Any) -> Any:  # noqa: ANN401 - any configuration
@@ -202,7 +216,7 @@ def _settled(values: dict[str, Any], path: Path | None, events: EventSink, *, lu
         values, str(path or ""),
         SystemRoot(root, database, record=str(system["database_engine"]) != "memory"),
         Path(f"{root}{database}".rstrip("/"), str(system["pkgs_cache_path"]).strip("/") or "packages"),
-        tuple(sorted(repositories, key=lambda r: (r.source.priority, r.source.name))),
+        tuple(sorted(repositories, key=lambda r: (r.priority, r.name))),
         Protection() if _true(values["config_protect_skip"]) else Protection(_prefixes(protected, events)),
         tuple((str(item["key"]), str(item["value"])) for item in _listed(values["finalizer_envs"])), confdirs,
     )  # fmt: skip
@@ -239,18 +253,15 @@ def _repository(item: Mapping[str, Any], base: Path, file: str, priority: int) -
     if not name:
         raise ConfigError("a repository needs a name", where=Place(file))
     given = item.get("priority")
-    source = RepositorySource(
-        name, kind, urls, int(str(given)) if given is not None else priority,
-        str(item.get("reference") or "repository.yaml"), Place(file),
-    )  # fmt: skip
-    arch = str(item.get("arch") or "")
-    here = bool(arch) and arch == _GO_ARCH.get(platform.machine(), platform.machine())
     return ConfiguredRepository(
-        source, str(item.get("description") or ""), _true(item.get("enable", False)) or here,
-        _true(item.get("cached", False)), file,
+        name, kind, urls, int(str(given)) if given is not None else priority,
+        str(item.get("reference") or "repository.yaml"), str(item.get("description") or ""),
+        _true(item.get("enable", False)) or _is_here(str(item.get("arch") or "")), _true(item.get("cached", False)),
+        file,
     )  # fmt: skip
 
 
-def with_root(settings: ClientSettings, folder: Path) -> ClientSettings:
-    """The same settings for another root."""
-    return replace(settings, root=replace(settings.root, folder=folder))
+def _is_here(arch: str) -> bool:
+    """Whether this is our machine, in Go's words."""
+    machine = os.uname().machine
+    return bool(arch) and arch == _GO_ARCH.get(machine, machine)

@@ -82,16 +82,12 @@ def opened(args: argparse.Namespace, session: Session, *, strict: bool = False) 
     """The client of the configured root."""
     from treebuilder.app.client import PackageClient
     from treebuilder.app.settings import cache_folder
-    from treebuilder.repository import RepositorySource
 
     settings = settings_of(args, session)
     if is_luet(args):
         settings.root.folder.mkdir(parents=True, exist_ok=True)
     own = str(settings.cache / "treebuild") if is_luet(args) else ""
-    local = tuple(
-        RepositorySource("", "disk", (os.path.abspath(folder),), at - (1 << 30))
-        for at, folder in enumerate(getattr(args, "local", ()))
-    )
+    local = tuple(os.path.abspath(folder) for folder in getattr(args, "local", ()))
     folder = cache_folder(args.cache_dir or own)
     client = PackageClient(settings, folder, session.events, session.cancel, local, strict=strict)
     try:

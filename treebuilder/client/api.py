@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from treebuilder.errors import TreebuildError
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import Finalizer, Package, PackageId, PackageRef
 from treebuilder.records import record
-from treebuilder.repository import Artifact, SyncedRepository
+
+if TYPE_CHECKING:
+    from treebuilder.repository import Artifact, SyncedRepository
 
 DATABASE_NAME = "system.db"
 

@@ -14,16 +14,17 @@ from pathlib import Path
 
 from treebuilder.archive.compress import decompressed
 from treebuilder.archive.entry import Entry, scan
-from treebuilder.archive.extract import Writer, unpack_package
+from treebuilder.archive.extract import unpack_package
 from treebuilder.client import journal
-from treebuilder.client.api import DATABASE_NAME, Change, Planned, Record, SystemRoot
+from treebuilder.client.api import Change, Planned, Record, SystemRoot
 from treebuilder.client.choose import Claims
 from treebuilder.client.database import SystemDatabase
 from treebuilder.client.journal import STAGING, Journal
+from treebuilder.client.opening import database_of
 from treebuilder.client.places import Places, look
 from treebuilder.client.protect import Protection, divert
 from treebuilder.client.removal import doomed
-from treebuilder.errors import ConflictError, StateCorrupt
+from treebuilder.errors import ConflictError
 from treebuilder.model.package import Finalizer
 from treebuilder.records import record
 from treebuilder.system.files import disk_errors, remove_tree
@@ -37,22 +38,6 @@ class Applied:
 
     records: tuple[Record, ...]
     diverted: tuple[str, ...] = ()
-
-
-def database_of(root: SystemRoot, *, make: bool) -> SystemDatabase:
-    """The root's database; links on the way to it stay inside the root. `make` creates its folder."""
-    path = root.database_path.strip("/") + "/" + DATABASE_NAME
-    found = look(root.folder, path)
-    if found is not None and not found.is_symlink():
-        return SystemDatabase(found)
-    if found is not None:
-        raise StateCorrupt(f"the system database {found} is a link, which is not followed")
-    if not make:
-        return SystemDatabase(None)
-    with disk_errors(f"making the system database in {root.folder}", root.folder):
-        with Writer(str(root.folder), follow=True) as writer:
-            parent, name = writer.parent(path)
-            return SystemDatabase(Path(os.readlink(f"/proc/self/fd/{parent}"), name))
 
 
 def is_empty(root: SystemRoot) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from treebuilder.archive.compress import decompressed
 from treebuilder.archive.extract import entries
@@ -13,8 +14,9 @@ from treebuilder.model.package import Package, PackageId, PackageRef
 from treebuilder.model.packageset import MemoryPackages, PackageSet
 from treebuilder.model.solution import Request
 from treebuilder.records import replace
-from treebuilder.repository import RepositoryPackages
-from treebuilder.solver import PackageSolver
+
+if TYPE_CHECKING:
+    from treebuilder.repository import RepositoryPackages
 
 
 def choose(
@@ -24,6 +26,8 @@ def choose(
 
     What is installed stays exactly as it is. Raises Unsatisfiable, SpecError (reason "no-artifact").
     """
+    from treebuilder.solver import PackageSolver
+
     there = {package.id for package in installed}
     if request.nodeps:
         answers = PackageSolver().solve(Request(request.wanted), _alone(request.wanted, repositories), ()).answers
@@ -47,6 +51,8 @@ def solve(
 
     `asked` are the names that somebody asked for. Raises Unsatisfiable, SpecError (reason "no-artifact").
     """
+    from treebuilder.solver import PackageSolver
+
     there = {package.id for package in installed}
     solution = PackageSolver().solve(request, repositories, installed, order="runtime")
     stay = {package.id for package in solution.packages}

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from treebuilder.client.api import FinalizerFailed, Record
-from treebuilder.container import sandbox
-from treebuilder.container.sandbox import Sandbox
 from treebuilder.events import EventSink, LogLine
 from treebuilder.model.image import DEFAULT_PATH
 from treebuilder.model.package import Finalizer
@@ -47,6 +45,9 @@ def run_finalizer(
     finalizer: Finalizer, root: Path, environment: Environment, events: EventSink, cancel: Cancel
 ) -> None:
     """Runs every command, each as a program of its own. Raises FinalizerFailed at the first that fails, Cancelled."""
+    from treebuilder.container import sandbox
+    from treebuilder.container.sandbox import Sandbox
+
     env = {"PATH": DEFAULT_PATH, "HOME": "/root"} | dict(environment.more)
     if environment.epoch_s:
         env["SOURCE_DATE_EPOCH"] = str(environment.epoch_s)

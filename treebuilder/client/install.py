@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from treebuilder.client import apply, operations
 from treebuilder.client.api import (
@@ -22,14 +22,17 @@ from treebuilder.client.choose import Claims, check_files, choose
 from treebuilder.client.database import SystemDatabase
 from treebuilder.client.finalize import Environment, distinct, run_finalizer, uninstalling
 from treebuilder.client.locking import locked
+from treebuilder.client.opening import database_of
 from treebuilder.client.protect import Protection
 from treebuilder.errors import ConfigError, TreebuildError
 from treebuilder.events import EventSink, Finished, Progressed, Started, Warned
 from treebuilder.model.package import Finalizer, Package, PackageId
 from treebuilder.records import record
-from treebuilder.repository import RepositoryPackages
 from treebuilder.system.clock import monotonic_s
 from treebuilder.system.process import Cancel
+
+if TYPE_CHECKING:
+    from treebuilder.repository import RepositoryPackages
 
 _FETCHERS = 4
 
@@ -65,7 +68,7 @@ class Client:
             if apply.recover(root):
                 self._events.emit(Warned(f"a change of {root.folder} was interrupted; it is settled now"))
             self._finalize(root, environment)
-            database = apply.database_of(root, make=False)
+            database = database_of(root, make=False)
             try:
                 yield database
             finally:
@@ -117,6 +120,8 @@ class Client:
         """Checked archives of all packages, in the plan's order."""
         if not plan:
             return ()
+        from concurrent.futures import ThreadPoolExecutor
+
         start = monotonic_s()
         self._events.emit(Started("fetch", f"fetching {len(plan)} packages", len(plan), "packages"))
         found: list[Path] = []
@@ -165,7 +170,7 @@ class Client:
         All are run; the first failure is raised then.
         """
         failure: TreebuildError | None = None
-        database = apply.database_of(root, make=False)
+        database = database_of(root, make=False)
         try:
             waiting = database.pending() if root.record else tuple((-1, finalizer) for finalizer in fresh)
             for position, finalizer in waiting:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
-from treebuilder.client.database import SystemDatabase
-from treebuilder.model.package import Package, PackageId, PackageRef
-from treebuilder.model.packageset import MemoryPackages
+from treebuilder.model.package import Package, PackageId
 from treebuilder.model.patterns import compile_pattern
-from treebuilder.model.version import Selector
 from treebuilder.records import record
-from treebuilder.repository import RepositoryPackages
-from treebuilder.solver.world import World
+
+if TYPE_CHECKING:
+    from treebuilder.client.database import SystemDatabase
+    from treebuilder.repository import RepositoryPackages
 
 
 @record
@@ -100,6 +99,9 @@ def _chosen(search: Search, packages: list[Package], files: Callable[[Package], 
 
 def _related(named: list[Package], packages: list[Package], how: str) -> Iterator[Package]:
     """Who requires one of these, or what these require, directly or not; in the order of all packages."""
+    from treebuilder.model.packageset import MemoryPackages
+    from treebuilder.solver.world import World
+
     world = World(MemoryPackages(packages), ())
     edges: dict[PackageId, set[PackageId]] = {}
     for package in packages:
@@ -115,16 +117,3 @@ def _related(named: list[Package], packages: list[Package], how: str) -> Iterato
                 reached.add(id)
                 waiting.append(id)
     return (package for package in packages if package.id in reached)
-
-
-def fits(ref: PackageRef, id: PackageId) -> bool:
-    """Whether an installed package is the one that a word of the command line names."""
-    if ref.pkgname != id.pkgname:
-        return False
-    return ref.version == id.version or (ref.is_selector and Selector.parse(ref.version).matches(id.version))
-
-
-def named(refs: Iterable[PackageRef], packages: Iterable[Package]) -> tuple[Package, ...]:
-    """Packages that any of the words name."""
-    wanted = tuple(refs)
-    return tuple(package for package in packages if any(fits(ref, package.id) for ref in wanted))

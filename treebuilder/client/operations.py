@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from treebuilder.client.api import Change, InstallRequest, Planned, Record
 from treebuilder.client.choose import choose, planned, solve
-from treebuilder.client.database import SystemDatabase
 from treebuilder.client.needs import broken, needed, users
 from treebuilder.client.places import look
 from treebuilder.errors import SpecError, TreebuildError
@@ -14,8 +14,11 @@ from treebuilder.model.package import Package, PackageId, PackageRef
 from treebuilder.model.packageset import MemoryPackages
 from treebuilder.model.solution import Request
 from treebuilder.records import record, replace
-from treebuilder.repository import RepositoryPackages
 from treebuilder.solver.world import World
+
+if TYPE_CHECKING:
+    from treebuilder.client.database import SystemDatabase
+    from treebuilder.repository import RepositoryPackages
 
 
 @record

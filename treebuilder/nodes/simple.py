@@ -123,6 +123,8 @@ class _Reader:
 
     def _scalar(self, text: str, place: Place) -> Node:
         first = text[0]
+        if text in ("true", "false"):
+            return Node("boolean", place, text == "true", text)
         if first in _STARTS:
             if ": " in text or " #" in text or text[-1] == ":" or text.lower() in _WORDS:
                 raise _Odd

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
         if args.what == "list":
             found = use.listed(client, enabled=args.enabled, type=args.type)
             value = [item.to_json() for item in found]
-            text = "\n".join(item.repository.source.name if args.quiet else item.text() for item in found)
+            text = "\n".join(item.repository.name if args.quiet else item.text() for item in found)
         elif args.what == "get":
             item = use.get(client, args.names[0])
             value, text = [item.to_json()], use.yaml(item)

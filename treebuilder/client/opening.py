@@ -1,0 +1,30 @@
+"""Where a root's database is, whatever links lie on the way to it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from treebuilder.client.api import DATABASE_NAME, SystemRoot
+from treebuilder.client.database import SystemDatabase
+from treebuilder.client.places import look
+from treebuilder.errors import StateCorrupt
+from treebuilder.system.files import disk_errors
+
+
+def database_of(root: SystemRoot, *, make: bool) -> SystemDatabase:
+    """The root's database; links on the way to it stay inside the root. `make` creates its folder."""
+    path = root.database_path.strip("/") + "/" + DATABASE_NAME
+    found = look(root.folder, path)
+    if found is not None and not found.is_symlink():
+        return SystemDatabase(found)
+    if found is not None:
+        raise StateCorrupt(f"the system database {found} is a link, which is not followed")
+    if not make:
+        return SystemDatabase(None)
+    from treebuilder.archive.extract import Writer
+
+    with disk_errors(f"making the system database in {root.folder}", root.folder):
+        with Writer(str(root.folder), follow=True) as writer:
+            parent, name = writer.parent(path)
+            return SystemDatabase(Path(os.readlink(f"/proc/self/fd/{parent}"), name))
