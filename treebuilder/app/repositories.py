@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from treebuilder.repository import (
     sync,
 )
 from treebuilder.solver import PackageSolver
+from treebuilder.system.process import Cancel
 from treebuilder.tree import Tree, load_tree, tree_fingerprint
 
 SCHEMA = "treebuild.repository/1"
@@ -124,6 +125,31 @@ def create(
     backend = open_backend("disk" if options.type == "http" else options.type, output, work.store, work.cancel)
     known = Trees(repr((fingerprint, recipes, code_stamp())), load)
     return RepositoryReport(output, create_repository(options, known, backend, work.events, work.store))
+
+
+# serve-repo -----------------------------------------------------------------------------------------------------------
+def serve(
+    folder: Path, host: str, port: int, ready: Callable[[str], None], log: Callable[[str], None], cancel: Cancel
+) -> None:
+    """Serves a folder until `cancel` is set or the thread is interrupted. `ready` is told the address.
+
+    Raises ConfigError.
+    """
+    import threading
+
+    from treebuilder.repository.serving import FolderServer
+
+    server = FolderServer(folder, host, port, log)
+    thread = threading.Thread(target=server.run, name="serve")
+    thread.start()
+    try:
+        ready(server.address)
+        while thread.is_alive() and not cancel.is_set():
+            thread.join(0.2)
+    finally:
+        server.stop()
+        thread.join()
+        server.close()
 
 
 # build --from-repositories --------------------------------------------------------------------------------------------

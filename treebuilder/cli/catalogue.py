@@ -18,6 +18,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "unhold": ("unhold", "let held packages be upgraded"),
     "search": ("search", "search packages"),
     "database": ("database", "look at and change the system database"),
+    "pack": ("pack", "pack a folder as a package"),
+    "serve-repo": ("serve_repo", "serve a repository over HTTP"),
     "repo": ("repo", "configured repositories: list, get, add, update"),
     "cleanup": ("cleanup", "delete fetched packages"),
     "config": ("config", "print the configuration as it counts"),

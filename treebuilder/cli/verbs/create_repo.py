@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from treebuilder.cli.session import Session, add_output_flags
 from treebuilder.cli.verbs.build import add_tree_flags, trees_of
+
+if TYPE_CHECKING:
+    from treebuilder.app.settings import Settings
 
 _COMPRESSIONS = ("none", "gzip", "zstd")
 
@@ -34,8 +38,39 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--from-repositories", action="store_true", help="definitions of the configured repositories count too"
     )
+    parser.add_argument("--repo", default="", metavar="NAME", help="name, type and addresses of a configured one")
     parser.add_argument("--lock", default="", metavar="FILE", help="the lock (default: treebuild.lock)")
+    parser.add_argument("--backend", default="", metavar="NAME", help=argparse.SUPPRESS)
+    parser.add_argument("--force-push", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--push-images", action="store_true", help=argparse.SUPPRESS)
     add_output_flags(parser, short=False)
+
+
+def _urls(given: list[str]) -> tuple[str, ...]:
+    return tuple(url for item in given for url in item.split(",") if url)
+
+
+def _take_configured(args: argparse.Namespace, settings: Settings) -> None:
+    """`--repo`: what the configuration says counts where the command line says nothing. Raises ConfigError."""
+    if not args.repo:
+        return
+    from treebuilder.errors import ConfigError
+
+    found = next((found for found in settings.repositories if found.name == args.repo), None)
+    if found is None:
+        raise ConfigError(f"no repository {args.repo} is configured", reason="no-repository")
+    args.name = found.name
+    args.type = found.type if args.type == "disk" else args.type
+    args.urls = args.urls or list(found.urls)
+
+
+def _judge(args: argparse.Namespace, session: Session) -> None:
+    """Says what has no effect: nothing is pushed for repositories of files."""
+    from treebuilder.events import Warned
+
+    for flag, on in (("backend", args.backend), ("force-push", args.force_push), ("push-images", args.push_images)):
+        if on and args.type in ("disk", "http"):
+            session.events.emit(Warned(f"--{flag} has no effect: a repository of type {args.type} has no images"))
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
@@ -44,6 +79,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     from treebuilder.app import repositories
     from treebuilder.app.options import BuildOptions
     from treebuilder.app.workspace import lock_path
+    from treebuilder.plan.lock import FIRST_EPOCH_S
     from treebuilder.repository import CreateOptions
     from treebuilder.ui import tables
 
@@ -51,10 +87,14 @@ def run(args: argparse.Namespace, session: Session) -> int:
         lock = lock_path(args.lock)
         folder = work.settings.destination or "build"
         output = args.output or folder
+        _take_configured(args, work.settings)
+        _judge(args, session)
+        epoch_s = repositories.source_epoch(lock)
+        luet = bool(getattr(args, "luet", False))
         options = CreateOptions(
-            args.name, args.descr, Path(args.packages or folder), tuple(args.urls), args.type, args.tree_compression,
+            args.name, args.descr, Path(args.packages or folder), _urls(args.urls), args.type, args.tree_compression,
             args.tree_filename, args.meta_compression, args.meta_filename, args.reset_revision, args.snapshot_id,
-            args.from_metadata, repositories.source_epoch(lock),
+            args.from_metadata, FIRST_EPOCH_S if luet else epoch_s, epoch_s, always=luet,
         )  # fmt: skip
         trees = BuildOptions(
             trees_of(args, work.settings), values=tuple(args.values) or work.settings.values, lock_file=lock,
