@@ -1,0 +1,260 @@
+"""Killed at any system call, a change is done or was never begun: the next command finds the old system or the new.
+
+The child counts the calls that change something and kills itself at the chosen one; nothing is cleaned up behind it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.repository_parts import Workshop, workshop
+from tests.unit.system_parts import System
+from treebuilder.client import Change
+from treebuilder.errors import StateCorrupt, TreebuildError
+from treebuilder.model.package import Finalizer
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tests.unit.repository_parts import workshop
+from tests.unit.system_parts import System
+
+left = int(sys.argv[2])
+WATCHED = ("os.rename", "os.mkdir", "os.remove", "os.link", "os.rmdir", "os.symlink", "os.truncate", "os.chmod",
+           "os.chown", "os.utime", "sqlite3.connect")
+def counted(event, args):
+    global left
+    if event in WATCHED or (event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)):
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+with workshop(Path(sys.argv[1])) as shop:
+    system = System(shop, Path(sys.argv[1]) / "root")
+    shop.packages()  # the repository is made before anything is counted
+    create, shop.packages = shop.packages, lambda packages=shop.packages(): packages
+    sys.addaudithook(counted)
+    {"install": lambda: system.install("t/b"), "upgrade": system.upgrade,
+     "uninstall": lambda: system.uninstall("t/b", full=True)}[sys.argv[3]]()
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Workshop]:
+    with workshop(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def system(shop: Workshop) -> System:
+    (shop.top / "root").mkdir()
+    (shop.top / "root/mine").write_bytes(b"m")
+    return System(shop, shop.top / "root")
+
+
+def state(system: System) -> tuple[object, ...]:
+    return system.listing(), system.installed()
+
+
+def first(shop: Workshop) -> None:
+    shop.package("t/a", {"usr": None, "usr/a": b"1", "usr/gone": b"1", "x": b"file"})
+    shop.package("t/b", {"usr": None, "usr/b": b"1", "usr/l": "b", "etc": None, "etc/b": b"1"}, requires=("t/a",))
+
+
+def second(shop: Workshop) -> None:
+    shop.package("t/a", {"usr": None, "usr/a": b"2", "x": None, "x/y": b"now a folder"}, version="2.0")
+    shop.package(
+        "t/b", {"usr": None, "usr/b": b"2", "usr/l": "a", "new": None, "new/b": b"2"}, version="2.0", requires=("t/a",)
+    )
+
+
+@pytest.mark.parametrize("operation", ["install", "upgrade", "uninstall"])
+def test_killed_anywhere_the_system_is_the_old_or_the_new_one(shop: Workshop, system: System, operation: str) -> None:
+    first(shop)
+    if operation != "install":
+        system.install("t/b")
+    if operation == "upgrade":
+        second(shop)
+    shop.packages()
+    old = state(system)
+    saved = shop.top / "saved"
+    subprocess.run(["cp", "-a", system.root, saved], check=True)
+
+    def killed_at(step: int) -> int:
+        subprocess.run(["rm", "-rf", system.root], check=True)
+        subprocess.run(["cp", "-a", saved, system.root], check=True)
+        words = [sys.executable, "-c", _KILLED, str(shop.top), str(step), operation]
+        done = subprocess.run(words, capture_output=True, check=False)
+        assert done.returncode in (0, -signal.SIGKILL), done.stderr
+        return done.returncode
+
+    assert killed_at(1 << 30) == 0
+    new = state(system)
+    assert new != old
+    found = set()
+    ended = False
+    for step in (*range(0, 30, 3), *range(30, 120, 9), *range(120, 500, 40)):
+        ended = killed_at(step) == 0
+        assert system.run("autoremove", lambda _, d: Change()).state == "nothing"  # whoever comes next settles it
+        now = state(system)
+        assert now in (old, new), f"{operation} killed at {step}"
+        assert sorted(path.name for path in system.root.glob(".treebuild*")) == []
+        found.add(now == new)
+        if ended:
+            break
+    assert ended
+    assert found == {False, True}
+
+
+# databases -----------------------------------------------------------------------------------------------------------
+def test_a_database_of_the_first_form_is_moved_on(shop: Workshop, system: System) -> None:
+    place = system.root / "var/lib/treebuild"
+    place.mkdir(parents=True)
+    db = sqlite3.connect(place / "system.db")
+    db.executescript(
+        "CREATE TABLE packages (id INTEGER PRIMARY KEY, category TEXT NOT NULL, name TEXT NOT NULL, version TEXT NOT "
+        "NULL, repository TEXT NOT NULL, sha256 TEXT NOT NULL, build_time TEXT NOT NULL, definition TEXT NOT NULL, "
+        "UNIQUE (category, name, version));"
+        "CREATE TABLE files (path BLOB NOT NULL, package INTEGER NOT NULL REFERENCES packages (id) ON DELETE CASCADE, "
+        "position INTEGER NOT NULL, kind TEXT NOT NULL, PRIMARY KEY (path, package)) WITHOUT ROWID;"
+        "CREATE INDEX files_package ON files (package, position);"
+        "CREATE TABLE pending (position INTEGER PRIMARY KEY, finalizer TEXT NOT NULL);"
+        """INSERT INTO packages VALUES (1, 't', 'old', '1', 'r', '', '', '{"id": ["t", "old", "1"], "requires": [],
+        "conflicts": [], "provides": [], "labels": {}, "annotations": {}, "description": "", "license": "",
+        "uri": [], "hidden": false, "use_flags": []}');"""
+        "INSERT INTO files VALUES (CAST('mine' AS BLOB), 1, 0, 'f'); PRAGMA user_version=1;"
+    )
+    db.close()
+    first(shop)
+    system.install("t/a")
+    assert system.installed() == ["t/a-1.0", "t/old-1"]
+    system.uninstall("t/old")
+    assert not (system.root / "mine").exists()
+
+
+def test_a_database_of_a_newer_form_or_cut_in_half_changes_nothing(shop: Workshop, system: System) -> None:
+    first(shop)
+    system.install("t/b")
+    path = system.root / "var/lib/treebuild/system.db"
+    whole = path.read_bytes()
+    before = system.listing()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(StateCorrupt):
+        system.uninstall("t/b")
+    path.write_bytes(whole)
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version=99")
+    db.close()
+    with pytest.raises(StateCorrupt) as caught:
+        system.uninstall("t/b")
+    assert "newer" in caught.value.message
+    assert system.listing() == before
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 3}', '{"version": 2}'])
+def test_a_broken_journal_is_said_and_nothing_is_touched(shop: Workshop, system: System, text: str) -> None:
+    first(shop)
+    (system.root / ".treebuild-staging").mkdir()
+    (system.root / ".treebuild-staging/journal.json").write_text(text)
+    before = system.listing()
+    with pytest.raises(StateCorrupt):
+        system.install("t/a")
+    assert system.listing() == before
+
+
+# disks ---------------------------------------------------------------------------------------------------------------
+def in_private_mounts(shop: Workshop, mount: str, code: str) -> subprocess.CompletedProcess[str]:
+    """Runs Python with the root on a file system of its own."""
+    head = (
+        "import sys\nfrom pathlib import Path\nfrom tests.unit.repository_parts import workshop\n"
+        "from tests.unit.system_parts import System\nfrom treebuilder.errors import *\n"
+        f"top = Path({str(shop.top)!r})\n"
+    )
+    script = f'{mount} && exec "$0" -c "$1"'
+    words = ["unshare", "-m", "sh", "-c", script, sys.executable, head + code]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.engine
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
+def test_a_full_disk_changes_nothing(shop: Workshop, system: System) -> None:
+    first(shop)
+    shop.package("t/big", {"usr": None, "usr/big": os.urandom(3 << 20)}, requires=("t/a",))
+    done = in_private_mounts(
+        shop, f"mount -t tmpfs -o size=1m none {system.root}",
+        "with workshop(top) as shop:\n"
+        "    system = System(shop, top / 'root')\n    system.install('t/b')\n    before = system.listing()\n"
+        "    try:\n        system.install('t/big')\n    except NoSpace as err:\n        print(err.message)\n"
+        "    assert system.listing() == before, system.listing()\n"
+        "    assert system.installed() == ['t/a-1.0', 't/b-1.0']\n    system.uninstall('t/b')\n",
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "no space left" in done.stdout
+
+
+@pytest.mark.engine
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
+def test_a_root_that_cannot_be_written_is_said(shop: Workshop, system: System) -> None:
+    first(shop)
+    system.install("t/a")
+    code = (
+        "with workshop(top) as shop:\n    system = System(shop, top / 'root')\n    shop.packages()\n"
+        "    for run in (lambda: system.install('t/b'), lambda: system.uninstall('t/a')):\n"
+        "        try:\n            run()\n        except TreebuildError as err:\n            print(err.reason)\n"
+        "    assert system.installed() == ['t/a-1.0']\n"
+    )
+    mount = f"mount --bind {system.root} {system.root} && mount -o remount,bind,ro {system.root}"
+    done = in_private_mounts(shop, mount, code)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "permission\npermission\n")
+
+
+# finalizers ----------------------------------------------------------------------------------------------------------
+_BOX = {"bin": None, "bin/busybox": Path("/bin/busybox"), "bin/sh": "busybox"}
+
+
+def box() -> dict[str, str | bytes | None]:
+    return {name: item.read_bytes() if isinstance(item, Path) else item for name, item in _BOX.items()}
+
+
+@pytest.mark.engine
+def test_uninstall_commands_run_at_the_end_and_equal_ones_once(shop: Workshop, system: System) -> None:
+    run = "uninstall:\n- test ! -e /a; echo gone >> /log; busybox chown 7:8 /log\n"
+    shop.package("t/box", box())
+    shop.package("t/a", {"a": b""}, requires=("t/box",), finalize=run)
+    shop.package("t/b", {"b": b""}, requires=("t/box",), finalize=run)
+    system.install("t/a", "t/b")
+    assert not (system.root / "log").exists()
+    system.uninstall("t/a", "t/b")
+    assert (system.root / "log").read_text() == "gone\n"
+    info = (system.root / "log").stat()
+    assert (info.st_uid, info.st_gid) == (7, 8)
+
+
+@pytest.mark.engine
+def test_a_finalizer_that_hangs_is_ended(shop: Workshop, system: System) -> None:
+    from treebuilder.client import Environment, FinalizerFailed, Manner
+
+    shop.package("t/a", box(), finalize="install:\n- while true; do busybox sleep 1; done\n")
+    with pytest.raises(FinalizerFailed) as caught:
+        system.install("t/a", manner=Manner(environment=Environment(more=(("K", "v"),), timeout_s=0.5)))
+    assert "took longer" in caught.value.message
+    assert system.installed() == ["t/a-1.0"]
+
+
+def test_a_record_keeps_what_runs_when_its_package_goes(shop: Workshop, system: System) -> None:
+    shop.package("t/a", {"a": b""}, finalize="uninstall:\n- echo bye\n")
+    system.install("t/a")
+    database = system.database()
+    (record,) = database.records(entries=True)
+    database.close()
+    assert record.finalizer == Finalizer(("sh", "-c"), (), ("echo bye",))
+    with pytest.raises(TreebuildError):  # there is no shell in this root
+        system.uninstall("t/a")
+    assert (system.installed(), system.listing()) == ([], {"mine": b"m"})
