@@ -144,14 +144,19 @@ class EngineUnavailable(TreebuildError):
 
 
 class TransportError(TreebuildError):
-    """`temporary` failures may pass if tried again; authentication and missing names never do."""
+    """`temporary` failures may pass if tried again; authentication and missing names never do.
+
+    `retry_after_s` is how long the other side asks us to wait.
+    """
 
     reason = "transport"
 
     def __init__(
-        self, message: str, *, temporary: bool = False, status: int | None = None, hint: str | None = None
-    ) -> None:
+        self, message: str, *, temporary: bool = False, status: int | None = None, hint: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
         self.temporary = temporary
         self.status = status
 

@@ -351,7 +351,7 @@ def test_nobody_is_spoken_to_without_encryption(fake: Any) -> None:
 
 
 def _parsed(text: str) -> Any:
-    from treebuilder.oci.registry import parse_reference
+    from treebuilder.oci.reference import parse_reference
 
     return parse_reference(text)
 

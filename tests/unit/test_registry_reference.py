@@ -6,7 +6,7 @@ import pytest
 
 from treebuilder.errors import SpecError
 from treebuilder.model.digest import Digest
-from treebuilder.oci.registry import Reference, is_loopback, parse_reference
+from treebuilder.oci.reference import Reference, is_loopback, parse_reference
 
 D = Digest.of(b"x")
 

@@ -1,0 +1,233 @@
+"""Pushing to registries: Debian's and ours, and what a network does on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import services
+from treebuilder.errors import IntegrityError, TransportError
+from treebuilder.model.digest import Digest
+from treebuilder.oci import remote
+from treebuilder.oci.remote import Repository
+from treebuilder.serve.exchange import BodyError, Exchange, RefusedError
+from treebuilder.serve.registry import Registry
+from treebuilder.serve.server import Listening, serving
+from treebuilder.serve.storage import Storage
+from treebuilder.system.process import Cancel
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+
+
+@pytest.fixture(scope="module", params=["debian", "ours"])
+def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if request.param == "debian":
+        with services.registry() as found:
+            yield found
+        return
+    storage = Storage(tmp_path_factory.mktemp("registry"))
+    with serving(Registry(storage), Listening("127.0.0.1", 0)) as found:
+        yield found
+    storage.close()
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(remote, "_PART", 1000)
+    monkeypatch.setattr(remote, "_FIRST_WAIT_S", 0.001)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
+
+
+def repository(address: str, name: str) -> Repository:
+    return Repository(address, name, True, Cancel())
+
+
+def push(place: Repository, data: bytes) -> Digest:
+    digest = Digest.of(data)
+    place.push_blob(digest, len(data), lambda: io.BytesIO(data))
+    return digest
+
+
+def manifest(place: Repository, layers: list[bytes]) -> bytes:
+    items = [{"mediaType": "x/layer", "digest": str(push(place, d)), "size": len(d)} for d in layers]
+    config = b"{}"
+    described = {"mediaType": "x/config", "digest": str(push(place, config)), "size": len(config)}
+    return json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "config": described, "layers": items}).encode()
+
+
+def pulled(place: Repository, digest: Digest, size: int, tmp_path: Path) -> bytes:
+    from treebuilder.events import Silent
+
+    return place.blob(digest, size, tmp_path / "blob", remote.Progress("t", Silent())).read_bytes()
+
+
+@pytest.mark.parametrize("size", [0, 1, 999, 1000, 1001, 3500])
+def test_a_blob_comes_back(address: str, tmp_path: Path, size: int) -> None:
+    place, data = repository(address, "blobs/x"), os.urandom(size)
+    digest = Digest.of(data)
+    assert not place.has_blob(digest) or size == 0
+    assert place.push_blob(digest, size, lambda: io.BytesIO(data)) or size == 0
+    assert place.has_blob(digest)
+    assert not place.push_blob(digest, size, lambda: io.BytesIO(b"not read"))
+    assert pulled(place, digest, size, tmp_path) == data
+
+
+def test_manifests_and_tags(address: str) -> None:
+    place = repository(address, "tags/x")
+    assert place.tags() == []
+    assert place.digest_of("v1") is None
+    data = manifest(place, [b"layer"])
+    for tag in ("v1", "v2", "a"):
+        assert place.put_manifest(tag, data, MANIFEST) == Digest.of(data)
+    assert place.tags() == ["a", "v1", "v2"]
+    assert place.digest_of("v1") == place.digest_of(str(Digest.of(data))) == Digest.of(data)
+    assert place.manifest("v1", None)[0] == Digest.of(data)
+
+
+def test_a_manifest_without_its_blobs_is_refused(address: str) -> None:
+    place = repository(address, "bare/x")
+    item = {"mediaType": "x/layer", "digest": str(Digest.of(b"nowhere")), "size": 7}
+    value = {"schemaVersion": 2, "mediaType": MANIFEST, "config": item, "layers": [item]}
+    with pytest.raises(TransportError):
+        place.put_manifest("v1", json.dumps(value).encode(), MANIFEST)
+
+
+def test_mounting(address: str, tmp_path: Path) -> None:
+    one, two = repository(address, "mount/one"), repository(address, "mount/two")
+    digest = push(one, b"shared")
+    assert two.mount(digest, "mount/one")
+    assert pulled(two, digest, 6, tmp_path) == b"shared"
+    assert not two.mount(Digest.of(b"nowhere"), "mount/one")
+
+
+def test_referrers_by_either_way(address: str) -> None:
+    place = repository(address, "refs/x")
+    base = manifest(place, [b"base"])
+    place.put_manifest("v1", base, MANIFEST)
+    subject = Digest.of(base)
+    assert place.referrers(subject) == []
+    described = {"mediaType": MANIFEST, "digest": str(subject), "size": len(base)}
+    value = json.loads(manifest(place, [b"signature"])) | {"subject": described}
+    data = json.dumps(value).encode()
+    place.put_manifest(str(Digest.of(data)), data, MANIFEST)
+    if not place.referrers(subject):  # a registry without the API: the tag tells
+        item = {"mediaType": MANIFEST, "digest": str(Digest.of(data)), "size": len(data)}
+        index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [item]}
+        place.put_manifest(f"sha256-{subject.hex}", json.dumps(index).encode(), str(index["mediaType"]))
+    assert [item["digest"] for item in place.referrers(subject)] == [str(Digest.of(data))]
+
+
+class Faulty:
+    """A registry in front of which requests go wrong: `faults` are called in turn, None lets a request pass."""
+
+    def __init__(self, site: Registry) -> None:
+        self.site = site
+        self.faults: list[Callable[[Exchange], None] | None] = []
+        self.asked: list[str] = []
+
+    def answer(self, exchange: Exchange) -> None:
+        self.asked.append(exchange.method)
+        fault = self.faults.pop(0) if self.faults else None
+        if fault is not None:
+            fault(exchange)
+        self.site.answer(exchange)
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> Iterator[tuple[Faulty, str]]:
+    storage = Storage(tmp_path / "registry")
+    site = Faulty(Registry(storage))
+    with serving(site, Listening("127.0.0.1", 0)) as found:
+        yield site, found
+    storage.close()
+
+
+def reset(exchange: Exchange) -> None:
+    raise BodyError("reset")
+
+
+def busy(exchange: Exchange) -> None:
+    b"".join(exchange.parts())
+    raise RefusedError(429, "TOOMANYREQUESTS", "later", {"Retry-After": "0"})
+
+
+def broken(exchange: Exchange) -> None:
+    b"".join(exchange.parts())
+    raise RefusedError(503, "UNKNOWN", "later")
+
+
+def denied(exchange: Exchange) -> None:
+    b"".join(exchange.parts())
+    raise RefusedError(403, "DENIED", "never")
+
+
+@pytest.mark.parametrize("fault", [reset, busy, broken])
+@pytest.mark.parametrize("at", range(9))
+def test_a_push_goes_on_after_a_fault(faulty: Any, tmp_path: Path, fault: Any, at: int) -> None:
+    site, address = faulty
+    place, data = repository(address, "a"), os.urandom(5500)
+    site.faults = [None] * at + [fault]
+    assert push(place, data) == Digest.of(data)
+    site.faults = []
+    assert pulled(place, Digest.of(data), len(data), tmp_path) == data
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_a_refusal_is_not_tried_again(faulty: Any, at: int) -> None:
+    site, address = faulty
+    data = os.urandom(2500)
+    site.faults = [None] * at + [denied] * 50
+    with pytest.raises(TransportError, match="not allowed"):
+        push(repository(address, "a"), data)
+    assert len(site.asked) <= at + 2
+
+
+def test_faults_without_end_are_an_error(faulty: Any) -> None:
+    site, address = faulty
+    site.faults = [broken] * 100
+    with pytest.raises(TransportError, match="503"):
+        push(repository(address, "a"), b"data")
+    assert len(site.asked) < 10
+
+
+def test_other_bytes_than_were_said_are_refused(faulty: Any) -> None:
+    _, address = faulty
+    with pytest.raises(IntegrityError, match="refused"):
+        repository(address, "a").push_blob(Digest.of(b"data"), 4, lambda: io.BytesIO(b"atad"))
+
+
+def test_a_registry_that_lies_about_what_it_stored(faulty: Any) -> None:
+    site, address = faulty
+    place = repository(address, "a")
+    data = manifest(place, [b"layer"])
+
+    def lie(exchange: Exchange) -> None:
+        exchange.body(1 << 20)
+        exchange.empty(201, docker_content_digest=f"sha256:{hashlib.sha256(b'other').hexdigest()}")
+        raise RefusedError(500, "UNKNOWN", "already said")
+
+    site.faults = [lie]
+    with pytest.raises(IntegrityError, match="was stored as"):
+        place.put_manifest("v1", data, MANIFEST)
+
+
+def test_an_upload_elsewhere_gets_no_password_and_no_plain_bytes(faulty: Any) -> None:
+    site, address = faulty
+
+    def elsewhere(exchange: Exchange) -> None:
+        exchange.empty(202, location="http://192.0.2.1/upload")
+        raise RefusedError(500, "UNKNOWN", "already said")
+
+    site.faults = [None, elsewhere]
+    place = Repository(address, "a", False, Cancel())
+    place._url = place._url.replace("https://", "http://")
+    with pytest.raises(TransportError, match="without encryption"):
+        push(place, b"data")
