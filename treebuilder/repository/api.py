@@ -21,6 +21,8 @@ class RepositorySource:
     """A repository as somebody configured it. `urls` are mirrors, tried in order: absolute paths for type disk.
 
     A lower `priority` is preferred. `reference` is the index to read: the newest, or a snapshot's.
+    `auth` are pairs as luet has them (token, basic, username, password). `cached`: while no address answers, the index
+    that was last read counts.
     """
 
     name: str
@@ -29,6 +31,8 @@ class RepositorySource:
     priority: int = 0
     reference: str = INDEX_NAME
     where: Place = field(default=NOWHERE, compare=False)
+    auth: tuple[tuple[str, str], ...] = ()
+    cached: bool = False
 
 
 class RepositoryBackend(Protocol):

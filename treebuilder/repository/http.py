@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
 from treebuilder.errors import ConfigError, IntegrityError, TransportError
 from treebuilder.model.digest import Digest
-from treebuilder.oci.download import Downloader
 from treebuilder.oci.store import Store
 from treebuilder.repository.api import MAX_INDEX_BYTES
+from treebuilder.repository.fetching import Fetcher, authorization
 from treebuilder.system.process import Cancel
 
 
 class HttpBackend:
-    """Implements `RepositoryBackend` over a base URL."""
+    """Implements `RepositoryBackend` over a base URL. `auth` is the repository's."""
 
-    def __init__(self, url: str, store: Store, cancel: Cancel) -> None:
+    def __init__(self, url: str, store: Store, cancel: Cancel, auth: Mapping[str, str] | None = None) -> None:
         self._url = url.rstrip("/")
         self._store = store
-        self._cancel = cancel
+        self._fetcher = Fetcher(store, cancel, authorization(auth or {}))
 
     def index(self, reference: str) -> bytes | None:
-        downloader = Downloader(self._store, self._cancel, max_bytes=MAX_INDEX_BYTES)
         try:
-            digest = downloader.fetch(self._at(reference), None)
+            return self._fetcher.small(self._at(reference), MAX_INDEX_BYTES)
         except TransportError as err:
             if err.status in (404, 410):
                 return None
             raise
-        return self._store.blob_path(digest).read_bytes()
 
     def open(self, name: str, sha256: Digest, max_bytes: int) -> Path:
         if self._store.has_blob(sha256) and self._store.verify_blob(sha256):
             return self._store.blob_path(sha256)
-        downloader = Downloader(self._store, self._cancel, max_bytes=max_bytes)
         try:
-            downloader.fetch(self._at(name), sha256)
+            self._fetcher.fetch(self._at(name), sha256, max_bytes)
         except IntegrityError as err:
             raise IntegrityError(
                 f"{self._at(name)} is not what its repository promises ({sha256})",

@@ -26,14 +26,17 @@ from treebuilder.system.files import disk_errors
 from treebuilder.system.process import Cancel
 
 _MAX_ARTIFACT_BYTES = 64 << 30
+_LAST = "repository-index"
 
 
-def open_backend(type: str, url: str, store: Store, cancel: Cancel) -> RepositoryBackend:
+def open_backend(
+    type: str, url: str, store: Store, cancel: Cancel, auth: tuple[tuple[str, str], ...] = ()
+) -> RepositoryBackend:
     """Raises ConfigError for types that are not known."""
     if type == "disk":
         return DiskBackend(Path(url), store, cancel)
     if type == "http":
-        return HttpBackend(url, store, cancel)
+        return HttpBackend(url, store, cancel, dict(auth))
     if type in ("docker", "oci"):
         raise ConfigError(
             f"the repository {url} is of type {type}, which cannot be read yet", reason="repository-type",
@@ -157,8 +160,9 @@ def sync(source: RepositorySource, store: Store, events: EventSink, cancel: Canc
     """
     if not source.urls:
         raise SpecError(f"the repository {source.name} has no address", where=source.where, reason="no-repository")
-    backends = [open_backend(source.type, url, store, cancel) for url in source.urls]
+    backends = [open_backend(source.type, url, store, cancel, source.auth) for url in source.urls]
     failure: TreebuildError | None = None
+    key = f"{source.urls[0]} {source.reference}"
     for position, backend in enumerate(backends):
         try:
             data = backend.index(source.reference)
@@ -166,14 +170,28 @@ def sync(source: RepositorySource, store: Store, events: EventSink, cancel: Canc
             failure = failure or err
             continue
         if data is not None:
-            index = parse_index(data, f"{source.name or source.urls[position]}: {source.reference}")
-            named = replace(source, name=source.name or index.name or "local")
-            others = (*backends[position + 1 :], *backends[:position])
-            return SyncedRepository(named, index, backend, others, store, events)
+            found = _synced(source, data, backends, position, store, events)
+            if source.cached and source.type != "disk" and store.index.note(_LAST, key) != data:
+                store.index.set_notes(_LAST, {key: data})
+            return found
     if failure is not None:
-        raise failure
+        last = store.index.note(_LAST, key) if source.cached else None
+        if last is None:
+            raise failure
+        events.emit(Warned(f"{source.name}: {failure.message}; what was last read of it counts"))
+        return _synced(source, last, backends, 0, store, events)
     name = f" {source.name}" if source.name else ""
     raise SpecError(
         f"there is no repository{name} at {', '.join(source.urls)}", where=source.where,
         hint=f"no {source.reference} was found there; treebuild create-repo writes it", reason="no-repository",
     )  # fmt: skip
+
+
+def _synced(
+    source: RepositorySource, data: bytes, backends: list[RepositoryBackend], position: int, store: Store,
+    events: EventSink,
+) -> SyncedRepository:  # fmt: skip
+    index = parse_index(data, f"{source.name or source.urls[position]}: {source.reference}")
+    named = replace(source, name=source.name or index.name or "local")
+    others = (*backends[position + 1 :], *backends[:position])
+    return SyncedRepository(named, index, backends[position], others, store, events)

@@ -1,0 +1,166 @@
+"""Files of a repository over http(s) into the store: checked while they come, resumed where they broke off.
+
+A file whose digest is known is kept as far as it came, also when we are killed: the next run asks for the rest.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from treebuilder.errors import IntegrityError, TransportError
+from treebuilder.model.digest import Digest
+from treebuilder.oci.store import Store
+from treebuilder.system import clock
+from treebuilder.system.files import disk_errors
+from treebuilder.system.process import Cancel
+
+_CHUNK = 1 << 18
+_TRIES = 4
+_CONNECT_S, _SILENT_S = 15.0, 60.0  # to connect; between two pieces
+_KEPT_S = 7 * 86400  # what nobody came back for
+
+
+def authorization(auth: Mapping[str, str]) -> dict[str, str]:
+    """The header of a repository's `auth` (luet.md §6.4): a token, basic as it is sent, or a name and a password."""
+    if auth.get("token"):
+        return {"Authorization": f"token {auth['token']}"}
+    if auth.get("basic"):
+        return {"Authorization": f"Basic {auth['basic']}"}
+    if auth.get("username"):
+        pair = f"{auth['username']}:{auth.get('password', '')}"
+        return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+    return {}
+
+
+class Fetcher:
+    """Fetches http(s) URLs with the same headers; keeps connections. May be used from many threads."""
+
+    def __init__(
+        self, store: Store, cancel: Cancel, headers: Mapping[str, str], *, silent_s: float = _SILENT_S
+    ) -> None:
+        self._store = store
+        self._cancel = cancel
+        self._headers = {"Accept-Encoding": "identity", **headers}
+        self._silent_s = silent_s
+        self._session: Any = None
+
+    def small(self, url: str, max_bytes: int) -> bytes:
+        """A document, always asked for. Raises TransportError."""
+        with self._store.scratch() as work:
+            self._tries(url, work / "part", max_bytes)
+            return (work / "part").read_bytes()
+
+    def fetch(self, url: str, expected: Digest, max_bytes: int) -> None:
+        """Brings a file into the store. Raises TransportError, IntegrityError when it is something else, NoSpace."""
+        parts = self._store.folder / "partial"
+        parts.mkdir(exist_ok=True)
+        part = parts / expected.hex
+        with self._store.single_flight(f"fetch-{expected.hex}", self._cancel):
+            if self._store.has_blob(expected):
+                return
+            _forget_old(parts)
+            resumed = part.exists()
+            self._tries(url, part, max_bytes)
+            if _digest(part) != expected.hex and resumed:
+                part.unlink()  # what was there was not its beginning
+                self._tries(url, part, max_bytes)
+            found = _digest(part)
+            if found != expected.hex:
+                part.unlink()
+                raise IntegrityError(f"{url} is sha256:{found}, not {expected}")
+            self._store.add_blob_file(part, expected)
+
+    def _tries(self, url: str, part: Path, max_bytes: int) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise TransportError(f"{url}: only http and https URLs can be fetched")
+        attempt = 1
+        while True:
+            before = _size(part)
+            try:
+                with disk_errors(f"fetching {url}", self._store.folder):
+                    self._once(url, part, max_bytes)
+                return
+            except TransportError as err:
+                # a try that brought something is none in vain
+                attempt = 1 if _size(part) > before else attempt + 1
+                if not err.temporary or attempt > _TRIES:
+                    raise
+                clock.sleep(0.1 * 3**attempt)
+
+    def _once(self, url: str, part: Path, max_bytes: int) -> None:
+        import requests
+
+        have = _size(part)
+        headers = {**self._headers, "Range": f"bytes={have}-"} if have else self._headers
+        try:
+            with self._connected().get(
+                url, stream=True, timeout=(_CONNECT_S, self._silent_s), headers=headers
+            ) as reply:
+                if have and reply.status_code == 416:  # it is whole, or something else: its digest tells
+                    return
+                if reply.status_code not in (200, 206):
+                    temporary = reply.status_code in (408, 425, 429) or reply.status_code >= 500
+                    raise TransportError(
+                        f"{url}: the server answered {reply.status_code}", temporary=temporary, status=reply.status_code
+                    )
+                self._receive(url, reply, part, have if reply.status_code == 206 else 0, max_bytes)
+        except requests.RequestException as err:
+            raise TransportError(f"{url}: {_said(err)}", temporary=not isinstance(err, ValueError)) from err
+
+    def _receive(self, url: str, reply: Any, part: Path, have: int, max_bytes: int) -> None:  # noqa: ANN401
+        """Appends what comes to the `have` bytes that are there."""
+        with part.open("r+b" if have else "wb") as out:
+            out.seek(have)
+            size = have
+            for data in reply.iter_content(_CHUNK):
+                self._cancel.check()
+                size += len(data)
+                if size > max_bytes:
+                    out.close()
+                    part.unlink()
+                    raise TransportError(f"{url}: longer than {max_bytes} bytes")
+                out.write(data)
+
+    def _connected(self) -> Any:  # noqa: ANN401 - requests is imported only when there is something to fetch
+        if self._session is None:
+            import requests
+            from requests.adapters import HTTPAdapter
+
+            session = requests.Session()
+            session.trust_env = True  # proxies
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, HTTPAdapter(pool_maxsize=16))
+            self._session = session
+        return self._session
+
+
+def _said(err: Exception) -> str:
+    """What went wrong, without the layers of the libraries around it."""
+    text = str(err)
+    if "Read timed out" in text:
+        return "the server said nothing for too long"
+    if "IncompleteRead" in text or "Connection broken" in text:
+        return "the connection broke off"
+    return f"{err.__class__.__name__}: {text}"
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()
+
+
+def _forget_old(folder: Path) -> None:
+    for path in folder.iterdir():
+        try:
+            if path.stat().st_mtime < clock.now_epoch_s() - _KEPT_S:
+                path.unlink()
+        except OSError:
+            continue  # somebody else's at this moment
