@@ -9,6 +9,7 @@ what one solution holds can be had by itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Literal
 
 from treebuilder.errors import TreebuildError
@@ -21,6 +22,8 @@ from treebuilder.solver.greedy import GreedyChooser, Stuck
 from treebuilder.solver.solver import decide, solution
 from treebuilder.solver.walk import Chosen, walk
 from treebuilder.solver.world import World
+
+_ROUNDS = 3
 
 
 class SharedSolver:
@@ -51,12 +54,23 @@ def troubles(
     solver = SharedSolver(universe)
     world = solver.world
     found: dict[PackageId, TreebuildError] = {}
-    sound, hard = _sorted(world, packages)
     circular = _circular(world, packages) if order == "build" else set()
+    mixed: dict[str, Package] = {}  # of each name the one that was last found to fit
+    sound: set[PackageId] = set()
+    hard = list(packages)
+    for _ in range(_ROUNDS):
+        easy, hard, first = _sorted(world, [package for package in hard if package.id not in sound], mixed)
+        sound |= easy
+        for package in first:  # the trouble of all others comes from these
+            with suppress(TreebuildError):
+                done = solver.solve(Request((exact(package.id),)), universe, (), order="runtime")
+                sound.update(p.id for p in done.packages)
+                mixed.update((p.id.pkgname, p) for p in done.packages)
+        if not first:
+            break
     hard += [package for package in packages if package.id in sound & circular]
     sound -= circular
     asked = {package.id for package in packages}
-    mixed: dict[str, Package] = {}  # of each name the one that was last found to fit
     for package in reversed(hard):  # what others stand on comes last
         if package.id in sound or package.id not in asked:
             continue
@@ -98,19 +112,29 @@ class _Again(GreedyChooser):
         return super().best(candidates, chosen)
 
 
-def _sorted(world: World, packages: Iterable[Package]) -> tuple[set[PackageId], list[Package]]:
-    """The packages that can be had with the best answers alone, and all others that they reach, lowest first."""
+def _sorted(
+    world: World, packages: Iterable[Package], mixed: Mapping[str, Package]
+) -> tuple[set[PackageId], list[Package], list[Package]]:
+    """The packages that can be had with the first answers alone, all others that they reach, lowest first, and those
+    of the others that have trouble of their own.
+
+    The first answer is the one that was seen to fit, or else the best.
+    """
     number: dict[PackageId, int] = {}
     names: dict[str, int] = {}
     below: dict[PackageId, tuple[int, int, int]] = {}  # as bits: packages, names, refused packages
     hopeless: set[PackageId] = set()
     easy: set[PackageId] = set()
     hard: list[Package] = []
+    first: list[Package] = []
 
     def bit(id: PackageId) -> int:
         return 1 << number.setdefault(id, len(number))
 
-    for circle in _circles(packages, lambda package: _best(world, package)):
+    def answers(package: Package) -> list[Package]:
+        return _first_answers(world, package, mixed)
+
+    for circle in _circles(packages, answers):
         inside = {package.id for package in circle}
         there = named = refused = 0
         for package in circle:
@@ -119,7 +143,7 @@ def _sorted(world: World, packages: Iterable[Package]) -> tuple[set[PackageId], 
             for ref in package.conflicts:
                 for other in world.matches(ref):
                     refused |= bit(other.id) if other.id != package.id else 0
-            for other in _best(world, package):
+            for other in answers(package):
                 if other.id not in inside and other.id in below:
                     more = below[other.id]
                     there, named, refused = there | more[0], named | more[1], refused | more[2]
@@ -128,12 +152,24 @@ def _sorted(world: World, packages: Iterable[Package]) -> tuple[set[PackageId], 
             if not all(map(world.matches, package.requires)):
                 hopeless |= inside
         if inside & hopeless or there & refused or there.bit_count() != named.bit_count():
+            if not inside & hopeless and all(world.matches(ref) for package in circle for ref in package.requires):
+                first += circle[:1]
             hopeless |= inside  # a conflict below stays one above
             hard += circle
             continue
         easy |= inside
         below.update(dict.fromkeys(inside, (there, named, refused)))
-    return easy, hard
+    return easy, hard, first
+
+
+def _first_answers(world: World, package: Package, mixed: Mapping[str, Package]) -> list[Package]:
+    """What answers a package's requires, except the package itself: what was seen to fit, or else the best."""
+    found = []
+    for candidates in map(world.matches, package.requires):
+        if candidates:
+            known = mixed.get(candidates[0].id.pkgname)
+            found.append(known if known is not None and any(known is c for c in candidates) else candidates[0])
+    return [other for other in found if other.id != package.id]
 
 
 def _circular(world: World, packages: Iterable[Package]) -> set[PackageId]:
@@ -148,12 +184,6 @@ def _circular(world: World, packages: Iterable[Package]) -> set[PackageId]:
         if len(circle) > 1 or any(other.id in found for other in answers(circle[0])):
             found.update(package.id for package in circle)
     return found
-
-
-def _best(world: World, package: Package) -> list[Package]:
-    """The best answer to each of a package's requires, where that is not the package itself."""
-    first = [found[0] for found in map(world.matches, package.requires) if found]
-    return [other for other in first if other.id != package.id]
 
 
 def _circles(starts: Iterable[Package], edges: Callable[[Package], list[Package]]) -> Iterator[list[Package]]:
