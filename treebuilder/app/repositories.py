@@ -47,7 +47,13 @@ SCHEMA = "treebuild.repository/1"
 
 def source_of(settings: RepositorySettings) -> RepositorySource:
     return RepositorySource(
-        settings.name, settings.type, settings.urls, settings.priority, settings.reference, settings.where
+        settings.name,
+        settings.type,
+        settings.urls,
+        settings.priority,
+        settings.reference,
+        settings.where,
+        cached=settings.cached,
     )
 
 
@@ -87,6 +93,7 @@ class RepositoryReport:
 
     output: str
     created: Created
+    removed: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         index = self.created.index
@@ -96,7 +103,15 @@ class RepositoryReport:
             "packages": [
                 {"category": id.category, "name": id.name, "version": id.version} for id in self.created.packages
             ],
+            "removed": list(self.removed),
         }  # fmt: skip
+
+
+def pruned(report: RepositoryReport, options: CreateOptions, keep: int) -> RepositoryReport:
+    """Deletes what neither the index nor the last `keep` snapshots reach. Raises IntegrityError, SpecError."""
+    from treebuilder.repository.pruning import prune
+
+    return replace(report, removed=prune(options.packages, Path(report.output), keep).removed)
 
 
 def create(

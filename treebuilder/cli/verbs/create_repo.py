@@ -38,12 +38,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--from-repositories", action="store_true", help="definitions of the configured repositories count too"
     )
+    parser.add_argument(
+        "--prune", type=_count, metavar="N", default=None,
+        help="then delete the packages that neither this repository nor its last N snapshots name",
+    )  # fmt: skip
     parser.add_argument("--repo", default="", metavar="NAME", help="name, type and addresses of a configured one")
     parser.add_argument("--lock", default="", metavar="FILE", help="the lock (default: treebuild.lock)")
     parser.add_argument("--backend", default="", metavar="NAME", help=argparse.SUPPRESS)
     parser.add_argument("--force-push", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--push-images", action="store_true", help=argparse.SUPPRESS)
     add_output_flags(parser, short=False)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 7):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of snapshots")
+    return int(text)
 
 
 def _urls(given: list[str]) -> tuple[str, ...]:
@@ -101,9 +111,13 @@ def run(args: argparse.Namespace, session: Session) -> int:
             layering=args.layering, dockerfiles=args.dockerfiles,
         )  # fmt: skip
         report = repositories.create(options, trees, output, work, from_repositories=args.from_repositories)
+        if args.prune is not None:
+            report = repositories.pruned(report, options, args.prune)
     session.close()
     state = "" if report.created.changed else " (unchanged)"
     count = len(report.created.packages)
     text = f"{output}: {args.name}, revision {report.created.index.revision}{state}, {count} packages"
+    if report.removed:
+        text += f", {len(report.removed)} files deleted"
     tables.write(report.to_json(), session.output, text)
     return 0

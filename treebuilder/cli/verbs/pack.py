@@ -9,6 +9,7 @@ examples:
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from treebuilder.cli.session import Session, add_output_flags
@@ -28,13 +29,17 @@ def run(args: argparse.Namespace, session: Session) -> int:
     from treebuilder.app.packing import PackOptions, pack
     from treebuilder.app.workspace import lock_path
     from treebuilder.model.words import parse_selector
+    from treebuilder.system import clock
     from treebuilder.ui import tables
 
     ref = parse_selector(args.package)
     with session.workspace() as work:
+        epoch_s = repositories.source_epoch(lock_path(""))
+        if getattr(args, "luet", False) and not os.environ.get("SOURCE_DATE_EPOCH"):
+            epoch_s = clock.now_epoch_s()  # as luet: a package packed anew is a newer one
         options = PackOptions(
             ref, Path(args.source), Path(args.destination), Path(args.definition), args.compression,
-            repositories.source_epoch(lock_path("")),
+            epoch_s,
         )  # fmt: skip
         made = pack(options, work.store, session.events)
     session.close()
