@@ -33,6 +33,8 @@ RESULTS: dict[str, tuple[str, ...]] = {
     "repo": ("repo", "list"),
     "cleanup": ("cleanup",),
     "config": ("config",),
+    "util": ("util", "pack", "mine", "empty.tar", "image.tar"),
+    "box": ("box", "exec", "--rootfs", "/", "--entrypoint", "/bin/true"),
 }
 
 
@@ -75,10 +77,12 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 
 @pytest.mark.parametrize("name", [*RESULTS, "install"])
-def test_results_are_as_published(machine: Machine, name: str) -> None:
+def test_results_are_as_published(machine: Machine, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     words = RESULTS.get(name, ("install", "t/c"))
     machine.shop.package("t/a", {"a": b"2"}, version="2.0")
     (machine.root / "c").write_bytes(b"c")
+    monkeypatch.chdir(machine.shop.top)
+    Path("empty.tar").write_bytes(bytes(10240))
     machine.shop.create()
     value = machine.json(*words)
     assert schemas.faults(value, schemas.load(name)) == []

@@ -21,6 +21,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "pack": ("pack", "pack a folder as a package"),
     "serve-repo": ("serve_repo", "serve a repository over HTTP"),
     "repo": ("repo", "configured repositories: list, get, add, update"),
+    "util": ("util", "images unpacked, packed and asked for"),
+    "box": ("box", "run a command in a root"),
     "cleanup": ("cleanup", "delete fetched packages"),
     "config": ("config", "print the configuration as it counts"),
     "iso": ("iso", "make a bootable ISO"),

@@ -1,0 +1,86 @@
+"""`util` and `box`, as luet's users call them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from tests.trees import APPLETS, write_layout
+from treebuilder.cli.main import main
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    made = tmp_path / "root"
+    (made / "bin").mkdir(parents=True)
+    (made / "bin/busybox").write_bytes(Path("/bin/busybox").read_bytes())
+    (made / "bin/busybox").chmod(0o755)
+    for name in APPLETS:
+        (made / "bin" / name).symlink_to("busybox")
+    return made
+
+
+def test_a_command_in_a_root(root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "shared").mkdir()
+    script = "id -u; echo $K; echo there > /mnt/file; echo x > /x; chown 5:6 /x; exit 3"
+    words = ["--rootfs", str(root), "-e", "PATH=/bin", "--env", "K=v", "-m", f"{tmp_path}/shared:/mnt"]
+    assert main(["luet", "box", "exec", *words, "--", "-c", script]) == 3
+    assert capfd.readouterr().out == "0\nv\n"
+    assert (tmp_path / "shared/file").read_text() == "there\n"
+    assert ((root / "x").stat().st_uid, (root / "x").stat().st_gid) == (5, 6)
+    packed = [base64.b64encode(word.encode()).decode() for word in ("-c", "cat /proc/net/dev")]
+    assert main(["luet", "box", "exec", *words[:4], "--decode", *packed]) == 0
+    lines = [line.split(":")[0].strip() for line in capfd.readouterr().out.splitlines() if ":" in line]
+    assert lines == ["lo"]
+
+
+@pytest.mark.parametrize(
+    "words", [["--rootfs", "none"], ["--env", "novalue"], ["-m", "/no/such/place"], ["--decode", "--", "!"]]
+)
+def test_what_a_box_refuses(root: Path, words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["box", "exec", "--json", "--rootfs", str(root), *words]) == 1
+    assert json.loads(capfd.readouterr().out)["error"]["reason"] == "configuration"
+
+
+def test_an_image_is_packed_and_unpacked(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TREEBUILD_CACHE", str(tmp_path / "cache"))
+    os.link(root / "bin/busybox", root / "bin/hard")
+    with tarfile.open("files.tar", "w") as tar:
+        tar.add(root, ".")
+    assert main(["util", "pack", "mine:1.0", "files.tar", "image.tar", "--arch", "arm64"]) == 0
+    with tarfile.open("image.tar") as tar:
+        (described,) = json.load(tar.extractfile("manifest.json") or pytest.fail("there is no manifest"))
+        config = json.load(tar.extractfile(described["Config"]) or pytest.fail("there is no configuration"))
+    assert described["RepoTags"] == ["mine:1.0"]
+    assert (config["architecture"], config["os"]) == ("arm64", "linux")
+    assert main(["util", "unpack", f"file://{tmp_path}/image.tar", "out"]) == 0
+    assert (tmp_path / "out/bin/busybox").stat().st_nlink == 2
+    assert os.readlink(tmp_path / "out/bin/sh") == "busybox"
+    write_layout(tmp_path / "layout", {"etc/x": b"x"})
+    assert main(["util", "unpack", "oci:layout", "second"]) == 0
+    assert (tmp_path / "second/etc/x").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("data", [b"", b"no tar at all" * 100, None])
+def test_what_is_no_image_is_said(
+    tmp_path: Path, data: bytes | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TREEBUILD_CACHE", str(tmp_path / "cache"))
+    if data is not None:
+        (tmp_path / "image.tar").write_bytes(data)
+    assert main(["util", "unpack", f"file://{tmp_path}/image.tar", str(tmp_path / "out"), "--json"]) in (1, 2)
+    assert json.loads(capsys.readouterr().out)["error"]["reason"] in ("integrity", "configuration")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_image_that_nobody_has(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["luet", "util", "image-exist", "127.0.0.1:1/none:1"]) in (1, 2)
+    assert "ERROR" in capsys.readouterr().out

@@ -1,0 +1,63 @@
+"""Tools for images, without an engine.
+
+  unpack IMAGE DIR          lay an image's files into a folder; IMAGE: a reference, oci:FOLDER or file://ARCHIVE
+  pack IMAGE SRC DST        wrap a tar as an image of one layer that `docker load` takes
+  image-exist IMAGE         ends with 0 when a registry has the image, else with 1
+
+examples:
+  treebuild util unpack localhost:5000/base:1.0 rootfs
+  treebuild util pack mine:1.0 files.tar image.tar
+  treebuild util image-exist localhost:5000/base:1.0
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from treebuilder.cli import changing
+from treebuilder.cli.session import Session
+
+_WORDS = {"unpack": 2, "pack": 3, "image-exist": 1}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", choices=tuple(_WORDS), help="what to do")
+    parser.add_argument("words", nargs="*", metavar="WORD", help="image, folder or files")
+    parser.add_argument("--arch", default="", metavar="NAME", help="pack: the architecture (default: ours)")
+    parser.add_argument("--os", default="linux", metavar="NAME", help="pack: the system (default: linux)")
+    parser.add_argument("--platform", default="", metavar="OS/ARCH", help=argparse.SUPPRESS)
+    parser.add_argument("--local", dest="from_engine", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--verify", action="store_true", help=argparse.SUPPRESS)
+    for name in ("username", "password", "type", "server-address", "identity-token", "registry-token"):
+        parser.add_argument(f"--auth-{name}", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--json", action="store_true", help="the result as one JSON document on stdout")
+
+
+def run(args: argparse.Namespace, session: Session) -> int:
+    from treebuilder.app import client_images as use
+    from treebuilder.errors import ConfigError
+    from treebuilder.oci.layout import architecture
+    from treebuilder.ui import tables
+
+    if len(args.words) != _WORDS[args.what]:
+        raise ConfigError(f"util {args.what} takes {_WORDS[args.what]} words")
+    value: dict[str, object] = {"schema": "treebuild.util/1", "image": args.words[0]}
+    if args.what == "image-exist":
+        there = use.exists(args.words[0], session.events, session.cancel)
+        tables.write(
+            value | {"exists": there}, session.output, "the image exists" if there else "there is no such image"
+        )
+        return 0 if there else 1
+    if args.what == "pack":
+        use.pack(
+            args.words[0], Path(args.words[1]), Path(args.words[2]), use.Platform(args.arch or architecture(), args.os)
+        )
+        tables.write(value | {"file": args.words[2]}, session.output, f"{args.words[2]} written")
+        return 0
+    session.needs_owners()
+    with changing.opened(args, session) as client:
+        count = use.unpack(args.words[0], Path(args.words[1]), client.store, session.events, session.cancel)
+    session.close()
+    tables.write(value | {"entries": count}, session.output, f"{count} entries in {args.words[1]}")
+    return 0
