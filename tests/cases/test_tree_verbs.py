@@ -6,7 +6,6 @@ import contextlib
 import io
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.services import program
 from tests.trees import Project, chain, requires
 from treebuilder.app.bumping import next_version
 from treebuilder.cli.main import main
@@ -228,9 +228,8 @@ def test_bash_completes_packages_of_the_tree(project: Project) -> None:
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 def test_the_other_shells_take_their_scripts(project: Project, shell: str) -> None:
-    if shutil.which(shell) is None:
-        pytest.skip(f"{shell} is not here")
+    found = program(shell, shell)
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         assert main(["completion", shell]) == 0
-    subprocess.run([shell, "-n"], input=out.getvalue(), text=True, check=True, capture_output=True)
+    subprocess.run([found, "-n"], input=out.getvalue(), text=True, check=True, capture_output=True)
