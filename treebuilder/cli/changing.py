@@ -193,9 +193,9 @@ def out(text: str) -> None:
     sys.stdout.flush()
 
 
-def needs_root(args: argparse.Namespace, session: Session) -> None:
-    """Changing a root needs owners and containers; a plan does not."""
-    session.needs_owners() if args.dry_run else session.needs_containers()
+def needs_root(session: Session) -> None:
+    """Changing a root needs files of many owners; finalizers bring their own namespaces."""
+    session.needs_owners()
 
 
 def local_path(text: str) -> Path:

@@ -23,6 +23,7 @@ from treebuilder.cli.session import Session, add_global_flags
 from treebuilder.errors import Cancelled, TreebuildError
 
 USAGE = 255
+_EPOCH = "SOURCE_DATE_EPOCH"
 _OWN = ("completion", "help", "exec")
 
 
@@ -37,12 +38,16 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str]) -> int:
     """Runs one command as luet would. Interruptions and bugs are the caller's."""
+    epoch = os.environ.get(_EPOCH)
     try:
         given, words = luet_words.persistent(argv)
         return _run(list(argv), given, words)
     except (_Wrong, ValueError) as err:
         sys.stdout.write(f"Error: {err}\n")
         return USAGE
+    finally:
+        if epoch is None:
+            os.environ.pop(_EPOCH, None)
 
 
 def _run(argv: list[str], given: dict[str, Any], words: list[str]) -> int:
@@ -75,7 +80,7 @@ def _verb(verb: str, module: ModuleType, words: list[str], given: dict[str, Any]
         words = luet_words.without_ignored(verb, words, known)
         values = client_settings.values_of(config, given, Silent(), luet=True)
         words += luet_words.bound(verb, words, values, known)
-        words = _defaults(verb, words, values)
+        words = _defaults(verb, words)
         args = parser.parse_intermixed_args(words)
         args.luet, args.overrides, args.config = True, given, config
         general = values["general"]
@@ -103,7 +108,7 @@ def _sink(args: argparse.Namespace, machine: bool, *, fatal: bool) -> Any:  # no
     return LuetSink(quiet=args.quiet, machine=machine, fatal=fatal, debug=args.debug)
 
 
-def _defaults(verb: str, words: list[str], values: dict[str, Any]) -> list[str]:
+def _defaults(verb: str, words: list[str]) -> list[str]:
     """What luet takes when nothing is said, where we take something else."""
     said = {word.partition("=")[0] for word in words}
     if verb in ("build", "create-repo", "tree") and not said & {"-t", "--tree"}:
@@ -114,9 +119,8 @@ def _defaults(verb: str, words: list[str], values: dict[str, Any]) -> list[str]:
     if verb == "create-repo":
         from treebuilder.system import clock
 
-        words = _named_repository(words, values)
         now = clock.now_epoch_s()
-        os.environ.setdefault("SOURCE_DATE_EPOCH", str(now))
+        os.environ.setdefault(_EPOCH, str(now))
         if "--snapshot-id" not in said:
             words = [*words, f"--snapshot-id={clock.utc(now, '%Y%m%d%H%M%S')}"]
     return words
@@ -138,31 +142,6 @@ def _split_lists(words: list[str]) -> list[str]:
         else:
             found.append(word)
     return [*found, flag] if flag else found
-
-
-def _named_repository(words: list[str], values: dict[str, Any]) -> list[str]:
-    """`--repo NAME`: name, description, type and addresses of a configured repository."""
-    rest: list[str] = []
-    name = ""
-    waiting = list(reversed(words))
-    while waiting:
-        word = waiting.pop()
-        if word == "--repo" and waiting:
-            name = waiting.pop()
-        elif word.startswith("--repo="):
-            name = word.partition("=")[2]
-        else:
-            rest.append(word)
-    if not name:
-        return words
-    for item in values.get("repositories") or []:
-        if isinstance(item, dict) and item.get("name") == name:
-            rest += [f"--name={name}", f"--descr={item.get('description') or ''}"]
-            rest += [f"--type={item.get('type') or 'disk'}"]
-            return rest + [f"--urls={url}" for url in item.get("urls") or []]
-    from treebuilder.errors import ConfigError
-
-    raise ConfigError(f"repository {name} not found", reason="no-repository")
 
 
 def _build(module: ModuleType, args: argparse.Namespace, session: Session) -> int:

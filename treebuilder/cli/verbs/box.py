@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
-    session.needs_containers()
+    session.needs_owners()
     import base64
     import sys
 

@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
-    changing.needs_root(args, session)
+    changing.needs_root(session)
     from treebuilder.app.client import InstallWish
     from treebuilder.client import ChangeReport
     from treebuilder.client.operations import UpgradeRequest

@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, session: Session) -> int:
     if args.reinstall:
-        changing.needs_root(args, session)
+        changing.needs_root(session)
     from treebuilder.ui import tables
 
     with changing.opened(args, session) as client:

@@ -18,7 +18,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
-    changing.needs_root(args, session)
+    changing.needs_root(session)
+    args.yes = True  # nothing is touched, so luet does not ask
     with changing.opened(args, session) as client:
         report = client.reclaim(changing.manner_of(args, client.settings))
     return changing.show(report, args, session, "Nothing to do")

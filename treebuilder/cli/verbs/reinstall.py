@@ -25,7 +25,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
 
     if not args.packages and not args.installed:
         raise ConfigError("no package is named", hint="name packages, or --installed")
-    changing.needs_root(args, session)
+    changing.needs_root(session)
     refs = () if args.installed else changing.refs_of(args.packages)
     with changing.opened(args, session) as client:
         manner = changing.manner_of(args, client.settings)

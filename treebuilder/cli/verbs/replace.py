@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
-    changing.needs_root(args, session)
+    changing.needs_root(session)
     from treebuilder.app.client import InstallWish
 
     refs = changing.refs_of(args.packages)

@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
-    changing.needs_root(args, session)
+    changing.needs_root(session)
     from treebuilder.client.operations import UpgradeRequest
 
     force = args.force or changing.is_luet(args)  # luet looks for files in two packages among new ones only
