@@ -14,7 +14,7 @@ from treebuilder.build.bases import Bases, ForeignArtifacts, ImageSource, Resolv
 from treebuilder.build.report import BuildReport
 from treebuilder.build.runner import Runner, RunnerOptions
 from treebuilder.build.schedule import Task
-from treebuilder.build.worker import Worker
+from treebuilder.build.worker import LOCAL, Worker
 from treebuilder.engine import factory
 from treebuilder.engine.api import RunOptions
 from treebuilder.errors import ConfigError, SpecError
@@ -132,6 +132,11 @@ def build(
         _refuse_to_build_dependencies(planned, work)
     with disk_errors(f"making the folder {options.destination}"):
         options.destination.mkdir(parents=True, exist_ok=True)
+    shared = None
+    if options.pull or options.push:
+        from treebuilder.app.sharing import shared_cache
+
+        shared = shared_cache(options, work)
     engine = factory.make(options.engine)
     try:
         bases = Bases(
@@ -141,12 +146,12 @@ def build(
         run_options = RunOptions(work.store.folder / "logs", options.keep_failed, pool.help)
         worker = Worker(
             planned.tree, planned.lock, work.store, engine, bases, planned.options, run_options,
-            options.step_timeout_s, work.events, work.cancel,
+            options.step_timeout_s, work.events, work.cancel, shared or LOCAL,
         )  # fmt: skip
         runner_options = RunnerOptions(options.destination, planned.lock.epoch_s, options.compression, options.rebuild)
         with pool:
             runner = Runner(
-                planned.plan, planned.keys, work.store, worker, runner_options, pool, work.events, work.cancel
+                planned.plan, planned.keys, work.store, worker, runner_options, pool, work.events, work.cancel, shared
             )
             return runner.run()
     finally:

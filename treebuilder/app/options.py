@@ -14,7 +14,8 @@ class BuildOptions:
     """What `treebuild build` was asked. Nothing to do without `targets`, `all` and `full`.
 
     `full` is all packages that no other stands on; `revdeps` adds what stands on the targets. Packages that are only
-    in `tree_deps` are built on and are never targets. `nodeps`: what the targets stand on must be in the cache.
+    in `tree_deps` are built on and are never targets. `image_repository` (HOST/NAME) and `pull_repositories` are where
+    the cache is shared, if `pull` or `push`. `nodeps`: what the targets stand on must be in the cache.
     """
 
     trees: tuple[str, ...]
@@ -39,6 +40,10 @@ class BuildOptions:
     full: bool = False
     revdeps: bool = False
     tree_deps: tuple[str, ...] = ()
+    image_repository: str = ""
+    pull_repositories: tuple[str, ...] = ()
+    pull: bool = False
+    push: bool = False
 
     @property
     def roots(self) -> tuple[str, ...]:

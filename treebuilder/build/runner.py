@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from treebuilder.build.artifacts import Packages, Packer, recorded
 from treebuilder.build.emit import Outgoing, emit
@@ -30,6 +31,9 @@ from treebuilder.system.files import disk_errors
 from treebuilder.system.pool import Pool
 from treebuilder.system.process import Cancel
 from treebuilder.tree import build_view
+
+if TYPE_CHECKING:
+    from treebuilder.build.shared import SharedCache
 
 _RESTARTS = 5
 _SHOWN = 5
@@ -54,10 +58,11 @@ class Runner:
 
     def __init__(
         self, plan: BuildPlan, keys: Mapping[str, NodeKeys], store: Store, worker: Worker, options: RunnerOptions,
-        pool: Pool[Task], events: EventSink, cancel: Cancel,
+        pool: Pool[Task], events: EventSink, cancel: Cancel, shared: SharedCache | None = None,
     ) -> None:  # fmt: skip
         self._plan = plan
         self._pool = pool
+        self._shared = shared
         self._keys = keys
         self._store = store
         self._worker = worker
@@ -88,7 +93,23 @@ class Runner:
                 if attempt == _RESTARTS - 1:
                     raise TreebuildError("the cache loses results faster than they are built") from err
         self._touch()
+        if self._shared is not None and self._shared.pushes:
+            self._push(self._shared)
         return self._report()
+
+    def _push(self, shared: SharedCache) -> None:
+        """Pushes what the registry lacks: what was built now, and what the cache has had for long."""
+        for id, node in self._plan.nodes.items():
+            keys = self._keys[id]
+            self._cancel.check()
+            result = self._nodes.get(id)
+            known = self._store.index.get(keys.plan.hex) if result is None else None
+            result = NodeResult.from_json(known) if known is not None else result
+            if result is not None:
+                shared.push_node(node, keys, result)
+            packages = self._artifacts.get(id) or recorded(self._store, keys, self._options.compression)
+            if packages is not None:
+                shared.push_artifact(node, keys, packages)
 
     def _touch(self) -> None:
         """Notes what this run relied on as used now, so that the clean-up keeps it."""
@@ -175,9 +196,13 @@ class Runner:
                 below = set()
             if id not in self._forced:
                 found = recorded(self._store, self._keys[id], self._options.compression)
+                state = ("cached", "the same inputs as before", 0.0)
+                if found is None and self._shared is not None:
+                    found = self._shared.artifact(self._keys[id], self._options.compression)
+                    state = ("pulled", "somebody built it with the same inputs", 0.0)
                 if found is not None:
                     self._artifacts[id] = found
-                    self._states.setdefault(id, ("cached", "the same inputs as before", 0.0))
+                    self._states.setdefault(id, state)
                     return below
             return {("node", id)} | below
         if id not in self._forced:
@@ -190,6 +215,11 @@ class Runner:
                     return set()
                 self._store.index.drop(self._keys[id].plan.hex)
                 self._store.index.drop(result.build_key.hex)
+            shared = self._shared.node(self._keys[id]) if self._shared is not None else None
+            if shared is not None:
+                self._nodes[id] = shared
+                self._states.setdefault(id, ("pulled", "somebody built it with the same inputs", 0.0))
+                return set()
         return {("node", n) for n in node.parents()} | {("artifact", n) for n in node.joined()}
 
     # doing one thing ---------------------------------------------------------------------------------------------
@@ -329,5 +359,5 @@ class Runner:
         if skipped:
             return NodeReport(node.pid, "skipped", keys.plan, None, None, 0.0, skipped)
         state, reason, seconds = self._states.get(id, ("cached", "nothing that needs it had to be built", 0.0))
-        shown = "built" if state == "built" else "cached"
+        shown = state if state in ("built", "pulled") else "cached"
         return NodeReport(node.pid, shown, keys.plan, build_key, content, seconds, reason, packed)  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from treebuilder.build.bases import Bases
 from treebuilder.build.files import SPECFILES, Extra, context_layer, copy_layer
@@ -44,6 +45,27 @@ from treebuilder.tree import Tree
 RETRIEVED_COMPRESSION = "zstd"  # an artifact inside a build context always has this one form
 
 
+class LayerSource(Protocol):
+    """Where layers come from that are not in the store."""
+
+    def has(self, layer: Digest) -> bool: ...
+
+    def bring(self, layer: Digest) -> bool:
+        """Puts a layer into the store; False if it is not to be had. Raises IntegrityError, TransportError."""
+        ...
+
+
+class _Nowhere:
+    def has(self, layer: Digest) -> bool:
+        return False
+
+    def bring(self, layer: Digest) -> bool:
+        return False
+
+
+LOCAL = _Nowhere()
+
+
 class LayerLostError(Exception):
     """A layer that a record names is not in the store any more, or was damaged: the plan is walked again."""
 
@@ -62,6 +84,7 @@ class Worker:
     def __init__(
         self, tree: Tree, lock: Lock, store: Store, engine: Engine, bases: Bases, plan_options: PlanOptions,
         run_options: RunOptions, step_timeout_s: float | None, events: EventSink, cancel: Cancel,
+        layers: LayerSource = LOCAL,
     ) -> None:  # fmt: skip
         self._tree = tree
         self._lock = lock
@@ -73,6 +96,7 @@ class Worker:
         self._step_timeout_s = step_timeout_s
         self._events = events
         self._cancel = cancel
+        self._layers = layers
         self._download = Downloader(store, cancel)
         self._contexts: dict[str, tuple[tuple[Digest, ...], tuple[Digest, ...]]] = {}
 
@@ -104,12 +128,13 @@ class Worker:
 
     def complete(self, result: NodeResult) -> bool:
         """Whether all layers of a result are in the store (by name; contents are checked when they are used)."""
-        return all(os.path.isdir(self._store.tree_folder(layer)) for layer in {*result.state.layers, *result.own})
+        layers = {*result.state.layers, *result.own}
+        return all(os.path.isdir(self._store.tree_folder(layer)) or self._layers.has(layer) for layer in layers)
 
     def need(self, layers: tuple[Digest, ...]) -> None:
         """Raises LayerLostError unless all layers are here and undamaged."""
         for layer in layers:
-            if not self._store.has_tree(layer):
+            if not self._store.has_tree(layer) and not self._layers.bring(layer):
                 raise LayerLostError(str(layer))
 
     # bases -------------------------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ from treebuilder.errors import ConfigError
 from treebuilder.events import EventSink, Warned
 
 NEEDLESS = {
-    "image_repository": "images are kept in the build cache and need no name",
     "backend_args": "our own engines do not hand words on to a program",
     "wait": "nothing is pulled that one could wait for",
     "no_keep_images": "images are part of the build cache: treebuild cache gc",
@@ -21,14 +20,13 @@ NEEDLESS = {
     "solver_attempts": "the solver does not guess",
 }
 NOT_YET = {
-    "pull": "taking images from a registry", "push": "pushing images to a registry",
-    "pull_repository": "taking images from a registry", "push_final_images": "pushing installable images",
+    "push_final_images": "pushing installable images",
     "push_final_images_force": "pushing installable images",
     "push_final_images_repository": "pushing installable images", "generate_final_images": "installable images",
 }  # fmt: skip
-_BARE = ("pull", "push", "wait", "push-final-images", "push-final-images-force", "generate-final-images",
+_BARE = ("wait", "push-final-images", "push-final-images-force", "generate-final-images",
          "solver-concurrent", "privileged", "no-privileged", "keep-images", "no-keep-images")  # fmt: skip
-_VALUED = ("image-repository", "push-final-images-repository", "solver-type", "solver-rate", "solver-discount",
+_VALUED = ("push-final-images-repository", "solver-type", "solver-rate", "solver-discount",
            "solver-attempts")  # fmt: skip
 
 
@@ -38,7 +36,6 @@ def add(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{flag}", action="store_true", help=argparse.SUPPRESS)
     for flag in _VALUED:
         parser.add_argument(f"--{flag}", help=argparse.SUPPRESS)
-    parser.add_argument("-p", "--pull-repository", action="append", help=argparse.SUPPRESS)
     parser.add_argument("-a", "--backend-args", action="append", help=argparse.SUPPRESS)
 
 

@@ -66,6 +66,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--step-timeout", type=duration, metavar="SECONDS", help="a time limit for each step")
     parser.add_argument("--keep-failed", metavar="DIR", nargs="?", const="failed", help="keep a failed root")
     parser.add_argument("--from-repositories", action="store_true", help="take recipes of configured repositories too")
+    parser.add_argument("--image-repository", default="", metavar="HOST/NAME", help="where the cache is shared")
+    parser.add_argument("--pull", action="store_true", help="take from there what others have built")
+    parser.add_argument("--push", action="store_true", help="put there what is built here")
+    parser.add_argument(
+        "-p", "--pull-repository", action="append", default=[], metavar="HOST/NAME", help="pull from here too"
+    )
     add_registry_flag(parser)
     luetflags.add(parser)
     add_output_flags(parser)
@@ -90,6 +96,8 @@ def options_of(args: argparse.Namespace, settings: Settings) -> BuildOptions:
         args.locked, lock_path(args.lock), args.step_timeout,
         Path(args.keep_failed).absolute() if args.keep_failed else None, args.layering, args.dockerfiles,
         tuple(args.insecure_registry), args.full, args.revdeps, luetflags.parted(args.tree_deps),
+        args.image_repository, luetflags.parted(args.pull_repository), args.pull or bool(args.pull_repository),
+        args.push,
     )  # fmt: skip
 
 
@@ -106,7 +114,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
         options = options_of(args, work.settings)
         if args.pretend:
             return _pretend(options, work, session)
-        trees = "" if args.from_repositories else unchanged.trees_key(options, work.settings.template_env)
+        trees = "" if args.from_repositories or args.push else unchanged.trees_key(options, work.settings.template_env)
         key = unchanged.request_key(options, trees) if trees else ""
         known = unchanged.recall(work.store, key, options.destination) if key and not args.rebuild else None
         if known is not None:

@@ -1,0 +1,175 @@
+"""The build cache in a registry: a second machine builds nothing that anybody has pushed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import services
+from tests.trees import Project, Result, requires
+from treebuilder.serve.registry import Registry
+from treebuilder.serve.server import Listening, serving
+from treebuilder.serve.storage import Storage
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(params=["ours", "debian"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "debian":
+        with services.registry() as found:
+            yield found
+        return
+    storage = Storage(tmp_path / "registry")
+    with serving(Registry(storage), Listening("127.0.0.1", 0)) as found:
+        yield found
+    storage.close()
+
+
+def make(top: Path) -> Project:
+    top.mkdir(exist_ok=True)
+    project = Project(top)
+    project.base()
+    project.package("t/lib", requires("seed/base") + "steps:\n- mkdir /lib2; echo lib > /lib2/a; ln /lib2/a /lib2/b\n")
+    project.package("t/app", requires("t/lib") + "prelude:\n- echo p > /p\nsteps:\n- cat /lib2/a /p > /app\n")
+    project.package("t/root", requires("seed/base") + "unpack: true\n")
+    joined = "requires_final_images: true\n" + requires("t/root", "t/lib", "t/app") + "steps:\n- ls / > /list\nunpack: true\n"
+    project.package("t/all", joined)
+    return project
+
+
+def build(project: Project, address: str, *words: str) -> Result:
+    named = ["--image-repository", f"{address}/cache/x", *words]
+    return project.run("build", "--tree", "packages", "--destination", "build", *named)
+
+
+def states(result: Result) -> dict[str, str]:
+    assert result.code == 0, result.stderr
+    return {node["name"]: node["state"] for node in result.value["nodes"]}
+
+
+def packages(project: Project) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(project.build.glob("*"))}
+
+
+def test_nothing_is_built_twice(address: str, tmp_path: Path) -> None:
+    one = make(tmp_path / "one")
+    assert set(states(build(one, address, "--push", "t/all")).values()) == {"built"}
+    two = make(tmp_path / "two")
+    found = states(build(two, address, "--pull", "t/all"))
+    assert found == {"all": "pulled", **{name: found[name] for name in found if name != "all"}}
+    assert "built" not in found.values()
+    assert packages(two)["all-t-1.0.package.tar.zst"] == packages(one)["all-t-1.0.package.tar.zst"]
+    assert packages(two)["all-t-1.0.metadata.yaml"] == packages(one)["all-t-1.0.metadata.yaml"]
+    assert not any((two.top / "cache/trees/host/sha256").iterdir()), "a layer was fetched that nobody needs"
+
+
+def test_layers_come_when_something_is_built_on_them(address: str, tmp_path: Path) -> None:
+    one = make(tmp_path / "one")
+    states(build(one, address, "--push", "t/app"))
+    two = make(tmp_path / "two")
+    two.package("t/new", requires("t/app") + "steps:\n- cat /app > /new\n")
+    found = states(build(two, address, "--pull", "t/new"))
+    assert found == {"base": "pulled", "lib": "pulled", "app": "pulled", "new": "built"} | {
+        name: state for name, state in found.items() if name in ("base", "lib") and state == "cached"
+    }
+    assert two.text("new-t-1.0", "new") == "lib\np\n"
+    one.package("t/new", requires("t/app") + "steps:\n- cat /app > /new\n")
+    assert one.building("t/new").code == 0
+    assert packages(one)["new-t-1.0.package.tar.zst"] == packages(two)["new-t-1.0.package.tar.zst"]
+
+
+def test_a_second_push_sends_nothing_and_a_cached_build_is_pushed(address: str, tmp_path: Path) -> None:
+    one = make(tmp_path / "one")
+    assert one.building("t/all").code == 0
+    assert "built" not in states(build(one, address, "--push", "t/all")).values()
+    states(build(one, address, "--push", "t/all"))
+    two = make(tmp_path / "two")
+    assert "built" not in states(build(two, address, "--pull", "t/all")).values()
+
+
+def _edit(storage: Storage, prefix: str, change: Any) -> int:
+    """Changes the configs of records as somebody with access to the registry could."""
+    from treebuilder.serve.manifests import MANIFEST, parse
+    from treebuilder.serve.names import digest_of
+
+    changed = 0
+    for tag in storage.tags("cache/x"):
+        if not tag.startswith(prefix):
+            continue
+        found = storage.manifest("cache/x", tag)
+        assert found is not None
+        value = json.loads(storage.path(found.digest).read_bytes())
+        config = json.loads(storage.path(value["config"]["digest"]).read_bytes())
+        change(config, value)
+        data = json.dumps(config).encode()
+        storage.add_bytes("cache/x", data, digest_of(data))
+        value["config"] |= {"digest": digest_of(data), "size": len(data)}
+        made = json.dumps(value).encode()
+        storage.put_manifest("cache/x", parse(made, MANIFEST, digest_of(made)).manifest, made, [tag])
+        changed += 1
+    return changed
+
+
+def other_document(config: dict[str, Any], value: dict[str, Any]) -> None:
+    config["document"] = config["document"].replace('"epoch":', '"Epoch":')
+
+
+def no_document(config: dict[str, Any], value: dict[str, Any]) -> None:
+    del config["document"]
+
+
+def no_result(config: dict[str, Any], value: dict[str, Any]) -> None:
+    config["result"] = config["packages"] = 3
+
+
+def no_layers(config: dict[str, Any], value: dict[str, Any]) -> None:
+    value["layers"] = []
+    config.pop("files", None)
+
+
+@pytest.mark.parametrize("change", [other_document, no_document, no_result, no_layers])
+def test_a_record_that_is_not_what_it_says_is_not_used(tmp_path: Path, change: Any) -> None:
+    storage = Storage(tmp_path / "registry")
+    with serving(Registry(storage), Listening("127.0.0.1", 0)) as address:
+        one = make(tmp_path / "one")
+        states(build(one, address, "--push", "t/app"))
+        assert _edit(storage, "artifact-", change) == 3
+        assert _edit(storage, "node-", change) == 3
+        two = make(tmp_path / "two")
+        done = build(two, address, "--pull", "t/app")
+        assert states(done)["app"] == "built"
+        assert packages(two)["app-t-1.0.package.tar.zst"] == packages(one)["app-t-1.0.package.tar.zst"]
+    storage.close()
+
+
+def test_other_bytes_are_refused(tmp_path: Path) -> None:
+    storage = Storage(tmp_path / "registry")
+    with serving(Registry(storage), Listening("127.0.0.1", 0)) as address:
+        one = make(tmp_path / "one")
+        states(build(one, address, "--push", "t/app"))
+        for path in (tmp_path / "registry/blobs/sha256").iterdir():
+            data = path.read_bytes()
+            if not data.startswith(b"{"):
+                path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        two = make(tmp_path / "two")
+        done = build(two, address, "--pull", "t/app")
+        assert done.code == 2
+        assert "reads as sha256" in done.stderr
+        assert not any(two.build.glob("*.package.tar*"))
+    storage.close()
+
+
+def test_no_registry_is_an_error(tmp_path: Path) -> None:
+    project = make(tmp_path / "one")
+    for words in (("--pull",), ("--push",), ("--push", "--pull-repository", "127.0.0.1:1/x")):
+        done = project.run("build", "--tree", "packages", "t/app", *words)
+        assert done.code == 1
+        assert "--image-repository" in done.stderr
+    done = project.run("build", "--tree", "packages", "t/app", "--pull", "--image-repository", "127.0.0.1:1/x")
+    assert done.code == 2
+    assert "127.0.0.1:1/x" in done.stderr

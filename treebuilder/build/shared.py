@@ -1,0 +1,262 @@
+"""The build cache in a registry: what one machine built, no other builds again.
+
+A record is a manifest under a tag made of its key. Its config holds the key's document and the result; its layers are
+the layers of the image, or the archives of the packages. A record is taken only if its document hashes to the key that
+was asked for, and bytes only if they are what their digests say. Records are never changed: the first wins. Layers are
+fetched when something is to be built on them, which is seldom.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from treebuilder.archive.compress import compressor, decompressed
+from treebuilder.archive.tar import write_folder
+from treebuilder.build.artifacts import Packages
+from treebuilder.build.emit import files_note, read_files
+from treebuilder.build.results import NodeResult
+from treebuilder.errors import IntegrityError, TransportError
+from treebuilder.events import EventSink, Finished, Started, Warned
+from treebuilder.model.digest import Digest
+from treebuilder.oci.layout import MAX_JSON, item_digest, json_object, unpack_into_store
+from treebuilder.oci.remote import Progress, Repository, descriptor_size
+from treebuilder.oci.seal import HashingSink
+from treebuilder.oci.store import Store
+from treebuilder.plan.graph import BuildNode
+from treebuilder.plan.keys import NodeKeys, artifact_document, digest_of
+from treebuilder.records import record
+
+SCHEMA = "treebuild.cache/1"
+_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+_CONFIG = "application/vnd.treebuild.record.v1+json"
+_LAYER = "application/vnd.oci.image.layer.v1.tar+zstd"
+_ARCHIVE = "application/vnd.treebuild.package.v1"
+_CONTENT = "dev.treebuild.content"  # the digest of the plain tar
+
+
+@record
+class _Blob:
+    """Where a blob is to be had."""
+
+    repository: Repository
+    digest: Digest
+    size: int
+
+
+class SharedCache:
+    """Records of several repositories, asked in turn; `target` is where new ones go. Safe from many threads."""
+
+    def __init__(
+        self, sources: Sequence[Repository], target: Repository | None, store: Store, events: EventSink
+    ) -> None:
+        self._sources = tuple(sources)
+        self._target = target
+        self._store = store
+        self._events = events
+        self._layers: dict[str, _Blob] = {}
+        self._blobs: dict[str, _Blob] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def pushes(self) -> bool:
+        return self._target is not None
+
+    # pulling ----------------------------------------------------------------------------------------------------
+    def node(self, keys: NodeKeys) -> NodeResult | None:
+        """The result under a plan key, if anybody has pushed one. Its layers stay where they are."""
+        for repository, config, items in self._records(f"node-{keys.plan.hex}"):
+            try:
+                document = json.loads(config["document"])
+                if _plan_key(document) != keys.plan:
+                    raise IntegrityError(f"{repository}: a record under a key that its document does not give")
+                result = NodeResult.from_json(config["result"])
+                found = _by_content(repository, items)
+            except (KeyError, TypeError, ValueError, AttributeError, IntegrityError) as err:
+                self._events.emit(Warned(f"{repository}: the record of {keys.plan.hex[:16]} is not used: {err}"))
+                continue
+            wanted = {layer.hex for layer in (*result.state.layers, *result.own)}
+            if wanted <= found.keys():
+                with self._lock:
+                    self._layers.update(found)
+                return result
+        return None
+
+    def artifact(self, keys: NodeKeys, compression: str) -> Packages | None:
+        """The packages under an artifact key, with their archives in the store."""
+        for repository, config, items in self._records(f"artifact-{keys.artifact.hex}"):
+            try:
+                plan = _plan_key(json.loads(config["document"]))
+                if digest_of(["artifact-plan", plan.hex, config["packing"]]) != keys.artifact:
+                    raise IntegrityError(f"{repository}: a record under a key that its document does not give")
+                packages = Packages.from_json(config["packages"])
+                listed = config["files"]
+                names = {one.content.hex: tuple(map(str, listed[one.content.hex])) for one in packages.all()}
+            except (KeyError, TypeError, ValueError, AttributeError, IntegrityError) as err:
+                self._events.emit(Warned(f"{repository}: the record of {keys.artifact.hex[:16]} is not used: {err}"))
+                continue
+            if not all(compression in one.blobs for one in packages.all()):
+                continue
+            sizes = {item_digest(item, str(repository)): descriptor_size(item) for item in items}
+            for one in packages.all():
+                blob, _ = one.blobs[compression]
+                if not self._store.has_blob(blob):
+                    self._fetch(_Blob(repository, blob, sizes.get(blob, 0)))
+            notes = [files_note(Digest(content), files) for content, files in names.items()]
+            self._store.index.replace([(keys.artifact.hex, "artifact", "", packages.to_json())], notes)
+            return packages
+        return None
+
+    def has(self, layer: Digest) -> bool:
+        """Whether a layer that is not here can be fetched."""
+        return layer.hex in self._layers
+
+    def bring(self, layer: Digest) -> bool:
+        """Fetches a layer into the store; False if nobody has it. Raises IntegrityError, TransportError."""
+        blob = self._layers.get(layer.hex)
+        if blob is None:
+            return False
+        with self._store.single_flight(f"layer-{layer.hex}"):
+            if self._store.has_tree(layer):
+                return True
+            with self._store.part() as part:
+                self._download(blob, f"layer {layer.hex[:12]}", part)
+                with part.open("rb") as source:
+                    found = unpack_into_store(decompressed(source), self._store, f"{blob.repository}@{blob.digest}")
+        if found != layer:
+            raise IntegrityError(f"{blob.repository}: the layer {layer} reads as {found}")
+        return True
+
+    def _fetch(self, blob: _Blob) -> None:
+        with self._store.part() as part:
+            self._download(blob, f"package {blob.digest.hex[:12]}", part)
+            self._store.add_blob_file(part, blob.digest)
+
+    def _download(self, blob: _Blob, task: str, part: Path) -> None:
+        self._events.emit(Started(task, f"fetching {task}", blob.size, "bytes"))
+        try:
+            blob.repository.blob(blob.digest, blob.size, part, Progress(task, self._events))
+        except BaseException as err:
+            self._events.emit(Finished(task, "failed", str(err)))
+            raise
+        self._events.emit(Finished(task))
+
+    def _records(self, tag: str) -> Iterator[tuple[Repository, dict[str, Any], list[dict[str, Any]]]]:
+        for repository in self._sources:
+            try:
+                _, manifest = repository.manifest(tag, None)
+                item = manifest.get("config") or {}
+                digest, size = item_digest(item, str(repository)), min(descriptor_size(item), MAX_JSON)
+                with self._store.part() as part:
+                    file = repository.blob(digest, size, part, Progress(tag, _Quiet()))
+                    config = json_object(file.read_bytes(), f"{repository}:{tag}")
+            except TransportError as err:
+                if err.status != 404:
+                    raise
+                continue
+            items = manifest.get("layers")
+            if config.get("schema") == SCHEMA and isinstance(items, list):
+                yield repository, config, [item for item in items if isinstance(item, dict)]
+
+    # pushing ----------------------------------------------------------------------------------------------------
+    def push_node(self, node: BuildNode, keys: NodeKeys, result: NodeResult) -> bool:
+        """Pushes a node's record and the layers that the registry lacks; False if the record is there."""
+        tag = f"node-{keys.plan.hex}"
+        target = self._target
+        layers = [*dict.fromkeys((*result.state.layers, *result.own))]
+        if target is None or not all(self._store.has_tree(layer) for layer in layers) or target.digest_of(tag):
+            return False
+        items = [self._push_layer(target, layer) for layer in layers]
+        config = {"schema": SCHEMA, "name": str(node.pid), "document": keys.document, "result": result.to_json()}
+        self._push_record(target, tag, config, items)
+        return True
+
+    def push_artifact(self, node: BuildNode, keys: NodeKeys, packages: Packages) -> bool:
+        """Pushes the packages of a node; False if they are there."""
+        tag = f"artifact-{keys.artifact.hex}"
+        target = self._target
+        if target is None or target.digest_of(tag):
+            return False
+        items = []
+        for one in packages.all():
+            for blob, size in one.blobs.values():
+                if self._store.has_blob(blob):
+                    self._push_blob(target, blob, size)
+                    items.append({"mediaType": _ARCHIVE, "digest": str(blob), "size": size})
+        files = {one.content.hex: read_files(self._store, one.content) for one in packages.all()}
+        config = {
+            "schema": SCHEMA, "name": str(node.pid), "document": keys.document, "files": files,
+            "packing": artifact_document(node.package.recipe), "packages": packages.to_json(),
+        }  # fmt: skip
+        self._push_record(target, tag, config, items)
+        return True
+
+    def _push_record(
+        self, target: Repository, tag: str, config: Mapping[str, object], items: list[dict[str, Any]]
+    ) -> None:
+        data = json.dumps(config, sort_keys=True).encode("utf-8", "surrogatepass")
+        digest = self._store.add_blob(data)
+        self._push_blob(target, digest, len(data))
+        value = {
+            "schemaVersion": 2, "mediaType": _MANIFEST, "artifactType": _CONFIG, "layers": items,
+            "config": {"mediaType": _CONFIG, "digest": str(digest), "size": len(data)},
+        }  # fmt: skip
+        target.put_manifest(tag, json.dumps(value, sort_keys=True).encode(), _MANIFEST)
+
+    def _push_layer(self, target: Repository, layer: Digest) -> dict[str, Any]:
+        """Uploads a layer unless the registry has it; its compressed form is known by a note after the first time."""
+        noted = self._store.index.note("layer-blob", layer.hex)
+        if noted is not None:
+            text, _, size = noted.decode().partition(" ")
+            if target.has_blob(Digest(text)):
+                return _layer_item(Digest(text), int(size), layer)
+        with self._store.part() as part:
+            sink = HashingSink()
+            with part.open("wb") as out:
+                packer = compressor("zstd", _Both(sink, out))
+                write_folder(self._store.tree_folder(layer), packer)
+                packer.close()
+            digest, size_bytes = sink.digest(), sink.size_bytes
+            self._events.emit(Started(f"layer {layer.hex[:12]}", "pushing", size_bytes, "bytes"))
+            target.push_blob(digest, size_bytes, lambda: part.open("rb", buffering=0))
+            self._events.emit(Finished(f"layer {layer.hex[:12]}"))
+        self._store.index.set_notes("layer-blob", {layer.hex: f"{digest.hex} {size_bytes}".encode()})
+        return _layer_item(digest, size_bytes, layer)
+
+    def _push_blob(self, target: Repository, digest: Digest, size: int) -> None:
+        target.push_blob(digest, size, lambda: self._store.blob_path(digest).open("rb", buffering=0))
+
+
+class _Both:
+    def __init__(self, one: HashingSink, two: IO[bytes]) -> None:
+        self._one, self._two = one, two
+
+    def write(self, data: bytes, /) -> int:
+        self._one.write(data)
+        return self._two.write(data)
+
+
+class _Quiet:
+    def emit(self, event: object) -> None:
+        return
+
+
+def _layer_item(blob: Digest, size: int, content: Digest) -> dict[str, Any]:
+    return {"mediaType": _LAYER, "digest": str(blob), "size": size, "annotations": {_CONTENT: str(content)}}
+
+
+def _by_content(repository: Repository, items: list[dict[str, Any]]) -> dict[str, _Blob]:
+    found = {}
+    for item in items:
+        content = Digest.parse(str((item.get("annotations") or {}).get(_CONTENT, "")))
+        found[content.hex] = _Blob(repository, item_digest(item, str(repository)), descriptor_size(item))
+    return found
+
+
+def _plan_key(document: Mapping[str, Any]) -> Digest:
+    """The plan key that a document gives (`plan.keys.plan_keys`)."""
+    recipe = digest_of(document["recipe"])
+    return digest_of(["plan", recipe.hex, document["base"], document["copies"], document["artifacts"]])
