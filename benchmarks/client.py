@@ -78,6 +78,15 @@ def measure(size: int, top: Path, table: Table) -> None:
     table.measure(size, "create-repo, unchanged", [*create, *cache])
     artifact(world.packages[0], build)
     table.measure(size, "create-repo, one changed", [*create, *cache])
+    config = top / "config.yaml"
+    repository = f"name: bench\n  type: disk\n  enable: true\n  cached: true\n  urls:\n  - {build}\n"
+    config.write_text(f"repositories:\n- {repository}")
+    client = ["--config", str(config), "--cache-dir", str(top / "client"), "--system-target", str(top / "root")]
+    app = world.applications()[-1]
+    table.measure(size, "search, first", ["search", *client, f"{app.name}-"])
+    table.measure(size, "search", ["search", *client, f"{app.name}-"])
+    plan = ["install", "--dry-run", "--yes", *client, f"{app.category}/{app.name}"]
+    table.measure(size, "plan of one", plan)
 
 
 def main() -> None:

@@ -37,7 +37,7 @@ def same(text: str) -> bool:
 
 @given(st.lists(LINES.map("".join), max_size=9).map("\n".join), st.booleans())
 @example(
-    "a:\n- id: 0\n  b: b\n  c: c\n  d: d\n  x: []\n- id: 0\n  b: e\n  c: f\n  d:\n  x: []",
+    "a:\n- x: []\n  name: b\n  version: c\n  category: d\n- x: []\n  name: e\n  version: f\n  category: d\n  y: z",
     True,
 )
 @example("a: |\n  x\n\nb: c", True)
@@ -64,10 +64,17 @@ def test_what_we_write(value: dict[str, Any], indent: int) -> None:
 
 
 @pytest.mark.parametrize("indent", [2, 4])
-def test_metadata_is_read_by_it(indent: int) -> None:
+def test_references_are_read_by_it(indent: int) -> None:
+    short = {"annotations": {}, "category": "c", "id": 0, "name": "n", "requires": [], "version": "1"}
     ref = {"id": 0, "name": "n", "version": ">=1", "category": "c", "useflags": [], "state": "", "labels": {}}
     odd = ref | {"version": "2", "state": "odd"}
-    value = {"a": [ref, ref | {"name": "m"}, odd, ref], "steps": ["x", "y\nz\n"], "b": {"c": [], "d": {"e": "1"}}}
+    last = ref | {"labels": {"x": "y"}}
+    value = {
+        "a": [ref, ref | {"name": "m"}, odd, ref, last],
+        "k": [short, short | {"name": "a: b"}, short | {"id": 1}],
+        "steps": ["x", "y\nz\n"],
+        "b": {"c": [], "d": {"e": "1"}},
+    }
     assert same(write_yaml(value, indent=indent).decode())
 
 

@@ -12,7 +12,7 @@ from typing import Any
 _MAX_INDENT = 200
 _MAX_KEY = 1000
 _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_/$(.+^<;=~\\")
-_IDENTITY = 4  # lines of a package reference, of which luet writes nineteen, that say something: id and the three names
+_SAID = ("name", "version", "category")  # what a reference to a package says, in nineteen lines or eight
 
 _KEYS: dict[str, str] = {}  # as they are written, and what they are: most documents have the same ones
 _MAX_KEYS = 10_000
@@ -46,7 +46,7 @@ class _Reader:
         if len(_KEYS) > _MAX_KEYS:
             _KEYS.clear()
         self._keys = _KEYS
-        self._tails: dict[int, tuple[list[str], dict[str, Any]]] = {}
+        self._shapes: dict[int, tuple[list[str], list[int], dict[str, Any]]] = {}
 
     def document(self) -> dict[str, Any]:
         found = self._map(0)
@@ -131,37 +131,43 @@ class _Reader:
             items.append(self._block(indent, item) if item[0] == "|" else _scalar(item))
 
     def _item(self, indent: int) -> dict[str, Any]:
-        """A map in a list. References to packages end in the same lines, each time: these are compared only."""
+        """A map in a list. Of references to packages all lines but three are the same, each time: these are compared
+        and not read."""
         start, lines = self._at, self._lines
-        known = self._tails.get(indent)
+        known = self._shapes.get(indent)
         if known is not None:
-            tail, value = known
-            end = start + _IDENTITY + len(tail)
-            if lines[start + _IDENTITY : end] == tail and self._closes(end, indent):
-                own = self._short(start, indent)
-                if own is not None:
+            shape, places, rest = known
+            end = start + len(shape)
+            block = lines[start:end]
+            if len(block) == len(shape) and self._closes(end, indent):
+                own = [block[place] for place in places]
+                for place in places:
+                    block[place] = ""
+                if block == shape and (found := self._said(own, indent)) is not None:
                     self._at = end
-                    return own | value
+                    return rest | found
         made = self._map(indent)
-        tail = lines[start + _IDENTITY : self._at]
-        if known is None and lines[start].endswith("id: 0") and _is_bare(made):
-            value = dict(list(made.items())[_IDENTITY:])
-            self._tails[indent] = tail, value
+        if known is None and len(made) == self._at - start and len(made) > len(_SAID) and _is_bare(made):
+            keys = list(made)
+            places = [keys.index(key) for key in _SAID]
+            shape = ["" if at in places else line for at, line in enumerate(lines[start : self._at])]
+            self._shapes[indent] = shape, places, made
         return made
 
     def _closes(self, at: int, indent: int) -> bool:
+        """Whether a map that is so deep ends before this line."""
         line = self._lines[at] if at <= self._end else " " * (indent + 1)
         return len(line) - len(line.lstrip(" ")) < indent
 
-    def _short(self, start: int, indent: int) -> dict[str, Any] | None:
-        """The first lines of an item, one scalar each; None if they are anything else."""
+    def _said(self, own: list[str], indent: int) -> dict[str, Any] | None:
+        """Lines of a reference that say what it is; None if they are anything else."""
         found: dict[str, Any] = {}
-        for line in self._lines[start : start + _IDENTITY]:
+        for key, line in zip(_SAID, own, strict=True):
             content = line.lstrip(" ")
             word, _, rest = content.partition(": ")
-            if len(line) - len(content) != indent or not rest or rest[0] == "|" or word not in self._keys:
+            if word != key or len(line) - len(content) != indent or not rest or rest[0] == "|":
                 return None
-            found[self._keys[word]] = _scalar(rest)
+            found[key] = _scalar(rest)
         return found
 
     def _block(self, indent: int, style: str) -> str:
@@ -193,8 +199,10 @@ class _Reader:
 
 
 def _is_bare(value: dict[str, Any]) -> bool:
-    """Whether all but the first four entries of a reference say nothing."""
-    return len(value) > _IDENTITY and all(v in ("", "false", [], {}) for v in list(value.values())[_IDENTITY:])
+    """Whether a map is a reference to a package that says nothing but which."""
+    if any(key not in value for key in _SAID):
+        return False
+    return all(item in ("", "0", "false", "null", [], {}) for key, item in value.items() if key not in _SAID)
 
 
 def _scalar(text: str) -> Any:  # noqa: ANN401 - a text, or an empty list or map
