@@ -16,6 +16,8 @@ _SAID = ("name", "version", "category")  # what a reference to a package says, i
 
 _KEYS: dict[str, str] = {}  # as they are written, and what they are: most documents have the same ones
 _MAX_KEYS = 10_000
+_NOTHING = frozenset(("[]", "{}", "''", '""'))
+_EMPTY: dict[str, tuple[int, str, Any]] = {}  # whole lines that say nothing: most lines are such ones
 
 
 class _Odd(Exception):
@@ -23,7 +25,7 @@ class _Odd(Exception):
 
 
 def read_plain_yaml(text: str) -> dict[str, Any] | None:
-    """The document, or None where the full reader must decide."""
+    """The document, or None where the full reader must decide. What is empty in it is shared: nobody may fill it."""
     if text[-1:] != "\n" or not text.replace("\n", "").isprintable():
         return None
     lines = text.split("\n")
@@ -60,15 +62,23 @@ class _Reader:
             raise _Odd
         lines, keys = self._lines, self._keys
         found: dict[str, Any] = {}
+        at = self._at
         while True:
-            line = lines[self._at]
+            line = lines[at]
+            known = _EMPTY.get(line)
+            if known is not None and known[0] == indent:
+                found[known[1]] = known[2]
+                at += 1
+                continue
             content = line.lstrip(" ")
             here = len(line) - len(content)
             if here != indent or not content:
-                if here < indent or self._at == self._end:
+                if here < indent or at == self._end:
+                    self._at = at
                     return found
                 raise _Odd
             if content[:2] == "- ":
+                self._at = at
                 return found  # items that stand as deep as their key: the list above goes on
             word, separator, rest = content.partition(": ")
             if not separator:
@@ -78,13 +88,19 @@ class _Reader:
             key = keys.get(word)
             if key is None:
                 key = keys[word] = self._key(word)
-            self._at += 1
+            at += 1
             if rest and rest[0] in _PLAIN:
                 if ": " in rest or " #" in rest or rest[-1] in ": ":
                     raise _Odd
                 found[key] = rest
+            elif rest in _NOTHING:
+                value = found[key] = _scalar(rest)
+                if len(_EMPTY) < _MAX_KEYS:
+                    _EMPTY[line] = indent, key, value
             else:
+                self._at = at
                 found[key] = self._value(rest, indent)
+                at = self._at
 
     @staticmethod
     def _key(word: str) -> str:
