@@ -37,8 +37,8 @@ def make(top: Path) -> Project:
     project.package("t/lib", requires("seed/base") + "steps:\n- mkdir /lib2; echo lib > /lib2/a; ln /lib2/a /lib2/b\n")
     project.package("t/app", requires("t/lib") + "prelude:\n- echo p > /p\nsteps:\n- cat /lib2/a /p > /app\n")
     project.package("t/root", requires("seed/base") + "unpack: true\n")
-    joined = "requires_final_images: true\n" + requires("t/root", "t/lib", "t/app") + "steps:\n- ls / > /list\nunpack: true\n"
-    project.package("t/all", joined)
+    joined = "requires_final_images: true\n" + requires("t/root", "t/lib", "t/app")
+    project.package("t/all", joined + "steps:\n- ls / > /list\nunpack: true\n")
     return project
 
 

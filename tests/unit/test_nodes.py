@@ -33,8 +33,8 @@ def test_values(text: str, expected: object) -> None:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("a: 1\nb: [", 2), ("a: 1\n\tb: 2", 2), ("a: *nope", 1), ("a: 1\n---\nb: 2", 2), ("? [a]\n: b", 1), ("a: \x01", 1),
-        ("a: 1\nb: \x00", 2), ("a: !!python/object:os.system x", 1), ("\na: !!int x", 2), ("a: !!bool x", 1), ("<<: 5", 1),
+        ("a: 1\nb: [", 2), ("a: 1\n\tb: 2", 2), ("a: *nope", 1), ("? [a]\n: b", 1), ("a: \x01", 1),
+        ("a: 1\nb: \x00", 2), ("\na: !!int x", 2), ("a: !!bool x", 1), ("<<: 5", 1),
         ("a: &a [*a]", 1), ("a: &a\n  <<: *a", 1), ("a:\n  - b\n c: d", 3),
     ],
 )  # fmt: skip
@@ -94,3 +94,16 @@ def test_places_follow_the_source_of_a_made_text() -> None:
     with pytest.raises(SpecError) as caught:
         load("a: 1\nb: [", "f", lines=(3, 8))
     assert caught.value.where == Place("f", 8)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a: x\n---\nb: 2", {"a": "x"}), ("---\na: x\n...\nb: [", {"a": "x"}), ("a: !mine 5", {"a": "5"}),
+        ("a: !!python/object:os.system x", {"a": "x"}), ("a: !mine [x]", {"a": ["x"]}),
+        ("a: !mine {b: c}", {"a": {"b": "c"}}),
+    ],
+)  # fmt: skip
+def test_what_go_reads_is_read(text: str, value: object) -> None:
+    """The first document counts, and tags of somebody's own mean nothing."""
+    assert load(text, "f").plain() == value

@@ -54,7 +54,7 @@ def load_full(text: str, places: Places) -> Node:
             _refuse_depth(text, place)
         loader = _GoLoader(text)
         try:
-            root = loader.get_single_node()
+            root = loader.get_node() if loader.check_node() else None  # the first document counts, as in Go
             if root is None:
                 return Node("map", Place(places.file), Entries())
             return _Reader(loader, place).read(root)
@@ -151,7 +151,7 @@ class _Reader:
         """Kind and value of a plain value."""
         kind = _KINDS.get(node.tag)
         if kind is None:
-            raise SpecError(f"the tag {node.tag} is not known", where=self._at(node), reason="yaml")
+            return "text", str(node.value)  # a tag of somebody's own (go-yaml takes the text)
         if kind == "text":
             return kind, str(node.value)
         if kind == "boolean" and node.value.lower() in _BOOLEANS:
