@@ -12,6 +12,8 @@ lint: setup
 
 bench: setup
 	.venv/bin/python benchmarks/run.py
+	.venv/bin/python benchmarks/solver.py --sizes 100,1000,5000
+	.venv/bin/python benchmarks/tree.py --sizes 100,1000,5000
 
 setup:
 	scripts/setup
