@@ -90,7 +90,7 @@ class PackageClient:
                 hint="describe one in the configuration, or in a file of its repos_confdir, with enable: true",
             )  # fmt: skip
         found: list[SyncedRepository] = []
-        failure: TreebuildError | None = None
+        failures: list[tuple[str, TreebuildError]] = []
         for source in sources:
             try:
                 found.append(self.sync(source))
@@ -98,10 +98,13 @@ class PackageClient:
                 self._cancel.check()
                 if self._strict or err.exit_code == 1 or source in near:
                     raise
-                failure = failure or err
-                self._events.emit(Warned(f"the repository {source.name} is left out: {err.message}", err.where))
-        if not found and failure is not None:
-            raise failure
+                failures.append((source.name, err))
+        if not found and len(failures) == 1:
+            raise failures[0][1]
+        for name, err in failures:
+            self._events.emit(Warned(f"the repository {name} is left out: {err.message}", err.where))
+        if not found:
+            raise failures[0][1]
         return RepositoryPackages(found)
 
     def sync(self, source: RepositorySource) -> SyncedRepository:

@@ -106,7 +106,8 @@ class Claims:
         for other in others:
             if other == id:
                 continue
-            message = f"file conflict found: /{path} is in {other} and in {id}"
+            which = "packages to be installed" if before is not None else f"'{other}' and '{id}' ( file: {path} )"
+            message = f"file conflict found: file conflict between {which}: /{path} is in {other} and in {id}"
             if self._warn is None:
                 hint = "a file can belong to one package only: install one of them, or use --force"
                 raise ConflictError(message, hint=hint)

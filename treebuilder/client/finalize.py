@@ -16,6 +16,7 @@ from treebuilder.system.process import Cancel
 
 _TIMEOUT_S = 600.0
 _TAIL_LINES = 20
+_LONGEST_LINE = 1 << 16
 
 
 @record
@@ -54,20 +55,41 @@ def run_finalizer(
     made = [root / name for name in ("dev", "proc") if not os.path.lexists(root / name)]
     try:
         for command in finalizer.install:
-            tail: deque[str] = deque(maxlen=_TAIL_LINES)
-
-            def log(data: bytes, tail: deque[str] = tail) -> None:
-                for line in data.decode("utf-8", "replace").splitlines():
-                    tail.append(line)
-                    events.emit(LogLine("install finalizers", line))
-
+            lines = _Lines(events)
             box = Sandbox(root, (*finalizer.shell, command), env, network=False)
-            status = sandbox.run(box, log=log, cancel=cancel, timeout_s=environment.timeout_s)
+            status = sandbox.run(box, log=lines.add, cancel=cancel, timeout_s=environment.timeout_s)
+            lines.end()
             if status != 0:
                 how = f"took longer than {environment.timeout_s:g} s" if status is None else f"ended with {status}"
                 first = command.strip().splitlines()[0]
-                raise FinalizerFailed(f"the finalizer `{first}` {how}", tail=tuple(tail))
+                raise FinalizerFailed(f"the finalizer `{first}` {how}", tail=tuple(lines.tail))
     finally:
         for folder in made:  # the sandbox mounts there, and makes what is missing
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
+
+
+class _Lines:
+    """What a command writes, line by line, however it comes in pieces; the last ones are kept."""
+
+    def __init__(self, events: EventSink) -> None:
+        self._events = events
+        self._rest = b""
+        self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
+
+    def add(self, data: bytes) -> None:
+        *whole, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > _LONGEST_LINE:
+            whole, self._rest = [*whole, self._rest], b""
+        for line in whole:
+            self._say(line)
+
+    def end(self) -> None:
+        if self._rest:
+            self._say(self._rest)
+        self._rest = b""
+
+    def _say(self, line: bytes) -> None:
+        text = line.decode("utf-8", "replace").rstrip("\r")
+        self.tail.append(text)
+        self._events.emit(LogLine("install finalizers", text))
