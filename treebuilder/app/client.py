@@ -101,8 +101,8 @@ class PackageClient:
                 failures.append((source.name, err))
         if not found and len(failures) == 1:
             raise failures[0][1]
-        for name, err in failures:
-            self._events.emit(Warned(f"the repository {name} is left out: {err.message}", err.where))
+        for name, failure in failures:
+            self._events.emit(Warned(f"the repository {name} is left out: {failure.message}", failure.where))
         if not found:
             raise failures[0][1]
         return RepositoryPackages(found)
