@@ -1,0 +1,133 @@
+"""What a package holds arrives as it is: in an empty root, in one in use, and over another version of it."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.repository_parts import EPOCH, Workshop, workshop
+from tests.unit.system_parts import System
+from treebuilder.archive.compress import compressor
+from treebuilder.archive.entry import Entry
+from treebuilder.archive.tar import write_entries
+from treebuilder.errors import ConflictError, IntegrityError, TreebuildError, UnsafeArchive
+from treebuilder.model.digest import Digest
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners and devices need root")
+CAPABILITY = struct.pack("<5I", 0x02000001, 1 << 10, 0, 0, 0)  # cap_net_bind_service+ep, revision 2
+SPARSE = 8 << 20
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Workshop]:
+    with workshop(tmp_path) as made:
+        (tmp_path / "root").mkdir()
+        yield made
+
+
+def pack(shop: Workshop, entries: list[Entry], contents: dict[str, bytes], version: str = "1.0") -> None:
+    """A package t/x of just these entries."""
+    shop.package("t/x", {"x": b""}, version=version, listed=tuple(e.path for e in entries if e.kind != "d"))
+    file = shop.build / f"x-t-{version}.package.tar.zst"
+    metadata = shop.build / f"x-t-{version}.metadata.yaml"
+    old = Digest.of(file.read_bytes()).hex
+    out = io.BytesIO()
+    packer = compressor("zstd", out)
+    write_entries(entries, packer, lambda entry: io.BytesIO(contents[entry.path]), whiteouts=False)
+    packer.close()
+    file.write_bytes(out.getvalue())
+    metadata.write_text(metadata.read_text().replace(old, Digest.of(out.getvalue()).hex))
+
+
+def whole() -> tuple[list[Entry], dict[str, bytes]]:
+    contents = {"bin/su": b"su" * 100, "usr/sparse": bytes(SPARSE), "usr/one": b"linked"}
+    entries = [
+        Entry("bin", "d", 0o755, 0, 0, 0, EPOCH),
+        Entry("bin/su", "f", 0o4755, 0, 12, 200, EPOCH, xattrs=(("security.capability", CAPABILITY),)),
+        Entry("dev", "d", 0o755, 0, 0, 0, EPOCH),
+        Entry("dev/null", "c", 0o666, 0, 0, 0, EPOCH, rdev=os.makedev(1, 3)),
+        Entry("usr", "d", 0o2750, 7, 8, 0, EPOCH),
+        Entry("usr/fifo", "p", 0o600, 7, 8, 0, EPOCH),
+        Entry("usr/one", "f", 0o640, 7, 8, 6, EPOCH),
+        Entry("usr/sparse", "f", 0o600, 0, 0, SPARSE, EPOCH),
+        Entry("usr/two", "h", 0o640, 7, 8, 0, EPOCH, "usr/one"),
+    ]
+    return entries, contents
+
+
+def check(root: Path, *, folder_mode: int) -> None:
+    su = (root / "bin/su").stat()
+    assert (su.st_mode & 0o7777, su.st_uid, su.st_gid, int(su.st_mtime)) == (0o4755, 0, 12, EPOCH)
+    assert os.getxattr(root / "bin/su", "security.capability") == CAPABILITY
+    assert (root / "dev/null").stat().st_rdev == os.makedev(1, 3)
+    assert (root / "usr/fifo").is_fifo()
+    assert (root / "usr/one").stat().st_ino == (root / "usr/two").stat().st_ino
+    sparse = (root / "usr/sparse").stat()
+    assert (sparse.st_size, sparse.st_blocks * 512 < SPARSE // 8) == (SPARSE, True)
+    assert (root / "usr").stat().st_mode & 0o7777 == folder_mode
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_everything_arrives_as_it_is(shop: Workshop, used: bool) -> None:
+    pack(shop, *whole())
+    system = System(shop, shop.top / "root")
+    if used:
+        (system.root / "usr").mkdir(mode=0o711)
+        (system.root / "usr").chmod(0o711)
+    system.install("t/x")
+    check(system.root, folder_mode=0o711 if used else 0o2750)
+    pack(shop, *whole(), version="2.0")
+    system.upgrade()
+    check(system.root, folder_mode=0o711 if used else 0o2750)
+    system.uninstall("t/x")
+    assert system.listing() == {}
+
+
+HOSTILE: dict[str, list[Entry]] = {
+    "an absolute name": [Entry("/evil", "f", 0o644, 0, 0, 1, 0)],
+    "a name that leads out": [Entry("../evil", "f", 0o644, 0, 0, 1, 0)],
+    "a hard link to outside": [Entry("ok", "f", 0o644, 0, 0, 1, 0), Entry("l", "h", 0o644, 0, 0, 0, 0, "../evil")],
+    "a hard link to nothing": [Entry("l", "h", 0o644, 0, 0, 0, 0, "missing")],
+    "a link and a file behind it": [
+        Entry("l", "l", 0o777, 0, 0, 0, 0, "../../../../../.."), Entry("l/evil", "f", 0o644, 0, 0, 1, 0)
+    ],
+    "a file below a file": [Entry("a", "f", 0o644, 0, 0, 1, 0), Entry("a/b", "f", 0o644, 0, 0, 1, 0)],
+    "a file in place of a folder of the system": [Entry("mine", "f", 0o644, 0, 0, 1, 0)],
+    "a folder in place of a file of the system": [Entry("mine/file", "d", 0o755, 0, 0, 0, 0)],
+    "an owner that cannot be": [Entry("a", "f", 0o644, (1 << 32) - 1, 0, 1, 0)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_archive_changes_nothing(shop: Workshop, what: str) -> None:
+    system = System(shop, shop.top / "root")
+    (system.root / "mine").mkdir()
+    (system.root / "mine/file").write_bytes(b"precious")
+    outside = sorted(shop.top.iterdir())
+    pack(shop, HOSTILE[what], {entry.path: b"x" for entry in HOSTILE[what]})
+    try:
+        system.install("t/x")
+    except (UnsafeArchive, IntegrityError, ConflictError, TreebuildError):
+        assert system.listing() == {"mine": None, "mine/file": b"precious"}
+        assert system.installed() == []
+    else:  # a link that leads out is followed inside
+        assert what == "a link and a file behind it"
+        assert (system.root / "evil").read_bytes() == b"x"
+    assert not (shop.top / "evil").exists()
+    assert not Path("/evil").exists()
+    assert {path.name for path in shop.top.iterdir()} - {path.name for path in outside} <= {"tree", "build"}
+
+
+def test_an_entry_that_comes_twice_is_the_last_one(shop: Workshop) -> None:
+    entries = [Entry("a", "f", 0o644, 0, 0, 1, 0), Entry("a", "l", 0o777, 0, 0, 0, 0, "b")]
+    pack(shop, entries, {"a": b"x"})
+    system = System(shop, shop.top / "root")
+    system.install("t/x")
+    assert os.readlink(system.root / "a") == "b"
+    system.uninstall("t/x")
+    assert system.listing() == {}
