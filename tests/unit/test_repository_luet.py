@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.unit.repository_parts import Workshop, archive, workshop
 from treebuilder.model.package import PackageId, PackageRef
+from treebuilder.nodes.writing import write_yaml
 from treebuilder.repository import RepositoryPackages
+from treebuilder.repository.metadata import _document
 
 _REF = """{pad}- id: 0
 {pad}  name: two
@@ -243,3 +246,13 @@ urls:
     artifact = repository.artifacts[ID]
     assert artifact.files == ("one",)
     assert repository.fetch(artifact).read_bytes() == data
+
+
+@pytest.mark.parametrize("indent", [2, 4])
+def test_equal_parts_of_metadata_are_read_once_and_the_same(indent: int) -> None:
+    package = {"id": 0, "name": "one", "version": "1", "packagerequires": [{"name": "two", "version": "2"}]}
+    value = {"path": "x", "compilespec": {"image": "a", "package": package, "unpack": False}, "runtime": package}
+    for changed in (value, value | {"files": ["a"]}, value | {"compilespec": {"package": package}},
+                    value | {"runtime": package | {"version": "2"}}, value | {"other": {"package": package}}):  # fmt: skip
+        data = write_yaml(changed, indent=indent)
+        assert _document(data, "x") == yaml.load(data, Loader=yaml.CBaseLoader)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from treebuilder.errors import IntegrityError, Place, SpecError
 from treebuilder.model.package import Package, PackageId
@@ -28,6 +30,8 @@ _MAX_BYTES = 1 << 28
 _YOUNG_NS, _YOUNG_COARSE_NS = 100_000_000, 2_000_000_000  # so young, a file may change and its stat stay
 _SHAPE = 1  # of what is noted
 _SPARE = 1000  # notes of packages that are gone, before all are written anew
+_BUILD = re.compile(rb"\n    package:\n((?: {8}.*\n)+)(?! {5})")
+_RUNTIME = re.compile(rb"^runtime:\n((?: {4}.*\n)+)", re.MULTILINE)
 FileStat = tuple[int, int, int, int]  # size in bytes, times of change and of status in ns, inode
 
 
@@ -152,10 +156,11 @@ def read_built(path: Path, folder: Path, is_there: Callable[[Path], bool]) -> tu
 
     Raises IntegrityError (no metadata), SpecError (reason "missing-file": no archive).
     """
-    value = parse_document(read_plain(path, _MAX_BYTES, "a package's metadata"), str(path))
+    value = _document(read_plain(path, _MAX_BYTES, "a package's metadata"), str(path))
     spec = mapping(value.get("compilespec"))
     package, build_time = read_package(mapping(spec.get("package")))
-    runtime, _ = read_package(mapping(value.get("runtime")))
+    same = value.get("runtime") is spec.get("package")
+    runtime = package if same else read_package(mapping(value.get("runtime")))[0]
     if not runtime.id.name:  # written by a program that knew no runtime part: its build view without relations
         runtime = Package(package.id, description=package.description, license=package.license, labels=package.labels)
     archive = path.parent / text(value.get("path")).rsplit("/", 1)[-1]
@@ -173,3 +178,16 @@ def read_built(path: Path, folder: Path, is_there: Callable[[Path], bool]) -> tu
         cache_image=text(value.get("packagecacheimage")), path=archive.relative_to(folder).as_posix(), ours=ours,
     )  # fmt: skip
     return BuiltPackage(runtime.id, runtime, made), archive
+
+
+def _document(data: bytes, what: str) -> dict[str, Any]:
+    """The parsed file. Most packages are built with what they are installed with: these lines, deeper by a level, are
+    not read twice."""
+    build, runtime = _BUILD.search(data), _RUNTIME.search(data)
+    if build is not None and runtime is not None:
+        if build[1] == b"    " + runtime[1].replace(b"\n", b"\n    ")[:-4]:
+            value = parse_document(data[: build.start() + 1] + data[build.end() :], what)
+            spec, same = value.get("compilespec"), value.get("runtime")
+            if isinstance(spec, dict) and isinstance(same, dict) and "package" not in spec:
+                return value | {"compilespec": spec | {"package": same}}
+    return parse_document(data, what)
