@@ -252,7 +252,10 @@ urls:
 def test_equal_parts_of_metadata_are_read_once_and_the_same(indent: int) -> None:
     package = {"id": 0, "name": "one", "version": "1", "packagerequires": [{"name": "two", "version": "2"}]}
     value = {"path": "x", "compilespec": {"image": "a", "package": package, "unpack": False}, "runtime": package}
-    for changed in (value, value | {"files": ["a"]}, value | {"compilespec": {"package": package}},
-                    value | {"runtime": package | {"version": "2"}}, value | {"other": {"package": package}}):  # fmt: skip
+    other = package | {"version": "2"}
+    changes: tuple[dict[str, object], ...] = (
+        {}, {"files": ["a"]}, {"compilespec": {"package": package}}, {"runtime": other}, {"other": {"package": package}}
+    )  # fmt: skip
+    for changed in (value | change for change in changes):
         data = write_yaml(changed, indent=indent)
         assert _document(data, "x") == yaml.load(data, Loader=yaml.CBaseLoader)
