@@ -1,4 +1,4 @@
-"""Time and memory of repositories: composing, syncing, searching. No test.
+"""Time and memory of repositories and of the client: composing, syncing, searching, changing a root. No test.
 
 python benchmarks/client.py [--sizes 100,1000,5000,20000]
 
@@ -78,15 +78,24 @@ def measure(size: int, top: Path, table: Table) -> None:
     table.measure(size, "create-repo, unchanged", [*create, *cache])
     artifact(world.packages[0], build)
     table.measure(size, "create-repo, one changed", [*create, *cache])
+    (top / "root").mkdir()
     config = top / "config.yaml"
     repository = f"name: bench\n  type: disk\n  enable: true\n  cached: true\n  urls:\n  - {build}\n"
     config.write_text(f"repositories:\n- {repository}")
     client = ["--config", str(config), "--cache-dir", str(top / "client"), "--system-target", str(top / "root")]
+    (top / "root").mkdir()
     app = world.applications()[-1]
     table.measure(size, "search, first", ["search", *client, f"{app.name}-"])
     table.measure(size, "search", ["search", *client, f"{app.name}-"])
     plan = ["install", "--dry-run", "--yes", *client, f"{app.category}/{app.name}"]
     table.measure(size, "plan of one", plan)
+    names = [f"{found.category}/{found.name}" for found in world.applications()]
+    table.measure(size, "install of one", ["install", *client, names[-1]])
+    table.measure(size, f"install of {min(100, len(names) - 1)}", ["install", *client, *names[:-1][:100]])
+    installed = ["--config", str(config), "--cache-dir", str(top / "client"), "--system-target", str(top / "root")]
+    table.measure(size, "search --installed", ["search", "--installed", *installed, f"{app.name}-"])
+    table.measure(size, "upgrade, nothing new", ["upgrade", *client])
+    table.measure(size, "uninstall of one", ["uninstall", *installed, names[-1]])
 
 
 def main() -> None:
