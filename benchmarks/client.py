@@ -83,7 +83,6 @@ def measure(size: int, top: Path, table: Table) -> None:
     repository = f"name: bench\n  type: disk\n  enable: true\n  cached: true\n  urls:\n  - {build}\n"
     config.write_text(f"repositories:\n- {repository}")
     client = ["--config", str(config), "--cache-dir", str(top / "client"), "--system-target", str(top / "root")]
-    (top / "root").mkdir()
     app = world.applications()[-1]
     table.measure(size, "search, first", ["search", *client, f"{app.name}-"])
     table.measure(size, "search", ["search", *client, f"{app.name}-"])
@@ -91,7 +90,7 @@ def measure(size: int, top: Path, table: Table) -> None:
     table.measure(size, "plan of one", plan)
     names = [f"{found.category}/{found.name}" for found in world.applications()]
     table.measure(size, "install of one", ["install", *client, names[-1]])
-    table.measure(size, f"install of {min(100, len(names) - 1)}", ["install", *client, *names[:-1][:100]])
+    table.measure(size, f"install of {min(100, len(names) - 1)}", ["install", "--nodeps", *client, *names[:-1][:100]])
     installed = ["--config", str(config), "--cache-dir", str(top / "client"), "--system-target", str(top / "root")]
     table.measure(size, "search --installed", ["search", "--installed", *installed, f"{app.name}-"])
     table.measure(size, "upgrade, nothing new", ["upgrade", *client])

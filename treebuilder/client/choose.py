@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from treebuilder.archive.compress import decompressed
 from treebuilder.archive.extract import entries
 from treebuilder.client.api import InstallRequest, Planned
-from treebuilder.errors import ConflictError, SpecError
+from treebuilder.errors import ConflictError, SpecError, Unsatisfiable
 from treebuilder.model.package import Package, PackageId, PackageRef
 from treebuilder.model.packageset import MemoryPackages, PackageSet
 from treebuilder.model.solution import Request
@@ -35,7 +35,12 @@ def choose(
         order: tuple[Package, ...] = tuple(package for _, package in answers)
     else:
         held = tuple(PackageRef(id.category, id.name, id.version) for id in sorted(there))
-        solution = PackageSolver().solve(Request(request.wanted, held), repositories, installed, order="runtime")
+        try:
+            solution = PackageSolver().solve(Request(request.wanted, held), repositories, installed, order="runtime")
+        except Unsatisfiable as err:
+            if held and err.reason == "unsatisfiable" and err.hint is None:
+                err.hint = "installing leaves what is installed as it is: upgrade, replace or uninstall it"
+            raise
         named = {package.id for _, package in solution.answers}
         order = solution.order
     return tuple(

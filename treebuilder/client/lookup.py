@@ -10,8 +10,11 @@ from treebuilder.model.patterns import compile_pattern
 from treebuilder.records import record
 
 if TYPE_CHECKING:
+    from treebuilder.client.api import Record
     from treebuilder.client.database import SystemDatabase
     from treebuilder.repository import RepositoryPackages
+
+_FEW = 50
 
 
 @record
@@ -53,10 +56,19 @@ def human(id: PackageId) -> str:
 
 def search_installed(search: Search, database: SystemDatabase) -> tuple[Found, ...]:
     """Sorted. Raises SpecError for a bad pattern."""
-    records = database.records(entries=True)
-    files = {f.package.id: tuple(path for path, kind in f.entries if kind != "d") for f in records}
-    chosen = _chosen(search, [f.package for f in records], lambda package: files[package.id])
+    if search.how != "files":  # lists of files are long: only those of what is found are read
+        chosen = tuple(_chosen(search, [found.package for found in database.records()], lambda _: ()))
+        if len(chosen) < _FEW:
+            records = [database.record(package.id) for package in chosen]
+            return tuple(Found(r.package, "system", True, _files(r)) for r in records if r is not None)
+    every = database.records(entries=True)
+    files = {found.package.id: _files(found) for found in every}
+    chosen = tuple(_chosen(search, [found.package for found in every], lambda package: files[package.id]))
     return tuple(Found(package, "system", True, files[package.id]) for package in chosen)
+
+
+def _files(found: Record) -> tuple[str, ...]:
+    return tuple(path for path, kind in found.entries if kind != "d")
 
 
 def search_repositories(
