@@ -276,3 +276,30 @@ def test_a_link_of_that_name_and_its_extensions(luet: Luet, tmp_path: Path) -> N
     ):
         done = subprocess.run([link, *words], env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
+
+
+def test_plugins_are_told(luet: Luet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "log"
+    plugin = tmp_path / "bin" / "luet-teller"
+    plugin.parent.mkdir()
+    plugin.write_text(f'#!/bin/sh\necho "$1 $2" >> {log}\necho \'{{"state": "seen", "data": "", "error": ""}}\'\n')
+    plugin.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{plugin.parent}:{os.environ['PATH']}")
+    code, text = luet("install", "-y", "--plugin", "luet-teller", "test/b")
+    assert code == 0, text
+    assert "plugin luet-teller: seen" in text
+    events = [line.split(" ", 1) for line in log.read_text().splitlines()]
+    assert [name for name, _ in events] == ["package.install", "package.install"]
+    payload = json.loads(json.loads(events[1][1])["data"])
+    assert (payload["Package"]["name"], payload["Repository"]["name"]) == ("b", "main")
+    log.unlink()
+    luet.shop.package("test/b", {f"etc/{number:0200}": b"" for number in range(60)}, version="2.0")
+    luet("create-repo", "--tree", "tree", "--packages", "build", "--output", "build")
+    assert luet("upgrade", "-y", "--plugin=luet-teller")[0] == 0
+    names = [line.split(" ", 1)[0] for line in log.read_text().splitlines()]
+    assert names == ["package.pre.upgrade", "package.uninstall", "package.install", "package.post.upgrade"]
+    assert '"data": "", "file": "/' in log.read_text()  # what is long comes in a file
+    plugin.write_text('#!/bin/sh\necho \'{"error": "no"}\'\n')
+    assert luet("uninstall", "-y", "--plugin", "luet-teller", "test/b")[0] == 2
+    assert luet("uninstall", "-y", "--plugin", "not-there", "test/a")[0] == 2
+    assert luet.installed() == ["test/a-1.0"]

@@ -147,7 +147,28 @@ class PackageClient:
                 database.close()
 
     def run(self, operation: str, plan: Callable[[SystemDatabase], Change], manner: Manner) -> ChangeReport:
-        return self._client.run(operation, self.settings.root, plan, manner)
+        names = self.settings.plugins()
+        return self._client.run(operation, self.settings.root, plan, self._told(operation, manner, names))
+
+    def _told(self, operation: str, manner: Manner, names: tuple[str, ...]) -> Manner:
+        """The manner in which plugins are told too."""
+        if not names:
+            return manner
+        from treebuilder.app.plugins import Plugins
+        from treebuilder.records import replace
+
+        plugins = Plugins(names, self._events, self._cancel)
+        plugins.check()
+        upgrade = operation == "upgrade"
+
+        def confirm(change: Change) -> bool:
+            if manner.confirm is not None and not manner.confirm(change):
+                return False
+            if upgrade:
+                plugins.before(change)
+            return True
+
+        return replace(manner, confirm=confirm, applied=lambda change: plugins.after(change, upgrade=upgrade))
 
     # operations ------------------------------------------------------------------------------------------------------
     def install(self, wish: InstallWish, manner: Manner) -> ChangeReport:

@@ -95,6 +95,10 @@ class ClientSettings:
             found = found.get(part) if isinstance(found, Mapping) else None
         return found
 
+    def plugins(self) -> tuple[str, ...]:
+        """Programs that are told of events."""
+        return tuple(name for item in _listed(self.value("plugin")) for name in str(item).split(",") if name)
+
     def flag(self, key: str) -> bool:
         return _true(self.value(key))
 

@@ -39,7 +39,8 @@ _FETCHERS = 4
 
 @record
 class Manner:
-    """How a change is carried out. `confirm` is asked before anything is fetched; False ends it."""
+    """How a change is carried out. `confirm` is asked before anything is fetched; False ends it. `applied` is told when
+    the change is done, before finalizers run."""
 
     dry_run: bool = False
     download_only: bool = False
@@ -47,6 +48,7 @@ class Manner:
     environment: Environment = Environment()
     finalize: bool = True
     confirm: Callable[[Change], bool] | None = None
+    applied: Callable[[Change], None] | None = None
 
 
 class Client:
@@ -106,6 +108,8 @@ class Client:
         rules = apply.Rules(Claims(database.owners, gone, warn), manner.protection, database)
         applied = self._apply(root, change, blobs, finalizers, rules)
         database.close()
+        if manner.applied is not None:
+            manner.applied(change)
         self._finalize(root, manner.environment, finalizers)
         adopted = {found.package.id for found in change.adopt}
         return ChangeReport(

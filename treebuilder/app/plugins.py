@@ -1,0 +1,120 @@
+"""luet's event bus (luet.md §7.9), as far as the client speaks: programs that are told what happens to packages.
+
+A plugin is a program of PATH. It gets the event's name and one JSON document as arguments, and prints
+`{"state": "", "data": "", "error": ""}`; an error ends the command.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from treebuilder.client.api import Change, Planned, Record
+from treebuilder.errors import ConfigError, TreebuildError
+from treebuilder.events import EventSink, Said
+from treebuilder.model.package import Package, PackageRef
+from treebuilder.records import record
+from treebuilder.system.process import Cancel, run, which
+
+_LONGEST_ARGUMENT = 8192
+_TIMEOUT_S = 600.0
+
+
+class PluginFailed(TreebuildError):
+    """A plugin said that something is wrong, or nothing that can be understood."""
+
+    reason = "plugin"
+
+
+@record
+class Plugins:
+    """`names` are programs of PATH, or paths."""
+
+    names: tuple[str, ...]
+    events: EventSink
+    cancel: Cancel
+
+    def check(self) -> None:
+        """Raises ConfigError (reason "plugin") for one that is not there: before anything is done."""
+        for name in self.names:
+            _place(name)
+
+    def before(self, change: Change) -> None:
+        """`package.pre.upgrade`. Raises PluginFailed."""
+        self._tell("package.pre.upgrade", _upgrade(change))
+
+    def after(self, change: Change, *, upgrade: bool) -> None:
+        """What was removed and installed, package by package, and the end of an upgrade."""
+        for found in change.remove:
+            self._tell("package.uninstall", package(found.package))
+        for item in change.add:
+            self._tell("package.install", _installed(item))
+        if upgrade:
+            self._tell("package.post.upgrade", _upgrade(change))
+
+    def _tell(self, event: str, payload: object) -> None:
+        data = json.dumps(payload)
+        with tempfile.TemporaryDirectory(prefix="treebuild-event-") as folder:
+            file = ""
+            if len(data) > _LONGEST_ARGUMENT:
+                path = Path(folder, "data")
+                path.write_text(data)
+                data, file = "", str(path)
+            document = json.dumps({"name": event, "data": data, "file": file})
+            for name in self.names:
+                self._ask(name, event, document)
+
+    def _ask(self, name: str, event: str, document: str) -> None:
+        done = run([_place(name), event, document], timeout_s=_TIMEOUT_S, cancel=self.cancel)
+        try:
+            answer = json.loads(done.stdout)
+            error, state = str(answer.get("error") or ""), str(answer.get("state") or "")
+        except (ValueError, AttributeError) as err:
+            raise PluginFailed(f"the plugin {name} answered {done.stdout[:100]!r} to {event}, and no JSON") from err
+        if error:
+            raise PluginFailed(f"the plugin {name} failed at {event}: {error}")
+        if state:
+            self.events.emit(Said(f"plugin {name}: {state}"))
+
+
+def _place(name: str) -> str:
+    path = name if "/" in name else which(name)
+    if path is None:
+        raise ConfigError(f"the plugin {name} is not in PATH", reason="plugin")
+    return path
+
+
+def package(found: Package) -> dict[str, Any]:
+    """Under luet's JSON names."""
+    id = found.id
+    value: dict[str, Any] = {
+        "id": 0, "name": id.name, "version": id.version, "category": id.category, "requires": _refs(found.requires),
+        "conflicts": _refs(found.conflicts), "provides": _refs(found.provides), "hidden": found.hidden,
+        "annotations": dict(found.annotations), "labels": dict(found.labels), "description": found.description,
+        "license": found.license, "uri": list(found.uri), "use_flags": list(found.use_flags),
+    }  # fmt: skip
+    return value
+
+
+def _refs(refs: Sequence[PackageRef]) -> list[dict[str, str]]:
+    return [{"name": ref.name, "version": ref.version, "category": ref.category} for ref in refs]
+
+
+def _installed(item: Planned) -> dict[str, Any]:
+    artifact = {
+        "path": item.artifact.path, "checksums": {"sha256": item.artifact.sha256.hex},
+        "compressiontype": item.artifact.compression, "files": list(item.artifact.files),
+    }  # fmt: skip
+    repository = {"name": item.repository.source.name, "urls": list(item.repository.source.urls)}
+    return {"Package": package(item.package), "Artifact": artifact, "Repository": repository}
+
+
+def _upgrade(change: Change) -> dict[str, Any]:
+    gone: tuple[Record, ...] = change.remove
+    return {
+        "Uninstall": [package(found.package) for found in gone],
+        "Install": [package(item.package) for item in change.add],
+    }
