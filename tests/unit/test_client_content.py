@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.services import need
 from tests.unit.repository_parts import EPOCH, Workshop, workshop
 from tests.unit.system_parts import System
 from treebuilder.archive.compress import compressor
@@ -18,13 +19,13 @@ from treebuilder.archive.tar import write_entries
 from treebuilder.errors import ConflictError, IntegrityError, TreebuildError, UnsafeArchive
 from treebuilder.model.digest import Digest
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners and devices need root")
 CAPABILITY = struct.pack("<5I", 0x02000001, 1 << 10, 0, 0, 0)  # cap_net_bind_service+ep, revision 2
 SPARSE = 8 << 20
 
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Workshop]:
+    need(os.geteuid() == 0, "owners and devices need root")
     with workshop(tmp_path) as made:
         (tmp_path / "root").mkdir()
         yield made

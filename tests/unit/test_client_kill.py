@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.services import need
 from tests.unit.repository_parts import Workshop, workshop
 from tests.unit.system_parts import System
 from treebuilder.client import Change
@@ -172,6 +173,7 @@ def test_a_broken_journal_is_said_and_nothing_is_touched(shop: Workshop, system:
 # disks ---------------------------------------------------------------------------------------------------------------
 def in_private_mounts(shop: Workshop, mount: str, code: str) -> subprocess.CompletedProcess[str]:
     """Runs Python with the root on a file system of its own."""
+    need(os.geteuid() == 0, "mounts need root")
     head = (
         "import sys\nfrom pathlib import Path\nfrom tests.unit.repository_parts import workshop\n"
         "from tests.unit.system_parts import System\nfrom treebuilder.errors import *\n"
@@ -183,7 +185,6 @@ def in_private_mounts(shop: Workshop, mount: str, code: str) -> subprocess.Compl
 
 
 @pytest.mark.engine
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
 def test_a_full_disk_changes_nothing(shop: Workshop, system: System) -> None:
     first(shop)
     shop.package("t/big", {"usr": None, "usr/big": os.urandom(3 << 20)}, requires=("t/a",))
@@ -200,7 +201,6 @@ def test_a_full_disk_changes_nothing(shop: Workshop, system: System) -> None:
 
 
 @pytest.mark.engine
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
 def test_a_root_that_cannot_be_written_is_said(shop: Workshop, system: System) -> None:
     first(shop)
     system.install("t/a")
