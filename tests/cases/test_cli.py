@@ -51,6 +51,10 @@ RESULTS: dict[str, tuple[str, ...]] = {
     "build": BUILD,
     "create-repo": ("create-repo", *TREE, "--packages", "build", "--output", "build", "--name", "n"),
     "install": ("install", "--system-target", "root", "--local", "build", "t/app"),
+    "pack": (
+        "pack", "t/lib@1.0", "--source", "packages/t", "--destination", "packed",
+        "--definition", "packages/t/lib/definition.yaml",
+    ),
     "lock": ("lock", *TREE),
     "tree-pkglist": ("tree", "pkglist", *TREE),
     "tree-validate": ("tree", "validate", *TREE),
@@ -67,7 +71,7 @@ RESULTS: dict[str, tuple[str, ...]] = {
     "doctor": ("doctor",),
     "version": ("version",),
     "completion": ("completion", "bash"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", RESULTS)
@@ -136,7 +140,7 @@ def test_machines_and_images_are_as_published() -> None:
 
 def test_every_schema_is_one_of_a_verb() -> None:
     published = {path.stem for path in schemas.FOLDER.glob("*.json")}
-    assert published == {*RESULTS, *CLIENT_RESULTS, "iso", "boot", "registry", "error"}
+    assert published == {*RESULTS, *CLIENT_RESULTS, "iso", "boot", "registry", "serve-repo", "error"}
     for name in published:
         assert schemas.load(name)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 
