@@ -78,7 +78,7 @@ def measure(size: int, top: Path, table: Table) -> None:
     table.measure(size, "create-repo, unchanged", [*create, *cache])
     artifact(world.packages[0], build)
     table.measure(size, "create-repo, one changed", [*create, *cache])
-    (top / "root").mkdir()
+    (top / "root").mkdir(exist_ok=True)
     config = top / "config.yaml"
     repository = f"name: bench\n  type: disk\n  enable: true\n  cached: true\n  urls:\n  - {build}\n"
     config.write_text(f"repositories:\n- {repository}")

@@ -114,12 +114,21 @@ def test_disk_writes_whole_files_index_last(folder: Path, store: Store) -> None:
     assert backend.index("repository.yaml") is None
     backend.commit("repository.yaml", b"i")
     assert backend.index("repository.yaml") == b"i"
-    assert sorted(path.name for path in (folder / "new").iterdir()) == ["a", "repository.yaml"]
+    backend.copy("a", "b")
+    assert (folder / "new/b").read_bytes() == b"1"
+    assert sorted(path.name for path in (folder / "new").iterdir()) == ["a", "b", "repository.yaml"]
+    seen = backend.stat("b")
+    assert seen is not None
+    assert seen[0] == 1
+    assert backend.stat("none") is None
 
 
 def test_http_only_reads(store: Store) -> None:
     backend = HttpBackend("http://127.0.0.1:9", store, Cancel())
     with pytest.raises(ConfigError):
         backend.put("a", b"")
+    with pytest.raises(ConfigError):
+        backend.copy("a", "b")
+    assert backend.stat("a") is None
     with pytest.raises(ConfigError):
         backend.commit("repository.yaml", b"")
