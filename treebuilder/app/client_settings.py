@@ -60,13 +60,16 @@ class ConfiguredRepository:
     description: str
     enabled: bool
     cached: bool
+    auth: tuple[tuple[str, str], ...]
     file: str
 
     @property
     def source(self) -> RepositorySource:
         from treebuilder.repository import RepositorySource
 
-        return RepositorySource(self.name, self.type, self.urls, self.priority, self.reference, Place(self.file))
+        return RepositorySource(
+            self.name, self.type, self.urls, self.priority, self.reference, Place(self.file), self.auth, self.cached
+        )
 
 
 @record
@@ -261,8 +264,13 @@ def _repository(item: Mapping[str, Any], base: Path, file: str, priority: int) -
         name, kind, urls, int(str(given)) if given is not None else priority,
         str(item.get("reference") or "repository.yaml"), str(item.get("description") or ""),
         _true(item.get("enable", False)) or _is_here(str(item.get("arch") or "")), _true(item.get("cached", False)),
-        file,
+        _auth(item.get("auth")), file,
     )  # fmt: skip
+
+
+def _auth(value: object) -> tuple[tuple[str, str], ...]:
+    """luet's `auth:` map as sorted pairs."""
+    return tuple(sorted((str(k), str(v)) for k, v in value.items())) if isinstance(value, dict) else ()
 
 
 def _is_here(arch: str) -> bool:

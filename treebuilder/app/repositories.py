@@ -53,7 +53,8 @@ def source_of(settings: RepositorySettings) -> RepositorySource:
         settings.priority,
         settings.reference,
         settings.where,
-        cached=settings.cached,
+        settings.auth,
+        settings.cached,
     )
 
 

@@ -29,6 +29,7 @@ class RepositorySettings:
     reference: str = "repository.yaml"
     trust: str = ""
     where: Place = NOWHERE
+    auth: tuple[tuple[str, str], ...] = ()
 
 
 @record
@@ -114,7 +115,7 @@ def _repository(node: object, base: Path) -> RepositorySettings:
     return RepositorySettings(
         node.text("name"), "disk" if kind == "local" else kind, urls, node.boolean("enable"),
         node.integer("priority"), node.boolean("cached"), node.text("reference") or "repository.yaml",
-        node.text("trust"), node.place,
+        node.text("trust"), node.place, node.text_map("auth"),
     )  # fmt: skip
 
 

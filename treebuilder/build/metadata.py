@@ -67,8 +67,19 @@ def _spec(recipe: Recipe, package: Package, build_time: str, seed: str) -> dict[
             {**package_fields(s.package), "includes": list(s.includes), "excludes": list(s.excludes)}
             for s in recipe.subpackages
         ]
+    spec["buildoptions"] = _BUILD_OPTIONS
     spec.update(copy=[_copy(item) for item in recipe.copy], requires_final_images=recipe.requires_final_images)
     return spec
+
+
+# How luet was told to build. Nothing of it matters to ours, but luet reads it where it builds on a repository.
+_BUILD_OPTIONS: dict[str, Any] = {
+    "pushimagerepository": "", "pullimagerepository": [], "pullfirst": False, "keepimg": True, "push": False,
+    "concurrency": 0, "compressiontype": "", "wait": False, "onlydeps": False, "nodeps": False, "solveroptions": {},
+    "buildvaluesfile": [], "buildvalues": [], "packagetargetonly": False, "rebuild": False, "backendargs": [],
+    "backendtype": "", "templatesfolder": [], "pushfinalimages": False, "pushfinalimagesforce": False,
+    "generatefinalimages": False, "pushfinalimagesrepository": "", "runtimedatabase": None, "context": None,
+}  # fmt: skip
 
 
 def document(
