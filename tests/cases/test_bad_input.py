@@ -192,3 +192,20 @@ def test_a_destination_that_is_a_file(project: Project) -> None:
     done = project.run("build", "--tree", "packages", "--destination", "taken", "t/x")
     assert done.code == 2
     assert (project.top / "taken").read_text() == "mine"
+
+
+def test_a_package_that_needs_itself_is_a_cycle(project: Project) -> None:
+    project.package("t/self", requires("t/self"))
+    done = project.building("t/self")
+    assert done.code == 2
+    assert "t/self-1.0 -> t/self-1.0" in done.stderr
+
+
+def test_a_bad_env_is_found_before_anything_is_built(project: Project) -> None:
+    recipe = requires("seed/base") + 'env:\n- "A=1"\n- "B=$A two words"\nsteps:\n- echo\n'
+    project.package("t/env", recipe)
+    done = project.building("t/env")
+    assert done.code == 2
+    assert "t/env/build.yaml:5" in done.stderr
+    assert "has no =" in done.stderr
+    assert not (project.top / "cache/trees/host/sha256").exists() or not any(project.build.glob("*"))

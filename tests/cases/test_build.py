@@ -264,12 +264,15 @@ def test_a_failed_root_can_be_entered(project: Project) -> None:
         "packages",
         "--destination",
         "build",
-        "--keep-failed",
+        "--keep-failed-in",
         str(project.top / "kept"),
         "t/bad",
     )
+    assert project.run(*words).code == 2
     done = project.run(*words)
     assert done.code == 2
+    assert "failed with exit code 1" in done.stderr
+    assert sorted(path.name for path in (project.top / "kept").iterdir()) == ["t-bad-1.0-1", "t-bad-1.0-2"]
     enter = next((project.top / "kept").glob("*/enter"))
     shown = subprocess.run([enter], input=b"cat /trace\n", capture_output=True, check=False)
     assert b"here" in shown.stdout, shown.stderr

@@ -209,7 +209,7 @@ def test_a_failed_root_can_be_entered(user: User) -> None:
     project.base()
     project.package("t/x", requires("seed/base") + "steps:\n- echo here > /trace; exit 1\n")
     shutil.chown(project.top, user.name)
-    done = user.treebuild(*BUILD, "--keep-failed", "kept", "t/x", folder=project.top)
+    done = user.treebuild(*BUILD, "--keep-failed-in", "kept", "t/x", folder=project.top)
     assert done.returncode == 2
     enter = next((project.top / "kept").glob("*/enter"))
     words = ["runuser", "-u", user.name, "--", str(enter)]

@@ -116,7 +116,7 @@ def test_bash_completes_verbs_and_flags(capsys: pytest.CaptureFixture[str]) -> N
     script = capsys.readouterr().out
     assert complete(script, ["treebuild", "cre"]) == {"create-repo"}
     assert complete(script, ["treebuild", "geni"]) == {"geniso"}
-    assert complete(script, ["treebuild", "build", "--keep"]) == {"--keep-failed"}
+    assert complete(script, ["treebuild", "build", "--keep"]) == {"--keep-failed", "--keep-failed-in"}
     assert "--local" in complete(script, ["treebuild", "make-iso", "--l"])
 
 

@@ -6,6 +6,7 @@ import threading
 import time
 from functools import partial
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -85,3 +86,16 @@ def test_small_tasks_are_done_by_whoever_helps(tasks: list[tuple[bool, bool]], s
             told.append(found[0])
     assert sorted(told) == sorted(done) == list(range(len(tasks)))
     assert not pool.help()
+
+
+def test_an_interrupt_reaches_whoever_helps() -> None:
+    """A small task is done by the main thread, which is the one that Ctrl-C interrupts."""
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    pool = Pool[str](1)
+    pool.submit_small("a", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pool.wait(5)
+    pool.close()

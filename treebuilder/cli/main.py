@@ -70,7 +70,7 @@ def main(argv: Sequence[str], *, last: bool = False) -> int:
     """Runs one command and returns its exit code. `last`: the process ends with it."""
     words = list(argv)
     session: Session | None = None
-    previous = signal.signal(signal.SIGTERM, _interrupt)
+    previous = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         if "luet" in words[:2] and (words[0] == "luet" or words[0].startswith("--config=")):
             from treebuilder.cli import luet
@@ -102,7 +102,8 @@ def main(argv: Sequence[str], *, last: bool = False) -> int:
             _Bug(f"this is a bug in treebuild {__version__}: {type(err).__name__}: {err}"), session, words, err
         )
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 class _Bug(TreebuildError):

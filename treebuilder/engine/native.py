@@ -6,6 +6,7 @@ of ids (`container.namespace`), and then only device nodes are impossible.
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 import threading
@@ -18,8 +19,8 @@ from treebuilder.container import namespace, overlay, sandbox, syscalls
 from treebuilder.container.sandbox import Sandbox
 from treebuilder.engine import driver, host, user
 from treebuilder.engine.api import Job, Outcome, Probe, RunOptions
-from treebuilder.errors import BuildFailed, TreebuildError
-from treebuilder.events import EventSink, Said
+from treebuilder.errors import BuildFailed
+from treebuilder.events import EventSink, Said, Warned
 from treebuilder.model.digest import Digest
 from treebuilder.oci.seal import seal
 from treebuilder.oci.store import Store
@@ -202,9 +203,10 @@ def keep(
     """Moves what a failed job left to `folder`, with a script `enter` that opens a shell in it."""
     import shutil
 
-    place = folder / work.name
+    name = "".join(c if c.isalnum() or c in "-._+" else "-" for c in job.name.removeprefix("build "))[:100]
+    place = next(p for n in itertools.count(1) if not (p := folder / f"{name}-{n}").exists())
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        place.mkdir(parents=True)
         shutil.move(str(work / "upper"), place / "upper")
         shutil.copytree(init, place / "init")
         (place / "work").mkdir()
@@ -212,8 +214,9 @@ def keep(
         enter = place / "enter"
         enter.write_text(_enter_script(job, place, lowers), encoding="utf-8")
         enter.chmod(0o755)
-    except OSError as err:
-        raise TreebuildError(f"cannot keep the failed root in {place}: {err}") from error
+    except OSError as err:  # what failed is what matters
+        events.emit(Warned(f"the failed root cannot be kept in {place}: {err}"))
+        return error
     events.emit(Said(f"the failed root is kept; enter it with: {shlex.quote(str(enter))}"))
     return BuildFailed(
         error.message, command=error.command, exit_status=error.exit_status, log=error.log, tail=error.tail,

@@ -439,4 +439,11 @@ class Repository:
 
 
 def _short(err: Exception) -> str:
-    return f"{type(err).__name__}: {err}"
+    """What happened, without the library's words around it."""
+    deepest: BaseException = err
+    while (inner := deepest.__cause__ or deepest.__context__ or getattr(deepest, "reason", None)) is not None:
+        if not isinstance(inner, BaseException) or inner is deepest:
+            break
+        deepest = inner
+    said = getattr(deepest, "strerror", None) or str(deepest)
+    return f"it cannot be reached: {said}" if isinstance(deepest, OSError) else f"{type(deepest).__name__}: {said}"

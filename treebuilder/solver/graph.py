@@ -17,7 +17,9 @@ Edges = Mapping[PackageId, tuple[Package, ...]]
 
 
 def edges_of(world: World, packages: Iterable[Package]) -> dict[PackageId, tuple[Package, ...]]:
-    """For each package those of the same set that answer its requires: the best answer there is, never itself.
+    """For each package those of the same set that answer its requires: the best answer there is.
+
+    That is never itself, unless it asks for itself by name: then nothing can be built in any order.
 
     The packages are the world's own objects.
     """
@@ -29,7 +31,7 @@ def edges_of(world: World, packages: Iterable[Package]) -> dict[PackageId, tuple
         for ref in world.requires(package):
             for answer in world.matches(ref):
                 if id(answer) in there:
-                    if answer is not package:
+                    if answer is not package or ref.pkgname == package.id.pkgname:
                         found[id(answer)] = answer
                     break
         targets = list(found.values())

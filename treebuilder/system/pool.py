@@ -46,9 +46,9 @@ class Pool(Generic[T]):
         self._large += 1
         self._todo.put((tag, task))
         if len(self._threads) < min(self._size, self._large):
-            thread = threading.Thread(target=self._work, name=f"pool-{len(self._threads)}")
-            self._threads.append(thread)
+            thread = threading.Thread(target=self._work, name=f"pool-{len(self._threads)}", daemon=True)
             thread.start()
+            self._threads.append(thread)  # after it has begun: an interrupt in between leaves nothing to join
 
     def submit_small(self, tag: T, task: Callable[[], object]) -> None:
         """Queues a task for whoever has a moment, which is the waiting thread if nobody else has."""
@@ -61,7 +61,10 @@ class Pool(Generic[T]):
             tag, task = self._small.popleft()
         except IndexError:
             return False
-        self._done.put((tag, _error_of(task), True))
+        error = _error_of(task)
+        self._done.put((tag, error, True))
+        if isinstance(error, KeyboardInterrupt):  # it was meant for the one that helped, which is the main thread
+            raise error
         return True
 
     def wait(self, timeout_s: float) -> tuple[T, BaseException | None] | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal, cast
 
 from treebuilder.errors import Place, SpecError
+from treebuilder.model import envline
 from treebuilder.model.package import Bootstrap, CopyItem, Recipe, Step, SubPackage
 from treebuilder.model.patterns import compile_pattern
 from treebuilder.nodes import Node
@@ -73,6 +74,11 @@ def recipe_faults(recipe: Recipe) -> Iterator[tuple[SpecError, tuple[str, ...]]]
         name, separator, _ = item.partition("=")
         if not name.strip() or (not separator and len(item.split(None, 1)) < 2):
             yield SpecError(f"an item of env is written NAME=VALUE, not {item!r}", reason="env"), ("env", item)
+            continue
+        try:
+            envline.parse(item, {})
+        except SpecError as err:
+            yield err, ("env", item)
     for number, copy in enumerate(recipe.copy):
         at = ("copy", str(number))
         if (copy.package is None) == (not copy.image):

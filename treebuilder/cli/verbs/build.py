@@ -64,7 +64,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lock", default="", metavar="FILE", help="the lock (default: treebuild.lock)")
     parser.add_argument("--locked", action="store_true", help="fail when the lock is incomplete")
     parser.add_argument("--step-timeout", type=duration, metavar="SECONDS", help="a time limit for each step")
-    parser.add_argument("--keep-failed", metavar="DIR", nargs="?", const="failed", help="keep a failed root")
+    parser.add_argument("--keep-failed", action="store_true", help="keep a failed root, and say how to enter it")
+    parser.add_argument("--keep-failed-in", metavar="DIR", help="where (default: failed); means --keep-failed too")
     parser.add_argument("--from-repositories", action="store_true", help="take recipes of configured repositories too")
     parser.add_argument("--image-repository", default="", metavar="HOST/NAME", help="where the cache is shared")
     parser.add_argument("--pull", action="store_true", help="take from there what others have built")
@@ -94,11 +95,16 @@ def options_of(args: argparse.Namespace, settings: Settings) -> BuildOptions:
         args.engine, args.compression, settings.concurrency, args.only_target_package, args.nodeps, args.onlydeps,
         args.rebuild,
         args.locked, lock_path(args.lock), args.step_timeout,
-        Path(args.keep_failed).absolute() if args.keep_failed else None, args.layering, args.dockerfiles,
+        _kept(args), args.layering, args.dockerfiles,
         tuple(args.insecure_registry), args.full, args.revdeps, luetflags.parted(args.tree_deps),
         args.image_repository, luetflags.parted(args.pull_repository), args.pull or bool(args.pull_repository),
         args.push,
     )  # fmt: skip
+
+
+def _kept(args: argparse.Namespace) -> Path | None:
+    """Where failed roots are kept, if they are."""
+    return Path(args.keep_failed_in or "failed").absolute() if args.keep_failed or args.keep_failed_in else None
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
