@@ -47,6 +47,8 @@ class User:
 def ordinary_user(*, ids: bool) -> Iterator[User]:
     """A new user; with `ids` it has five million sub-ids, else none. Needs root."""
     need(os.geteuid() == 0, "only root makes users")
+    done = subprocess.run([program("unshare", "util-linux"), "--user", "true"], capture_output=True, check=False)
+    need(done.returncode == 0, "the kernel makes no user namespaces here, as in a chroot")
     name = f"tbtest{os.getpid()}{'i' if ids else 'n'}"
     home = Path(tempfile.mkdtemp(prefix="treebuild-user-"))
     home.chmod(0o755)
