@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.oracle.generate import Generator, printf_calls
+from tests.services import need
 from treebuilder.errors import SpecError
 from treebuilder.nodes import load
 from treebuilder.template import Templates
@@ -60,11 +61,7 @@ APART = {
 def oracle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Go program, compiled."""
     needed = (Path(GOPATH, "src", name).is_dir() for name in LIBRARIES)
-    if shutil.which("go") is None or not all(needed):
-        message = f"needs apt-get install {PACKAGES}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+    need(shutil.which("go") is not None and all(needed), f"needs apt-get install {PACKAGES}")
     folder = tmp_path_factory.mktemp("oracle")
     environment = {
         **os.environ, "GO111MODULE": "off", "GOPATH": GOPATH, "GOCACHE": str(folder / "cache"), "GOFLAGS": "-p=1",
@@ -159,8 +156,7 @@ def test_every_function_is_in_the_cases() -> None:
 
 def test_every_function_of_sprig_is_known() -> None:
     source = Path(GOPATH, "src", LIBRARIES[0], "functions.go")
-    if not source.is_file():
-        pytest.skip(f"needs apt-get install {PACKAGES}")
+    need(source.is_file(), f"needs apt-get install {PACKAGES}")
     table = source.read_text(encoding="utf-8").partition("var genericMap")[2]
     commented = re.compile(r"^\s*//.*$", re.MULTILINE)
     names = set(re.findall(r'"(\w+)":\s', commented.sub("", table)))
