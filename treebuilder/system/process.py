@@ -16,6 +16,7 @@ from typing import IO
 
 from treebuilder.errors import Cancelled, MissingProgram, ToolFailed
 from treebuilder.records import record
+from treebuilder.system import clock
 
 _ALLOWED_ENV = (
     "HOME", "LANG", "TERM", "TMPDIR", "SOURCE_DATE_EPOCH", "SSL_CERT_FILE", "SSL_CERT_DIR",
@@ -23,6 +24,7 @@ _ALLOWED_ENV = (
 )  # fmt: skip
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TAIL_LINES = 30
+_LEFT_S = 2.0
 
 PACKAGES = {
     "apt-get": "apt", "bwrap": "bubblewrap", "dpkg-deb": "dpkg", "grub-mkimage": "grub-common", "mcopy": "mtools",
@@ -208,11 +210,21 @@ class _Conversation:
             return
 
     def close(self) -> None:
-        for thread in self._threads:
-            thread.join(timeout=5)
+        """Ends the talk. Something that the program left behind may hold its pipes open: it is ended with it."""
+        if not self._quiet():
+            kill_group(self._process)
+            if not self._quiet():  # it left the group too
+                return  # closing a pipe that is being read would wait for it for ever
         for pipe in (self._process.stdout, self._process.stderr, self._process.stdin):
             if pipe is not None:
                 pipe.close()
+
+    def _quiet(self) -> bool:
+        """Whether nobody writes any more, after a while of waiting for it."""
+        until = clock.monotonic_s() + _LEFT_S
+        for thread in self._threads:
+            thread.join(max(0.0, until - clock.monotonic_s()))
+        return not any(thread.is_alive() for thread in self._threads)
 
     def completed(self) -> Completed:
         return Completed(self._process.returncode, b"".join(self._chunks), tuple(self._tail))
