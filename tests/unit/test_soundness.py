@@ -70,10 +70,11 @@ def test_one_broken_package_does_not_hide_another() -> None:
         Package(PackageId("c", "d", "1"), (PackageRef("c", "e", ">=0"),)),
         Package(PackageId("c", "e", "1"), (PackageRef("c", "d", ">=0"),)),
         Package(PackageId("c", "f", "1")),
+        Package(PackageId("c", "g", "1"), (PackageRef("c", "g", ">=0"),)),
     ]
     found = troubles(packages, MemoryPackages(packages), "build")
     assert [(id.name, err.reason) for id, err in found.items()] == [
-        ("a", "unknown-package"), ("b", "unknown-package"), ("d", "cycle"), ("e", "cycle")
+        ("a", "unknown-package"), ("b", "unknown-package"), ("d", "cycle"), ("e", "cycle"), ("g", "cycle")
     ]  # fmt: skip
     assert [id.name for id in troubles(packages, MemoryPackages(packages), "runtime")] == ["a", "b"]
 

@@ -176,12 +176,14 @@ def _circular(world: World, packages: Iterable[Package]) -> set[PackageId]:
     """The packages from which a circle can be reached, whichever answers are taken."""
 
     def answers(package: Package) -> list[Package]:
-        own = package.id.pkgname  # of one name there is only one
-        return [other for ref in package.requires for other in world.matches(ref) if other.id.pkgname != own]
+        own = package.id  # of one name there is only one: another version is no answer
+        others = (other for ref in package.requires for other in world.matches(ref))
+        return [other for other in others if other.id.pkgname != own.pkgname or other.id == own]
 
     found: set[PackageId] = set()
     for circle in _circles(packages, answers):
-        if len(circle) > 1 or any(other.id in found for other in answers(circle[0])):
+        below = answers(circle[0])
+        if len(circle) > 1 or circle[0] in below or any(other.id in found for other in below):
             found.update(package.id for package in circle)
     return found
 
