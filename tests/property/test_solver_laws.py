@@ -19,6 +19,7 @@ from treebuilder.records import replace
 from treebuilder.solver import PackageSolver
 from treebuilder.solver.least import settle
 from treebuilder.solver.oracle import Oracle
+from treebuilder.solver.solver import EFFORT, ENGINE
 
 Answer = Solution | tuple[str, ...]
 
@@ -113,7 +114,7 @@ def test_the_least_number_is_exact_and_leaves_every_optimum() -> None:
             continue
         costs = [sum(bits[v - 1] for v in counted) for bits in models]
         best = {bits for bits, cost in zip(models, costs, strict=True) if cost == min(costs)}
-        oracle = Oracle("glucose4", clauses)
+        oracle = Oracle(ENGINE, clauses, EFFORT)
         fresh = itertools.count(size + 1)
         settle(oracle, lambda fresh=fresh: next(fresh), counted)  # type: ignore[misc]
         for bits in models:

@@ -7,7 +7,7 @@ from typing import Literal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from treebuilder.app.soundness import SharedSolver, troubles
+from treebuilder.app.soundness import troubles
 from treebuilder.errors import TreebuildError
 from treebuilder.model.package import Package, PackageId, PackageRef
 from treebuilder.model.packageset import MemoryPackages
@@ -51,7 +51,7 @@ def test_troubles_are_those_of_each_alone(packages: list[Package], order: Litera
 @given(packages=worlds())
 def test_a_solver_with_a_memory_answers_as_one_without(packages: list[Package]) -> None:
     universe = MemoryPackages(packages)
-    solver = SharedSolver(universe)
+    solver = PackageSolver()
     for package in packages:
         request = Request((PackageRef("c", package.id.name, ">=0"),))
         said = []

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 
 from treebuilder.app.options import BuildOptions
-from treebuilder.app.soundness import SharedSolver
 from treebuilder.app.targets import dependency_only, targets_of
 from treebuilder.app.unchanged import code_stamp
 from treebuilder.app.workspace import Workspace, resources
@@ -18,13 +17,17 @@ from treebuilder.build.worker import LOCAL, Worker
 from treebuilder.engine import factory
 from treebuilder.engine.api import RunOptions
 from treebuilder.errors import ConfigError, SpecError
+from treebuilder.model.digest import Digest
+from treebuilder.model.image import State
 from treebuilder.model.package import PackageId
+from treebuilder.oci.store import Store
 from treebuilder.plan import lock as locks
 from treebuilder.plan.graph import BuildPlan, Foreign
 from treebuilder.plan.keys import NodeKeys, plan_keys
 from treebuilder.plan.lock import Lock
 from treebuilder.plan.planner import Planner, PlanOptions
 from treebuilder.records import record
+from treebuilder.solver import PackageSolver
 from treebuilder.system.files import disk_errors, write_atomic
 from treebuilder.system.pool import Pool
 from treebuilder.tree import Tree, load_tree
@@ -66,15 +69,35 @@ def make_plan(
         options.destination, options.only_target_package or options.nodeps, options.onlydeps, resources(), foreign,
         dependency_only(options, tree),
     )  # fmt: skip
-    planner = Planner(tree, SharedSolver(tree.compiler()), plan_options)
+    planner = Planner(tree, PackageSolver(), plan_options)
     return planner.plan(targets_of(options, tree)), plan_options
 
 
 def registry_images(options: BuildOptions, work: Workspace) -> ImageSource:
     """Where images come from unless the caller says: registries, with Docker's logins."""
-    from treebuilder.oci.registry import RegistryImages
+    return _Registries(options, work)
 
-    return RegistryImages(work.events, work.cancel, options.insecure_registries)
+
+class _Registries:
+    """Loads the client of registries for the first image that lies in one. May be used from many threads."""
+
+    def __init__(self, options: BuildOptions, work: Workspace) -> None:
+        self._insecure = options.insecure_registries
+        self._work = work
+        self._made: ImageSource | None = None
+
+    def resolve(self, reference: str) -> Digest:
+        return self._client().resolve(reference)
+
+    def load(self, reference: str, digest: Digest, store: Store) -> State:
+        return self._client().load(reference, digest, store)
+
+    def _client(self) -> ImageSource:
+        if self._made is None:
+            from treebuilder.oci.registry import RegistryImages
+
+            self._made = RegistryImages(self._work.events, self._work.cancel, self._insecure)
+        return self._made
 
 
 def complete_lock(

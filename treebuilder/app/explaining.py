@@ -6,7 +6,6 @@ from typing import Any
 
 from treebuilder.app.building import Planned, open_tree, prepare
 from treebuilder.app.options import BuildOptions
-from treebuilder.app.soundness import SharedSolver
 from treebuilder.app.targets import chosen, targets_of
 from treebuilder.app.workspace import Workspace
 from treebuilder.errors import SpecError
@@ -15,7 +14,7 @@ from treebuilder.model.solution import Request
 from treebuilder.oci.store import Store
 from treebuilder.plan.planner import exact
 from treebuilder.plan.why import differences
-from treebuilder.solver import Explainer, why_not
+from treebuilder.solver import Explainer, PackageSolver, why_not
 
 
 def builds(options: BuildOptions, work: Workspace) -> list[dict[str, Any]]:
@@ -63,7 +62,7 @@ def versions(options: BuildOptions, work: Workspace, newer: PackageRef | None) -
     """
     tree = open_tree(options, work, 0)
     universe = tree.compiler()
-    solver = SharedSolver(universe)
+    solver = PackageSolver()
     said: list[str] = []
     for target in targets_of(options, tree):
         request = Request((exact(chosen(target, tree).id),))

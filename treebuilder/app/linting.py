@@ -9,7 +9,7 @@ from typing import Any
 
 from treebuilder.app.building import open_tree
 from treebuilder.app.options import BuildOptions
-from treebuilder.app.soundness import SharedSolver, unanswered
+from treebuilder.app.soundness import unanswered
 from treebuilder.app.workspace import Workspace
 from treebuilder.errors import Place, TreebuildError
 from treebuilder.events import Recorder, Warned
@@ -17,6 +17,7 @@ from treebuilder.model.package import Package
 from treebuilder.model.patterns import compile_pattern
 from treebuilder.plan.places import place_of
 from treebuilder.records import record, replace
+from treebuilder.solver.world import World
 from treebuilder.tree import Tree, TreePackage
 from treebuilder.tree.definition import PACKAGE_KEYS
 from treebuilder.tree.files import read_text
@@ -90,7 +91,7 @@ def _selectors(tree: Tree) -> Iterator[Finding]:
     taken: set[str] = set()
     builds, definitions = [cell.view() for cell in tree.cells], [cell.definition() for cell in tree.cells]
     for universe, views in ((tree.compiler(), builds), (tree.runtime(), definitions)):
-        world = SharedSolver(universe).world
+        world = World(universe, ())
         for view in views:
             for ref in unanswered(view, world):
                 yield Finding("unsatisfied", str(view.id), f"nothing in the tree satisfies {ref}", ref.where)

@@ -15,44 +15,22 @@ from typing import Literal
 from treebuilder.errors import TreebuildError
 from treebuilder.model.package import Package, PackageId, PackageRef
 from treebuilder.model.packageset import PackageSet
-from treebuilder.model.solution import Request, Solution
+from treebuilder.model.solution import Request
 from treebuilder.plan.planner import exact
 from treebuilder.solver import PackageSolver
 from treebuilder.solver.greedy import GreedyChooser, Stuck
-from treebuilder.solver.solver import decide, solution
 from treebuilder.solver.walk import Chosen, walk
 from treebuilder.solver.world import World
 
 _ROUNDS = 3
 
 
-class SharedSolver:
-    """Implements `model.solution.Solver`: remembers, from solution to solution, what answers what in `universe`."""
-
-    def __init__(self, universe: PackageSet) -> None:
-        self.universe = universe
-        self.world = World(universe, ())
-
-    def solve(
-        self,
-        request: Request,
-        universe: PackageSet,
-        installed: tuple[Package, ...],
-        *,
-        order: Literal["build", "runtime"] = "build",
-    ) -> Solution:
-        """The same answer as `PackageSolver`, and the same refusals."""
-        if installed or universe is not self.universe:
-            return PackageSolver().solve(request, universe, installed, order=order)
-        return solution(self.world, decide(self.world, request), order)
-
-
 def troubles(
     packages: Sequence[Package], universe: PackageSet, order: Literal["build", "runtime"]
 ) -> dict[PackageId, TreebuildError]:
     """Those of the packages that cannot be had, and why. A circle is a fault in a build order only."""
-    solver = SharedSolver(universe)
-    world = solver.world
+    solver = PackageSolver()
+    world = solver.world(universe)
     found: dict[PackageId, TreebuildError] = {}
     circular = _circular(world, packages) if order == "build" else set()
     mixed: dict[str, Package] = {}  # of each name the one that was last found to fit

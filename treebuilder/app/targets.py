@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from treebuilder.app.options import BuildOptions
-from treebuilder.app.soundness import SharedSolver
 from treebuilder.errors import SpecError
 from treebuilder.model.package import Package, PackageId, PackageRef
 from treebuilder.model.packageset import MemoryPackages
@@ -58,7 +57,7 @@ def dependency_only(options: BuildOptions, tree: Tree) -> frozenset[PackageId]:
 
 def _orders(tree: Tree, ids: tuple[PackageId, ...]) -> dict[PackageId, tuple[Package, ...]]:
     """What each package stands on, itself last. Raises Unsatisfiable, SpecError (cycle)."""
-    solver: Solver = SharedSolver(tree.compiler())
+    solver: Solver = PackageSolver()
     return {id: solver.solve(Request((exact(id),)), tree.compiler(), ()).order for id in ids}
 
 
@@ -79,7 +78,7 @@ def chosen(ref: PackageRef, tree: Tree, mine: frozenset[PackageId] | None = None
 
 def pretended(options: BuildOptions, tree: Tree) -> list[dict[str, Any]]:
     """luet's `build --pretend`: for each target the packages it stands on, in the order of the build."""
-    solver = SharedSolver(tree.compiler())
+    solver = PackageSolver()
     rows: list[dict[str, Any]] = []
     for ref in targets_of(options, tree):
         target = chosen(ref, tree, frozenset(own(options, tree)))

@@ -6,13 +6,13 @@ from typing import Any
 
 from treebuilder.app.building import make_plan, open_tree, prepare
 from treebuilder.app.options import BuildOptions
-from treebuilder.app.soundness import SharedSolver
 from treebuilder.app.workspace import Workspace
 from treebuilder.model.package import Package, PackageId
 from treebuilder.model.patterns import compile_pattern
 from treebuilder.model.solution import Request
 from treebuilder.plan.planner import exact
 from treebuilder.records import record
+from treebuilder.solver import PackageSolver
 from treebuilder.solver.world import World
 from treebuilder.tree import Tree
 from treebuilder.tree.cells import Cell
@@ -47,9 +47,11 @@ def listed(tree: Tree, wish: Listing) -> list[Cell]:
         return cells
     by_id = {cell.id: cell for cell in tree.cells}
     universe = tree.compiler() if wish.build_time else tree.runtime()
-    solver = SharedSolver(universe)
+    solver = PackageSolver()
     if wish.revdeps:
-        above = _above(solver.world, [cell.view() if wish.build_time else cell.definition() for cell in tree.cells])
+        above = _above(
+            solver.world(universe), [cell.view() if wish.build_time else cell.definition() for cell in tree.cells]
+        )
         todo = [cell.id for cell in cells]
         found: set[PackageId] = set()
         while todo:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from treebuilder.app.building import make_plan, open_tree
 from treebuilder.app.options import BuildOptions
-from treebuilder.app.soundness import SharedSolver, troubles, unanswered
+from treebuilder.app.soundness import troubles, unanswered
 from treebuilder.app.workspace import Workspace
 from treebuilder.errors import SpecError, TreebuildError
 from treebuilder.model.package import Package, PackageRef
@@ -20,6 +20,7 @@ from treebuilder.plan.places import place_of, said_at
 from treebuilder.plan.planner import image_reference
 from treebuilder.plan.refusals import refuse_recipe
 from treebuilder.records import record, replace
+from treebuilder.solver.world import World
 from treebuilder.tree import Tree, TreePackage
 
 SIDES: tuple[Literal["build", "runtime"], ...] = ("build", "runtime")
@@ -64,7 +65,7 @@ def validate(options: BuildOptions, work: Workspace, wanted: Wanted) -> tuple[in
             found = troubles(views, universe, side)
             faults += [Fault(view, side, found[view.id]) for view in views if view.id in found]
         else:
-            world = SharedSolver(universe).world
+            world = World(universe, ())
             for view in views:
                 faults += [Fault(view, side, _unanswered(ref)) for ref in unanswered(view, world)]
     for cell in cells:

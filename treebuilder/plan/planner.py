@@ -14,9 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from treebuilder.errors import Place, SpecError
-from treebuilder.model import dockerfile
 from treebuilder.model.digest import Digest
-from treebuilder.model.dockerfile_refs import outside
 from treebuilder.model.package import NOWHERE, CopyItem, Package, PackageId, PackageRef
 from treebuilder.model.packageset import MemoryPackages, PackageSet
 from treebuilder.model.solution import Request, Solver
@@ -251,6 +249,9 @@ class Planner:
         retrieved = tuple(r for item in found.recipe.retrieve for r in self._retrieve(item, found))
         images: tuple[str, ...] = ()
         if found.recipe.dockerfile:
+            from treebuilder.model import dockerfile  # few trees have any
+            from treebuilder.model.dockerfile_refs import outside
+
             named = outside(dockerfile.parse(found.recipe.dockerfile, found.recipe.where.file, host_platform()))
             images = tuple(image_reference(image, found.context, found.recipe.where) for image in named.images)
             retrieved += tuple(Retrieved(url.rsplit("/", 1)[-1] or "index", url=url) for url in named.urls)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-EFFORT = 100_000  # conflicts for all questions about one request: seconds, on a world of thousands of packages
 ENGINES = ("glucose4", "glucose3", "minisat22")  # those of PySAT that can be stopped
 
 
@@ -34,7 +33,7 @@ class Oracle:
     `engine` is one of `ENGINES`; PySAT is imported here, for most runs never need it. `close` frees the solver.
     """
 
-    def __init__(self, engine: str, clauses: list[list[int]], effort: int = EFFORT) -> None:
+    def __init__(self, engine: str, clauses: list[list[int]], effort: int) -> None:
         from pysat.solvers import Solver
 
         assert engine in ENGINES, engine

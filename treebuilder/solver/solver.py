@@ -7,14 +7,13 @@ from typing import Literal
 from treebuilder.model.package import Package
 from treebuilder.model.packageset import PackageSet
 from treebuilder.model.solution import Request, Solution
-from treebuilder.solver.encode import Encoding
 from treebuilder.solver.graph import edges_of, order_of
 from treebuilder.solver.greedy import GreedyChooser, Stuck
-from treebuilder.solver.oracle import EFFORT, Oracle, Undecided
-from treebuilder.solver.search import Infeasible, SearchChooser
-from treebuilder.solver.unsat import blamed, too_hard, unsatisfiable
 from treebuilder.solver.walk import Chosen, walk
 from treebuilder.solver.world import World
+
+ENGINE = "glucose4"
+EFFORT = 100_000  # conflicts for all questions about one request: seconds, on a world of thousands of packages
 
 
 class PackageSolver:
@@ -22,12 +21,14 @@ class PackageSolver:
     installed: not on the order in which packages were loaded, and not on the SAT engine.
 
     `engine` is a PySAT solver's name (`oracle.ENGINES`); PySAT is imported only when the best candidates do not fit
-    together. `effort` bounds the search, in conflicts; real trees need some hundreds.
+    together. `effort` bounds the search, in conflicts; real trees need some hundreds. What answers what in the first
+    universe that is asked, with nothing installed, is remembered: universes do not change.
     """
 
-    def __init__(self, engine: str = "glucose4", effort: int = EFFORT) -> None:
+    def __init__(self, engine: str = ENGINE, effort: int = EFFORT) -> None:
         self._engine = engine
         self._effort = effort
+        self._world: World | None = None
 
     def solve(
         self,
@@ -41,27 +42,24 @@ class PackageSolver:
 
         Raises Unsatisfiable (reason "too-hard" where the effort did not suffice); SpecError for a build cycle.
         """
-        world = World(universe, installed)
+        world = World(universe, installed) if installed else self.world(universe)
         return solution(world, decide(world, request, self._engine, self._effort), order)
 
+    def world(self, universe: PackageSet) -> World:
+        """The universe with nothing installed, and what is remembered of it."""
+        if self._world is None:
+            self._world = World(universe, ())
+        return self._world if self._world.universe is universe else World(universe, ())
 
-def decide(world: World, request: Request, engine: str = "glucose4", effort: int = EFFORT) -> Chosen:
+
+def decide(world: World, request: Request, engine: str = ENGINE, effort: int = EFFORT) -> Chosen:
     """Every decision, greedily or by search. Raises Unsatisfiable (reason "too-hard" beyond the effort)."""
     try:
         return walk(world, request, GreedyChooser(world, request))
     except Stuck:
-        pass
-    encoding = Encoding(world, request)
-    oracle = Oracle(engine, encoding.clauses, effort)
-    try:
-        return walk(world, request, SearchChooser(encoding, oracle))
-    except Infeasible:
-        pass
-    except Undecided:
-        raise too_hard(request, effort) from None
-    finally:
-        oracle.close()
-    raise unsatisfiable(world, blamed(encoding, engine), engine)
+        from treebuilder.solver.hard import search  # most runs never need it
+
+        return search(world, request, engine, effort)
 
 
 def solution(world: World, chosen: Chosen, order: Literal["build", "runtime"]) -> Solution:
