@@ -88,7 +88,7 @@ def bare_step(base: Path, work: Path, number: int) -> None:
         shutil.rmtree(folder)
 
 
-def ten_in_a_chain(folder: Path, rounds: int = 5) -> None:
+def ten_in_a_chain(folder: Path, rounds: int = 15) -> None:
     """Ten trivial packages on a base, cold, beside ten bare mount + run + unmount of the same runtime."""
     from treebuilder.container import namespace
 
@@ -102,14 +102,17 @@ def ten_in_a_chain(folder: Path, rounds: int = 5) -> None:
     project.base()
     names = [f"t/p{i}" for i in range(10)]
     chain(project, names, "steps:\n- echo {name} > /{short}\n")
-    words = ["build", "--tree", "packages", "--destination", "build", "-q"]
-    command([*TREEBUILD, *words, "--cache-dir", "warm", "seed/base"], folder)
+    command(
+        [*TREEBUILD, "build", "--tree", "packages", "--destination", "build", "-q", "--cache-dir", "warm", "seed/base"],
+        folder,
+    )
     ours, floor = [], []
     for turn in range(rounds):
-        shutil.rmtree(folder / "cache", ignore_errors=True)
-        shutil.rmtree(folder / "build", ignore_errors=True)
-        shutil.copytree(folder / "warm", folder / "cache", symlinks=True)
-        ours.append(timed(lambda: command([*TREEBUILD, *words, "--cache-dir", "cache", names[-1]], folder)))
+        # Fresh folders each time, removed in the end: ext4 looks at each lately freed inode before it makes a new one.
+        cache, out = f"cache{turn}", f"out{turn}"
+        shutil.copytree(folder / "warm", folder / cache, symlinks=True)
+        words = ["build", "--tree", "packages", "--destination", out, "-q", "--cache-dir", cache, names[-1]]
+        ours.append(timed(lambda words=words: command([*TREEBUILD, *words], folder)))  # type: ignore[misc]
         work = folder / f"bare{turn}"
         work.mkdir()
         floor.append(timed(lambda work=work: [bare_step(base, work, i) for i in range(10)]))  # type: ignore[misc]

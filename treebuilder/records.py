@@ -1,8 +1,8 @@
 """Records: frozen, slotted classes whose fields are their annotations, as `dataclasses` makes them.
 
 `dataclasses` compiles six methods for each class when its module is imported, 0.7 ms a class, and loads `inspect`; that
-was a third of the start of every verb (docs/adr/0014). Here `__init__` is compiled when the first instance is made and
-the other methods are shared, so a class that a run does not use costs almost nothing.
+was a third of the start of every verb (docs/adr/0014). Here `__init__` is compiled when some instances have been made
+and the other methods are shared, so a class that a run does not use, or hardly, costs almost nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from typing import Any, Final, TypeVar, dataclass_transform, overload
 
 T = TypeVar("T")
 _MISSING: Final = object()
+_FEW = 8  # instances that are made in less time than compiling takes
+_made: dict[type[Any], int] = {}
+_set = object.__setattr__
 
 
 class Field:
@@ -119,9 +122,44 @@ def _compared(name: str, key: Callable[[Any], Any]) -> Callable[[Any, Any], Any]
 
 
 def _first_init(self: Any, /, *args: Any, **kwargs: Any) -> None:
-    """Compiles the class's own `__init__`, puts itself away and starts over."""
+    """Fills the first few instances of a class; then, or for arguments that do not fit, compiles its own `__init__`."""
     cls = next(base for base in type(self).__mro__ if "__record__" in base.__dict__)
     of: tuple[Field, ...] = cls.__dict__["__record__"]
+    counted = _made.get(cls, 0)
+    _made[cls] = counted + 1
+    if counted == _FEW or not _filled(self, of, args, kwargs):
+        _made.pop(cls, None)
+        init = _compiled(cls, of)
+        type.__setattr__(cls, "__init__", init)
+        init(self, *args, **kwargs)
+    elif hasattr(cls, "__post_init__"):
+        self.__post_init__()
+
+
+def _filled(self: Any, of: tuple[Field, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Sets the fields; False where the arguments are not those of this class."""
+    given = len(args)
+    if given > len(of):
+        return False
+    used = 0
+    for number, f in enumerate(of):
+        if number < given:
+            value = args[number]
+        elif f.name in kwargs:
+            value = kwargs[f.name]
+            used += 1
+        elif f.factory is not None:
+            value = f.factory()
+        elif f.default is not _MISSING:
+            value = f.default
+        else:
+            return False
+        _set(self, f.name, value)
+    return used == len(kwargs)
+
+
+def _compiled(cls: type[Any], of: tuple[Field, ...]) -> Any:
+    """An `__init__` of these fields."""
     scope: dict[str, Any] = {"_set": object.__setattr__, "_missing": _MISSING}
     heads, lines = ["self"], []
     for number, f in enumerate(of):
@@ -141,8 +179,7 @@ def _first_init(self: Any, /, *args: Any, **kwargs: Any) -> None:
     exec(f"def __init__({', '.join(heads)}):\n" + ("\n".join(lines) or " pass"), scope)  # noqa: S102 - names of fields
     init = scope["__init__"]
     init.__qualname__ = f"{cls.__qualname__}.__init__"
-    type.__setattr__(cls, "__init__", init)
-    init(self, *args, **kwargs)
+    return init
 
 
 def _reduce(self: Any) -> Any:

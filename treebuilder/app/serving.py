@@ -43,7 +43,7 @@ def serve(options: ServeOptions, ready: Callable[[str], None], log: Callable[[st
     users = read_users(options.users) if options.users is not None else {}
     options.folder.mkdir(parents=True, exist_ok=True)
     try:
-        with locks.exclusive(options.folder / "registry.lock", wait=False, what=f"the folder {options.folder}"):
+        with locks.exclusive(options.folder / "registry.lock", f"the folder {options.folder}"):
             storage = Storage(options.folder)
             listening = Listening(host, port, options.certificate, options.key, users, log)
             try:

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from treebuilder import __version__
 from treebuilder.cli import luet_words
 from treebuilder.cli.catalogue import VERBS
+from treebuilder.cli.parser import Parser
 from treebuilder.cli.session import Session, add_global_flags
 from treebuilder.errors import Cancelled, TreebuildError
 
@@ -31,7 +32,7 @@ class _Wrong(Exception):
     """A command line that luet would refuse too."""
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(Parser):
     def error(self, message: str) -> NoReturn:
         raise _Wrong(message)
 
@@ -66,10 +67,10 @@ def _run(argv: list[str], given: dict[str, Any], words: list[str]) -> int:
 
 
 def _verb(verb: str, module: ModuleType, words: list[str], given: dict[str, Any], argv: list[str]) -> int:
-    parser = _Parser(prog=f"luet {verb}", description=(module.__doc__ or "").strip(), allow_abbrev=False,
-                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = _Parser(f"luet {verb}", module.__doc__)
     module.configure(parser)
     add_global_flags(parser)
+    parser.settle()
     known = parser._option_string_actions
     config = str(given.pop("config", ""))
     machine = False

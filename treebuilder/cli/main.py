@@ -17,10 +17,11 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from treebuilder import __version__
 from treebuilder.cli.catalogue import ALIASES, EXAMPLES, PROGRAMS, VERBS
+from treebuilder.cli.parser import Parser
 from treebuilder.cli.session import VALUED_FLAGS, Session, add_global_flags
 from treebuilder.errors import Cancelled, NoSpace, TreebuildError
 
@@ -55,15 +56,11 @@ class _Usage(TreebuildError):
     reason = "usage"
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(Parser):
     """argparse, with its errors as ours."""
 
     def error(self, message: str) -> NoReturn:
         raise _Usage(message, hint=f"{self.prog} --help")
-
-    def _print_message(self, message: str, file: Any = None) -> None:  # noqa: ANN401 - as argparse has it
-        """argparse keeps quiet when the help cannot be written."""
-        (file or sys.stdout).write(message)
 
 
 def main(argv: Sequence[str], *, last: bool = False) -> int:
@@ -141,12 +138,10 @@ def _understand(words: list[str]) -> tuple[ModuleType, argparse.Namespace]:
     position = _verb(words)
     verb = ALIASES.get(words[position], words[position])
     module = import_module(f"treebuilder.cli.verbs.{VERBS[verb][0]}")
-    parser = _Parser(
-        prog=f"treebuild {verb}", description=(module.__doc__ or "").strip(), allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = _Parser(f"treebuild {verb}", module.__doc__)
     module.configure(parser)
     add_global_flags(parser)
+    parser.settle()
     given = words[:position] + words[position + 1 :]
     if any("=" in word or word in ("-a", "--backend-args") for word in given):
         from treebuilder.cli.luetflags import as_go_reads

@@ -8,6 +8,7 @@ settings are variables.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from treebuilder.oci.view import StackView
@@ -59,18 +60,8 @@ def _resolv_conf() -> bytes:
         return b""
 
 
-def _private(path: str, data: bytes) -> str:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    try:
-        os.write(fd, data)
-        os.fchmod(fd, 0o644)
-    finally:
-        os.close(fd)
-    return path
-
-
-def host_files(view: StackView, work: Path, *, network: bool) -> HostFiles:
-    """What to bind into a container on `view`; private files are made in `work`.
+def host_files(view: StackView, private: Callable[[str, bytes], str], *, network: bool) -> HostFiles:
+    """What to bind into a container on `view`; `private` makes a file of a name and content, and says where.
 
     `mount_points` are files that must exist for that.
     """
@@ -84,6 +75,6 @@ def host_files(view: StackView, work: Path, *, network: bool) -> HostFiles:
         sources.append(("etc/resolv.conf", _resolv_conf()))
     for inside, data in sources:
         real = view.resolve(inside)
-        binds.append((_private(f"{work}/{os.path.basename(inside)}", data), f"/{real}", True))
+        binds.append((private(os.path.basename(inside), data), f"/{real}", True))
         points.append(real)
     return HostFiles(tuple(binds), net.env, tuple(points))

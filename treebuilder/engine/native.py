@@ -19,6 +19,7 @@ from treebuilder.container import namespace, overlay, sandbox, syscalls
 from treebuilder.container.sandbox import Sandbox
 from treebuilder.engine import driver, host, user
 from treebuilder.engine.api import Job, Outcome, Probe, RunOptions
+from treebuilder.engine.workplace import Workplace
 from treebuilder.errors import BuildFailed
 from treebuilder.events import EventSink, Said, Warned
 from treebuilder.model.digest import Digest
@@ -26,6 +27,7 @@ from treebuilder.oci.seal import seal
 from treebuilder.oci.store import Store
 from treebuilder.oci.view import StackView
 from treebuilder.system import clock
+from treebuilder.system.files import remove_tree
 from treebuilder.system.pool import Pool
 from treebuilder.system.process import Cancel, which
 
@@ -39,7 +41,8 @@ class NativeEngine:
         self._lock = threading.Lock()
         self._own = ExitStack()
         self._cleaning = Pool[str](1)
-        self._rubbish: deque[Callable[[], None]] = deque()
+        self._used: deque[Workplace] = deque()
+        self._free: deque[Workplace] = deque()
         self._leaving: dict[str, threading.Event] = {}
         self._folder: Path | None = None
         self._sys = ""
@@ -68,14 +71,13 @@ class NativeEngine:
         marker = driver.new_marker()
         unprivileged = namespace.in_user_namespace()
         with ExitStack() as used:
-            work = used.enter_context(store.scratch())
-            upper, merged = work / "upper", work / "root"
-            for folder in (upper, work / "work", merged):
-                os.mkdir(folder, 0o755)
-            files = host.host_files(view, work, network=job.network)
+            place = self._place(store)
+            used.callback(remove_tree, place.folder)
+            place.begin()
+            files = host.host_files(view, place.private, network=job.network)
             init = self._init(store, files.mount_points)
             box = Sandbox(
-                merged, driver.argv(marker, (*user.prefix(identity), *job.shell), job.commands),
+                place.root, driver.argv(marker, (*user.prefix(identity), *job.shell), job.commands),
                 driver.environment(job.env, job.epoch_s, {**files.env, **user.environment(identity)}), job.cwd,
                 (("/sys" if unprivileged else self._sysfs(store), "/sys", False), *files.binds), job.network,
                 devices=not unprivileged,
@@ -84,7 +86,7 @@ class NativeEngine:
             mount = used.enter_context(ExitStack())
             stack = [init, *lowers]
             self._wait_for(job.layers)
-            mount.enter_context(overlay.mounted(stack, upper, work / "work", merged, unprivileged=unprivileged))
+            mount.enter_context(overlay.mounted(stack, place.upper, place.work, place.root, unprivileged=unprivileged))
             try:
                 status = sandbox.run(
                     box,
@@ -102,23 +104,32 @@ class NativeEngine:
                     error.hint = "without root there are no device nodes and no foreign mounts: build this as root"
                 if options.keep_failed is not None:
                     mount.close()
-                    error = keep(error, job, work, init, lowers, options.keep_failed, events)
+                    error = keep(error, job, place.folder, init, lowers, options.keep_failed, events)
                 raise error
             # Nothing runs in the overlay any more, so its upper folder is complete while it is still mounted; the
             # kernel takes 1 to 2 ms to let it go, and nobody has to wait for that.
-            layer = seal(str(upper), view, job.epoch_s)
-            store.add_tree(upper, layer.content, layer.listing)
-            self._later(layer.content, mount.pop_all().close, used.pop_all().close)
+            layer = seal(str(place.upper), view, job.epoch_s)
+            store.add_tree(place.upper, layer.content, layer.listing)
+            self._later(layer.content, mount.pop_all().close, place)
+            used.pop_all()
         return Outcome(layer, log)
 
-    def _later(self, layer: Digest, unmount: Callable[[], None], remove: Callable[[], None]) -> None:
+    def _place(self, store: Store) -> Workplace:
+        """A place for a job: one that is free, or a new one, which is gone when the engine is closed."""
+        try:
+            return self._free.popleft()
+        except IndexError:
+            with self._lock:
+                return Workplace(self._own.enter_context(store.scratch()))
+
+    def _later(self, layer: Digest, unmount: Callable[[], None], place: Workplace) -> None:
         """Cleans up after a job: the mount on a thread of its own, for its layer is still the top of it; then files."""
         done = threading.Event()
 
         def task() -> None:
             try:
                 unmount()
-                self._rubbish.append(remove)
+                self._used.append(place)
             finally:
                 self._leaving.pop(layer.hex, None)
                 done.set()
@@ -128,12 +139,13 @@ class NativeEngine:
             self._cleaning.submit(layer.hex, task)
 
     def _tidy(self) -> bool:
-        """Removes the work folder of one job, if there is any to remove."""
+        """Makes the place of one job ready for another, if there is any to tidy."""
         try:
-            remove = self._rubbish.popleft()
+            place = self._used.popleft()
         except IndexError:
             return False
-        remove()
+        place.end()
+        self._free.append(place)
         return True
 
     def _wait_for(self, layers: tuple[Digest, ...]) -> None:
@@ -172,8 +184,8 @@ class NativeEngine:
     def close(self) -> None:
         """Ends what is still being cleaned up. Raises what went wrong with it."""
         self._cleaning.close()
-        while self._tidy():
-            pass
+        self._used.clear()
+        self._free.clear()
         self._own.close()
         while (done := self._cleaning.wait(0)) is not None:
             if done[1] is not None:

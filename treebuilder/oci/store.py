@@ -51,11 +51,12 @@ class Store:
                     f"{folder} was written by another version of treebuild",
                     hint="choose another --cache-dir or delete it",
                 )
-            for name in ("tmp", "locks", "blobs/sha256", f"trees/{mapping}/sha256"):
+            for name in ("tmp", "blobs/sha256", f"trees/{mapping}/sha256"):
                 (folder / name).mkdir(parents=True, exist_ok=True)
         self.index = Index(folder / "index.sqlite")
         self._trees = f"{folder}/trees/{mapping}/sha256/"
         self._blobs = f"{folder}/blobs/sha256/"
+        self._keys = f"{folder}/keys.lock"
         self._lock = threading.Lock()
         self._held: tuple[str, int] | None = None
         self._numbers = itertools.count()
@@ -106,7 +107,7 @@ class Store:
     @contextmanager
     def single_flight(self, key: str, cancel: Cancel | None = None) -> Iterator[None]:
         """Holds a key while its result is made, so that two runs build it once."""
-        with locks.exclusive(Path(f"{self.folder}/locks/{key.replace('/', '_')}"), wait=True, cancel=cancel):
+        with locks.exclusive_key(self._keys, key, cancel=cancel):
             yield
 
     @contextmanager

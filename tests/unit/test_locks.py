@@ -1,0 +1,74 @@
+"""Locks: between threads, between processes, and gone with their holder."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from treebuilder.errors import Cancelled, LockHeld
+from treebuilder.system.locks import exclusive, exclusive_key
+from treebuilder.system.process import Cancel
+
+HOLD = """
+import sys
+from treebuilder.system.locks import exclusive_key
+with exclusive_key(sys.argv[1], sys.argv[2]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_one_thread_at_a_time_holds_a_key(tmp_path: Path) -> None:
+    path = str(tmp_path / "keys")
+    inside: list[int] = []
+    seen: list[int] = []
+
+    def work(number: int) -> None:
+        for _ in range(20):
+            with exclusive_key(path, "one"):
+                inside.append(number)
+                seen.append(len(inside))
+                inside.remove(number)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [1] * 80
+
+
+def test_keys_do_not_bar_one_another(tmp_path: Path) -> None:
+    path = str(tmp_path / "keys")
+    with exclusive_key(path, "one"), exclusive_key(path, "two"), exclusive_key(str(tmp_path / "other"), "one"):
+        assert Path(path).stat().st_size == 0
+
+
+def test_another_process_waits_until_the_holder_is_gone(tmp_path: Path) -> None:
+    path = str(tmp_path / "keys")
+    words = [sys.executable, "-c", HOLD, path, "one"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        cancel = Cancel()
+        cancel.set()
+        with pytest.raises(Cancelled), exclusive_key(path, "one", cancel=cancel):
+            pass
+        with exclusive_key(path, "two"):
+            pass
+        holder.kill()
+    with exclusive_key(path, "one"):
+        pass
+
+
+def test_who_has_it_is_named(tmp_path: Path) -> None:
+    with (
+        exclusive(tmp_path / "sub" / "lock", "the folder"),
+        pytest.raises(LockHeld, match=r"the folder is in use by pid \d+"),
+        exclusive(tmp_path / "sub" / "lock", "the folder"),
+    ):
+        pass
