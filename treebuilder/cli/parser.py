@@ -21,10 +21,10 @@ class Parser(argparse.ArgumentParser):
 
     def settle(self) -> None:
         """Makes the line of usage, which argparse would make of all flags each time it parses."""
-        self._plain = None
         formatter = self._get_formatter()
         names = [formatter._format_args(action, action.dest) for action in self._get_positional_actions()]
         self.usage = " ".join([self.prog.replace("%", "%%"), "[flags]", *names])
+        self._plain = None
 
     def _get_formatter(self) -> argparse.HelpFormatter:
         """argparse checks each new flag with a formatter of its own, and each of these asks for the screen's width."""

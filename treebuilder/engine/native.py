@@ -6,9 +6,7 @@ of ids (`container.namespace`), and then only device nodes are impossible.
 
 from __future__ import annotations
 
-import itertools
 import os
-import shlex
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -20,8 +18,7 @@ from treebuilder.container.sandbox import Sandbox
 from treebuilder.engine import driver, host, user
 from treebuilder.engine.api import Job, Outcome, Probe, RunOptions
 from treebuilder.engine.workplace import Workplace
-from treebuilder.errors import BuildFailed
-from treebuilder.events import EventSink, Said, Warned
+from treebuilder.events import EventSink
 from treebuilder.model.digest import Digest
 from treebuilder.oci.seal import seal
 from treebuilder.oci.store import Store
@@ -103,6 +100,8 @@ class NativeEngine:
                 if unprivileged and any("not permitted" in line for line in error.tail):
                     error.hint = "without root there are no device nodes and no foreign mounts: build this as root"
                 if options.keep_failed is not None:
+                    from treebuilder.engine.kept import keep
+
                     mount.close()
                     error = keep(error, job, place.folder, init, lowers, options.keep_failed, events)
                 raise error
@@ -207,48 +206,3 @@ def log_path(options: RunOptions, name: str) -> Path:
     os.makedirs(options.log_folder, exist_ok=True)
     plain = "".join(c if c.isalnum() or c in "-._+" else "-" for c in name)[:120]
     return options.log_folder / f"{plain}-{clock.now_ns():x}.log"
-
-
-def keep(
-    error: BuildFailed, job: Job, work: Path, init: str, lowers: list[str], folder: Path, events: EventSink
-) -> BuildFailed:
-    """Moves what a failed job left to `folder`, with a script `enter` that opens a shell in it."""
-    import shutil
-
-    name = "".join(c if c.isalnum() or c in "-._+" else "-" for c in job.name.removeprefix("build "))[:100]
-    place = next(p for n in itertools.count(1) if not (p := folder / f"{name}-{n}").exists())
-    try:
-        place.mkdir(parents=True)
-        shutil.move(str(work / "upper"), place / "upper")
-        shutil.copytree(init, place / "init")
-        (place / "work").mkdir()
-        (place / "root").mkdir()
-        enter = place / "enter"
-        enter.write_text(_enter_script(job, place, lowers), encoding="utf-8")
-        enter.chmod(0o755)
-    except OSError as err:  # what failed is what matters
-        events.emit(Warned(f"the failed root cannot be kept in {place}: {err}"))
-        return error
-    events.emit(Said(f"the failed root is kept; enter it with: {shlex.quote(str(enter))}"))
-    return BuildFailed(
-        error.message, command=error.command, exit_status=error.exit_status, log=error.log, tail=error.tail,
-        reason=error.reason, hint=f"enter the failed root with: {shlex.quote(str(enter))}",
-    )  # fmt: skip
-
-
-def _enter_script(job: Job, place: Path, lowers: list[str]) -> str:
-    stack = ":".join(reversed(overlay.distinct([str(place / "init"), *lowers])))
-    env = " ".join(shlex.quote(f"{k}={v}") for k, v in driver.environment(job.env, job.epoch_s, {}).items())
-    options = f"lowerdir={stack},upperdir={place}/upper,workdir={place}/work,index=off,metacopy=off"
-    user = ""
-    if namespace.in_user_namespace():
-        options, user = f"{options},userxattr", "--user --map-root-user --map-auto "
-    return f"""#!/bin/sh
-# Opens a shell in the root of a step that failed; what you change stays in {place}/upper.
-chroot=$(PATH="$PATH:/usr/sbin:/sbin" command -v chroot)
-exec unshare {user}--mount --pid --fork --kill-child sh -ec '
-mount -t overlay overlay -o "$1" "$2/root"
-mount -t proc proc "$2/root/proc"; mount --rbind /dev "$2/root/dev"
-cd "$2/root"; exec env -i {env} "$3" . /bin/sh -c "cd {job.cwd} && exec /bin/sh -i"
-' sh {shlex.quote(options)} {shlex.quote(str(place))} "$chroot"
-"""

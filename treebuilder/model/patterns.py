@@ -7,7 +7,6 @@ groups) is refused, what Python writes differently (`\\z`, `\\pL`, `[[:alpha:]]`
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 
@@ -329,6 +328,7 @@ def _unicode_class(name: str, negated: bool) -> str:
     """A general category, a category group or a script as members of a class; empty when not known."""
     if name == "Any":
         return "" if negated else "\\x00-\U0010ffff"
+
     prefix = _SCRIPTS.get(name)
     if prefix is None and not re.fullmatch("[CLMNPSZ][a-z]?", name):
         return ""

@@ -6,7 +6,7 @@ no UTF-8 becomes `!!binary`, as Go's yaml does it.
 
 from __future__ import annotations
 
-import base64
+import binascii
 import functools
 import re
 from collections.abc import Iterable, Mapping
@@ -86,7 +86,7 @@ def _scalar(text: str, pad: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        return f"!!binary {base64.b64encode(text.encode('utf-8', 'surrogateescape')).decode()}"
+        return f"!!binary {binascii.b2a_base64(text.encode('utf-8', 'surrogateescape'), newline=False).decode()}"
     return '"' + "".join(map(_escaped, text)) + '"'
 
 

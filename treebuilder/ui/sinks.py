@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import threading
 from typing import TextIO
@@ -90,6 +89,8 @@ class LiveSink(PlainSink):
             f"{task} {now - began:.0f}s" + (f" ({text})" if text else "")
             for task, (text, began) in sorted(self._running.items())
         ]
+        import shutil  # live progress only: it loads every kind of archive
+
         width = shutil.get_terminal_size().columns - 1
         self._stream.write("\r\x1b[K" + " · ".join(parts)[:width])
 
