@@ -329,6 +329,8 @@ def _unicode_class(name: str, negated: bool) -> str:
     if name == "Any":
         return "" if negated else "\\x00-\U0010ffff"
 
+    import unicodedata  # hardly anybody names classes
+
     prefix = _SCRIPTS.get(name)
     if prefix is None and not re.fullmatch("[CLMNPSZ][a-z]?", name):
         return ""
