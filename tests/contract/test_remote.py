@@ -15,7 +15,7 @@ import pytest
 from tests import services
 from treebuilder.errors import IntegrityError, TransportError
 from treebuilder.model.digest import Digest
-from treebuilder.oci import remote
+from treebuilder.oci import connection, remote
 from treebuilder.oci.remote import Repository
 from treebuilder.serve.exchange import BodyError, Exchange, RefusedError
 from treebuilder.serve.registry import Registry
@@ -41,7 +41,7 @@ def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(remote, "_PART", 1000)
-    monkeypatch.setattr(remote, "_FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(connection, "_FIRST_WAIT_S", 0.001)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("DOCKER_CONFIG", raising=False)
 
@@ -231,3 +231,60 @@ def test_an_upload_elsewhere_gets_no_password_and_no_plain_bytes(faulty: Any) ->
     place._url = place._url.replace("https://", "http://")
     with pytest.raises(TransportError, match="without encryption"):
         push(place, b"data")
+
+
+@pytest.mark.parametrize("there", [0, 1, 1234, 5000])
+def test_a_pull_goes_on_where_it_stood(address: str, tmp_path: Path, there: int) -> None:
+    place, data = repository(address, "resume/x"), os.urandom(5000)
+    digest = push(place, data)
+    (tmp_path / "blob").write_bytes(data[:there])
+    assert pulled(place, digest, len(data), tmp_path) == data
+
+
+def test_a_wrong_beginning_is_replaced(address: str, tmp_path: Path) -> None:
+    place, data = repository(address, "resume/x"), os.urandom(5000)
+    digest = push(place, data)
+    for wrong in (b"something else", os.urandom(5000), os.urandom(6000)):
+        (tmp_path / "blob").write_bytes(wrong)
+        assert pulled(place, digest, len(data), tmp_path) == data
+
+
+def test_a_pull_asks_only_for_what_is_missing(faulty: Any, tmp_path: Path) -> None:
+    site, address = faulty
+    place, data = repository(address, "a"), os.urandom(1 << 20)
+    digest = push(place, data)
+    seen: list[str | None] = []
+
+    def note(exchange: Exchange) -> None:
+        seen.append(exchange.headers.get("Range"))
+
+    (tmp_path / "blob").write_bytes(data[:700_000])
+    site.faults = [note]
+    assert pulled(place, digest, len(data), tmp_path) == data
+    assert seen == ["bytes=700000-"]
+
+
+def test_more_bytes_than_promised_are_refused(address: str, tmp_path: Path) -> None:
+    place, data = repository(address, "resume/x"), os.urandom(5000)
+    digest = push(place, data)
+    with pytest.raises(IntegrityError, match="longer"):
+        pulled(place, digest, 4000, tmp_path)
+    assert (tmp_path / "blob").read_bytes() == b""
+
+
+@pytest.mark.parametrize("size", [0, 1, 3000])
+def test_a_small_blob(address: str, tmp_path: Path, size: int) -> None:
+    place, data = repository(address, "small/x"), os.urandom(size)
+    for _ in range(2):
+        assert place.push_small(data) == Digest.of(data)
+    assert pulled(place, Digest.of(data), size, tmp_path) == data
+
+
+@pytest.mark.parametrize("fault", [reset, busy, broken])
+def test_a_small_blob_goes_on_after_a_fault(faulty: Any, tmp_path: Path, fault: Any) -> None:
+    site, address = faulty
+    place = repository(address, "a")
+    site.faults = [fault, None]
+    assert place.push_small(b"small") == Digest.of(b"small")
+    assert site.asked == ["POST", "POST"]
+    assert pulled(place, Digest.of(b"small"), 5, tmp_path) == b"small"

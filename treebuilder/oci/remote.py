@@ -1,8 +1,6 @@
 """One repository of one registry: manifests, blobs and tags, pulled and pushed, checked while they stream.
 
 Requests are our own, for oras retries refused logins for minutes and writes blobs without looking at their digest.
-Plain HTTP is spoken with loopback and with hosts that the user calls insecure, with nobody else. Only what may pass is
-tried again: broken connections, 429 and server errors, after as long as the server says.
 
 Source: OCI distribution-spec 1.1.
 """
@@ -10,39 +8,25 @@ Source: OCI distribution-spec 1.1.
 from __future__ import annotations
 
 import hashlib
-import random
+import io
 import re
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from treebuilder.errors import IntegrityError, TransportError
 from treebuilder.events import EventSink, Progressed
 from treebuilder.model.digest import Digest
+from treebuilder.oci.connection import TRIES, Connection
 from treebuilder.oci.layout import MAX_JSON, json_object
-from treebuilder.oci.login import session_for
-from treebuilder.oci.reference import DOCKER_HUB, is_loopback
-from treebuilder.system import clock
-from treebuilder.system.process import Cancel
 
 if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
+
     from requests import Response
 
-T = TypeVar("T")
-
-_ACCEPT = ", ".join([
-    "application/vnd.oci.image.index.v1+json", "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json", "application/vnd.docker.distribution.manifest.v2+json",
-])  # fmt: skip
-_TRIES = 4
-_FIRST_WAIT_S = 0.1
-_LONGEST_WAIT_S = 60.0
-_CHUNK = 1 << 18
 _PART = 32 << 20  # bytes of one request of an upload
-_DOCKER_HUB_API = "registry-1.docker.io"
 
 
 def descriptor_size(item: dict[str, Any]) -> int:
@@ -63,19 +47,8 @@ class Progress:
         self._events.emit(Progressed(self._task, self._done))
 
 
-class Repository:
-    """One repository of one registry: its session, and the token it gave us."""
-
-    def __init__(self, host: str, name: str, plain: bool, cancel: Cancel) -> None:
-        self._host, self._name, self._plain, self._cancel = host, name, plain, cancel
-        api = _DOCKER_HUB_API if host == DOCKER_HUB else host
-        self._url = f"{'http' if plain else 'https'}://{api}/v2/{name}"
-        self._lock = threading.Lock()
-        self._authorization = ""
-        self._session, self._auth = session_for(host, name, plain)
-
-    def __str__(self) -> str:
-        return f"{self._host}/{self._name}"
+class Repository(Connection):
+    """One repository of one registry. May be used from many threads."""
 
     def manifest(self, tag: str, expected: Digest | None) -> tuple[Digest, dict[str, Any]]:
         """A manifest or index by tag or digest, and the digest of its bytes, which must be `expected` if given."""
@@ -96,28 +69,61 @@ class Repository:
         return digest, json_object(data, f"{self}:{tag}")
 
     def blob(self, digest: Digest, size: int, file: Path, progress: Progress) -> Path:
-        """Fetches a blob of at most `size` bytes into `file`."""
+        """Fetches a blob of at most `size` bytes into `file`, going on after what is there of it already.
 
-        def once() -> str:
-            seen, count = hashlib.sha256(), 0
-            try:
-                with self._get(f"blobs/{digest}") as reply, file.open("wb") as out:
-                    for part in self._parts(reply):
-                        count += len(part)
-                        if count > size:
-                            raise IntegrityError(f"{self}: {digest} is longer than the {size} bytes it should have")
-                        seen.update(part)
-                        out.write(part)
-                        progress.add(len(part))
-            except TransportError:
-                progress.add(-count)
-                raise
-            return seen.hexdigest()
-
-        found = self._tried(once)
+        Raises TransportError (what came stays in the file), IntegrityError (nothing stays).
+        """
+        resumed = file.is_file() and file.stat().st_size > 0
+        found = self._received(digest, size, file, progress)
+        if found != digest.hex and resumed:  # what was there was not its beginning
+            file.unlink()
+            found = self._received(digest, size, file, progress)
         if found != digest.hex:
+            file.unlink()
             raise IntegrityError(f"{self}: {digest} reads as sha256:{found}")
         return file
+
+    def _received(self, digest: Digest, size: int, file: Path, progress: Progress) -> str:
+        """The sha256 of what is in the file in the end. A try that brought something is none in vain."""
+        tries = 0
+        with file.open("ab+") as out:
+            out.seek(0)
+            seen = hashlib.file_digest(out, "sha256")
+            progress.add(out.tell())
+            while True:
+                before = out.tell()
+                try:
+                    return self._receive(digest, size, out, seen, progress).hexdigest()
+                except TransportError as err:
+                    tries = 1 if out.tell() > before else tries + 1
+                    if not err.temporary or tries >= TRIES:
+                        raise
+                    self._pause(tries, err)
+                    out.seek(0)
+                    seen = hashlib.file_digest(out, "sha256")
+
+    def _receive(self, digest: Digest, size: int, out: IO[bytes], seen: Hash, progress: Progress) -> Hash:
+        """Appends what comes to a file of which `seen` has seen all."""
+        have = out.tell()
+        headers = {"Range": f"bytes={have}-"} if have else {}
+        with self._request("GET", f"blobs/{digest}", headers=headers, expect=(200, 206, 416)) as reply:
+            if reply.status_code == 416:  # it is whole, or something else: its digest tells
+                return seen
+            if have and reply.status_code == 200:
+                progress.add(-have)
+                out.seek(0)
+                out.truncate()
+                have, seen = 0, hashlib.sha256()
+            for part in self._parts(reply):
+                have += len(part)
+                if have > size:
+                    out.seek(0)
+                    out.truncate()
+                    raise IntegrityError(f"{self}: {digest} is longer than the {size} bytes it should have")
+                seen.update(part)
+                out.write(part)
+                progress.add(len(part))
+        return seen
 
     # pushing ----------------------------------------------------------------------------------------------------
     def has_blob(self, digest: Digest) -> bool:
@@ -181,10 +187,29 @@ class Repository:
                     return True
                 except TransportError as err:
                     tries += 1
-                    if not err.temporary or tries >= _TRIES:
+                    if not err.temporary or tries >= TRIES:
                         raise
                     self._pause(tries, err)
                     place, position = self._resumed(place, position)
+
+    def push_small(self, data: bytes) -> Digest:
+        """Uploads a blob of a few KiB, which is cheaper than to ask for it. Raises as `push_blob`."""
+        digest = Digest.of(data)
+
+        def once() -> None:
+            place = ""
+            if self._whole:
+                headers = {"Content-Type": "application/octet-stream"}
+                query = f"blobs/uploads/?digest={digest}"
+                with self._request("POST", query, data=data, headers=headers, expect=(201, 202)) as reply:
+                    if reply.status_code == 201:
+                        return
+                    self._whole = False
+                    place = self._place(reply, "")
+            self._send_last(place or self._begin(), io.BytesIO(data), 0, len(data), digest, None)
+
+        self._tried(once)
+        return digest
 
     def put_manifest(self, reference: str, data: bytes, media: str) -> Digest:
         """Stores a manifest under a tag or its digest. Its blobs must be there."""
@@ -313,137 +338,3 @@ class Repository:
             if not err.temporary:
                 raise
         return self._tried(self._begin), 0
-
-    # requests ---------------------------------------------------------------------------------------------------
-    def _tried(self, once: Callable[[], T]) -> T:
-        """Only faults that may pass are tried again, a few times."""
-        for attempt in range(1, _TRIES):
-            try:
-                return once()
-            except TransportError as err:
-                if not err.temporary:
-                    raise
-                self._pause(attempt, err)
-        return once()
-
-    def _pause(self, attempt: int, err: TransportError) -> None:
-        """As long as the registry asks for, or longer each time, never the same for everybody."""
-        wait = err.retry_after_s if err.retry_after_s is not None else _FIRST_WAIT_S * 3**attempt
-        jitter = random.uniform(1.0, 1.3)  # noqa: S311 - no secret
-        until = clock.monotonic_s() + min(_LONGEST_WAIT_S, wait * jitter)
-        while (left := until - clock.monotonic_s()) > 0:
-            self._cancel.check()
-            clock.sleep(min(left, 0.2))
-        self._cancel.check()
-
-    def _parts(self, reply: Response) -> Iterator[bytes]:
-        """The body as it was sent: layers are compressed themselves and must not be unpacked on the way."""
-        reply.raw.decode_content = False
-        while data := reply.raw.read(_CHUNK):
-            self._cancel.check()
-            yield data
-
-    def _get(self, path: str) -> AbstractContextManager[Response]:
-        """A reply with status 200."""
-        return self._request("GET", path)
-
-    @contextmanager
-    def _request(
-        self, method: str, path: str, *, data: bytes | None = None, headers: Mapping[str, str] | None = None,
-        expect: tuple[int, ...] = (200,),
-    ) -> Iterator[Response]:  # fmt: skip
-        """A reply with one of the statuses expected, logged in if asked for. All of requests' errors become ours here.
-
-        `path` is below the repository's, or a whole URL that the registry gave.
-        """
-        import requests
-        import urllib3
-
-        url = path if "://" in path else f"{self._url}/{path}"
-        if url.startswith("http://") and not self._plain and not is_loopback(urlsplit(url).netloc):
-            raise TransportError(f"{self}: the registry sends us to {urlsplit(url).netloc} without encryption: refused")
-        try:
-            reply = self._ask(method, url, data, headers or {})
-            if reply.status_code in (401, 403) and self._log_in(reply):
-                reply.close()
-                reply = self._ask(method, url, data, headers or {})
-            with reply:
-                if reply.status_code not in expect:
-                    raise self._refused(path, reply)
-                yield reply
-        except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as err:
-            temporary = not isinstance(err, requests.exceptions.SSLError)
-            raise TransportError(f"{self}: {_short(err)}", temporary=temporary) from err
-        except requests.RequestException as err:
-            raise TransportError(f"{self}: {_short(err)}") from err
-
-    def _ask(self, method: str, url: str, data: bytes | None, more: Mapping[str, str]) -> Response:
-        headers = {"Accept": _ACCEPT, "Accept-Encoding": "identity", **more}
-        with self._lock:
-            if self._authorization and urlsplit(url).netloc == urlsplit(self._url).netloc:
-                headers["Authorization"] = self._authorization
-        if data is not None:
-            headers["Content-Length"] = str(len(data))
-        reply: Response = self._session.request(method, url, headers=headers, data=data, stream=True)
-        return reply
-
-    def _log_in(self, reply: Response) -> bool:
-        """Answers a challenge by user and password, or by a token. True if that is worth another try."""
-        challenge = reply.headers.get("Www-Authenticate", "")
-        if not challenge:
-            return False
-        with self._lock:
-            basic = getattr(self._auth, "_basic_auth", None)
-            if challenge.lower().startswith("basic"):
-                if not basic or self._authorization == f"Basic {basic}":
-                    return False
-                self._authorization = f"Basic {basic}"
-                return True
-            realm = re.search(r'realm="([^"]+)"', challenge)
-            if realm is None or not self._may_ask(realm[1]):
-                raise TransportError(
-                    f"{self} wants a login at {realm[1] if realm else 'no place'}: refused", status=401
-                )
-            before = self._authorization
-            try:
-                headers, changed = self._auth.authenticate_request(reply, {}, refresh=True)
-            except (ValueError, KeyError, AttributeError) as err:
-                raise TransportError(f"{self}: the login at the registry failed: {err}", status=401) from err
-            self._authorization = str(headers.get("Authorization", ""))
-            return bool(changed) and self._authorization != before
-
-    def _may_ask(self, realm: str) -> bool:
-        """Passwords go to encrypted places, and to the plain ones that the user allowed."""
-        scheme, _, rest = realm.partition("://")
-        host = rest.partition("/")[0]
-        return scheme == "https" or (scheme == "http" and (is_loopback(host) or (self._plain and host == self._host)))
-
-    def _refused(self, path: str, reply: Response) -> TransportError:
-        status = reply.status_code
-        kind, _, name = path.partition("?")[0].partition("/")
-        if status in (401, 403):
-            return TransportError(
-                f"{self}: not allowed ({status})",
-                status=status,
-                hint=f"docker login {self._host}, if there should be one",
-            )
-        if status == 404 and kind in ("manifests", "blobs"):
-            what = "there is no such image" if kind == "manifests" else "the registry lacks a part of the image"
-            return TransportError(f"{self}: {what} ({name})", status=status)
-        temporary = status in (408, 425, 429) or status >= 500
-        after = reply.headers.get("Retry-After", "")
-        return TransportError(
-            f"{self}: the registry answered {status}", temporary=temporary, status=status,
-            retry_after_s=float(after) if after.isascii() and after.isdigit() and len(after) < 6 else None,
-        )  # fmt: skip
-
-
-def _short(err: Exception) -> str:
-    """What happened, without the library's words around it."""
-    deepest: BaseException = err
-    while (inner := deepest.__cause__ or deepest.__context__ or getattr(deepest, "reason", None)) is not None:
-        if not isinstance(inner, BaseException) or inner is deepest:
-            break
-        deepest = inner
-    said = getattr(deepest, "strerror", None) or str(deepest)
-    return f"it cannot be reached: {said}" if isinstance(deepest, OSError) else f"{type(deepest).__name__}: {said}"
