@@ -52,7 +52,7 @@ def reason(signature: bytes | None, trust: Trust = TRUST, seen: Sequence[Seen] =
 
 
 def test_a_right_signature_is_believed() -> None:
-    judged(signed()) == Believed(SAID, frozenset({OLD.public.id}))
+    assert judged(signed()) == Believed(SAID, frozenset({OLD.public.id}))
 
 
 def test_both_keys_count_while_keys_change() -> None:
