@@ -160,7 +160,7 @@ def _filled(self: Any, of: tuple[Field, ...], args: tuple[Any, ...], kwargs: dic
 
 def _compiled(cls: type[Any], of: tuple[Field, ...]) -> Any:
     """An `__init__` of these fields."""
-    scope: dict[str, Any] = {"_set": object.__setattr__, "_missing": _MISSING}
+    scope: dict[str, Any] = {"_missing": _MISSING}
     heads, lines = ["self"], []
     for number, f in enumerate(of):
         value = f.name
@@ -173,7 +173,8 @@ def _compiled(cls: type[Any], of: tuple[Field, ...]) -> Any:
             heads.append(f"{f.name}=_default{number}")
         else:
             heads.append(f.name)
-        lines.append(f" _set(self, {f.name!r}, {value})")
+        scope[f"_set{number}"] = getattr(cls, f.name).__set__  # of the slot: it need not be looked up
+        lines.append(f" _set{number}(self, {value})")
     if hasattr(cls, "__post_init__"):
         lines.append(" self.__post_init__()")
     exec(f"def __init__({', '.join(heads)}):\n" + ("\n".join(lines) or " pass"), scope)  # noqa: S102 - names of fields

@@ -12,6 +12,8 @@ from treebuilder.events import Recorder, Warned
 from treebuilder.model.package import PackageId
 from treebuilder.tree import FileStamp, MemoryIndex, Tree, load_tree
 from treebuilder.tree import context as contexts
+from treebuilder.tree.foldercells import PREFIX
+from treebuilder.tree.wholetree import PREFIX as WHOLE
 
 BUILD = """\
 image: alpine
@@ -115,9 +117,54 @@ def test_a_changed_file_is_read(root: Path, name: str) -> None:
 def test_another_salt_reads_anew(root: Path) -> None:
     index = MemoryIndex()
     load(root, index, salt="1")
-    (known,) = [len(index._known)]
+    known = of_kind(index, PREFIX)
     load(root, index, salt="2")
-    assert len(index._known) == 2 * known
+    assert len(of_kind(index, PREFIX)) == 2 * len(known) > 0
+
+
+def of_kind(index: MemoryIndex, prefix: str) -> list[FileStamp]:
+    return [stamp for stamp in index._known if stamp.path.startswith(prefix)]
+
+
+class Asked(MemoryIndex):
+    """Says what it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.paths: list[str] = []
+
+    def get(self, stamp: FileStamp) -> bytes | None:
+        self.paths.append(stamp.path)
+        return super().get(stamp)
+
+
+@pytest.mark.parametrize("recipes", [True, False])
+def test_an_unchanged_tree_is_one_record(root: Path, recipes: bool) -> None:
+    index = Asked()
+    first = load_tree([root], events=Recorder(), index=index, recipes=recipes).ids
+    index.paths.clear()
+    again = load_tree([root], events=Recorder(), index=index, recipes=recipes)
+    assert again.ids == first
+    assert [cell.definition().id for cell in again.cells] == list(first)
+    assert len(index.paths) == 1
+    assert index.paths[0].startswith(WHOLE)
+
+
+def test_the_record_of_a_tree_outlives_those_of_its_folders(root: Path) -> None:
+    index = MemoryIndex()
+    load(root, index)
+    for stamp in of_kind(index, PREFIX):
+        del index._known[stamp]
+    assert of_kind(index, WHOLE)
+    assert everything(load(root, index)[0]) == everything(load(root, None)[0])
+
+
+def test_of_one_tree_there_is_one_record(root: Path) -> None:
+    index = MemoryIndex()
+    for number in range(3):
+        write(root, f"more{number}", f"name: more{number}\ncategory: c\n")
+        load(root, index)
+    assert len(of_kind(index, WHOLE)) == 1
 
 
 def test_damage_is_no_answer(root: Path) -> None:

@@ -15,13 +15,14 @@ from treebuilder.system.process import Cancel
 from treebuilder.tree import FileStamp
 
 _SPARE = 20_000  # notes that nobody uses, before they are thrown away
+_SINGLE = 64  # lookups of a kind before all of it is read
 
 
 class StoredSpecIndex:
     """The specfile index, in the store: what was read of folders (`cells//…`) and digests of files.
 
-    Each kind is read at once when it is first asked for, written at once by `save`, and thrown away when most of it
-    was of no use any more.
+    What is asked for is looked up one by one, until so much is that a kind is read at once. It is written at once by
+    `save`, and thrown away when most of it was of no use any more.
     """
 
     def __init__(self, store: Store) -> None:
@@ -29,12 +30,18 @@ class StoredSpecIndex:
         self._known: dict[str, dict[str, bytes]] = {}
         self._fresh: dict[str, dict[str, bytes]] = {}
         self._used: dict[str, set[str]] = {}
+        self._asked: dict[str, int] = {}
 
     def get(self, stamp: FileStamp) -> bytes | None:
         kind, key = _placed(stamp)
-        if kind not in self._known:
-            self._known[kind] = self._store.index.notes(kind)
-        found = self._fresh.get(kind, {}).get(key) or self._known[kind].get(key)
+        found = self._fresh.get(kind, {}).get(key)
+        if found is None:
+            asked = self._asked[kind] = self._asked.get(kind, 0) + 1
+            if asked <= _SINGLE:
+                return self._store.index.note(kind, key)
+            if kind not in self._known:
+                self._known[kind] = self._store.index.notes(kind)
+            found = self._known[kind].get(key)
         if found is not None:
             self._used.setdefault(kind, set()).add(key)
         return found
@@ -48,19 +55,22 @@ class StoredSpecIndex:
         """Writes what is new."""
         fresh, self._fresh = self._fresh, {}
         for kind, values in fresh.items():
-            known = self._known.setdefault(kind, {})
+            known = self._known.get(kind, {})
             used = self._used.get(kind, set())
             if len(known) > _SPARE + 4 * (len(used) + len(values)):
                 self._store.index.drop_notes(kind)
                 values |= {key: known[key] for key in used if key in known}
             self._store.index.set_notes(kind, values)
-            known |= values
+            if kind in self._known:
+                known |= values
 
 
 def _placed(stamp: FileStamp) -> tuple[str, str]:
     """The kind of note and the key in it."""
     if stamp.path.startswith("cells//"):
         return "cells", stamp.path[7:]
+    if stamp.path.startswith("tree//"):
+        return "trees", stamp.path[6:]
     return "specfile", repr(tuple(stamp))
 
 

@@ -68,7 +68,8 @@ class _Reader:
         if indent > _MAX_INDENT:
             raise _Odd
         rows = self._rows
-        place = self._places.at(rows[self._row][0])
+        at = self._places.at
+        place = at(rows[self._row][0])
         entries = Entries()
         while True:
             _, here, content = rows[self._row]
@@ -84,7 +85,12 @@ class _Reader:
                 raise _Odd
             if key in entries:
                 raise _Odd
-            entries[key] = self._value(rest or "", indent, in_map=True)
+            if rest and rest[0] != "|":
+                index = rows[self._row][0]
+                self._row += 1
+                entries[key] = self._scalar(rest, at(index))
+            else:
+                entries[key] = self._value(rest or "", indent, in_map=True)
 
     def _value(self, rest: str, indent: int, *, in_map: bool) -> Node:
         """What follows a key or a dash on this line, or stands on the lines below it."""

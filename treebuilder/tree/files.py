@@ -15,11 +15,15 @@ def read_text(path: str) -> str:
     try:
         # a pipe would wait for a writer
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(fd, "rb") as file:
+        try:
             info = os.fstat(fd)
             if not stat.S_ISREG(info.st_mode) or info.st_size > _MAX_BYTES:
                 raise SpecError("it is no plain file of reasonable size", where=Place(path), reason="unreadable")
-            data = file.read()
+            data = os.read(fd, info.st_size + 1)
+            if len(data) != info.st_size:  # it is being written
+                data += os.read(fd, _MAX_BYTES)
+        finally:
+            os.close(fd)
     except FileNotFoundError:
         raise
     except OSError as err:

@@ -21,6 +21,7 @@ from treebuilder.tree.context import is_young
 from treebuilder.tree.index import FileStamp, SpecIndex
 from treebuilder.tree.package import TreePackage
 from treebuilder.tree.snapshot import Entry, Snapshot
+from treebuilder.tree.wholetree import Listed, pack, unpack
 
 PREFIX = "cells//"
 Warning_ = tuple[str, str, Place]  # an unknown key, or what else is odd, and where it stands
@@ -63,20 +64,41 @@ class FolderCells:
         self._snapshot = snapshot
         self._reader = reader
         self._recipes = recipes
+        self.listed: Listed = []
+        self.complete = index is not None
+        self.whole = True
+
+    def again(self, listed: Listed, folder_of: Callable[[str], Folder]) -> Iterator[Cell]:
+        """The cells of all folders, from the record of the whole tree."""
+        for path, items in listed:
+            for number, (definition, subs, view) in enumerate(unpack(items)):
+                later = partial(self._later, folder_of, path, number)
+                yield Cell(self._snapshot.root, path, definition, subs, view, later)
+
+    def _later(self, folder_of: Callable[[str], Folder], path: str, number: int) -> TreePackage:
+        folder = folder_of(path)
+        known = self._known(self._stamp(folder))
+        if known is None or not known[0]:
+            return self._read_now(folder, number)
+        _, warnings, items = known
+        return self._decoded(folder, items[number][0], items[number][3], warnings)
 
     def of(self, folder: Folder) -> Iterator[Cell]:
         """The cells of a folder. Raises SpecError."""
         if not ("definition.yaml" in folder.files or "collection.yaml" in folder.files):
             return
         stamp = self._stamp(folder) if self._index is not None else None
-        data = self._index.get(stamp) if self._index is not None and stamp is not None else None
-        known = None if data is None else stored.load(data)
+        self.complete &= stamp is not None
+        known = self._known(stamp)
         if known is not None and (known[0] or not self._recipes):
+            self._list(folder, known[0], known[2])
             yield from self._stored(folder, known)
             return
         if self._recipes:
             made, warnings = self._reader.packages(folder, again=False)
-            self._put(stamp, (True, stored.encode(tuple(warnings)), tuple(_whole(package) for package in made)))
+            whole = tuple(_whole(package) for package in made)
+            self._put(stamp, (True, stored.encode(tuple(warnings)), whole))
+            self._list(folder, True, whole)
             self._reader.warn(warnings)
             yield from map(Cell.of, made)
             return
@@ -85,6 +107,7 @@ class FolderCells:
             self._reader.claim(package.id, partial(_where, package))
         bare = tuple((stored.encode(package), None if subs else (), None, None) for package in packages)
         self._put(stamp, (False, (), bare))
+        self._list(folder, False, bare)
         for number, package in enumerate(packages):
             yield Cell(
                 self._snapshot.root,
@@ -94,6 +117,14 @@ class FolderCells:
                 None,
                 partial(self._read_now, folder, number),
             )
+
+    def _known(self, stamp: FileStamp | None) -> Any:  # noqa: ANN401 - decoded as it is needed
+        data = self._index.get(stamp) if self._index is not None and stamp is not None else None
+        return None if data is None else stored.load(data)
+
+    def _list(self, folder: Folder, whole: bool, items: tuple[tuple[Any, Any, Any, Any], ...]) -> None:
+        self.whole &= whole
+        self.listed.append((folder.path, pack(tuple(item[:3] for item in items))))
 
     def _put(self, stamp: FileStamp | None, value: tuple[Any, ...]) -> None:
         if self._index is not None and stamp is not None:

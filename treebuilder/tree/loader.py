@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +16,7 @@ from treebuilder.events import EventSink, Warned
 from treebuilder.model.package import Package, PackageId, Recipe
 from treebuilder.nodes import Node, load
 from treebuilder.records import record
-from treebuilder.tree import stored
+from treebuilder.tree import stored, wholetree
 from treebuilder.tree import values as template_values
 from treebuilder.tree.cells import Cell
 from treebuilder.tree.definition import read_id, read_package
@@ -27,6 +28,7 @@ from treebuilder.tree.recipe import RECIPE_KEYS, read_recipe
 from treebuilder.tree.rendering import Renderer
 from treebuilder.tree.snapshot import Entry, Snapshot, fingerprint, scan
 from treebuilder.tree.tree import Tree
+from treebuilder.tree.wholetree import WholeTree
 
 _SUBS = "subpackages"
 _SPECFILES = ("definition.yaml", "collection.yaml", "build.yaml", "finalize.yaml")
@@ -76,10 +78,26 @@ def load_tree(
     base = _base(shared, values, template_env or {}, epoch_s, salt)
     found: dict[str, Cell] = {}
     doubled: dict[str, tuple[Place, Place]] = {}
-    for snapshot in snapshots:
+    key = hashlib.sha256(base + stamp.encode()).digest()
+    places = [f"{snapshot.root}\0{snapshot.absolute}" for snapshot in snapshots]
+    whole = wholetree.load(index, places, key) if index is not None and not dockerfiles else None
+    if whole is not None and recipes and not whole.recipes:
+        whole = None
+    read: list[FolderCells] = []
+    for number, snapshot in enumerate(snapshots):
         reader = _Reader(snapshot, renderer, values, events, doubled)
-        for cell in reader.cells(dockerfiles, FolderCells(index, base, snapshot, reader, recipes=recipes)):
+        cells = FolderCells(index, base, snapshot, reader, recipes=recipes)
+        read.append(cells)
+        for cell in (
+            cells.again(whole.roots[number], partial(_folder, snapshot))
+            if whole is not None
+            else reader.cells(dockerfiles, cells)
+        ):
             found.setdefault(cell.id.fingerprint, cell)
+    # what is said of a tree while it is listed has to be said each time
+    if index is not None and whole is None and not (dockerfiles or doubled) and all(one.complete for one in read):
+        made = WholeTree(all(one.whole for one in read), tuple(one.listed for one in read))
+        wholetree.save(index, places, key, made)
     return Tree(
         tuple(found.values()), snapshots, stamp, index=index, layering=layering, doubled=doubled, shared_texts=shared
     )
@@ -98,8 +116,8 @@ def _read(snapshot: Snapshot, entry: Entry) -> str | None:
     """A specfile's text, None where the name belongs to a folder. Raises SpecError."""
     if stat.S_ISDIR(entry.mode):
         return None
-    absolute, shown = os.path.join(snapshot.absolute, entry.path), snapshot.shown(entry.path)
-    if stat.S_ISLNK(entry.mode) and not is_inside(absolute, snapshot.absolute):
+    shown = snapshot.shown(entry.path)
+    if stat.S_ISLNK(entry.mode) and not is_inside(os.path.join(snapshot.absolute, entry.path), snapshot.absolute):
         raise SpecError("the link leads out of the tree", where=Place(shown), reason="context-escape")
     try:
         return read_text(shown)
@@ -120,6 +138,12 @@ def _folders(snapshot: Snapshot) -> Iterator[_Folder]:
             dockerfiles.setdefault(entry.folder, []).append(entry)
     for path, names in files.items():
         yield _Folder(path, names, tuple(dockerfiles.get(path, ())))
+
+
+def _folder(snapshot: Snapshot, path: str) -> _Folder:
+    """One folder, as `_folders` gives it without Dockerfiles."""
+    found = {name: snapshot.find(f"{path}/{name}" if path else name) for name in _SPECFILES}
+    return _Folder(path, {name: e for name, e in found.items() if e is not None and not stat.S_ISDIR(e.mode)}, ())
 
 
 class _Reader:

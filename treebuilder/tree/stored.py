@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import marshal
 import zlib
+from operator import attrgetter
 from typing import Any
 
 from treebuilder.errors import Place
@@ -19,18 +20,20 @@ _CLASSES: tuple[type[Any], ...] = (
 )  # fmt: skip
 _NUMBERS = {cls: number for number, cls in enumerate(_CLASSES)}
 _NAMES = [tuple(f.name for f in fields(cls)) for cls in _CLASSES]
+_GETTERS = [attrgetter(*names) for names in _NAMES]  # no class has but one field
 ID, PROVIDES = (1 + _NAMES[_NUMBERS[Package]].index(name) for name in ("id", "provides"))  # in an encoded package
 SHAPE = repr([(cls.__name__, names) for cls, names in zip(_CLASSES, _NAMES, strict=True)])
 
 
 def encode(value: Any) -> Any:  # noqa: ANN401 - any of the records, and what is in them
     """A record, or tuples of records, as lists, tuples and plain values."""
-    number = _NUMBERS.get(type(value))
-    if number is not None:
-        return [number, *(encode(getattr(value, name)) for name in _NAMES[number])]
-    if type(value) is tuple:
-        return tuple(encode(item) for item in value)
-    return value
+    kind = type(value)
+    if kind is tuple:
+        return tuple([v if type(v) is str else encode(v) for v in value])
+    number = _NUMBERS.get(kind)
+    if number is None:
+        return value
+    return [number, *[v if type(v) is str else encode(v) for v in _GETTERS[number](value)]]
 
 
 def decode(value: Any) -> Any:  # noqa: ANN401 - any of the records
