@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from treebuilder.errors import ConfigError, IntegrityError
 from treebuilder.model.digest import Digest
 from treebuilder.trust.faults import REASONS
-from treebuilder.trust.index import Signing, Statement, Trust, believe, read_statement, signature_document
+from treebuilder.trust.index import Signing, Statement, believe, read_statement, signature_document
 from treebuilder.trust.index import statement_bytes as written
 from treebuilder.trust.keys import PrivateKey, new_key, read_public
+from treebuilder.trust.policy import Trust
 
 INDEX = b"name: r\nrevision: 7\nrepo_files: {}\n"
 KEYS: dict[str, PrivateKey] = {key.public.type: key for key in (new_key(), new_key("ed25519"))}

@@ -17,14 +17,14 @@ from treebuilder.trust.index import (
     Seen,
     Signing,
     Statement,
-    Trust,
     believe,
-    last_revision,
     read_statement,
     signature_document,
+    spoken_of,
     statement_bytes,
 )
 from treebuilder.trust.keys import PrivateKey, new_key
+from treebuilder.trust.policy import Trust
 
 NOW = 1_800_000_000
 INDEX = b"name: r\nrevision: 7\n"
@@ -140,8 +140,8 @@ def test_whoever_reads_between_two_writes_finds_a_pair() -> None:
     again = signed(said=replace(SAID, index=Digest.of(after), revision=8, expires_s=NOW + 99), before=both)
     assert judged(again).statement.revision == 7
     assert judged(again, index=after).statement.expires_s == NOW + 99
-    assert last_revision(third) == 9
-    assert last_revision(None) == last_revision(b"nonsense\n") == 0
+    assert [seen.revision for seen in spoken_of(third)] == [9, 8]
+    assert spoken_of(None) == spoken_of(b"nonsense\n") == ()
     assert len(signed(before=b"nonsense\n").splitlines()) == 1
 
 

@@ -9,8 +9,10 @@ from treebuilder.errors import Place
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import NOWHERE
 from treebuilder.records import field, record
+from treebuilder.trust.policy import Trust
 
 INDEX_NAME = "repository.yaml"
+SIGNATURE_SUFFIX = ".sig"  # of the document beside an index that holds its signatures
 MAX_INDEX_BYTES = 4 << 20
 MAX_TREE_BYTES = 256 << 20
 MAX_META_BYTES = 1 << 30
@@ -22,7 +24,7 @@ class RepositorySource:
 
     A lower `priority` is preferred. `reference` is the index to read: the newest, or a snapshot's.
     `auth` are pairs as luet has them (token, basic, username, password). `cached`: while no address answers, the index
-    that was last read counts.
+    that was last read counts. `trust` is whose signature it needs; a network repository without keys is refused.
     """
 
     name: str
@@ -33,6 +35,7 @@ class RepositorySource:
     where: Place = field(default=NOWHERE, compare=False)
     auth: tuple[tuple[str, str], ...] = ()
     cached: bool = False
+    trust: Trust = Trust()
 
 
 class RepositoryBackend(Protocol):
@@ -40,6 +43,8 @@ class RepositoryBackend(Protocol):
 
     def index(self, reference: str) -> bytes | None:
         """The document that makes everything else visible; None where there is no repository.
+
+        With `SIGNATURE_SUFFIX` behind it, the signatures of that document; None where it is not signed.
 
         Raises TransportError.
         """
@@ -68,5 +73,5 @@ class RepositoryBackend(Protocol):
         ...
 
     def commit(self, reference: str, index: bytes) -> None:
-        """Replaces the index, last of all. Raises ConfigError where a backend only reads."""
+        """Replaces the index, last of all, or its signatures, just before. Raises ConfigError where one only reads."""
         ...

@@ -8,7 +8,6 @@ that fits, at every instant of a publication, also of one that was killed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from treebuilder.errors import ConfigError, IntegrityError
 from treebuilder.model.digest import Digest
@@ -24,16 +23,14 @@ from treebuilder.trust.envelope import (
     sealed,
 )
 from treebuilder.trust.faults import EXPIRED, ROLLED_BACK, THRESHOLD, UNSIGNED, WRONG, fault
-from treebuilder.trust.keys import PrivateKey, PublicKey
+from treebuilder.trust.keys import PrivateKey
+from treebuilder.trust.policy import Trust
 
-SUFFIX = ".sig"
 MAX_BYTES = 4 * MAX_ENVELOPE_BYTES
 PAYLOAD = "application/vnd.treebuild.repository.v1+json"
 _SCHEMA = "treebuild.repository-signature/1"
 _MAX_LINES = 4
 _BIGGEST = 1 << 53  # what every JSON reader holds exactly
-
-Unsigned = Literal["refuse", "warn", "accept"]
 
 
 @record
@@ -66,19 +63,6 @@ class Signing:
             raise ConfigError(f"a repository is signed by 1 to {MAX_SIGNATURES} keys, not {count}")
         if not 0 < self.threshold <= count:
             raise ConfigError(f"{count} keys sign, and {self.threshold} would be needed", reason="threshold")
-
-
-@record
-class Trust:
-    """Whose word counts for a repository: at least `threshold` of `keys`. `name` is the repository they speak of.
-
-    Without keys, `unsigned` says what becomes of a repository that comes over a network.
-    """
-
-    keys: tuple[PublicKey, ...] = ()
-    threshold: int = 1
-    name: str = ""
-    unsigned: Unsigned = "refuse"
 
 
 @record
@@ -145,15 +129,16 @@ def signature_document(said: Statement, signing: Signing, before: bytes | None =
     return b"".join(line + b"\n" for line in lines)
 
 
-def last_revision(before: bytes | None) -> int:
-    """The highest revision that a `.sig` file speaks of; 0 for none. Not verified: for those who publish."""
-    found = 0
+def spoken_of(before: bytes | None) -> tuple[Seen, ...]:
+    """The indexes that a `.sig` file speaks of. Nothing is verified: this is for those who publish."""
+    found = []
     for line in _lines(before or b"")[:_MAX_LINES]:
         try:
-            found = max(found, read_statement(read_envelope(line, "the signature").payload, "it").revision)
+            said = read_statement(read_envelope(line, "the signature").payload, "it")
+            found.append(Seen(said.revision, said.index))
         except IntegrityError:
             continue
-    return found
+    return tuple(found)
 
 
 def believe(
