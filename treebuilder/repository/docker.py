@@ -1,0 +1,310 @@
+"""Repositories in a registry, in luet's layout: every file is a tag with an image of one layer (luet.md §6.3).
+
+A package's layer is its archive, so a package is asked for by the digest that the index gives, whatever its tag leads
+to by now. The index's manifest says which manifests its files had: a reader sees one state, also while the next one is
+being published.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+from treebuilder.archive.compress import decompressed
+from treebuilder.errors import ConfigError, IntegrityError, SpecError, TransportError, UnsafeArchive
+from treebuilder.events import Silent
+from treebuilder.model.digest import Digest
+from treebuilder.oci.layerimage import ImageLayer, LayerImage, layer_image, only_layer, push_image
+from treebuilder.oci.layout import platform_item
+from treebuilder.oci.reference import is_loopback, parse_reference
+from treebuilder.oci.remote import Progress, Repository
+from treebuilder.oci.store import Store
+from treebuilder.repository.api import MAX_INDEX_BYTES
+from treebuilder.repository.bounds import bounded
+from treebuilder.repository.packing import single_file
+from treebuilder.system.files import disk_errors
+from treebuilder.system.process import Cancel
+
+FILES = "io.treebuild.repository.files"  # annotation of an index's manifest: manifests by the names of files
+ARCHIVE = ".package.tar"
+_NO_TAG = re.compile(r"[^\w.-]", re.ASCII)
+_TAG_LENGTH = 128
+_CHUNK = 1 << 20
+_FILE = "docker-file"  # notes: a layer's digest to that of the one file in it
+_PLAIN = "docker-package"  # notes: a layer's digest to that of its tar
+
+
+def tag_of(name: str) -> str:
+    """The tag of a file: luet's, where luet has one (`+` becomes `-`). Source: luet.md §6.3."""
+    tag = _NO_TAG.sub("-", name)
+    tag = f"_{tag}" if tag.startswith((".", "-")) else tag
+    if len(tag) > _TAG_LENGTH:
+        tag = f"{tag[: _TAG_LENGTH - 17]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return tag
+
+
+def package_tag(path: str) -> str:
+    """The tag of a package, from the name of its archive."""
+    return tag_of(path.rpartition("/")[2].partition(ARCHIVE)[0])
+
+
+def place_of(url: str, cancel: Cancel, auth: Mapping[str, str], insecure: tuple[str, ...] = ()) -> Repository:
+    """The place `HOST/NAME`. Plain HTTP is spoken with loopback, `insecure` hosts, and where the address begins with
+    http://. `auth` has luet's keys (luet.md §6.4); without it Docker's logins count.
+
+    Raises ConfigError.
+    """
+    scheme, colon, rest = url.partition("://")
+    name = (rest if colon else url).rstrip("/")
+    if colon and scheme not in ("docker", "oci", "https", "http"):
+        raise ConfigError(f"{url} is no address of a repository in a registry", hint="HOST/NAME")
+    try:
+        found = parse_reference(name)
+    except SpecError as err:
+        raise ConfigError(f"{url!r} is no address of a repository in a registry", hint="HOST/NAME") from err
+    if "@" in name or ":" in name.rpartition("/")[2]:
+        raise ConfigError(f"{url}: a repository is named without tag and digest", hint="HOST/NAME")
+    plain = is_loopback(found.host) or found.host in insecure or (bool(colon) and scheme == "http")
+    place = Repository(found.host, found.repository, plain, cancel)
+    user, password = auth.get("username", ""), auth.get("password", "")
+    if not user and auth.get("auth"):
+        import base64
+
+        try:
+            user, _, password = base64.b64decode(auth["auth"], validate=True).decode().partition(":")
+        except ValueError as err:
+            raise ConfigError(f"{url}: auth is not the base64 of NAME:PASSWORD") from err
+    if user:
+        place.log_in(user, password)
+    if auth.get("registrytoken"):
+        place.bear(auth["registrytoken"])
+    return place
+
+
+def _missing(err: TransportError) -> bool:
+    return err.status == 404
+
+
+class DockerBackend:
+    """Implements `RepositoryBackend` over a repository of a registry.
+
+    `loose`: packages whose digest the layout of luet's own repositories does not keep are taken as their tag has them.
+    That is for repositories that nobody signed: what the registry says is all there is to trust then.
+    """
+
+    def __init__(
+        self, url: str, store: Store, cancel: Cancel, auth: Mapping[str, str] | None = None, *,
+        insecure: tuple[str, ...] = (), epoch_s: int = 0, loose: bool = False,
+    ) -> None:  # fmt: skip
+        self._url, self._store, self._cancel = url, store, cancel
+        self._auth, self._insecure = dict(auth or {}), insecure
+        self._epoch_s = epoch_s
+        self._loose = loose
+        self._files: dict[str, Digest] = {}
+        self._made: dict[str, Digest] = {}
+        self._seen: dict[str, Digest] = {}
+
+    def __str__(self) -> str:
+        return self._url
+
+    @cached_property
+    def place(self) -> Repository:
+        """Raises ConfigError."""
+        return place_of(self._url, self._cancel, self._auth, self._insecure)
+
+    # reading ----------------------------------------------------------------------------------------------------
+    def index(self, reference: str) -> bytes | None:
+        try:
+            digest, manifest = self.place.manifest(tag_of(reference), None)
+        except TransportError as err:
+            if _missing(err):
+                return None
+            raise
+        self._seen[reference] = digest
+        self._files |= _described(manifest)
+        return self._single(manifest, reference, MAX_INDEX_BYTES)[0].read_bytes()
+
+    def open(self, name: str, sha256: Digest, max_bytes: int) -> Path:
+        if self._store.has_blob(sha256) and self._store.verify_blob(sha256):
+            return self._store.blob_path(sha256)
+        if ARCHIVE in name.rpartition("/")[2]:
+            return self._package(name, sha256, max_bytes)
+        path, found = self._single(self._manifest(name), name, max_bytes)
+        if found != sha256:
+            raise IntegrityError(
+                f"{self._url}: {name} is {found}, and its repository promises {sha256}",
+                hint="somebody may be publishing at this moment: try again; if it stays so, it cannot be trusted",
+            )
+        return path
+
+    def _manifest(self, name: str) -> dict[str, Any]:
+        """The manifest that the index had for a file, else the one that its tag leads to."""
+        known = self._files.get(name)
+        if known is not None:
+            try:
+                return self.place.manifest(str(known), known)[1]
+            except TransportError as err:
+                if not _missing(err):
+                    raise
+        return self.place.manifest(tag_of(name), None)[1]
+
+    def _single(self, manifest: Mapping[str, Any], name: str, max_bytes: int) -> tuple[Path, Digest]:
+        """The one file that an image holds, as a blob of the store."""
+        what = f"{self._url}: {name}"
+        layer, size = only_layer(manifest, what)
+        noted = self._store.index.note(_FILE, layer.hex)
+        if noted is not None:
+            known = Digest(noted.decode())
+            if self._store.has_blob(known) and self._store.verify_blob(known):
+                path = self._store.blob_path(known)
+                if path.stat().st_size > max_bytes:
+                    raise IntegrityError(f"{what} is longer than {max_bytes} bytes")
+                return path, known
+        with self._store.single_flight(f"file-{layer.hex}", self._cancel):
+            blob = self._pull(layer, min(size, max_bytes + _CHUNK))
+            try:
+                found = self._unpacked(blob, what, max_bytes)
+            except UnsafeArchive as err:
+                raise IntegrityError(f"{what}: {err.message}") from err
+            finally:
+                blob.unlink(missing_ok=True)
+        self._store.index.set_notes(_FILE, {layer.hex: found.hex.encode()})
+        return self._store.blob_path(found), found
+
+    def _unpacked(self, blob: Path, what: str, max_bytes: int) -> Digest:
+        with blob.open("rb") as source:
+            for entry, content in bounded(source, what, max_bytes=max_bytes + _CHUNK):
+                if entry.kind != "f" or content is None:
+                    continue
+                if entry.size > max_bytes:
+                    raise IntegrityError(f"{what} is longer than {max_bytes} bytes")
+                return self._kept(content, max_bytes, what)
+        raise IntegrityError(f"{what} is an image without a file")
+
+    def _kept(self, content: IO[bytes], max_bytes: int, what: str) -> Digest:
+        """A stream as a blob of the store."""
+        seen, size = hashlib.sha256(), 0
+        with self._store.part() as part, disk_errors(f"keeping {what}", self._store.folder):
+            with part.open("wb") as out:
+                while data := content.read(_CHUNK):
+                    self._cancel.check()
+                    size += len(data)
+                    if size > max_bytes:
+                        raise IntegrityError(f"{what} is longer than {max_bytes} bytes")
+                    seen.update(data)
+                    out.write(data)
+            found = Digest(seen.hexdigest())
+            self._store.add_blob_file(part, found)
+        return found
+
+    def _package(self, name: str, sha256: Digest, max_bytes: int) -> Path:
+        try:
+            return self._pull(sha256, max_bytes)
+        except TransportError as err:
+            if not _missing(err):
+                raise
+        return self._tagged(name, sha256, max_bytes)
+
+    def _tagged(self, name: str, sha256: Digest, max_bytes: int) -> Path:
+        """A package that luet published: its layer is the archive's tar, compressed anew."""
+        tag = package_tag(name)
+        what = f"{self._url}:{tag}"
+        _, manifest = self.place.manifest(tag, None)
+        if "manifests" in manifest:
+            digest = Digest.parse(str(platform_item(manifest, what).get("digest")))
+            _, manifest = self.place.manifest(str(digest), digest)
+        layer, size = only_layer(manifest, what)
+        if not (self._store.has_blob(layer) and self._store.verify_blob(layer)):
+            self._pull(layer, min(size, max_bytes))
+        path = self._store.blob_path(layer)
+        noted = self._store.index.note(_PLAIN, layer.hex)
+        plain = noted.decode() if noted is not None else self._tar_digest(path, max_bytes)
+        if noted is None:
+            self._store.index.set_notes(_PLAIN, {layer.hex: plain.encode()})
+        if plain == sha256.hex or self._loose:
+            return path
+        raise IntegrityError(
+            f"{what} is not what its repository promises ({sha256})",
+            hint="create-repo --force-push publishes it anew; as it is, it cannot be trusted",
+        )
+
+    def _tar_digest(self, path: Path, max_bytes: int) -> str:
+        seen, size = hashlib.sha256(), 0
+        with path.open("rb") as source:
+            stream = decompressed(source)
+            while data := stream.read(_CHUNK):
+                self._cancel.check()
+                size += len(data)
+                if size > max_bytes:
+                    raise IntegrityError(f"{path.name} unpacks to more than {max_bytes} bytes")
+                seen.update(data)
+        return seen.hexdigest()
+
+    def _pull(self, digest: Digest, max_bytes: int) -> Path:
+        """A blob into the store, going on where an earlier run stood."""
+        parts = self._store.folder / "partial"
+        parts.mkdir(exist_ok=True)
+        part = parts / digest.hex
+        with self._store.single_flight(f"fetch-{digest.hex}", self._cancel):
+            if not self._store.has_blob(digest):
+                with disk_errors(f"fetching {digest} of {self._url}", self._store.folder):
+                    self.place.blob(digest, max_bytes, part, Progress(f"fetch {digest}", Silent()))
+                self._store.add_blob_file(part, digest)
+        return self._store.blob_path(digest)
+
+    # writing ----------------------------------------------------------------------------------------------------
+    def put(self, name: str, data: bytes) -> None:
+        self._made[name] = self._files[name] = self._push(name, data, {}, None)
+
+    def copy(self, name: str, target: str) -> None:
+        self.put(target, self._single(self._manifest(name), name, 1 << 40)[0].read_bytes())
+
+    def stat(self, name: str) -> tuple[int, int, int, int] | None:
+        return None
+
+    def commit(self, reference: str, index: bytes) -> None:
+        """The index's image says which manifests the files have that were written before it."""
+        described = json.dumps({name: str(digest) for name, digest in sorted(self._made.items())})
+        self._seen[reference] = self._push(reference, index, {FILES: described}, self._seen.get(reference))
+
+    def _push(self, name: str, data: bytes, annotations: Mapping[str, str], seen: Digest | None) -> Digest:
+        """Lets a tag lead to an image with one file, unless it does."""
+        image, layer = file_image(name, data, self._epoch_s, annotations)
+        if image.digest != (seen or self.place.digest_of(tag_of(name))):
+            push_image(self.place, image, tag_of(name), lambda: io.BytesIO(layer))
+        return image.digest
+
+
+def file_image(name: str, data: bytes, epoch_s: int, annotations: Mapping[str, str]) -> tuple[LayerImage, bytes]:
+    """An image of one file, and its layer."""
+    plain = single_file(name, data, "none", epoch_s)
+    layer = _gzip(plain)
+    described = ImageLayer(Digest.of(layer), len(layer), Digest.of(plain))
+    return layer_image(described, epoch_s, {"org.opencontainers.image.title": name, **annotations}), layer
+
+
+def _gzip(data: bytes) -> bytes:
+    from treebuilder.archive.compress import compressor
+
+    out = io.BytesIO()
+    packer = compressor("gzip", out)
+    packer.write(data)
+    packer.close()
+    return out.getvalue()
+
+
+def _described(manifest: Mapping[str, Any]) -> dict[str, Digest]:
+    """What an index's manifest says about the files. Anything strange there counts as not said."""
+    annotations = manifest.get("annotations")
+    text = annotations.get(FILES) if isinstance(annotations, dict) else None
+    try:
+        value = json.loads(text) if isinstance(text, str) else {}
+        return {str(name): Digest.parse(str(digest)) for name, digest in value.items()}
+    except (ValueError, AttributeError):
+        return {}
