@@ -136,6 +136,10 @@ def test_whoever_reads_between_two_writes_finds_a_pair() -> None:
     third = signed(said=replace(SAID, index=Digest.of(b"9"), revision=9), before=both)
     assert len(third.splitlines()) == 2
     assert reason(third) == "wrong-signature"
+    # a publication that was killed before its index was written: the index that is there goes on to be believed
+    ninth = replace(SAID, index=Digest.of(b"9"), revision=9)
+    killed = signature_document(ninth, Signing((OLD,), SAID.expires_s), both, Digest.of(INDEX))
+    assert judged(killed).statement.revision == 7
     # the same index signed again keeps what went before it
     again = signed(said=replace(SAID, index=Digest.of(after), revision=8, expires_s=NOW + 99), before=both)
     assert judged(again).statement.revision == 7

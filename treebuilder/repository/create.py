@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from treebuilder.archive.compress import SUFFIXES
 from treebuilder.errors import ConfigError, IntegrityError
@@ -18,7 +19,7 @@ from treebuilder.model.digest import Digest
 from treebuilder.model.package import Package, PackageId
 from treebuilder.oci.store import Store
 from treebuilder.records import record, replace
-from treebuilder.repository.api import INDEX_NAME, RepositoryBackend
+from treebuilder.repository.api import INDEX_NAME, SIGNATURE_SUFFIX, RepositoryBackend
 from treebuilder.repository.index import (
     RepoFile,
     RepositoryIndex,
@@ -33,6 +34,9 @@ from treebuilder.repository.remembered import Remembered
 from treebuilder.tree import Tree
 from treebuilder.tree.cells import Cell
 from treebuilder.tree.files import read_text
+
+if TYPE_CHECKING:
+    from treebuilder.trust.index import Signing
 
 _TYPES = ("disk", "http")
 _KEYS = ("compilertree", "meta", "tree")
@@ -65,12 +69,17 @@ class CreateOptions:
 
 @record
 class Created:
-    """`changed` is False when the repository already was what it would become. `packages` are sorted."""
+    """`changed` is False when the repository already was what it would become. `packages` are sorted.
+
+    `signed` are the ids of the keys that signed, and `expires_s` is until when, in epoch seconds; 0 for ever.
+    """
 
     index: RepositoryIndex
     packages: tuple[PackageId, ...]
     changed: bool
     index_sha256: Digest
+    signed: tuple[str, ...] = ()
+    expires_s: int = 0
 
 
 @record
@@ -85,13 +94,20 @@ class Trees:
 
 
 def create_repository(
-    options: CreateOptions, trees: Trees, output: RepositoryBackend, events: EventSink, store: Store | None = None
-) -> Created:
+    options: CreateOptions, trees: Trees, output: RepositoryBackend, events: EventSink, store: Store | None = None,
+    signing: Signing | None = None,
+) -> Created:  # fmt: skip
     """Writes index, tree, recipes and meta. Through `store`, what did not change is neither read nor written again.
 
+    With `signing` the signatures of each index are written just before it; they cover all packages, for the index
+    names the digest of the meta, and the meta those of the packages.
     Raises SpecError (reason "missing-packages", "missing-file"), IntegrityError (metadata), ConfigError, NoSpace.
     """
     _check(options)
+    if signing is not None:
+        signing.check()
+        if options.reset_revision:
+            raise ConfigError("the revision of a signed repository only grows", hint="leave --reset-revision out")
     folder = scan_packages(options.packages)
     memory = Remembered(store, options, trees.fingerprint, folder, output.stat)
     known = memory.recall()
@@ -101,11 +117,20 @@ def create_repository(
     else:
         ids, files = known
     index, changed = _index(options, files, output, events)
+    if signing is not None:
+        beyond = _beyond_signed(index, output)
+        index, changed = beyond, changed or beyond != index
     document = write_document(index_document(index))
     if options.snapshot:
-        _snapshot(options.snapshot, index, output)
+        _snapshot(options.snapshot, index, output, signing)
+    if signing is None:
+        _warn_of_old_signature(document, output, events)
+        output.commit(INDEX_NAME, document)
+        return Created(index, ids, changed, Digest.of(document))
+    _sign(INDEX_NAME, document, index, output, signing)
     output.commit(INDEX_NAME, document)
-    return Created(index, ids, changed, Digest.of(document))
+    signers = tuple(sorted({key.public.id for key in signing.keys}))
+    return Created(index, ids, changed, Digest.of(document), signers, signing.expires_s)
 
 
 def _check(options: CreateOptions) -> None:
@@ -218,9 +243,52 @@ def _index(
     return replace(fresh, revision=before.revision + 1), True
 
 
-def _snapshot(id: str, index: RepositoryIndex, output: RepositoryBackend) -> None:
+def _snapshot(id: str, index: RepositoryIndex, output: RepositoryBackend, signing: Signing | None) -> None:
     """Copies of everything under names that later revisions leave alone."""
     for _, file in index.files:
         output.copy(file.filename, f"{id}-{file.filename}")
     renamed = tuple((key, replace(file, filename=f"{id}-{file.filename}")) for key, file in index.files)
-    output.commit(f"{id}-{INDEX_NAME}", write_document(index_document(replace(index, files=renamed))))
+    document = write_document(index_document(replace(index, files=renamed)))
+    if signing is not None:
+        # who asks for a snapshot asks for an old state: it stands for nothing else, and needs no end
+        _sign(f"{id}-{INDEX_NAME}", document, index, output, replace(signing, expires_s=0))
+    output.commit(f"{id}-{INDEX_NAME}", document)
+
+
+# signatures -----------------------------------------------------------------------------------------------------------
+def _sign(reference: str, document: bytes, index: RepositoryIndex, output: RepositoryBackend, signing: Signing) -> None:
+    """Writes the signatures of a document that is not there yet; those of the one that is there stay with them."""
+    from treebuilder.trust.index import Statement, signature_document
+
+    said = Statement(
+        index.name, reference, Digest.of(document), index.revision, signing.expires_s, signing.threshold
+    )  # fmt: skip
+    name = reference + SIGNATURE_SUFFIX
+    present = output.index(reference)
+    beside = None if present is None else Digest.of(present)
+    output.commit(name, signature_document(said, signing, output.index(name), beside))
+
+
+def _beyond_signed(index: RepositoryIndex, output: RepositoryBackend) -> RepositoryIndex:
+    """The index with a revision that clients take after what was signed before, whatever became of that index."""
+    from treebuilder.trust.index import spoken_of
+
+    seen = spoken_of(output.index(INDEX_NAME + SIGNATURE_SUFFIX))
+    last = max((found.revision for found in seen), default=0)
+    same = Digest.of(write_document(index_document(index)))
+    if index.revision < last or any(found.revision == last == index.revision and found.index != same for found in seen):
+        return replace(index, revision=last + 1)
+    return index
+
+
+def _warn_of_old_signature(document: bytes, output: RepositoryBackend, events: EventSink) -> None:
+    """A signature that no longer fits is worse than none, where nobody knows of it."""
+    before = output.index(INDEX_NAME)
+    if before is None or before == document or output.index(INDEX_NAME + SIGNATURE_SUFFIX) is None:
+        return
+    events.emit(
+        Warned(
+            "the repository was signed, and this revision is not: clients with keys refuse it",
+            hint="--sign KEY signs it",
+        )
+    )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from treebuilder.errors import IntegrityError
 from treebuilder.records import record
-from treebuilder.repository.api import INDEX_NAME, MAX_INDEX_BYTES, MAX_META_BYTES
+from treebuilder.repository.api import INDEX_NAME, MAX_INDEX_BYTES, MAX_META_BYTES, SIGNATURE_SUFFIX
 from treebuilder.repository.bounds import bounded
 from treebuilder.repository.index import RepositoryIndex, parse_index, parse_meta
 from treebuilder.repository.metadata import SUFFIX, scan_packages
@@ -43,6 +43,8 @@ def prune(packages: Path, output: Path, keep: int) -> Pruned:
         index = _index(output / f"{id}{_SNAPSHOT}")
         files = (output / file.filename for _, file in index.files)
         given_up += [output / f"{id}{_SNAPSHOT}", *(path for path in files if path.name.startswith(f"{id}-"))]
+        signature = output / f"{id}{_SNAPSHOT}{SIGNATURE_SUFFIX}"
+        given_up += [signature] if signature.is_file() else []
     folder = scan_packages(packages)
     found = [Path(path) for path in {*folder.stats, *folder.metadata.values()}]
     unreached = [*given_up, *sorted(path for path in found if path not in reached)]

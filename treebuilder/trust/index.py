@@ -112,21 +112,24 @@ def read_statement(data: bytes, what: str) -> Statement:
     return found
 
 
-def signature_document(said: Statement, signing: Signing, before: bytes | None = None) -> bytes:
-    """The `.sig` file of an index. `before` is the file that is there: what it says of another index stays, once.
+def signature_document(
+    said: Statement, signing: Signing, before: bytes | None = None, present: Digest | None = None
+) -> bytes:
+    """The `.sig` file of an index. `before` is the file that is there, `present` the index that it lies beside.
 
-    Raises ConfigError.
+    What is said of that index stays, so that it is believed until the new one takes its place. Raises ConfigError.
     """
     signing.check()
-    lines = [envelope_bytes(sealed(PAYLOAD, statement_bytes(said), signing.keys))]
+    others: dict[Digest, bytes] = {}
     for line in _lines(before or b"")[:_MAX_LINES]:
         try:
-            if read_statement(read_envelope(line, "the signature before").payload, "it").index != said.index:
-                lines.append(line)
-                break
+            others.setdefault(read_statement(read_envelope(line, "the signature before").payload, "it").index, line)
         except IntegrityError:
             continue  # somebody else's lines need not be kept
-    return b"".join(line + b"\n" for line in lines)
+    others.pop(said.index, None)
+    kept = [others[present]] if present in others else list(others.values())[:1]
+    made = envelope_bytes(sealed(PAYLOAD, statement_bytes(said), signing.keys))
+    return b"".join(line + b"\n" for line in [made, *kept])
 
 
 def spoken_of(before: bytes | None) -> tuple[Seen, ...]:
