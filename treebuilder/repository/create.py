@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,8 +38,9 @@ from treebuilder.tree.files import read_text
 if TYPE_CHECKING:
     from treebuilder.trust.index import Signing
 
-_TYPES = ("disk", "http")
+_TYPES = ("disk", "http", "docker")
 _KEYS = ("compilertree", "meta", "tree")
+Entries = Callable[[Iterable[bytes]], Iterable[bytes]]
 
 
 @record
@@ -95,12 +96,13 @@ class Trees:
 
 def create_repository(
     options: CreateOptions, trees: Trees, output: RepositoryBackend, events: EventSink, store: Store | None = None,
-    signing: Signing | None = None,
+    signing: Signing | None = None, entries: Entries = iter,
 ) -> Created:  # fmt: skip
     """Writes index, tree, recipes and meta. Through `store`, what did not change is neither read nor written again.
 
     With `signing` the signatures of each index are written just before it; they cover all packages, for the index
-    names the digest of the meta, and the meta those of the packages.
+    names the digest of the meta, and the meta those of the packages. `entries` may change what the meta says of
+    packages, whose archives need not be stored as they were built.
     Raises SpecError (reason "missing-packages", "missing-file"), IntegrityError (metadata), ConfigError, NoSpace.
     """
     _check(options)
@@ -112,7 +114,7 @@ def create_repository(
     memory = Remembered(store, options, trees.fingerprint, folder, output.stat)
     known = memory.recall()
     if known is None:
-        ids, files = _compose(options, trees, folder, output, events, store)
+        ids, files = _compose(options, trees, folder, output, events, store, entries)
         memory.keep(ids, files)
     else:
         ids, files = known
@@ -137,7 +139,7 @@ def _check(options: CreateOptions) -> None:
     if options.type not in _TYPES:
         raise ConfigError(
             f"repositories of type {options.type} cannot be written yet", reason="repository-type",
-            hint="--type disk or --type http",
+            hint="--type disk, http or docker",
         )  # fmt: skip
     names = (options.tree_filename, options.meta_filename, options.snapshot)
     if any("/" in name or name.startswith(".") for name in names) or not all(names[:2]):
@@ -163,7 +165,7 @@ def file_names(options: CreateOptions) -> dict[str, str]:
 
 def _compose(
     options: CreateOptions, trees: Trees, folder: PackageFolder, output: RepositoryBackend, events: EventSink,
-    store: Store | None,
+    store: Store | None, entries: Entries,
 ) -> tuple[tuple[PackageId, ...], dict[str, RepoFile]]:  # fmt: skip
     """Reads everything and writes all files but the index."""
     tree, others = trees.load()
@@ -182,7 +184,7 @@ def _compose(
         message = f"{left_out} built packages are in none of the trees and are left out"
         events.emit(Warned(message, hint="--from-metadata takes them in"))
     ids = tuple(sorted(chosen))
-    meta = meta_document(built[id].entry for id in ids)
+    meta = meta_document(entries(built[id].entry for id in ids))
     made = {
         "compilertree": compiler_tree(tree.roots, "gzip", options.epoch_s),
         "meta": single_file("repository.meta.yaml", meta, options.meta_compression, options.epoch_s),

@@ -25,8 +25,9 @@ from treebuilder.oci.layout import platform_item
 from treebuilder.oci.reference import is_loopback, parse_reference
 from treebuilder.oci.remote import Progress, Repository
 from treebuilder.oci.store import Store
-from treebuilder.repository.api import MAX_INDEX_BYTES
+from treebuilder.repository.api import MAX_INDEX_BYTES, SIGNATURE_SUFFIX
 from treebuilder.repository.bounds import bounded
+from treebuilder.repository.index import parse_index
 from treebuilder.repository.packing import single_file
 from treebuilder.system.files import disk_errors
 from treebuilder.system.process import Cancel
@@ -270,8 +271,17 @@ class DockerBackend:
 
     def commit(self, reference: str, index: bytes) -> None:
         """The index's image says which manifests the files have that were written before it."""
-        described = json.dumps({name: str(digest) for name, digest in sorted(self._made.items())})
-        self._seen[reference] = self._push(reference, index, {FILES: described}, self._seen.get(reference))
+        made = {} if reference.endswith(SIGNATURE_SUFFIX) else self._named(index)
+        described = {FILES: json.dumps({name: str(digest) for name, digest in sorted(made.items())})} if made else {}
+        self._seen[reference] = self._push(reference, index, described, self._seen.get(reference))
+
+    def _named(self, index: bytes) -> Mapping[str, Digest]:
+        """Of what was written, what the index names: all of it where that cannot be told."""
+        try:
+            names = {file.filename for _, file in parse_index(index, self._url).files}
+        except IntegrityError:
+            return self._made
+        return {name: digest for name, digest in self._made.items() if name in names}
 
     def _push(self, name: str, data: bytes, annotations: Mapping[str, str], seen: Digest | None) -> Digest:
         """Lets a tag lead to an image with one file, unless it does."""
