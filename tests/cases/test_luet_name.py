@@ -106,6 +106,8 @@ def test_questions(luet: Luet) -> None:
         (["test/a"], 2, ["test/a-1.0", "test/b-1.0", "test/c-1.0"]),
         (["--nodeps", "test/a"], 0, ["test/b-1.0", "test/c-1.0"]),
         (["--conflictscheck=false", "test/a"], 0, ["test/b-1.0", "test/c-1.0"]),
+        (["--conflictscheck", "test/b"], 0, ["test/a-1.0", "test/c-1.0"]),
+        (["--conflictscheck", "test/a"], 2, ["test/a-1.0", "test/b-1.0", "test/c-1.0"]),
         (["test/b"], 0, ["test/a-1.0", "test/c-1.0"]),
         (["--full", "test/b"], 0, ["test/c-1.0"]),
         (["--full", "test/a"], 0, ["test/a-1.0", "test/b-1.0", "test/c-1.0"]),

@@ -94,8 +94,7 @@ def without_ignored(verb: str, words: Sequence[str], known: Mapping[str, argpars
             if ignored[flag] and not sign and waiting:
                 waiting.pop()
         elif sign and flag in known and known[flag].nargs == 0:
-            if is_true(value):
-                rest.append(flag)
+            rest += _switched(flag, is_true(value), known)
         else:
             rest.append(word)
     return rest
@@ -114,12 +113,18 @@ def bound(
         if action is None or value in (None, "") or said & set(action.option_strings):
             continue
         if action.nargs == 0:
-            found += [flag] if (is_true(value) if isinstance(value, str) else bool(value)) else []
+            found += _switched(flag, is_true(value) if isinstance(value, str) else bool(value), known)
         elif isinstance(value, list):
             found += [f"{flag}={item}" for item in value]
         else:
             found += [f"{flag}={item}" for item in (str(value).split() if _many(action) else [str(value)])]
     return found
+
+
+def _switched(flag: str, on: bool, known: Mapping[str, argparse.Action]) -> list[str]:
+    """The word for a switch; to leave one alone that is off anyway needs none."""
+    off = f"--no-{flag[2:]}"
+    return [flag] if on else [off] if off in known else []
 
 
 def _many(action: argparse.Action) -> bool:

@@ -14,10 +14,6 @@ from treebuilder.cli import changing
 from treebuilder.cli.session import Session
 
 
-def _switch(text: str) -> bool:
-    return text.strip().lower() in ("1", "t", "true", "yes")
-
-
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("packages", nargs="+", metavar="PACKAGE", help="category/name, or category/name@VERSION")
     parser.add_argument("--full", action="store_true", help="also what only these packages needed")
@@ -25,9 +21,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--full-clean", action="store_true", help="also what needs these packages, and what only they needed"
     )
     parser.add_argument(
-        "--conflictscheck", nargs="?", type=_switch, const=True, default=True, metavar="BOOL",
-        help="refuse to remove what others need (default: true)",
-    )  # fmt: skip
+        "--conflictscheck",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="refuse to remove what others need",
+    )
     parser.add_argument("-k", "--keep-protected-files", action="store_true", help="leave protected configuration")
     changing.add_change_flags(parser, sources=False)
 
