@@ -1,0 +1,473 @@
+"""What may happen next on a device. No input, no output: values in, values out.
+
+A device changes its disk by single writes (`Link`, `Point`, `Remember`), each of which is there or not after a power
+cut. The functions here say which writes, in which order; whoever carries them out adds nothing. The rules they keep:
+
+- The image we run from is never written, nor any image that a slot names: images are new files, slots are links.
+- Passive is set to the old good image before active changes; an upgrade that was started from passive leaves it alone.
+- While active is changed the boot loader starts at passive; one write then says "active, three tries, this image".
+- Tries belong to an image by its digest. What used them up is remembered and not tried again by itself.
+- A reset is possible from recovery only; recovery is replaced from elsewhere only.
+
+`boot` says what the boot loader does with what is written; grub.cfg has to do the same.
+Source: docs/adr/0015, and os-and-ota facts on cOS (two renames leave no image; tries not bound to a version).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from treebuilder.errors import UpdateRefused
+from treebuilder.model.digest import Digest
+from treebuilder.model.version import compare
+from treebuilder.records import record, replace
+
+TRIES = 3
+MAX_FAILURES = 64  # versions that are remembered; the oldest are given up first
+
+
+class Slot(StrEnum):
+    """Where an image is booted from, in the order of falling back."""
+
+    ACTIVE = "active"
+    PASSIVE = "passive"
+    RECOVERY = "recovery"
+
+
+class Purpose(StrEnum):
+    """What a plan is for: a new active, active and passive as recovery has them, a new recovery."""
+
+    UPGRADE = "upgrade"
+    RESET = "reset"
+    RECOVERY = "recovery"
+
+
+class Stage(StrEnum):
+    """How far the image of a plan is: nothing yet, a whole file, a file whose digest was read back."""
+
+    WANTED = "wanted"
+    WRITTEN = "written"
+    VERIFIED = "verified"
+
+
+@record
+class Image:
+    """An operating system as one file. `digest` is that of its bytes."""
+
+    version: str
+    digest: Digest
+
+
+@record
+class Pointer:
+    """What the boot loader reads and counts down, in one block that changes at once.
+
+    `start`: active or passive, where it begins to look for something that boots. `left`: boots of active that are left;
+    None when active is confirmed and nothing is counted. `spare`: boots of passive that are left until recovery takes
+    its turn. `trial`: the image that `left` counts for.
+    """
+
+    start: Slot = Slot.ACTIVE
+    left: int | None = None
+    spare: int = TRIES
+    trial: Digest | None = None
+
+
+AWAY = Pointer(Slot.PASSIVE)  # active does not boot by itself
+
+
+@record
+class Failure:
+    """A version that is not tried again by itself, and why (`boot`, `health`, `rollback`)."""
+
+    version: str
+    digest: Digest
+    why: str
+
+
+@record
+class Plan:
+    """What is under way. `go`: switch when verified; else it stays staged. `automatic`: nobody asked for it."""
+
+    purpose: Purpose
+    image: Image
+    stage: Stage = Stage.WANTED
+    go: bool = True
+    automatic: bool = False
+
+
+@record
+class Memory:
+    """What the device remembers on its state partition. `failed`: oldest first."""
+
+    plan: Plan | None = None
+    failed: tuple[Failure, ...] = ()
+
+
+@record
+class Device:
+    """Everything that counts. A slot is None when it names no file that is there.
+
+    `booted` and `running`: the slot and image we run from, None without power. An image may run that no slot names.
+    """
+
+    active: Image | None
+    passive: Image | None
+    recovery: Image | None
+    pointer: Pointer = Pointer()
+    memory: Memory = Memory()
+    booted: Slot | None = None
+    running: Image | None = None
+
+    def slot(self, slot: Slot) -> Image | None:
+        """What a slot names."""
+        match slot:
+            case Slot.ACTIVE:
+                return self.active
+            case Slot.PASSIVE:
+                return self.passive
+            case Slot.RECOVERY:
+                return self.recovery
+
+    @property
+    def confirmed(self) -> bool:
+        """Active is good and what boots next."""
+        return self.active is not None and self.pointer.start is Slot.ACTIVE and self.pointer.left is None
+
+    @property
+    def on_trial(self) -> bool:
+        """We run an image that has to show whether it is good."""
+        running = self.running
+        return self.booted is Slot.ACTIVE and running is not None and self.pointer.trial == running.digest
+
+
+@record
+class Fetch:
+    """Write the image as a new file. `fetched` says what follows."""
+
+    image: Image
+    purpose: Purpose
+
+
+@record
+class Check:
+    """Read the image back, from the disk, and compare its digest. `checked` says what follows."""
+
+    image: Image
+    purpose: Purpose
+
+
+@record
+class Link:
+    """A write: the slot names another image, by one rename."""
+
+    slot: Slot
+    image: Image
+
+
+@record
+class Point:
+    """A write: the boot loader's block, by one rename."""
+
+    pointer: Pointer
+
+
+@record
+class Remember:
+    """A write: the memory, by one rename."""
+
+    memory: Memory
+
+
+Write = Link | Point | Remember
+Action = Fetch | Check | Link | Point | Remember
+
+
+def apply(device: Device, write: Write) -> Device:
+    """The device after one write."""
+    match write:
+        case Link(Slot.ACTIVE, image):
+            return replace(device, active=image)
+        case Link(Slot.PASSIVE, image):
+            return replace(device, passive=image)
+        case Link(Slot.RECOVERY, image):
+            return replace(device, recovery=image)
+        case Point(pointer):
+            return replace(device, pointer=pointer)
+        case Remember(memory):
+            return replace(device, memory=memory)
+        case _:
+            raise AssertionError(write)
+
+
+def kept(device: Device) -> frozenset[Digest]:
+    """Images whose files must stay; any other file of an image may go."""
+    plan = device.memory.plan
+    images = (device.active, device.passive, device.recovery, device.running, plan.image if plan else None)
+    return frozenset(image.digest for image in images if image is not None)
+
+
+# the power ------------------------------------------------------------------------------------------------------------
+def power_lost(device: Device) -> Device:
+    """What is written stays."""
+    return replace(device, booted=None, running=None)
+
+
+def boot(device: Device) -> Device:
+    """What the boot loader does: it counts, writes its block, and starts what it finds. Without any image: no power.
+
+    When passive has used up its tries recovery takes one turn, then passive may try again: power that fails again and
+    again while a good passive starts must not end in a recovery that nobody looks at.
+    """
+    slot, pointer = _choice(device)
+    if slot is None:
+        return power_lost(device)
+    return replace(device, pointer=pointer, booted=slot, running=device.slot(slot))
+
+
+def _choice(device: Device) -> tuple[Slot | None, Pointer]:
+    pointer = device.pointer
+    if pointer.start is Slot.ACTIVE and device.active is not None:
+        if pointer.left is None:
+            return Slot.ACTIVE, pointer
+        if pointer.left > 0:
+            return Slot.ACTIVE, replace(pointer, left=pointer.left - 1)
+    if device.passive is not None and pointer.spare > 0:
+        return Slot.PASSIVE, replace(pointer, spare=pointer.spare - 1)
+    if device.recovery is not None:
+        return Slot.RECOVERY, replace(pointer, spare=TRIES)
+    return (Slot.PASSIVE, pointer) if device.passive is not None else (None, pointer)
+
+
+def picked(device: Device, slot: Slot) -> Device:
+    """Somebody chose an entry of the boot menu: nothing is counted. The slot must name an image."""
+    image = device.slot(slot)
+    assert image is not None
+    return replace(device, booted=slot, running=image)
+
+
+def settle(device: Device) -> tuple[Write, ...]:
+    """What a boot has shown; to be written once after each boot, before anything else."""
+    memory, pointer, plan = device.memory, device.pointer, device.memory.plan
+    trial, active = pointer.trial, device.active
+    if trial is not None and plan is not None and plan.image.digest == trial:
+        plan = None  # it got as far as booting it
+    elif plan is not None and plan.stage is Stage.VERIFIED:
+        plan = replace(plan, stage=Stage.WRITTEN)  # who knows what the power cut did to the file
+    if trial is not None and (active is None or active.digest != trial):
+        pointer = AWAY
+    elif trial is not None and active is not None and pointer.left == 0 and device.running != active:
+        memory = _failed(memory, active, "boot")
+        pointer = AWAY
+    return _changes(device, replace(memory, plan=plan), pointer)
+
+
+# what is asked --------------------------------------------------------------------------------------------------------
+def ask(
+    device: Device, image: Image, purpose: Purpose = Purpose.UPGRADE, *, automatic: bool = False, go: bool = True
+) -> tuple[Write, ...]:
+    """Begins a plan, or goes on with an equal one. Nothing to write: the image is there already, or waits for a boot.
+
+    Raises UpdateRefused; its `reason` is failed-before, older, on-trial (only when nobody asked), reset-elsewhere,
+    recovery-in-use.
+    """
+    assert device.booted is not None
+    assert purpose is Purpose.UPGRADE or not automatic
+    _admit(device, purpose)
+    if purpose is Purpose.UPGRADE and device.active == image and device.pointer.start is Slot.ACTIVE:
+        return ()
+    if purpose is Purpose.RECOVERY and device.recovery == image:
+        return ()
+    if automatic:
+        if device.running == image:
+            return ()
+        _admit_automatic(device, image)
+    plan = Plan(purpose, image, Stage.WANTED, go, automatic)
+    before = device.memory.plan
+    if before is not None and (before.purpose, before.image) == (purpose, image):
+        plan = replace(plan, stage=before.stage, go=go or before.go, automatic=automatic and before.automatic)
+    return _changes(device, replace(device.memory, plan=plan), device.pointer)
+
+
+def _admit(device: Device, purpose: Purpose) -> None:
+    if purpose is Purpose.RESET and device.booted is not Slot.RECOVERY:
+        raise UpdateRefused(
+            "a reset is possible from recovery only", reason="reset-elsewhere", hint="boot the recovery entry first"
+        )
+    if purpose is Purpose.RECOVERY and device.booted is Slot.RECOVERY:
+        raise UpdateRefused(
+            "recovery is in use, so it cannot be replaced",
+            reason="recovery-in-use",
+            hint="boot active or passive first",
+        )
+
+
+def _admit_automatic(device: Device, image: Image) -> None:
+    failure = remembered(device, image)
+    if failure is not None:
+        raise UpdateRefused(
+            f"{image.version} is not tried again by itself: it failed here ({failure.why})", reason="failed-before",
+            hint="name the version to try it all the same, or wait for a later one",
+        )  # fmt: skip
+    if device.on_trial:
+        raise UpdateRefused("the running version has yet to show that it is good", reason="on-trial")
+    assert device.running is not None
+    if compare(image.version, device.running.version) <= 0:
+        raise UpdateRefused(f"{image.version} is not newer than {device.running.version}", reason="older")
+
+
+def remembered(device: Device, image: Image) -> Failure | None:
+    """The failure of this version or these bytes, if there was one."""
+    for failure in device.memory.failed:
+        if failure.version == image.version or failure.digest == image.digest:
+            return failure
+    return None
+
+
+def cancel(device: Device) -> tuple[Write, ...]:
+    """Gives the plan up. What is linked already stays, and does not boot before it is asked for again."""
+    return _changes(device, replace(device.memory, plan=None), device.pointer)
+
+
+def roll_back(device: Device) -> tuple[Write, ...]:
+    """The other of active and passive boots next: from active its version is remembered, to active it gets its tries.
+
+    Raises UpdateRefused: nothing-there, under-way.
+    """
+    pointer, plan = device.pointer, device.memory.plan
+    if pointer.start is Slot.PASSIVE and plan is not None and plan.go:
+        raise UpdateRefused(
+            "an upgrade or reset is under way", reason="under-way", hint="finish it by apply, or give it up by cancel"
+        )
+    memory = replace(device.memory, plan=None)
+    leaving = pointer.start is Slot.ACTIVE
+    other = device.passive if leaving else device.active
+    if other is None:
+        raise UpdateRefused("there is no image to roll back to", reason="nothing-there")
+    if leaving:
+        if device.active is not None:
+            memory = _failed(memory, device.active, "rollback")
+        return _changes(device, memory, AWAY)
+    return _changes(device, _forget(memory, other), _armed(other))
+
+
+# the plan -------------------------------------------------------------------------------------------------------------
+def decide(device: Device) -> Action | None:
+    """The next action of the plan; None when there is none, it is staged, or it has to wait for another boot."""
+    plan = device.memory.plan
+    if plan is None or device.booted is None:
+        return None
+    if (plan.purpose is Purpose.RESET) is not (device.booted is Slot.RECOVERY) and plan.purpose is not Purpose.UPGRADE:
+        return None  # a reset waits for recovery, a new recovery for another slot
+    done = Remember(replace(device.memory, plan=None))
+    if plan.purpose is not Purpose.RECOVERY and device.pointer.trial == plan.image.digest:
+        return done
+    there = plan.purpose is not Purpose.RECOVERY and plan.image in (device.active, device.passive, device.running)
+    if plan.stage is Stage.WANTED and not there:
+        return Fetch(plan.image, plan.purpose)
+    if plan.stage is not Stage.VERIFIED:
+        return Check(plan.image, plan.purpose)
+    if not plan.go:
+        return None
+    if plan.purpose is Purpose.RECOVERY:
+        return done if device.recovery == plan.image else Link(Slot.RECOVERY, plan.image)
+    return _reset(device, plan.image) if plan.purpose is Purpose.RESET else _upgrade(device, plan.image)
+
+
+def _upgrade(device: Device, image: Image) -> Write:
+    if _keeps(device):
+        assert device.active is not None
+        return Link(Slot.PASSIVE, device.active)
+    if device.pointer.start is Slot.ACTIVE:
+        return Point(AWAY)
+    if device.active != image:
+        return Link(Slot.ACTIVE, image)
+    return _first(Remember(_forget(device.memory, image)), Point(_armed(image)), device)
+
+
+def _reset(device: Device, image: Image) -> Write:
+    if (device.pointer.start, device.pointer.spare) != (Slot.PASSIVE, 0):
+        return Point(Pointer(Slot.PASSIVE, spare=0))
+    for slot in (Slot.ACTIVE, Slot.PASSIVE):
+        if device.slot(slot) != image:
+            return Link(slot, image)
+    return _first(Remember(_forget(device.memory, image)), Point(_armed(image)), device)
+
+
+def _first(memory: Remember, then: Write, device: Device) -> Write:
+    return then if memory.memory == device.memory else memory
+
+
+def _keeps(device: Device) -> bool:
+    """Active is what the device falls back to, and passive does not name it yet."""
+    if device.booted is Slot.PASSIVE or device.active is None or device.active == device.passive:
+        return False
+    if device.confirmed:
+        return True
+    return device.passive is None and device.booted is Slot.ACTIVE and device.running == device.active
+
+
+def fetched(device: Device) -> Remember:
+    """The image of the plan is a whole file."""
+    plan = device.memory.plan
+    assert plan is not None
+    return Remember(replace(device.memory, plan=replace(plan, stage=Stage.WRITTEN)))
+
+
+def checked(device: Device, *, good: bool) -> Remember:
+    """The file of the plan was read back. A bad one ends the plan; that says nothing about the version."""
+    plan = device.memory.plan
+    assert plan is not None
+    return Remember(replace(device.memory, plan=replace(plan, stage=Stage.VERIFIED) if good else None))
+
+
+# health ---------------------------------------------------------------------------------------------------------------
+def healthy(device: Device) -> tuple[Write, ...]:
+    """All health checks passed. An image on trial is confirmed, and what failed before it is forgotten."""
+    if device.on_trial:
+        assert device.running is not None
+        return _changes(device, _forget_older(device.memory, device.running), Pointer())
+    if device.booted is Slot.PASSIVE:
+        return _changes(device, device.memory, replace(device.pointer, spare=TRIES))
+    return ()
+
+
+def unhealthy(device: Device) -> tuple[Write, ...]:
+    """A health check failed. On trial the device is to boot again: after the last try the old version comes."""
+    if device.on_trial and device.pointer.left == 0:
+        assert device.running is not None
+        return _changes(device, _failed(device.memory, device.running, "health"), AWAY)
+    return ()
+
+
+# parts ----------------------------------------------------------------------------------------------------------------
+def _armed(image: Image) -> Pointer:
+    return Pointer(Slot.ACTIVE, TRIES, TRIES, image.digest)
+
+
+def _failed(memory: Memory, image: Image, why: str) -> Memory:
+    plan = memory.plan
+    if plan is not None and plan.image == image and plan.purpose is not Purpose.RECOVERY:
+        plan = None
+    failures = (*_forget(memory, image).failed, Failure(image.version, image.digest, why))
+    return Memory(plan, failures[-MAX_FAILURES:])
+
+
+def _forget(memory: Memory, image: Image) -> Memory:
+    """This version may be tried: somebody asked for it."""
+    left = tuple(f for f in memory.failed if f.version != image.version and f.digest != image.digest)
+    return replace(memory, failed=left)
+
+
+def _forget_older(memory: Memory, good: Image) -> Memory:
+    return replace(memory, failed=tuple(f for f in memory.failed if compare(f.version, good.version) > 0))
+
+
+def _changes(device: Device, memory: Memory, pointer: Pointer) -> tuple[Write, ...]:
+    """The memory first: what the pointer says is believed after a boot, so nothing it makes true may be missing."""
+    writes: list[Write] = []
+    if memory != device.memory:
+        writes.append(Remember(memory))
+    if pointer != device.pointer:
+        writes.append(Point(pointer))
+    return tuple(writes)
