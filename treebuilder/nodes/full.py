@@ -129,16 +129,21 @@ class _Reader:
         """The map's own entries over those it merges with `<<`; of several merged maps the first wins."""
         merged = Entries()
         own = Entries()
+        doubled: list[tuple[str, Place]] = []
         for key, value in node.value:
             if key.tag != _MERGE:
                 # A value is where its key says it is: the list under `steps:` begins on that line for a reader.
-                own[self._key(key)] = replace(self.read(value), place=self._at(key))
+                name = self._key(key)
+                doubled += [(name, self._at(key))] if name in own else []
+                own[name] = replace(self.read(value), place=self._at(key))
                 continue
             for part in reversed(value.value) if isinstance(value, yaml.SequenceNode) else (value,):
                 if not isinstance(part, yaml.MappingNode):
                     raise SpecError("<< merges a map or a list of maps", where=self._at(part), reason="yaml")
                 merged.update(self.read(part).value)
         merged.update(own)
+        if doubled:
+            merged.doubled = tuple(doubled)
         return merged
 
     def _key(self, node: yaml.Node) -> str:

@@ -12,8 +12,9 @@ from treebuilder.records import field, record
 class Entries(dict[str, "Node"]):
     """A map's values by key, in the order written."""
 
-    __slots__ = ("_folded",)
+    __slots__ = ("_folded", "doubled")
     _folded: dict[str, Node]
+    doubled: tuple[tuple[str, Place], ...]  # only where there are any
 
     def in_any_case(self, key: str) -> Node | None:
         """The last whose key differs only in case. The map must be complete."""
@@ -101,6 +102,10 @@ class Node:
         if self.kind != "map":
             return ()
         return tuple((name, node.place) for name, node in self.value.items() if name.lower() not in known)
+
+    def doubled(self) -> tuple[tuple[str, Place], ...]:
+        """Keys of a map that stood there before, with their places, for a warning: the last one counts."""
+        return getattr(self.value, "doubled", ()) if self.kind == "map" else ()
 
     # lists and scalars ------------------------------------------------------------------------------------------
     def items(self, what: str = "this") -> tuple[Node, ...]:

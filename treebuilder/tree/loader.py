@@ -24,7 +24,7 @@ from treebuilder.tree.files import is_inside, read_text
 from treebuilder.tree.foldercells import FolderCells, Warning_
 from treebuilder.tree.index import SpecIndex
 from treebuilder.tree.package import TreePackage
-from treebuilder.tree.recipe import RECIPE_KEYS, read_recipe
+from treebuilder.tree.recipe import RECIPE_KEYS, read_recipe, report_doubled
 from treebuilder.tree.rendering import Renderer
 from treebuilder.tree.snapshot import Entry, Snapshot, fingerprint, scan
 from treebuilder.tree.tree import Tree
@@ -203,6 +203,7 @@ class _Reader:
         parsed: dict[str, Recipe] = {}
         for node, own in items:
             package = read_package(node)
+            report_doubled(node, self._tell)
             if not again:
                 self._claim(package)
             values = template_values.merged(own, self._values)

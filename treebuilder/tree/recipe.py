@@ -108,6 +108,13 @@ def _place(node: Node, keys: tuple[str, ...]) -> Place:
 def _report(node: Node, known: frozenset[str], tell: Tell) -> None:
     for key, place in node.unknown(known):
         tell(key, "", place)
+    report_doubled(node, tell)
+
+
+def report_doubled(node: Node, tell: Tell) -> None:
+    """A key that stands twice in a map is read without a word by luet; one of the two values is lost."""
+    for key, place in node.doubled():
+        tell("", f"the key {key!r} stands here twice, and only the last one counts", place)
 
 
 def _texts(node: Node, key: str) -> tuple[str, ...]:
