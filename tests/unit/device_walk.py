@@ -34,7 +34,6 @@ from treebuilder.device.rules import (
     kept,
     picked,
     power_lost,
-    remembered,
     roll_back,
     settle,
     unhealthy,
@@ -58,10 +57,7 @@ State = tuple[Device, bool]  # the device, and whether its boot is settled
 
 
 class Walk:
-    """All states from `start`. `damage`: files of active and passive vanish at any time, and recovery is not replaced.
-
-    `ever_known` counts the decisions that were taken by nobody's will for a version known bad: there must be none.
-    """
+    """All states from `start`. `damage`: files of active and passive vanish at any time (no new recovery then)."""
 
     def __init__(
         self, start: Device, upgrades: tuple[Image, ...], *, damage: bool = False,
@@ -99,6 +95,7 @@ class Walk:
         yield power_lost(device), False
         if not settled:
             yield from self._written(device, settle(device), "settle", settled=False)
+            self._remembered(device)
             return
         yield from self._asked(device)
         yield from self._written(device, cancel(device), "cancel")
@@ -124,7 +121,9 @@ class Walk:
                     self._count(err.reason)
                     continue
                 if automatic and writes:
-                    assert remembered(device, wanted) is None, device
+                    assert all(failure.version != wanted.version for failure in device.memory.failed), "tried again"
+                assert (purpose is Purpose.RESET) <= (device.booted is Slot.RECOVERY), "reset elsewhere"
+                assert (purpose is Purpose.RECOVERY) <= (device.booted is not Slot.RECOVERY), "recovery is in use"
                 yield from self._written(device, writes, f"{purpose} {automatic}")
 
     def _decided(self, device: Device) -> Iterator[State]:
@@ -160,6 +159,16 @@ class Walk:
                 assert all(failure.digest != trial for failure in device.memory.failed), "tried again by itself"
             case _:
                 pass
+
+    def _remembered(self, device: Device) -> None:
+        """A version that used up its tries is known, once the boot after them is settled."""
+        active, pointer = device.active, device.pointer
+        if active is None or pointer.left != 0 or pointer.trial != active.digest or device.running == active:
+            return
+        for write in settle(device):
+            device = apply(device, write)
+        assert any(failure.digest == active.digest for failure in device.memory.failed), "a failure is forgotten"
+        assert boot(power_lost(device)).running != active or active == device.passive
 
     def _written(
         self, device: Device, writes: tuple[Write, ...], what: str, *, settled: bool = True
