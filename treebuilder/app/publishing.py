@@ -1,0 +1,34 @@
+"""Where `create-repo --type docker` writes to."""
+
+from __future__ import annotations
+
+from treebuilder.app.workspace import Workspace
+from treebuilder.errors import ConfigError
+from treebuilder.records import record
+from treebuilder.repository import CreateOptions
+from treebuilder.repository.docker import DockerBackend
+from treebuilder.repository.docker_publish import DockerOutput
+
+
+@record
+class PublishOptions:
+    """How images are sent: `push` at all, `force` also what is there; `insecure` hosts are spoken to by plain HTTP."""
+
+    push: bool = False
+    force: bool = False
+    insecure: tuple[str, ...] = ()
+
+
+def docker_output(options: CreateOptions, output: str, how: PublishOptions, work: Workspace) -> DockerOutput:
+    """The repository `HOST/NAME`. Raises ConfigError for what is no such name."""
+    if "/" not in output or (
+        not any(mark in output.partition("/")[0] for mark in ".:") and not output.startswith("local")
+    ):
+        raise ConfigError(
+            f"--output {output!r} is no repository of a registry", hint="--output HOST/NAME", reason="repository-type"
+        )
+    target = DockerBackend(output, work.store, work.cancel, insecure=how.insecure, epoch_s=options.epoch_s)
+    return DockerOutput(
+        target, options.packages, work.store, work.events, work.cancel, epoch_s=options.epoch_s, push=how.push,
+        force=how.force,
+    )  # fmt: skip
