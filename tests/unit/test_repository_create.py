@@ -184,7 +184,7 @@ def test_a_package_without_its_archive_is_refused_and_nothing_written(shop: Work
 def test_types_that_cannot_be_written_are_refused(shop: Workshop) -> None:
     shop.package("app/one", {"one": b"1"})
     with pytest.raises(ConfigError) as caught:
-        shop.create(type="docker")
+        shop.create(type="gopher")
     assert caught.value.reason == "repository-type"
     assert not (shop.build / "repository.yaml").exists()
 
