@@ -18,6 +18,7 @@ from tests.cases.test_install_verbs import RESULTS as CLIENT_RESULTS
 from tests.trees import Project, requires
 from treebuilder.cli.main import main
 from treebuilder.records import fields
+from treebuilder.trust.keys import new_key
 from treebuilder.vm import BootReport
 
 pytestmark = pytest.mark.engine
@@ -32,6 +33,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.base()
     project.package("t/lib", requires("seed/base") + "steps:\n- echo lib > /lib.txt\n", 'labels: {colour: "blue"}\n')
     project.package("t/app", requires("t/lib") + "steps:\n- echo app > /app\n", requires("t/lib") + "hidden: true\n")
+    (project.top / "mine.pub").write_bytes(new_key().public.pem)
     assert project.building("t/app").code == 0
     made = project.run("create-repo", *TREE, "--packages", "build", "--output", "build", "--name", "n")
     assert made.code == 0, made.stderr
@@ -55,6 +57,7 @@ RESULTS: dict[str, tuple[str, ...]] = {
         "pack", "t/lib@1.0", "--source", "packages/t", "--destination", "packed",
         "--definition", "packages/t/lib/definition.yaml",
     ),
+    "key": ("key", "show", "mine.pub"),
     "lock": ("lock", *TREE),
     "tree-pkglist": ("tree", "pkglist", *TREE),
     "tree-validate": ("tree", "validate", *TREE),

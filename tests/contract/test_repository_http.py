@@ -11,14 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from treebuilder.errors import IntegrityError, TransportError
+from treebuilder.errors import ConfigError, IntegrityError, TransportError
 from treebuilder.events import Recorder, Warned
 from treebuilder.model.digest import Digest
 from treebuilder.oci.store import Store
+from treebuilder.records import replace
 from treebuilder.repository import RepositorySource, sync
 from treebuilder.repository.fetching import Fetcher, authorization
 from treebuilder.repository.http import HttpBackend
 from treebuilder.system.process import Cancel
+from treebuilder.trust.index import Signing, Statement, signature_document
+from treebuilder.trust.keys import new_key
+from treebuilder.trust.policy import UNVERIFIED, Trust, Unsigned
 
 _DATA = bytes(range(256)) * 4096
 _DIGEST = Digest.of(_DATA)
@@ -40,6 +44,7 @@ class Script(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Answers)
         self.way = "plain"
         self.asked: list[tuple[str, str, str]] = []
+        self.signature = b""
 
     @property
     def url(self) -> str:
@@ -56,6 +61,11 @@ class _Answers(http.server.BaseHTTPRequestHandler):
         asked = self.headers.get("Range", "")
         server.asked.append((self.path, asked, self.headers.get("Authorization", "")))
         data = _INDEX if self.path.endswith(".yaml") else _DATA
+        if self.path.endswith(".sig"):
+            if not server.signature:
+                self._missing(b"", 0)
+                return
+            data = server.signature
         getattr(self, f"_{server.way}")(data, int(asked[6:-1]) if asked else 0)
 
     def _head(self, status: int, size: int, **headers: str) -> None:
@@ -183,10 +193,79 @@ def test_the_repositorys_login_is_sent(server: Script, store: Store) -> None:
 
 def test_a_cached_repository_outlives_its_server(server: Script, store: Store) -> None:
     events = Recorder()
-    source = RepositorySource("x", "http", (server.url,), auth=(("token", "t"),), cached=True)
+    source = RepositorySource("x", "http", (server.url,), auth=(("token", "t"),), cached=True, trust=UNVERIFIED)
     assert sync(source, store, events, Cancel()).index.revision == 3
     server.way = "redirects"
     assert sync(source, store, events, Cancel()).index.revision == 3
     assert any("last read" in event.message for event in events.events if isinstance(event, Warned))
     with pytest.raises(TransportError):
-        sync(RepositorySource("x", "http", (server.url,)), store, events, Cancel())
+        sync(RepositorySource("x", "http", (server.url,), trust=UNVERIFIED), store, events, Cancel())
+
+
+_KEY = new_key()
+_TRUST = Trust((_KEY.public,))
+
+
+def signed(revision: int = 3, expires_s: int = 1000, index: bytes = _INDEX) -> bytes:
+    said = Statement("x", "repository.yaml", Digest.of(index), revision, expires_s)
+    return signature_document(said, Signing((_KEY,), expires_s))
+
+
+def test_a_repository_without_keys_is_refused_before_anything_is_asked(server: Script, store: Store) -> None:
+    with pytest.raises(ConfigError) as caught:
+        sync(RepositorySource("x", "http", (server.url,)), store, Recorder(), Cancel())
+    assert caught.value.reason == "no-keys"
+    assert server.asked == []
+
+
+@pytest.mark.parametrize(("unsigned", "said"), [("warn", "no keys"), ("insecure", "--insecure"), ("accept", "")])
+def test_or_it_is_used_with_a_warning_or_without(
+    server: Script, store: Store, unsigned: Unsigned, said: str
+) -> None:  # fmt: skip
+    events = Recorder()
+    source = RepositorySource("x", "http", (server.url,), trust=Trust(unsigned=unsigned))
+    assert sync(source, store, events, Cancel()).index.revision == 3
+    told = [event.message for event in events.events if isinstance(event, Warned)]
+    assert [said in message for message in told] == ([True] if said else [])
+
+
+def test_a_signed_repository_outlives_its_server_until_it_expires(server: Script, store: Store) -> None:
+    source = RepositorySource("x", "http", (server.url,), cached=True, trust=_TRUST)
+    with pytest.raises(IntegrityError) as caught:
+        sync(source, store, Recorder(), Cancel(), now_s=999)
+    assert caught.value.reason == "unsigned"
+    server.signature = signed()
+    assert sync(source, store, Recorder(), Cancel(), now_s=999).index.revision == 3
+    server.way = "redirects"
+    assert sync(source, store, Recorder(), Cancel(), now_s=999).index.revision == 3
+    with pytest.raises(IntegrityError) as caught:
+        sync(source, store, Recorder(), Cancel(), now_s=1000)
+    assert caught.value.reason == "expired"
+
+
+def test_what_was_read_without_keys_does_not_stand_in_for_what_is_signed(server: Script, store: Store) -> None:
+    source = RepositorySource("x", "http", (server.url,), cached=True, trust=UNVERIFIED)
+    sync(source, store, Recorder(), Cancel())
+    server.way = "redirects"
+    with pytest.raises(IntegrityError) as caught:
+        sync(replace(source, trust=_TRUST), store, Recorder(), Cancel(), now_s=1)
+    assert caught.value.reason == "unsigned"
+
+
+def test_a_refused_index_leaves_what_was_read_last(server: Script, store: Store) -> None:
+    source = RepositorySource("x", "http", (server.url,), cached=True, trust=_TRUST)
+    server.signature = signed()
+    sync(source, store, Recorder(), Cancel(), now_s=1)
+    server.signature = signed(revision=2)
+    with pytest.raises(IntegrityError) as caught:
+        sync(source, store, Recorder(), Cancel(), now_s=1)
+    assert caught.value.reason == "rolled-back"
+    server.way = "redirects"
+    assert sync(source, store, Recorder(), Cancel(), now_s=1).index.revision == 3
+
+
+def test_an_endless_signature_is_refused(server: Script, store: Store) -> None:
+    server.signature = b"x" * (5 << 20)
+    source = RepositorySource("x", "http", (server.url,), trust=_TRUST)
+    with pytest.raises((IntegrityError, TransportError)):
+        sync(source, store, Recorder(), Cancel(), now_s=1)

@@ -8,6 +8,7 @@ import yaml
 
 from treebuilder.app import client_settings, settings
 from treebuilder.app.repositories import source_of
+from treebuilder.app.trusting import TrustRules
 from treebuilder.build.metadata import document
 from treebuilder.events import Silent
 from treebuilder.model.digest import Digest
@@ -29,10 +30,10 @@ def test_logins_and_cached_are_handed_on(tmp_path: Path) -> None:
     file = tmp_path / "luet.yaml"
     file.write_text(CONFIG)
     (found,) = settings.load(str(file), Silent()).repositories
-    source = source_of(found)
+    source = source_of(found, TrustRules())
     assert (source.auth, source.cached) == ((("password", "secret"), ("username", "me")), True)
     entry = yaml.safe_load(CONFIG)["repositories"][0]
-    again = client_settings._repository(entry, tmp_path, str(file), 0).source
+    again = client_settings._repository(entry, tmp_path, str(file), 0, TrustRules(luet=True)).source
     assert (again.auth, again.cached) == (source.auth, source.cached)
 
 

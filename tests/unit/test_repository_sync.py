@@ -152,7 +152,7 @@ def test_no_repository_is_said(shop: Workshop, tmp_path: Path) -> None:
     assert caught.value.reason == "no-repository"
 
 
-@pytest.mark.parametrize("kind", ["docker", "oci", "gopher"])
+@pytest.mark.parametrize("kind", ["gopher", ""])
 def test_types_that_cannot_be_read_are_refused(shop: Workshop, kind: str) -> None:
     with pytest.raises(ConfigError) as caught:
         sync(RepositorySource("x", kind, ("a/b",)), shop.store, shop.events, Cancel())

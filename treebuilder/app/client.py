@@ -17,6 +17,7 @@ from treebuilder.events import EventSink, Warned
 from treebuilder.model.package import PackageRef
 from treebuilder.records import record
 from treebuilder.system.process import Cancel
+from treebuilder.trust.faults import REASONS
 
 if TYPE_CHECKING:
     from treebuilder.client import Client, Manner, SystemDatabase
@@ -96,8 +97,8 @@ class PackageClient:
                 found.append(self.sync(source))
             except TreebuildError as err:
                 self._cancel.check()
-                if self._strict or err.exit_code == 1 or source in near:
-                    raise
+                if self._strict or err.exit_code == 1 or source in near or err.reason in REASONS:
+                    raise  # nobody installs from elsewhere because somebody forged a repository
                 failures.append((source.name, err))
         if not found and len(failures) == 1:
             raise failures[0][1]

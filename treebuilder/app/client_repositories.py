@@ -7,6 +7,7 @@ from typing import Any
 
 from treebuilder.app.client import PackageClient
 from treebuilder.app.client_settings import ConfiguredRepository
+from treebuilder.app.trusting import show_key
 from treebuilder.errors import ConfigError, TreebuildError
 from treebuilder.nodes.writing import write_yaml
 from treebuilder.records import record
@@ -85,6 +86,7 @@ class NewRepository:
     reference: str
     priority: int
     folder: str
+    trust: tuple[str, ...] = ()  # files with public keys, or `none`
 
 
 def add(client: PackageClient, new: NewRepository) -> Path:
@@ -123,6 +125,10 @@ def _described(client: PackageClient, new: NewRepository) -> dict[str, Any]:
         value["description"] = new.description
     if new.reference:
         value["reference"] = new.reference
+    if new.trust == ("none",):
+        value["trust"] = "none"
+    elif new.trust:
+        value["trust"] = {"keys": [show_key(file).key.pem.decode() for file in new.trust]}
     return value
 
 

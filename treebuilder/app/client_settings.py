@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from treebuilder.app.settings import find_config
+from treebuilder.app.trusting import KEYS_FOLDER, TrustRules
 from treebuilder.client import Environment, Protection, SystemRoot
 from treebuilder.client.protect import prefixes
 from treebuilder.errors import ConfigError, Place, TreebuildError
 from treebuilder.events import EventSink, Warned
-from treebuilder.records import record
+from treebuilder.records import record, replace
+from treebuilder.trust.policy import TrustSetting, read_setting
 
 if TYPE_CHECKING:
     from treebuilder.repository import RepositorySource
@@ -38,6 +40,7 @@ DEFAULTS: dict[str, Any] = {
     },
     "solver": {"type": "", "rate": 0.7, "discount": 1.0, "max_attempts": 9000, "implementation": 0},
     "repos_confdir": ["/etc/luet/repos.conf.d"],
+    "keys_confdir": [KEYS_FOLDER],
     "config_protect_confdir": ["/etc/luet/config.protect.d"],
     "config_protect_skip": False,
     "config_from_host": True,
@@ -50,7 +53,10 @@ LUET_DATABASE = "/var/cache/luet"
 
 @record
 class ConfiguredRepository:
-    """A repository as a configuration describes it; `file` is the one it stands in."""
+    """A repository as a configuration describes it; `file` is the one it stands in.
+
+    Names of key files in `trust` are relative to `base`; `rules` count where it says nothing.
+    """
 
     name: str
     type: str
@@ -62,14 +68,20 @@ class ConfiguredRepository:
     cached: bool
     auth: tuple[tuple[str, str], ...]
     file: str
+    trust: TrustSetting = TrustSetting()
+    base: str = ""
+    rules: TrustRules = TrustRules()
 
     @property
     def source(self) -> RepositorySource:
+        """Raises ConfigError (reason "bad-key")."""
         from treebuilder.repository import RepositorySource
 
+        where = Place(self.file)
         return RepositorySource(
-            self.name, self.type, self.urls, self.priority, self.reference, Place(self.file), self.auth, self.cached
-        )
+            self.name, self.type, self.urls, self.priority, self.reference, where, self.auth, self.cached,
+            self.rules.settle(self.trust, self.type, self.base, where),
+        )  # fmt: skip
 
 
 @record
@@ -106,12 +118,14 @@ class ClientSettings:
         return _true(self.value(key))
 
 
-def load(explicit: str, flags: Mapping[str, Any], events: EventSink, *, luet: bool) -> ClientSettings:
-    """`flags` are dotted keys that the command line sets. Raises ConfigError."""
+def load(
+    explicit: str, flags: Mapping[str, Any], events: EventSink, *, luet: bool, insecure: bool = False
+) -> ClientSettings:
+    """`flags` are dotted keys that the command line sets; `insecure`: no signature is looked at. Raises ConfigError."""
     path = _find(explicit, events, luet=luet)
     values = _values(path, flags, events, luet=luet)
     try:
-        return _settled(values, path, events, luet=luet)
+        return _settled(values, path, events, TrustRules(luet=luet, insecure=insecure))
     except (TypeError, ValueError, AttributeError, KeyError) as err:
         where = Place(str(path)) if path is not None else None
         raise ConfigError(f"the configuration cannot be understood: {err}", where=where) from err
@@ -202,23 +216,25 @@ def _true(value: Any) -> bool:  # noqa: ANN401 - from a file or an environment
     return value.strip().lower() in ("1", "t", "true", "yes") if isinstance(value, str) else bool(value)
 
 
-def _settled(values: dict[str, Any], path: Path | None, events: EventSink, *, luet: bool) -> ClientSettings:
+def _settled(values: dict[str, Any], path: Path | None, events: EventSink, rules: TrustRules) -> ClientSettings:
     system = values["system"]
     root = Path(str(system["rootfs"] or "/")).absolute()
     database = "/" + str(system["database_path"]).strip("/")
-    base = Path.cwd() if luet or path is None else path.parent
+    base = Path.cwd() if rules.luet or path is None else path.parent
     host = root if not _true(values["config_from_host"]) else Path("/")
     confdirs = tuple(_confdir(folder, host, base) for folder in _listed(values["repos_confdir"]))
     protected = tuple(_confdir(folder, host, base) for folder in _listed(values["config_protect_confdir"]))
+    keys = tuple(str(_confdir(folder, host, base)) for folder in _listed(values["keys_confdir"]))
+    rules = replace(rules, folders=keys)
     repositories = [
-        _repository(item, base, str(path or ""), 0) for item in _listed(values["repositories"])
+        _repository(item, base, str(path or ""), 0, rules) for item in _listed(values["repositories"])
         if isinstance(item, Mapping)
     ]  # fmt: skip
     for folder in confdirs:
         for file in sorted(folder.glob("*.y*ml")) if folder.is_dir() else ():
             item = _read(file, events, luet=True)
             if item.get("name") and item.get("urls") and item.get("type"):
-                repositories.append(_repository(item, base, str(file), _FILE_PRIORITY))
+                repositories.append(_repository(item, base, str(file), _FILE_PRIORITY, rules))
     return ClientSettings(
         values, str(path or ""),
         SystemRoot(root, database, record=str(system["database_engine"]) != "memory"),
@@ -250,7 +266,9 @@ def _confdir(folder: Any, host: Path, base: Path) -> Path:  # noqa: ANN401 - fro
     return base / text
 
 
-def _repository(item: Mapping[str, Any], base: Path, file: str, priority: int) -> ConfiguredRepository:
+def _repository(
+    item: Mapping[str, Any], base: Path, file: str, priority: int, rules: TrustRules
+) -> ConfiguredRepository:  # fmt: skip
     kind = str(item.get("type") or "disk")
     kind = "disk" if kind == "local" else kind
     urls = tuple(str(url) for url in _listed(item.get("urls")))
@@ -264,7 +282,7 @@ def _repository(item: Mapping[str, Any], base: Path, file: str, priority: int) -
         name, kind, urls, int(str(given)) if given is not None else priority,
         str(item.get("reference") or "repository.yaml"), str(item.get("description") or ""),
         _true(item.get("enable", False)) or _is_here(str(item.get("arch") or "")), _true(item.get("cached", False)),
-        _auth(item.get("auth")), file,
+        _auth(item.get("auth")), file, read_setting(item.get("trust"), Place(file)), str(base), rules,
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from treebuilder.app import settings as configuration
 from treebuilder.app.building import epoch_from_environment
 from treebuilder.app.repositories import local_source, source_of
+from treebuilder.app.trusting import TrustRules
 from treebuilder.app.workspace import Workspace
 from treebuilder.archive.entry import Entry
 from treebuilder.archive.extract import Writer
@@ -246,12 +247,13 @@ def _groups(sources: tuple[Source, ...]) -> Iterator[tuple[str, ...]]:
 
 def _repositories(spec: IsoSpec, base: Path, local: tuple[str, ...], work: Workspace) -> tuple[SyncedRepository, ...]:
     """Those named on the command line, the spec's own, those of its configuration; else the user's."""
-    sources = [_spec_source(found, base) for found in spec.repositories if found.enable]
+    rules = work.settings.rules
+    sources = [_spec_source(found, base, rules) for found in spec.repositories if found.enable]
     configured = work.settings.repositories
     if spec.config:
         configured = configuration.load(str(base / spec.config), work.events).repositories
     if spec.config or not (sources or local):
-        sources += [source_of(found) for found in configured if found.enable]
+        sources += [source_of(found, rules) for found in configured if found.enable]
     synced = [sync(local_source(folder, at), work.store, work.events, work.cancel) for at, folder in enumerate(local)]
     for source in sources:
         try:
@@ -264,9 +266,10 @@ def _repositories(spec: IsoSpec, base: Path, local: tuple[str, ...], work: Works
     return tuple(synced)
 
 
-def _spec_source(found: SpecRepository, base: Path) -> RepositorySource:
+def _spec_source(found: SpecRepository, base: Path, rules: TrustRules) -> RepositorySource:
     urls = tuple(str((base / url).absolute()) for url in found.urls) if found.type == "disk" else found.urls
-    return RepositorySource(found.name, found.type, urls, found.priority, where=found.where)
+    trust = rules.settle(found.trust, found.type, str(base), found.where)
+    return RepositorySource(found.name, found.type, urls, found.priority, where=found.where, trust=trust)
 
 
 def to_json(images: list[tuple[ImageFile, bool]]) -> dict[str, Any]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from treebuilder.app import building
 from treebuilder.app.options import BuildOptions
 from treebuilder.app.settings import RepositorySettings
 from treebuilder.app.targets import targets_of
+from treebuilder.app.trusting import TrustRules
 from treebuilder.app.unchanged import code_stamp
 from treebuilder.app.workspace import Workspace
 from treebuilder.archive.compress import decompressed
@@ -42,10 +43,14 @@ from treebuilder.solver import PackageSolver
 from treebuilder.system.process import Cancel
 from treebuilder.tree import Tree, load_tree, tree_fingerprint
 
+if TYPE_CHECKING:
+    from treebuilder.trust.index import Signing
+
 SCHEMA = "treebuild.repository/1"
 
 
-def source_of(settings: RepositorySettings) -> RepositorySource:
+def source_of(settings: RepositorySettings, rules: TrustRules) -> RepositorySource:
+    """Raises ConfigError (reason "bad-key")."""
     return RepositorySource(
         settings.name,
         settings.type,
@@ -55,6 +60,7 @@ def source_of(settings: RepositorySettings) -> RepositorySource:
         settings.where,
         settings.auth,
         settings.cached,
+        rules.settle(settings.trust, settings.type, settings.base, settings.where),
     )
 
 
@@ -73,7 +79,7 @@ def sync_configured(work: Workspace) -> tuple[SyncedRepository, ...]:
 
 def sync_all(work: Workspace, local: tuple[RepositorySource, ...]) -> tuple[SyncedRepository, ...]:
     """The repositories named on the command line, and the enabled ones of the configuration."""
-    configured = tuple(source_of(found) for found in work.settings.repositories if found.enable)
+    configured = tuple(source_of(found, work.settings.rules) for found in work.settings.repositories if found.enable)
     if not local and not configured:
         raise SpecError(
             "no repository is configured and enabled", reason="no-repository",
@@ -104,7 +110,7 @@ class RepositoryReport:
             "packages": [
                 {"category": id.category, "name": id.name, "version": id.version} for id in self.created.packages
             ],
-            "removed": list(self.removed),
+            "removed": list(self.removed), "signed": list(self.created.signed), "expires": self.created.expires_s,
         }  # fmt: skip
 
 
@@ -116,8 +122,9 @@ def pruned(report: RepositoryReport, options: CreateOptions, keep: int) -> Repos
 
 
 def create(
-    options: CreateOptions, trees: BuildOptions, output: str, work: Workspace, *, from_repositories: bool
-) -> RepositoryReport:
+    options: CreateOptions, trees: BuildOptions, output: str, work: Workspace, *, from_repositories: bool,
+    signing: Signing | None = None,
+) -> RepositoryReport:  # fmt: skip
     """Composes a repository in the folder `output`. Only trees, values and lock of `trees` are looked at.
 
     Raises what `repository.create_repository` and loading trees raise.
@@ -140,7 +147,7 @@ def create(
 
     backend = open_backend("disk" if options.type == "http" else options.type, output, work.store, work.cancel)
     known = Trees(repr((fingerprint, recipes, code_stamp())), load)
-    return RepositoryReport(output, create_repository(options, known, backend, work.events, work.store))
+    return RepositoryReport(output, create_repository(options, known, backend, work.events, work.store, signing))
 
 
 # serve-repo -----------------------------------------------------------------------------------------------------------

@@ -9,16 +9,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from treebuilder.app.trusting import TrustRules
 from treebuilder.errors import ConfigError, Place, TreebuildError
 from treebuilder.events import EventSink, Warned
 from treebuilder.model.package import NOWHERE
 from treebuilder.records import record
 from treebuilder.system.files import disk_errors
+from treebuilder.trust.policy import TrustSetting, read_setting
 
 
 @record
 class RepositorySettings:
-    """One configured repository. Paths in `urls` of type disk are absolute."""
+    """One configured repository. Paths in `urls` of type disk are absolute; those of keys are relative to `base`."""
 
     name: str
     type: str
@@ -27,14 +29,18 @@ class RepositorySettings:
     priority: int = 0
     cached: bool = False
     reference: str = "repository.yaml"
-    trust: str = ""
+    trust: TrustSetting = TrustSetting()
     where: Place = NOWHERE
     auth: tuple[tuple[str, str], ...] = ()
+    base: str = ""
 
 
 @record
 class Settings:
-    """What the user chose, before flags. `file` is the configuration that was read, if any."""
+    """What the user chose, before flags. `file` is the configuration that was read, if any.
+
+    `rules` are those of trust, where a repository says nothing of its own.
+    """
 
     file: str = ""
     concurrency: int = 0
@@ -44,6 +50,7 @@ class Settings:
     trees: tuple[str, ...] = ()
     destination: str = ""
     values: tuple[str, ...] = ()
+    rules: TrustRules = TrustRules()
 
 
 def find_config(explicit: str, events: EventSink) -> Path | None:
@@ -86,7 +93,10 @@ def load(explicit: str, events: EventSink) -> Settings:
             template.texts("env") if template else (),
             (system.text("database_path") if system else "") or "/var/lib/treebuild",
             _texts(root, "tree"), root.text("destination"), _texts(root, "values"),
+            TrustRules(_texts(root, "keys_confdir")) if root.get("keys_confdir") is not None else TrustRules(),
         )  # fmt: skip
+    except ConfigError:
+        raise
     except TreebuildError as err:
         raise ConfigError(err.message, where=err.where, hint=err.hint) from err
 
@@ -115,8 +125,16 @@ def _repository(node: object, base: Path) -> RepositorySettings:
     return RepositorySettings(
         node.text("name"), "disk" if kind == "local" else kind, urls, node.boolean("enable"),
         node.integer("priority"), node.boolean("cached"), node.text("reference") or "repository.yaml",
-        node.text("trust"), node.place, node.text_map("auth"),
+        _trust(node), node.place, node.text_map("auth"), str(base),
     )  # fmt: skip
+
+
+def _trust(node: object) -> TrustSetting:
+    from treebuilder.nodes import Node
+
+    assert isinstance(node, Node)
+    found = node.get("trust")
+    return read_setting(found.plain() if found is not None else None, found.place if found is not None else node.place)
 
 
 def cache_folder(explicit: str) -> Path:

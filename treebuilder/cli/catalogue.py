@@ -18,6 +18,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "unhold": ("unhold", "let held packages be upgraded"),
     "search": ("search", "search packages"),
     "database": ("database", "look at and change the system database"),
+    "key": ("key", "make and show the keys that sign: new, show"),
     "pack": ("pack", "pack a folder as a package"),
     "serve-repo": ("serve_repo", "serve a repository over HTTP"),
     "repo": ("repo", "configured repositories: list, get, add, update"),

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from treebuilder.cli.session import Session, add_output_flags
+from treebuilder.cli.session import Session, add_insecure_flag, add_output_flags
 
 if TYPE_CHECKING:
     from treebuilder.app.client import PackageClient
@@ -42,6 +42,7 @@ def add_source_flags(parser: argparse.ArgumentParser) -> None:
         "-l", "--local", action="append", default=[], metavar="DIR",
         help="a folder with a repository, preferred to the configured ones; may be repeated",
     )  # fmt: skip
+    add_insecure_flag(parser)
 
 
 def add_change_flags(parser: argparse.ArgumentParser, *, sources: bool = True) -> None:
@@ -74,7 +75,8 @@ def settings_of(args: argparse.Namespace, session: Session) -> ClientSettings:
             flags[key] = getattr(args, name)
     if getattr(args, "skip_config_protect", False):
         flags["config_protect_skip"] = True
-    return client_settings.load(args.config, flags, session.events, luet=is_luet(args))
+    insecure = bool(getattr(args, "insecure", False))
+    return client_settings.load(args.config, flags, session.events, luet=is_luet(args), insecure=insecure)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from treebuilder.app.settings import Settings
     from treebuilder.app.workspace import Workspace
     from treebuilder.events import EventSink
+    from treebuilder.ui.sinks import KeepingSink
 
 
 class Session:
@@ -28,20 +29,32 @@ class Session:
         self.words = list(words)  # the command line: verb and flags
         self.cancel = Cancel()
         self.output: str = "json" if getattr(args, "json", False) else getattr(args, "output_format", "terminal")
-        self._sink: EventSink | None = None
+        self._sink: KeepingSink | None = None
 
     @property
-    def events(self) -> EventSink:
+    def events(self) -> KeepingSink:
+        """Where events go; it keeps the warnings."""
         if self._sink is None:
             from treebuilder.ui import sinks
 
-            self._sink = sinks.make(self.args.progress, live_output=self.args.live_output, quiet=self.args.quiet)
+            self.show_by(sinks.make(self.args.progress, live_output=self.args.live_output, quiet=self.args.quiet))
+        assert self._sink is not None
         return self._sink
+
+    def show_by(self, sink: EventSink) -> None:
+        """Shows events some other way than the flags say."""
+        from treebuilder.ui.sinks import KeepingSink
+
+        self._sink = KeepingSink(sink)
 
     def settings(self) -> Settings:
         from treebuilder.app import settings
 
         found = settings.load(self.args.config, self.events)
+        if getattr(self.args, "luet", False) or getattr(self.args, "insecure", False):
+            luet, insecure = (bool(getattr(self.args, name, False)) for name in ("luet", "insecure"))
+            rules = replace(found.rules, luet=luet, insecure=insecure)
+            found = replace(found, rules=rules)
         return replace(found, concurrency=self.args.concurrency) if self.args.concurrency else found
 
     @contextmanager
@@ -54,9 +67,8 @@ class Session:
             yield opened
 
     def close(self) -> None:
-        close = getattr(self._sink, "close", None)
-        if close is not None:
-            close()
+        if self._sink is not None:
+            self._sink.close()
 
     def needs_owners(self) -> None:
         """For work with files of many owners: starts us again in a user namespace when we are not root.
@@ -130,6 +142,11 @@ def add_global_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-q", "--quiet", action="store_true", help="no progress, only warnings and results")
     group.add_argument("-d", "--debug", action="store_true", help="tracebacks for expected errors too")
     group.add_argument("--no-spinner", action="store_true", help=argparse.SUPPRESS)
+
+
+def add_insecure_flag(parser: argparse.ArgumentParser) -> None:
+    """For verbs that read repositories."""
+    parser.add_argument("--insecure", action="store_true", help="use repositories whose signature is missing or wrong")
 
 
 def add_output_flags(parser: argparse.ArgumentParser, *, short: bool = True) -> None:

@@ -20,6 +20,7 @@ from treebuilder.events import EventSink, Warned
 from treebuilder.nodes import Node, load
 from treebuilder.records import record
 from treebuilder.tree.files import read_text
+from treebuilder.trust.policy import TrustSetting, read_setting
 
 DEFAULT_LABEL = "COS_LIVE"
 _LABEL = re.compile(r"[A-Za-z0-9_.-]{1,32}\Z")
@@ -46,6 +47,7 @@ class SpecRepository:
     priority: int
     enable: bool
     where: Place
+    trust: TrustSetting = TrustSetting()
 
 
 @record
@@ -290,7 +292,7 @@ def _folder(node: Node, key: str) -> Source | None:
 
 
 def _repository(node: Node, key: str, priority: int, events: EventSink) -> SpecRepository:
-    _warn_unknown(node, f"{key} name description type enable priority cached verify auth arch reference", events)
+    _warn_unknown(node, f"{key} name description type enable priority cached verify auth arch reference trust", events)
     if key == "urls":
         urls = node.texts("urls")
     else:
@@ -300,6 +302,7 @@ def _repository(node: Node, key: str, priority: int, events: EventSink) -> SpecR
     kind = node.text("type") or _guess_type(urls[0])
     if kind not in ("disk", "http", "docker", "oci"):
         node.fail(f"unknown type of repository {kind!r}", hint="disk, http or docker", reason="bad-repository")
+    trust = node.get("trust")
     return SpecRepository(
         name=node.text("name") or urls[0],
         type=kind,
@@ -307,6 +310,7 @@ def _repository(node: Node, key: str, priority: int, events: EventSink) -> SpecR
         priority=node.integer("priority", priority),
         enable=_flag(node, "enable", default=True),
         where=node.place,
+        trust=read_setting(None if trust is None else trust.plain(), node.place),
     )
 
 

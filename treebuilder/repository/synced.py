@@ -15,33 +15,37 @@ from treebuilder.oci.layout import unpack_into_store
 from treebuilder.oci.store import Store
 from treebuilder.records import replace
 from treebuilder.repository import api
-from treebuilder.repository.api import RepositoryBackend, RepositorySource
+from treebuilder.repository.api import SIGNATURE_SUFFIX, RepositoryBackend, RepositorySource
 from treebuilder.repository.bounds import bounded
 from treebuilder.repository.definitions import read_definitions
 from treebuilder.repository.disk import DiskBackend
 from treebuilder.repository.http import HttpBackend
 from treebuilder.repository.index import Artifact, RepoFile, RepositoryIndex, parse_index, parse_meta
 from treebuilder.repository.known import Artifacts, Known, make, recall
+from treebuilder.system import clock
 from treebuilder.system.files import disk_errors
 from treebuilder.system.process import Cancel
 
 _MAX_ARTIFACT_BYTES = 64 << 30
 _LAST = "repository-index"
+_SEEN = "repository-seen"  # by key and repository: the last revision that was believed
 
 
 def open_backend(
-    type: str, url: str, store: Store, cancel: Cancel, auth: tuple[tuple[str, str], ...] = ()
+    type: str, url: str, store: Store, cancel: Cancel, auth: tuple[tuple[str, str], ...] = (), *, loose: bool = False
 ) -> RepositoryBackend:
-    """Raises ConfigError for types that are not known."""
+    """`loose`: nobody signed it, so luet's own repositories in registries, which keep no digests, may be read.
+
+    Raises ConfigError for types that are not known.
+    """
     if type == "disk":
         return DiskBackend(Path(url), store, cancel)
     if type == "http":
         return HttpBackend(url, store, cancel, dict(auth))
     if type in ("docker", "oci"):
-        raise ConfigError(
-            f"the repository {url} is of type {type}, which cannot be read yet", reason="repository-type",
-            hint="use a repository of type disk or http",
-        )  # fmt: skip
+        from treebuilder.repository.docker import DockerBackend
+
+        return DockerBackend(url, store, cancel, dict(auth), loose=loose)
     raise ConfigError(f"the repository {url} is of the unknown type {type!r}", reason="repository-type")
 
 
@@ -153,33 +157,48 @@ class SyncedRepository:
         return self._store.tree_path(content)
 
 
-def sync(source: RepositorySource, store: Store, events: EventSink, cancel: Cancel) -> SyncedRepository:
-    """Reads a repository's index from its first mirror that answers. A source without a name gets the index's.
+def sync(
+    source: RepositorySource, store: Store, events: EventSink, cancel: Cancel, *, now_s: int | None = None
+) -> SyncedRepository:
+    """Reads a repository's index from its first mirror that answers with one that is to be believed.
 
-    Raises ConfigError (type), TransportError, IntegrityError; SpecError (reason "no-repository") when there is none.
+    A source without a name gets the index's. `now_s` is the time in epoch seconds that signatures are judged by.
+    Raises ConfigError (type; reason "no-keys"), TransportError, IntegrityError (also the reasons of
+    `trust.faults`); SpecError (reason "no-repository") when there is none.
     """
     if not source.urls:
         raise SpecError(f"the repository {source.name} has no address", where=source.where, reason="no-repository")
-    backends = [open_backend(source.type, url, store, cancel, source.auth) for url in source.urls]
+    loose = not source.trust.keys
+    backends = [open_backend(source.type, url, store, cancel, source.auth, loose=loose) for url in source.urls]
+    _may_be_used(source, events)
+    reading = _Reading(source, store, events, cancel, clock.now_epoch_s() if now_s is None else now_s)
     failure: TreebuildError | None = None
-    key = f"{source.urls[0]} {source.reference}"
+    refused: TreebuildError | None = None
     for position, backend in enumerate(backends):
         try:
             data = backend.index(source.reference)
+            signed = backend.index(source.reference + SIGNATURE_SUFFIX) if data and source.trust.keys else None
         except TransportError as err:
             failure = failure or err
             continue
-        if data is not None:
-            found = _synced(source, data, backends, position, store, events)
-            if source.cached and source.type != "disk" and store.index.note(_LAST, key) != data:
-                store.index.set_notes(_LAST, {key: data})
-            return found
+        if data is None:
+            continue
+        try:
+            reading.judge(data, signed)
+        except IntegrityError as err:
+            if position + 1 < len(backends):
+                events.emit(Warned(f"{err.message}; the next mirror is asked", source.where, hint=err.hint))
+            refused = refused or err
+            continue
+        return reading.result(data, backends, position, keep=True)
+    if refused is not None:
+        raise refused
     if failure is not None:
-        last = store.index.note(_LAST, key) if source.cached else None
+        last = reading.last()
         if last is None:
             raise failure
         events.emit(Warned(f"{source.name}: {failure.message}; what was last read of it counts"))
-        return _synced(source, last, backends, 0, store, events)
+        return reading.result(last, backends, 0, keep=False)
     name = f" {source.name}" if source.name else ""
     raise SpecError(
         f"there is no repository{name} at {', '.join(source.urls)}", where=source.where,
@@ -187,11 +206,70 @@ def sync(source: RepositorySource, store: Store, events: EventSink, cancel: Canc
     )  # fmt: skip
 
 
-def _synced(
-    source: RepositorySource, data: bytes, backends: list[RepositoryBackend], position: int, store: Store,
-    events: EventSink,
-) -> SyncedRepository:  # fmt: skip
-    index = parse_index(data, f"{source.name or source.urls[position]}: {source.reference}")
-    named = replace(source, name=source.name or index.name or "local")
-    others = (*backends[position + 1 :], *backends[:position])
-    return SyncedRepository(named, index, backends[position], others, store, events)
+def _may_be_used(source: RepositorySource, events: EventSink) -> None:
+    """What becomes of a repository that comes over a network, and nobody signs. Raises ConfigError."""
+    if source.trust.keys or source.type == "disk" or source.trust.unsigned == "accept":
+        return
+    name = source.name or source.urls[0]
+    if source.trust.unsigned == "insecure":
+        events.emit(Warned(f"{name} is used without being verified, as --insecure says", source.where))
+        return
+    said = f"the repository {name} comes over a network, and no keys say whose word counts for it"
+    hint = "trust: {keys: [FILE]} beside its urls, keys in /etc/treebuild/keys.d, or trust: none"
+    if source.trust.unsigned == "refuse":
+        raise ConfigError(said, where=source.where, hint=hint, reason="no-keys")
+    events.emit(Warned(said, source.where, hint=hint))
+
+
+class _Reading:
+    """One repository while it is synced: what is believed of it, and what was before."""
+
+    def __init__(self, source: RepositorySource, store: Store, events: EventSink, cancel: Cancel, now_s: int) -> None:
+        self._source, self._store, self._events, self._cancel = source, store, events, cancel
+        self._now_s = now_s
+        self._name = source.trust.name or source.name
+        self._key = f"{source.urls[0]} {source.reference}"
+        self._what = f"the repository {source.name or source.urls[0]}"
+        self._notes: dict[str, bytes] = {}
+
+    def judge(self, data: bytes, signed: bytes | None, *, remember: bool = True) -> None:
+        """Whether an index is to be believed; what was seen of it is kept. Raises IntegrityError."""
+        if not self._source.trust.keys:
+            return
+        from treebuilder.trust.index import Seen, believe
+
+        name = Digest.of(f"{self._name} {self._source.reference}".encode("utf-8", "surrogatepass")).hex
+        keys = [key.id for key in self._source.trust.keys]
+        # nobody may note an older revision after a newer one was noted
+        with self._store.single_flight(f"trust-{name}", self._cancel):
+            noted = [self._store.index.note(_SEEN, f"{key} {name}") for key in keys]
+            seen = [Seen.parse(found) for found in noted if found is not None]
+            believed = believe(
+                data, signed, self._source.trust, seen, reference=self._source.reference, name=self._name,
+                now_s=self._now_s, what=self._what,
+            )  # fmt: skip
+            now = Seen(believed.statement.revision, believed.statement.index).text()
+            fresh = {f"{key} {name}": now for key in believed.signers}
+            if remember and any(self._store.index.note(_SEEN, key) != text for key, text in fresh.items()):
+                self._store.index.set_notes(_SEEN, fresh)
+        if signed is not None:
+            self._notes[f"{self._key}{SIGNATURE_SUFFIX}"] = signed
+
+    def last(self) -> bytes | None:
+        """The index that was last read, if it may stand in; it is judged as it would be now. Raises IntegrityError."""
+        data = self._store.index.note(_LAST, self._key) if self._source.cached else None
+        if data is not None:
+            self.judge(data, self._store.index.note(_LAST, f"{self._key}{SIGNATURE_SUFFIX}"), remember=False)
+        return data
+
+    def result(self, data: bytes, backends: list[RepositoryBackend], at: int, *, keep: bool) -> SyncedRepository:
+        """The repository of an index that is believed. Raises IntegrityError."""
+        source = self._source
+        index = parse_index(data, f"{source.name or source.urls[at]}: {source.reference}")
+        named = replace(source, name=source.name or index.name or "local")
+        others = (*backends[at + 1 :], *backends[:at])
+        if keep and source.cached and source.type != "disk":
+            notes = {self._key: data, **self._notes}
+            if any(self._store.index.note(_LAST, key) != text for key, text in notes.items()):
+                self._store.index.set_notes(_LAST, notes)  # both or none
+        return SyncedRepository(named, index, backends[at], others, self._store, self._events)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from treebuilder.cli import luetflags
-from treebuilder.cli.session import Session, add_output_flags, duration
+from treebuilder.cli.session import Session, add_insecure_flag, add_output_flags, duration
 
 if TYPE_CHECKING:
     from treebuilder.app.options import BuildOptions
@@ -67,6 +67,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep-failed", action="store_true", help="keep a failed root, and say how to enter it")
     parser.add_argument("--keep-failed-in", metavar="DIR", help="where (default: failed); means --keep-failed too")
     parser.add_argument("--from-repositories", action="store_true", help="take recipes of configured repositories too")
+    add_insecure_flag(parser)
     parser.add_argument("--image-repository", default="", metavar="HOST/NAME", help="where the cache is shared")
     parser.add_argument("--pull", action="store_true", help="take from there what others have built")
     parser.add_argument("--push", action="store_true", help="put there what is built here")
@@ -124,6 +125,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
         key = unchanged.request_key(options, trees) if trees else ""
         known = unchanged.recall(work.store, key, options.destination) if key and not args.rebuild else None
         if known is not None:
+            session.events.again(known["warnings"])
             _show(known, session)
             return 0
         if args.engine == "docker":
@@ -139,7 +141,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
         else:
             report = building.build(options, work)
         session.close()
-        value = report.to_json()
+        value = {**report.to_json(), "warnings": session.events.warnings()}
         if key and not report.failed and not value["counts"]["skipped"]:
             # The lock may have been written by this very build.
             watched = options.destination if report.watches_destination else None

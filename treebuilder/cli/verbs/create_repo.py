@@ -3,6 +3,7 @@
 examples:
   treebuild create-repo --tree packages --packages build --output build --name sampleOS
   treebuild create-repo --tree packages --packages build --output build --name x --type http --urls https://example.org
+  treebuild create-repo --tree packages --packages build --output build --name x --sign team.key --expires 30d
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from treebuilder.cli.session import Session, add_output_flags
+from treebuilder.cli import signing
+from treebuilder.cli.session import Session, add_insecure_flag, add_output_flags
 from treebuilder.cli.verbs.build import add_tree_flags, trees_of
 
 if TYPE_CHECKING:
@@ -42,8 +44,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--prune", type=_count, metavar="N", default=None,
         help="then delete the packages that neither this repository nor its last N snapshots name",
     )  # fmt: skip
+    signing.add_flags(parser)
     parser.add_argument("--repo", default="", metavar="NAME", help="name, type and addresses of a configured one")
     parser.add_argument("--lock", default="", metavar="FILE", help="the lock (default: treebuild.lock)")
+    add_insecure_flag(parser)
     parser.add_argument("--backend", default="", metavar="NAME", help=argparse.SUPPRESS)
     parser.add_argument("--force-push", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--push-images", action="store_true", help=argparse.SUPPRESS)
@@ -110,7 +114,9 @@ def run(args: argparse.Namespace, session: Session) -> int:
             trees_of(args, work.settings), values=tuple(args.values) or work.settings.values, lock_file=lock,
             layering=args.layering, dockerfiles=args.dockerfiles,
         )  # fmt: skip
-        report = repositories.create(options, trees, output, work, from_repositories=args.from_repositories)
+        report = repositories.create(
+            options, trees, output, work, from_repositories=args.from_repositories, signing=signing.of(args)
+        )
         if args.prune is not None:
             report = repositories.pruned(report, options, args.prune)
     session.close()
@@ -119,5 +125,6 @@ def run(args: argparse.Namespace, session: Session) -> int:
     text = f"{output}: {args.name}, revision {report.created.index.revision}{state}, {count} packages"
     if report.removed:
         text += f", {len(report.removed)} files deleted"
+    text += signing.said(report.created)
     tables.write(report.to_json(), session.output, text)
     return 0

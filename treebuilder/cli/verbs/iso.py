@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from treebuilder.cli.session import Session, add_output_flags
+from treebuilder.cli.session import Session, add_insecure_flag, add_output_flags
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-i", "--image", default="", metavar="IMAGE", help="a container image as root file system")
     parser.add_argument("-o", "--output", default="", metavar="FILE", help="the ISO's name (default: the spec's)")
     parser.add_argument("--lock", default="", metavar="FILE", help="the lock (default: treebuild.lock)")
+    add_insecure_flag(parser)
     add_output_flags(parser, short=False)
 
 

@@ -8,7 +8,7 @@
 examples:
   treebuild repo list
   treebuild repo update --ignore-errors
-  treebuild repo add mine --type http --url https://example.org/repository
+  treebuild repo add mine --type http --url https://example.org/repository --trust team.pub
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 
 from treebuilder.cli import changing
-from treebuilder.cli.session import Session, add_output_flags
+from treebuilder.cli.session import Session, add_insecure_flag, add_output_flags
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,10 +28,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--description", default="", metavar="TEXT", help="add: what it is")
     parser.add_argument("--reference", default="", metavar="NAME", help="add: a snapshot's index")
     parser.add_argument("-p", "--priority", type=int, default=99, metavar="N", help="add: lower is preferred (99)")
+    parser.add_argument(
+        "--trust", action="append", default=[], metavar="KEY", help="add: whose signature it needs, or `none`"
+    )
     parser.add_argument("--dir", default="", metavar="DIR", help="add: where the file is written")
     parser.add_argument("-f", "--force", action="store_true", help="update: always so")
     parser.add_argument("-i", "--ignore-errors", action="store_true", help="update: go on after errors")
     parser.add_argument("-y", "--yes", action="store_true", help="ask nothing")
+    add_insecure_flag(parser)
     changing.add_system_flags(parser)
     add_output_flags(parser)
 
@@ -54,7 +58,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
         elif args.what == "add":
             options = use.NewRepository(
                 args.names[0], args.type or "disk", tuple(args.url), args.description, args.reference, args.priority,
-                args.dir,
+                args.dir, tuple(args.trust),
             )  # fmt: skip
             if changing.is_luet(args) and not args.yes and not client.settings.flag("yes") and not _agreed():
                 changing.out("Aborted by user")
