@@ -7,32 +7,24 @@ says nothing of what it leads to.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from pathlib import Path
 
 from treebuilder.errors import ConfigError, IntegrityError, TransportError
-from treebuilder.events import EventSink, Finished, Progressed, Started, Warned
+from treebuilder.events import EventSink, Warned
 from treebuilder.model.digest import Digest
-from treebuilder.oci.layerimage import LayerImage, layer_image, push_image
 from treebuilder.oci.store import Store
 from treebuilder.repository.api import INDEX_NAME, MAX_META_BYTES, SIGNATURE_SUFFIX
 from treebuilder.repository.bounds import bounded
 from treebuilder.repository.disk import DiskBackend
-from treebuilder.repository.docker import DockerBackend, file_image, package_tag, tag_of
+from treebuilder.repository.docker import DockerBackend, package_tag, tag_of
+from treebuilder.repository.docker_images import THREADS, PackageImages
 from treebuilder.repository.docker_layers import Layers, archive_of, in_parallel
-from treebuilder.repository.fields import read_definition
-from treebuilder.repository.index import RepositoryIndex, listing, mapping, parse_document, parse_index
+from treebuilder.repository.index import RepositoryIndex, parse_index
 from treebuilder.repository.metadata import SUFFIX
-from treebuilder.system import clock
-from treebuilder.system.clock import utc
 from treebuilder.system.process import Cancel
 
-THREADS = 8
 _HEAD = b"index:\n- "
-_TASK = "publish"
-_REF = "org.opencontainers.image.ref.name"
-_FEW = 20  # packages whose tags are looked at one by one instead of being listed
 
 
 class DockerOutput:
@@ -49,12 +41,17 @@ class DockerOutput:
         self._store, self._events, self._cancel = store, events, cancel
         self._epoch_s, self._push, self._force = epoch_s, push, force
         self._layers = Layers(packages, store, cancel)
+        self._images = PackageImages(target, self._layers, events, cancel, epoch_s=epoch_s, force=force)
         self._folder = store.folder / "published" / Digest.of(str(target).encode()).hex[:32]
         self._staged = DiskBackend(self._folder, store, cancel)
         self._indexes: dict[str, bytes | None] = {}
         self._written: dict[str, None] = {}
         self._sent: set[Digest] = set()
-        self.pushed = 0
+
+    @property
+    def pushed(self) -> int:
+        """How many packages were sent, or found to be there from a run that was cut off."""
+        return self._images.sent
 
     def entries(self, entries: Iterable[bytes]) -> Iterable[bytes]:
         """Entries of a repository's meta that name layers instead of archives."""
@@ -102,7 +99,7 @@ class DockerOutput:
         _check_tags(entries, [found.filename for _, found in index.files])
         known = frozenset() if self._force else self._known(file.sha256)
         if known is not None and self._push:
-            self._send([entry for entry in entries if entry not in known])
+            self._images.send([entry for entry in entries if entry not in known])
         self._sent.add(file.sha256)
 
     def _known(self, meta: Digest) -> frozenset[bytes] | None:
@@ -121,62 +118,6 @@ class DockerOutput:
                 raise
             self._events.emit(Warned(f"what is published cannot be read, and is sent whole: {err.message}"))
             return frozenset()
-
-    def _send(self, entries: list[bytes]) -> None:
-        if not entries:
-            return
-        began = clock.monotonic_s()
-        self._events.emit(
-            Started(_TASK, f"publishing {len(entries)} packages to {self._target}", len(entries), "packages")
-        )
-        place = self._target.place
-        tags = frozenset(place.tags()) if len(entries) > _FEW and not self._force else None
-        done: list[None] = []
-
-        def send(entry: bytes) -> None:
-            self._cancel.check()
-            self._send_one(entry, tags)
-            done.append(None)
-            self._events.emit(Progressed(_TASK, len(done)))
-
-        try:
-            in_parallel(entries, send, THREADS)
-        except BaseException:
-            self._events.emit(Finished(_TASK, "failed", seconds=clock.monotonic_s() - began))
-            raise
-        finally:
-            self.pushed += len(done)
-        self._events.emit(Finished(_TASK, seconds=clock.monotonic_s() - began))
-
-    def _send_one(self, entry: bytes, tags: frozenset[str] | None) -> None:
-        """A package's image, and that of its metadata."""
-        layer, opened, metadata, path = self._layers.layer(entry)
-        tag = package_tag(archive_of(entry).path)
-        image = layer_image(layer, self._epoch_s, package_annotations(entry, self._epoch_s) | {_REF: tag})
-        if not self._is_there(image, tag, tags):
-            push_image(self._target.place, image, tag, opened)
-        name = tag_of(path.name)
-        described, data = file_image(path.name, metadata, self._epoch_s, {})
-        if not self._is_there(described, name, tags):
-            push_image(self._target.place, described, name, lambda: io.BytesIO(data))
-
-    def _is_there(self, image: LayerImage, tag: str, tags: frozenset[str] | None) -> bool:
-        """Whether a tag leads to an image already: an earlier run was interrupted."""
-        if self._force or (tags is not None and tag not in tags):
-            return False
-        return self._target.place.digest_of(tag) == image.digest
-
-
-def package_annotations(entry: bytes, epoch_s: int) -> dict[str, str]:
-    """What an entry says of its package, in the image specification's words."""
-    value = mapping(listing(parse_document(b"index:\n" + entry, "an entry").get("index"))[0])
-    package = read_definition(mapping(value.get("runtime")))
-    said = {
-        "title": f"{package.id.category}/{package.id.name}", "version": package.id.version,
-        "description": package.description, "licenses": package.license,
-        "url": package.uri[0] if package.uri else "", "created": utc(epoch_s, "%Y-%m-%dT%H:%M:%SZ"),
-    }  # fmt: skip
-    return {f"org.opencontainers.image.{key}": text for key, text in said.items() if text}
 
 
 def _entries(path: Path, what: str) -> list[bytes]:
