@@ -68,6 +68,17 @@ def test_an_unknown_key_is_a_warning(project: Project) -> None:
     assert "stepps" in done.stderr
 
 
+def test_warnings_are_in_the_result_also_when_nothing_is_done(project: Project) -> None:
+    project.package("t/x", requires("seed/base") + "stepps:\n- echo\nsteps:\n- echo > /x\n")
+    for state in ("built", "cached"):
+        done = project.building("t/x")
+        assert {node["state"] for node in done.value["nodes"] if node["name"] == "x"} == {state}
+        (warning,) = done.value["warnings"]
+        assert warning["message"] == "the key 'stepps' means nothing here"
+        assert (warning["where"]["line"], warning["hint"]) == (3, "did you mean steps?")
+        assert done.stderr.count("stepps") == 1
+
+
 def test_a_cycle_is_a_path(project: Project) -> None:
     project.package("t/a", requires("t/b"))
     project.package("t/b", requires("t/c"))

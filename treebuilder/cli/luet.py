@@ -89,7 +89,7 @@ def _verb(verb: str, module: ModuleType, words: list[str], given: dict[str, Any]
         args.concurrency = int(general["concurrency"]) or args.concurrency
         session = Session(args, ["luet", *argv])
         machine = session.output != "terminal"
-        session._sink = _sink(args, machine, fatal=luet_words.is_true(str(general["fatal_warnings"])))
+        session.show_by(_sink(args, machine, fatal=luet_words.is_true(str(general["fatal_warnings"]))))
         if verb == "build":
             return _build(module, args, session)
         return int(module.run(args, session))

@@ -6,9 +6,11 @@ import json
 import os
 import sys
 import threading
-from typing import TextIO
+from collections.abc import Iterable, Mapping
+from typing import Any, TextIO
 
-from treebuilder.events import Event, Finished, LogLine, Progressed, Said, Started, Warned
+from treebuilder.errors import Place
+from treebuilder.events import Event, EventSink, Finished, LogLine, Progressed, Said, Started, Warned
 from treebuilder.records import asdict
 from treebuilder.system import clock
 
@@ -20,6 +22,34 @@ def colours(stream: TextIO) -> bool:
     if os.environ.get("FORCE_COLOR"):
         return True
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+class KeepingSink:
+    """Passes events on, and keeps the warnings for the result."""
+
+    def __init__(self, shown: EventSink) -> None:
+        self._shown = shown
+        self._warned: list[Warned] = []
+
+    def emit(self, event: Event) -> None:
+        if isinstance(event, Warned):
+            self._warned.append(event)
+        self._shown.emit(event)
+
+    def warnings(self) -> list[dict[str, Any]]:
+        """The warnings so far, as a JSON document has them."""
+        return [asdict(event) for event in self._warned]
+
+    def again(self, warnings: Iterable[Mapping[str, Any]]) -> None:
+        """Says what a result that is shown again was warned of."""
+        for found in warnings:
+            where = found["where"] and Place(found["where"]["file"], found["where"]["line"])
+            self.emit(Warned(found["message"], where, found["hint"]))
+
+    def close(self) -> None:
+        close = getattr(self._shown, "close", None)
+        if close is not None:
+            close()
 
 
 class PlainSink:
