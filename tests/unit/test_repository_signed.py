@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from tests.unit.repository_parts import Workshop, workshop
 from treebuilder.errors import ConfigError, IntegrityError
 from treebuilder.events import Warned
+from treebuilder.oci.store import Store
 from treebuilder.records import replace
 from treebuilder.repository import RepositorySource, SyncedRepository, Trees, create_repository, sync
 from treebuilder.repository.create import Created, CreateOptions
@@ -184,3 +186,67 @@ def test_the_next_mirror_is_asked_and_no_mirror_hides_a_refusal(shop: Workshop, 
     assert found.index.revision == 1
     assert reason(shop, urls=(str(other), str(tmp_path / "none"))) == "unsigned"
     assert reason(shop, urls=(str(tmp_path / "none"), str(other))) == "unsigned"
+
+
+def test_at_every_instant_of_a_publication_there_is_a_repository(
+    shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader after each file that is written, who knows nothing, and one who has seen all before."""
+    publish(shop, KEY)
+    seen: list[int] = []
+    commit = DiskBackend.commit
+
+    def watched(self: DiskBackend, reference: str, index: bytes) -> None:
+        commit(self, reference, index)
+        seen.append(read(shop).index.revision)
+        with contextlib.closing(Store(tmp_path / f"reader{len(seen)}")) as store:
+            fresh = RepositorySource("test", "disk", (str(shop.build),), trust=Trust((KEY.public,)))
+            seen.append(sync(fresh, store, shop.events, Cancel(), now_s=NOW).index.revision)
+
+    monkeypatch.setattr(DiskBackend, "commit", watched)
+    shop.package("app/b", {"usr/b": b"1"})
+    publish(shop, KEY)
+    assert seen == [1, 1, 2, 2]
+
+
+def test_a_publication_that_was_killed_is_done_again(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(shop, KEY)
+    commit = DiskBackend.commit
+
+    class Killed(Exception):
+        pass
+
+    def dies(self: DiskBackend, reference: str, index: bytes) -> None:
+        if not reference.endswith(".sig"):
+            raise Killed
+        commit(self, reference, index)
+
+    for name in ("b", "c"):
+        shop.package(f"app/{name}", {f"usr/{name}": b"1"})
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(DiskBackend, "commit", dies)
+            publish(shop, KEY)
+        assert read(shop).index.revision == 1
+    # revisions 2 and 3 were signed, and never seen: they are not used for something else
+    assert publish(shop, KEY).index.revision == 4
+    assert read(shop).index.revision == 4
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["repository.yaml", "repository.yaml.sig", "tree.tar.gz", "repository.meta.yaml.tar", "a-app-1.0.package.tar.zst"],
+)
+def test_a_flipped_byte_of_any_file_is_refused(shop: Workshop, tmp_path: Path, what: str) -> None:
+    publish(shop, KEY)
+    path = shop.build / what
+    data = path.read_bytes()
+    for at in range(0, len(data), max(1, len(data) // 25)):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :])
+        with contextlib.closing(Store(tmp_path / f"reader{at}")) as store:
+            fresh = RepositorySource("test", "disk", (str(shop.build),), trust=Trust((KEY.public,)))
+            with pytest.raises(IntegrityError):
+                found = sync(fresh, store, shop.events, Cancel(), now_s=NOW)
+                for artifact in found.artifacts.values():
+                    found.fetch(artifact)
+    path.write_bytes(data)
+    assert read(shop).index.revision == 1

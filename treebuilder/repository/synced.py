@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
 
@@ -27,8 +28,7 @@ from treebuilder.system.files import disk_errors
 from treebuilder.system.process import Cancel
 
 _MAX_ARTIFACT_BYTES = 64 << 30
-_LAST = "repository-index"
-_SEEN = "repository-seen"  # by key and repository: the last revision that was believed
+_LAST = "repository-index"  # by address, what was last read; by key and name, the last revision that was believed
 
 
 def open_backend(
@@ -184,21 +184,19 @@ def sync(
         if data is None:
             continue
         try:
-            reading.judge(data, signed)
+            return reading.accepted(data, signed, backends, position)
         except IntegrityError as err:
             if position + 1 < len(backends):
                 events.emit(Warned(f"{err.message}; the next mirror is asked", source.where, hint=err.hint))
             refused = refused or err
-            continue
-        return reading.result(data, backends, position, keep=True)
     if refused is not None:
         raise refused
     if failure is not None:
-        last = reading.last()
+        last = reading.last() if source.cached else None
         if last is None:
             raise failure
         events.emit(Warned(f"{source.name}: {failure.message}; what was last read of it counts"))
-        return reading.result(last, backends, 0, keep=False)
+        return reading.accepted(*last, backends, 0)
     name = f" {source.name}" if source.name else ""
     raise SpecError(
         f"there is no repository{name} at {', '.join(source.urls)}", where=source.where,
@@ -230,46 +228,47 @@ class _Reading:
         self._name = source.trust.name or source.name
         self._key = f"{source.urls[0]} {source.reference}"
         self._what = f"the repository {source.name or source.urls[0]}"
-        self._notes: dict[str, bytes] = {}
+        # by keys and name, not by address: another mirror is the same repository
+        self._id = Digest.of(f"{self._name} {source.reference}".encode("utf-8", "surrogatepass")).hex
 
-    def judge(self, data: bytes, signed: bytes | None, *, remember: bool = True) -> None:
-        """Whether an index is to be believed; what was seen of it is kept. Raises IntegrityError."""
-        if not self._source.trust.keys:
-            return
-        from treebuilder.trust.index import Seen, believe
-
-        name = Digest.of(f"{self._name} {self._source.reference}".encode("utf-8", "surrogatepass")).hex
-        keys = [key.id for key in self._source.trust.keys]
-        # nobody may note an older revision after a newer one was noted
-        with self._store.single_flight(f"trust-{name}", self._cancel):
-            noted = [self._store.index.note(_SEEN, f"{key} {name}") for key in keys]
-            seen = [Seen.parse(found) for found in noted if found is not None]
-            believed = believe(
-                data, signed, self._source.trust, seen, reference=self._source.reference, name=self._name,
-                now_s=self._now_s, what=self._what,
-            )  # fmt: skip
-            now = Seen(believed.statement.revision, believed.statement.index).text()
-            fresh = {f"{key} {name}": now for key in believed.signers}
-            if remember and any(self._store.index.note(_SEEN, key) != text for key, text in fresh.items()):
-                self._store.index.set_notes(_SEEN, fresh)
-        if signed is not None:
-            self._notes[f"{self._key}{SIGNATURE_SUFFIX}"] = signed
-
-    def last(self) -> bytes | None:
-        """The index that was last read, if it may stand in; it is judged as it would be now. Raises IntegrityError."""
-        data = self._store.index.note(_LAST, self._key) if self._source.cached else None
-        if data is not None:
-            self.judge(data, self._store.index.note(_LAST, f"{self._key}{SIGNATURE_SUFFIX}"), remember=False)
-        return data
-
-    def result(self, data: bytes, backends: list[RepositoryBackend], at: int, *, keep: bool) -> SyncedRepository:
-        """The repository of an index that is believed. Raises IntegrityError."""
+    def accepted(
+        self, data: bytes, signed: bytes | None, backends: list[RepositoryBackend], at: int
+    ) -> SyncedRepository:
+        """The repository of an index that is believed and can be read; both are noted then. Raises IntegrityError."""
         source = self._source
-        index = parse_index(data, f"{source.name or source.urls[at]}: {source.reference}")
+        with self._alone():
+            notes = self._believed(data, signed)
+            index = parse_index(data, f"{source.name or source.urls[at]}: {source.reference}")
+            if source.cached and source.type != "disk":
+                notes |= {self._key: data, self._key + SIGNATURE_SUFFIX: signed or b""}
+            if any(self._store.index.note(_LAST, key) != text for key, text in notes.items()):
+                self._store.index.set_notes(_LAST, notes)  # all or none
         named = replace(source, name=source.name or index.name or "local")
         others = (*backends[at + 1 :], *backends[:at])
-        if keep and source.cached and source.type != "disk":
-            notes = {self._key: data, **self._notes}
-            if any(self._store.index.note(_LAST, key) != text for key, text in notes.items()):
-                self._store.index.set_notes(_LAST, notes)  # both or none
         return SyncedRepository(named, index, backends[at], others, self._store, self._events)
+
+    def last(self) -> tuple[bytes, bytes | None] | None:
+        """The index that was last read, with its signature: it is judged as it would be now."""
+        data = self._store.index.note(_LAST, self._key)
+        return None if data is None else (data, self._store.index.note(_LAST, self._key + SIGNATURE_SUFFIX))
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """Nobody may note an older revision after a newer one was noted."""
+        if not self._source.trust.keys:
+            return nullcontext()
+        return self._store.single_flight(f"trust-{self._id}", self._cancel)
+
+    def _believed(self, data: bytes, signed: bytes | None) -> dict[str, bytes]:
+        """What is to be noted of an index that is believed, by key. Raises IntegrityError."""
+        trust = self._source.trust
+        if not trust.keys:
+            return {}
+        from treebuilder.trust.index import Seen, believe
+
+        noted = [self._store.index.note(_LAST, f"seen {key.id} {self._id}") for key in trust.keys]
+        believed = believe(
+            data, signed, trust, [Seen.parse(found) for found in noted if found is not None],
+            reference=self._source.reference, name=self._name, now_s=self._now_s, what=self._what,
+        )  # fmt: skip
+        seen = Seen(believed.statement.revision, believed.statement.index).text()
+        return {f"seen {key} {self._id}": seen for key in believed.signers}
