@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from treebuilder.app.workspace import Workspace
 from treebuilder.errors import ConfigError
 from treebuilder.records import record
 from treebuilder.repository import CreateOptions
-from treebuilder.repository.docker import DockerBackend
-from treebuilder.repository.docker_publish import DockerOutput
+
+if TYPE_CHECKING:
+    from treebuilder.repository.docker_publish import DockerOutput
 
 
 @record
@@ -21,12 +24,15 @@ class PublishOptions:
 
 def docker_output(options: CreateOptions, output: str, how: PublishOptions, work: Workspace) -> DockerOutput:
     """The repository `HOST/NAME`. Raises ConfigError for what is no such name."""
-    if "/" not in output or (
-        not any(mark in output.partition("/")[0] for mark in ".:") and not output.startswith("local")
-    ):
+    from treebuilder.repository.docker import DockerBackend
+    from treebuilder.repository.docker_publish import DockerOutput
+
+    host, slash, _ = output.partition("://")[2 if "://" in output else 0].partition("/")
+    if not slash or not (host == "localhost" or "." in host or ":" in host):
         raise ConfigError(
-            f"--output {output!r} is no repository of a registry", hint="--output HOST/NAME", reason="repository-type"
-        )
+            f"--output {output!r} names no repository of a registry", hint="--output HOST/NAME",
+            reason="repository-type",
+        )  # fmt: skip
     target = DockerBackend(output, work.store, work.cancel, insecure=how.insecure, epoch_s=options.epoch_s)
     return DockerOutput(
         target, options.packages, work.store, work.events, work.cancel, epoch_s=options.epoch_s, push=how.push,

@@ -44,6 +44,7 @@ from treebuilder.system.process import Cancel
 from treebuilder.tree import Tree, load_tree, tree_fingerprint
 
 if TYPE_CHECKING:
+    from treebuilder.app.publishing import PublishOptions
     from treebuilder.trust.index import Signing
 
 SCHEMA = "treebuild.repository/1"
@@ -96,11 +97,12 @@ def source_epoch(lock_file: Path) -> int:
 # create-repo ----------------------------------------------------------------------------------------------------------
 @record
 class RepositoryReport:
-    """What `create-repo` came to."""
+    """What `create-repo` came to. `pushed` is the number of packages that were sent to a registry."""
 
     output: str
     created: Created
     removed: tuple[str, ...] = ()
+    pushed: int = 0
 
     def to_json(self) -> dict[str, Any]:
         index = self.created.index
@@ -111,6 +113,7 @@ class RepositoryReport:
                 {"category": id.category, "name": id.name, "version": id.version} for id in self.created.packages
             ],
             "removed": list(self.removed), "signed": list(self.created.signed), "expires": self.created.expires_s,
+            "pushed": self.pushed,
         }  # fmt: skip
 
 
@@ -123,9 +126,11 @@ def pruned(report: RepositoryReport, options: CreateOptions, keep: int) -> Repos
 
 def create(
     options: CreateOptions, trees: BuildOptions, output: str, work: Workspace, *, from_repositories: bool,
-    signing: Signing | None = None,
+    signing: Signing | None = None, publish: PublishOptions | None = None,
 ) -> RepositoryReport:  # fmt: skip
-    """Composes a repository in the folder `output`. Only trees, values and lock of `trees` are looked at.
+    """Composes a repository in the folder `output`, or with `publish` in the repository `HOST/NAME` of a registry.
+
+    Only trees, values and lock of `trees` are looked at.
 
     Raises what `repository.create_repository` and loading trees raise.
     """
@@ -145,8 +150,17 @@ def create(
             for folder in recipes
         )
 
-    backend = open_backend("disk" if options.type == "http" else options.type, output, work.store, work.cancel)
     known = Trees(repr((fingerprint, recipes, code_stamp())), load)
+    if options.type == "docker":
+        from treebuilder.app.publishing import PublishOptions, docker_output
+
+        with work.store.single_flight(f"publish-{output}", work.cancel):
+            target = docker_output(options, output, publish or PublishOptions(), work)
+            created = create_repository(
+                options, known, target, work.events, work.store, signing, entries=target.entries
+            )  # fmt: skip
+        return RepositoryReport(output, created, pushed=target.pushed)
+    backend = open_backend("disk" if options.type == "http" else options.type, output, work.store, work.cancel)
     return RepositoryReport(output, create_repository(options, known, backend, work.events, work.store, signing))
 
 

@@ -4,6 +4,7 @@ examples:
   treebuild create-repo --tree packages --packages build --output build --name sampleOS
   treebuild create-repo --tree packages --packages build --output build --name x --type http --urls https://example.org
   treebuild create-repo --tree packages --packages build --output build --name x --sign team.key --expires 30d
+  treebuild create-repo --tree packages --packages build --type docker --output 127.0.0.1:5000/os --push-images
 """
 
 from __future__ import annotations
@@ -25,11 +26,14 @@ _COMPRESSIONS = ("none", "gzip", "zstd")
 def configure(parser: argparse.ArgumentParser) -> None:
     add_tree_flags(parser)
     parser.add_argument("--packages", default="", metavar="DIR", help="where built packages are (default: build)")
-    parser.add_argument("--output", default="", metavar="DIR", help="where the repository is made (default: build)")
+    parser.add_argument(
+        "--output", default="", metavar="WHERE",
+        help="the repository's folder (default: build); for type docker HOST/NAME",
+    )  # fmt: skip
     parser.add_argument("--name", default="luet", help="the repository's name (default: luet)")
     parser.add_argument("--descr", default="luet", help="its description (default: luet)")
     parser.add_argument("--urls", action="append", default=[], metavar="URL", help="its addresses; may be repeated")
-    parser.add_argument("--type", default="disk", help="disk or http (default: disk)")
+    parser.add_argument("--type", default="disk", help="disk, http or docker (default: disk)")
     parser.add_argument("--tree-compression", choices=_COMPRESSIONS, default="gzip", help="default: gzip")
     parser.add_argument("--tree-filename", default="tree.tar", metavar="NAME", help="default: tree.tar")
     parser.add_argument("--meta-compression", choices=_COMPRESSIONS, default="none", help="default: none")
@@ -49,8 +53,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lock", default="", metavar="FILE", help="the lock (default: treebuild.lock)")
     add_insecure_flag(parser)
     parser.add_argument("--backend", default="", metavar="NAME", help=argparse.SUPPRESS)
-    parser.add_argument("--force-push", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--push-images", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--push-images", action="store_true", help="type docker: send it to the registry")
+    parser.add_argument("--force-push", action="store_true", help="type docker: send packages that are there, too")
+    parser.add_argument(
+        "--insecure-registry", action="append", default=[], metavar="HOST[:PORT]", help="speak plain HTTP to it"
+    )
     add_output_flags(parser, short=False)
 
 
@@ -79,12 +86,29 @@ def _take_configured(args: argparse.Namespace, settings: Settings) -> None:
 
 
 def _judge(args: argparse.Namespace, session: Session) -> None:
-    """Says what has no effect: nothing is pushed for repositories of files."""
+    """Says what has no effect. Raises ConfigError for what cannot be meant."""
+    from treebuilder.errors import ConfigError
     from treebuilder.events import Warned
 
-    for flag, on in (("backend", args.backend), ("force-push", args.force_push), ("push-images", args.push_images)):
-        if on and args.type in ("disk", "http"):
-            session.events.emit(Warned(f"--{flag} has no effect: a repository of type {args.type} has no images"))
+    said: list[str] = []
+    if args.type == "docker":
+        if not args.output:
+            raise ConfigError(
+                "type docker is published to a registry", hint="--output HOST/NAME", reason="repository-type"
+            )
+        if args.prune is not None:
+            raise ConfigError("--prune is for folders: nothing of a registry is deleted here")
+        if args.backend:
+            said.append("--backend has no effect: images are made without an engine")
+        if not args.push_images:
+            said.append("nothing is sent to the registry: that is what --push-images does")
+    else:
+        flags = ("backend", args.backend), ("force-push", args.force_push), ("push-images", args.push_images)
+        said += [
+            f"--{flag} has no effect: a repository of type {args.type} has no images" for flag, on in flags if on
+        ]  # fmt: skip
+    for message in said:
+        session.events.emit(Warned(message))
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
@@ -92,6 +116,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
         session.needs_owners()  # what comes from outside is unpacked with its owners
     from treebuilder.app import repositories
     from treebuilder.app.options import BuildOptions
+    from treebuilder.app.publishing import PublishOptions
     from treebuilder.app.workspace import lock_path
     from treebuilder.plan.lock import FIRST_EPOCH_S
     from treebuilder.repository import CreateOptions
@@ -115,8 +140,9 @@ def run(args: argparse.Namespace, session: Session) -> int:
             layering=args.layering, dockerfiles=args.dockerfiles,
         )  # fmt: skip
         report = repositories.create(
-            options, trees, output, work, from_repositories=args.from_repositories, signing=signing.of(args)
-        )
+            options, trees, output, work, from_repositories=args.from_repositories, signing=signing.of(args),
+            publish=PublishOptions(args.push_images, args.force_push, tuple(args.insecure_registry)),
+        )  # fmt: skip
         if args.prune is not None:
             report = repositories.pruned(report, options, args.prune)
     session.close()
@@ -125,6 +151,8 @@ def run(args: argparse.Namespace, session: Session) -> int:
     text = f"{output}: {args.name}, revision {report.created.index.revision}{state}, {count} packages"
     if report.removed:
         text += f", {len(report.removed)} files deleted"
+    if args.type == "docker":
+        text += f", {report.pushed} sent"
     text += signing.said(report.created)
     tables.write(report.to_json(), session.output, text)
     return 0
