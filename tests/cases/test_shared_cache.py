@@ -170,6 +170,31 @@ def test_no_registry_is_an_error(tmp_path: Path) -> None:
         done = project.run("build", "--tree", "packages", "t/app", *words)
         assert done.code == 1
         assert "--image-repository" in done.stderr
-    done = project.run("build", "--tree", "packages", "t/app", "--pull", "--image-repository", "127.0.0.1:1/x")
+    done = project.run("build", "--tree", "packages", "t/app", "--push", "--image-repository", "127.0.0.1:1/x")
     assert done.code == 2
     assert "127.0.0.1:1/x" in done.stderr
+
+
+def test_what_a_registry_that_is_away_has_is_built(tmp_path: Path) -> None:
+    project = make(tmp_path / "one")
+    done = project.run("build", "--tree", "packages", "t/app", "--pull", "--image-repository", "127.0.0.1:1/x")
+    assert states(done)["app"] == "built"
+    assert [warning["message"].split(" is ")[0] for warning in done.value["warnings"]] == ["127.0.0.1:1/x"]
+
+
+@pytest.mark.parametrize("target", ["t/app", "t/more"])
+def test_what_a_registry_has_lost_is_built(tmp_path: Path, target: str) -> None:
+    storage = Storage(tmp_path / "registry")
+    with serving(Registry(storage), Listening("127.0.0.1", 0)) as address:
+        one = make(tmp_path / "one")
+        states(build(one, address, "--push", "t/app"))
+        for path in (tmp_path / "registry/blobs/sha256").iterdir():
+            if not path.read_bytes().startswith(b"{"):
+                path.unlink()
+        two = make(tmp_path / "two")
+        two.package("t/more", requires("t/app") + "steps:\n- cat /app > /more\n")
+        done = build(two, address, "--pull", target)
+        assert states(done)["app"] == "built"
+        assert len([w for w in done.value["warnings"] if "is not asked any more" in w["message"]]) == 1
+        assert packages(two)["app-t-1.0.package.tar.zst"] == packages(one)["app-t-1.0.package.tar.zst"]
+    storage.close()

@@ -3,7 +3,8 @@
 A record is a manifest under a tag made of its key. Its config holds the key's document and the result; its layers are
 the layers of the image, or the archives of the packages. A record is taken only if its document hashes to the key that
 was asked for, and bytes only if they are what their digests say. Records are never changed: the first wins. Layers are
-fetched when something is to be built on them, which is seldom.
+fetched when something is to be built on them, which is seldom. A registry that cannot be reached is warned of once
+and asked no more: what it has is built here.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class SharedCache:
         self._events = events
         self._layers: dict[str, _Blob] = {}
         self._blobs: dict[str, _Blob] = {}
+        self._lost: set[Repository] = set()
         self._lock = threading.Lock()
 
     @property
@@ -101,10 +103,14 @@ class SharedCache:
             if not all(compression in one.blobs for one in packages.all()):
                 continue
             sizes = {item_digest(item, str(repository)): descriptor_size(item) for item in items}
-            for one in packages.all():
-                blob, _ = one.blobs[compression]
-                if not self._store.has_blob(blob):
-                    self._fetch(_Blob(repository, blob, sizes.get(blob, 0)))
+            try:
+                for one in packages.all():
+                    blob, _ = one.blobs[compression]
+                    if not self._store.has_blob(blob):
+                        self._fetch(_Blob(repository, blob, sizes.get(blob, 0)))
+            except TransportError as err:
+                self._lose(repository, err)
+                continue
             notes = [files_note(Digest(content), files) for content, files in names.items()]
             self._store.index.replace([(keys.artifact.hex, "artifact", "", packages.to_json())], notes)
             return packages
@@ -115,7 +121,7 @@ class SharedCache:
         return layer.hex in self._layers
 
     def bring(self, layer: Digest) -> bool:
-        """Fetches a layer into the store; False if nobody has it. Raises IntegrityError, TransportError."""
+        """Fetches a layer into the store; False if it is not to be had. Raises IntegrityError, TransportError."""
         blob = self._layers.get(layer.hex)
         if blob is None:
             return False
@@ -123,7 +129,11 @@ class SharedCache:
             if self._store.has_tree(layer):
                 return True
             with self._store.part() as part:
-                self._download(blob, f"layer {layer.hex[:12]}", part)
+                try:
+                    self._download(blob, f"layer {layer.hex[:12]}", part)
+                except TransportError as err:
+                    self._lose(blob.repository, err)
+                    return False
                 with part.open("rb") as source:
                     found = unpack_into_store(decompressed(source), self._store, f"{blob.repository}@{blob.digest}")
         if found != layer:
@@ -146,6 +156,8 @@ class SharedCache:
 
     def _records(self, tag: str) -> Iterator[tuple[Repository, dict[str, Any], list[dict[str, Any]]]]:
         for repository in self._sources:
+            if repository in self._lost:
+                continue
             try:
                 _, manifest = repository.manifest(tag, None)
                 item = manifest.get("config") or {}
@@ -155,11 +167,22 @@ class SharedCache:
                     config = json_object(file.read_bytes(), f"{repository}:{tag}")
             except TransportError as err:
                 if err.status != 404:
-                    raise
+                    self._lose(repository, err)
                 continue
             items = manifest.get("layers")
             if config.get("schema") == SCHEMA and isinstance(items, list):
                 yield repository, config, [item for item in items if isinstance(item, dict)]
+
+    def _lose(self, repository: Repository, err: TransportError) -> None:
+        """Does without a registry that cannot be reached. Raises what only its user can mend: a wrong password."""
+        if err.status in (401, 403):
+            raise err
+        with self._lock:
+            known = repository in self._lost
+            self._lost.add(repository)
+            self._layers = {layer: blob for layer, blob in self._layers.items() if blob.repository is not repository}
+        if not known:
+            self._events.emit(Warned(f"{repository} is not asked any more, what it has is built here: {err.message}"))
 
     # pushing ----------------------------------------------------------------------------------------------------
     def push_node(self, node: BuildNode, keys: NodeKeys, result: NodeResult) -> bool:
