@@ -10,6 +10,7 @@ from treebuilder.errors import SpecError
 from treebuilder.events import Recorder, Warned
 from treebuilder.image import IsoSpec, load_iso_spec, parse_iso_spec
 from treebuilder.nodes import load
+from treebuilder.trust.policy import TrustSetting
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -98,6 +99,17 @@ def test_makeiso() -> None:
     assert (repository.name, repository.type, repository.urls, repository.enable) == ("here", "disk", ("build",), True)
 
 
+def test_a_repository_says_whose_word_counts() -> None:
+    text = "packages: {rootfs: [a/b]}\nluet:\n  repositories:\n  - {urls: [http://x], trust: %s}\n"
+    for written, read in (
+        ("none", TrustSetting(True)), ("{keys: k.pub}", TrustSetting(True, ("k.pub",))),
+        ("{keys: [a, b], threshold: 2, name: os}", TrustSetting(True, ("a", "b"), 2, "os")),
+    ):  # fmt: skip
+        spec, warnings = parse(text % written)
+        assert warnings == []
+        assert [repository.trust for repository in spec.repositories] == [read]
+
+
 def test_the_ancestor_writes_booleans_as_texts() -> None:
     spec, warnings = parse(ANCESTOR)
     assert spec.date
@@ -162,6 +174,7 @@ def test_unknown_keys_are_warned_about_with_their_line() -> None:
         ("packages:\n  rootfs: [a/b]\narch: x86/64\n", 3, "bad-arch"),
         ("packages: {rootfs: [a/b]}\nluet:\n  repositories:\n  - name: r\n", 4, "bad-repository"),
         ("packages: {rootfs: [a/b]}\nluet:\n  repositories:\n  - {urls: [x], type: ftp}\n", 4, "bad-repository"),
+        ("packages: {rootfs: [a/b]}\nluet:\n  repositories:\n  - urls: [x]\n    trust: all\n", 5, "bad-trust"),
         ("iso:\n  rootfs:\n  - 'dir:'\n", 3, "bad-source"),
         ("iso: {rootfs: [a/b]}\nsquash-compression: ['-comp zstd', '-ef /etc/passwd']\n", 2, "bad-compression"),
         ("packages: {rootfs: [a/b]\n", 2, "yaml"),

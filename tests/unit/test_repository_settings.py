@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
+import pytest
 import yaml
 
 from treebuilder.app import client_settings, settings
@@ -14,6 +16,7 @@ from treebuilder.events import Silent
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import Package, PackageId, Recipe
 from treebuilder.nodes.writing import write_yaml
+from treebuilder.trust.keys import new_key
 
 CONFIG = """\
 repositories:
@@ -35,6 +38,23 @@ def test_logins_and_cached_are_handed_on(tmp_path: Path) -> None:
     entry = yaml.safe_load(CONFIG)["repositories"][0]
     again = client_settings._repository(entry, tmp_path, str(file), 0, TrustRules(luet=True)).source
     assert (again.auth, again.cached) == (source.auth, source.cached)
+
+
+@pytest.mark.parametrize(
+    ("trust", "luet", "unsigned"),
+    [("", False, "refuse"), ("", True, "warn"), ("trust: none", False, "accept"), ("trust: {keys: k.pub}", True, "")],
+)
+def test_both_readers_trust_alike(tmp_path: Path, trust: str, luet: bool, unsigned: str) -> None:
+    key = new_key().public
+    (tmp_path / "k.pub").write_bytes(key.pem)
+    file = tmp_path / "luet.yaml"
+    file.write_text(f"{CONFIG}  {trust}\nkeys_confdir: [none]\n")
+    (found,) = settings.load(str(file), Silent()).repositories
+    source = source_of(found, TrustRules((), luet=luet))
+    with contextlib.chdir(tmp_path):
+        (again,) = client_settings.load(str(file), {}, Silent(), luet=luet).repositories
+    assert again.source.trust == source.trust
+    assert (source.trust.unsigned == unsigned) if unsigned else (source.trust.keys == (key,))
 
 
 def test_metadata_says_how_luet_was_told_to_build() -> None:

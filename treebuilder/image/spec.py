@@ -15,7 +15,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from treebuilder.errors import Place, SpecError
+from treebuilder.errors import ConfigError, Place, SpecError
 from treebuilder.events import EventSink, Warned
 from treebuilder.nodes import Node, load
 from treebuilder.records import record
@@ -302,7 +302,6 @@ def _repository(node: Node, key: str, priority: int, events: EventSink) -> SpecR
     kind = node.text("type") or _guess_type(urls[0])
     if kind not in ("disk", "http", "docker", "oci"):
         node.fail(f"unknown type of repository {kind!r}", hint="disk, http or docker", reason="bad-repository")
-    trust = node.get("trust")
     return SpecRepository(
         name=node.text("name") or urls[0],
         type=kind,
@@ -310,8 +309,18 @@ def _repository(node: Node, key: str, priority: int, events: EventSink) -> SpecR
         priority=node.integer("priority", priority),
         enable=_flag(node, "enable", default=True),
         where=node.place,
-        trust=read_setting(None if trust is None else trust.plain(), node.place),
+        trust=_trust(node),
     )
+
+
+def _trust(node: Node) -> TrustSetting:
+    found = node.get("trust")
+    if found is None:
+        return TrustSetting()
+    try:
+        return read_setting(found.plain(), found.place)
+    except ConfigError as err:
+        found.fail(err.message, hint=err.hint, reason=err.reason)
 
 
 def _guess_type(url: str) -> str:
