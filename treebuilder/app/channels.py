@@ -1,0 +1,216 @@
+"""Use cases of channels: a snapshot of a repository published to a fleet, promoted, rolled out, halted, looked at."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from treebuilder.app.repositories import local_source
+from treebuilder.app.workspace import Workspace
+from treebuilder.channel import files, publishing
+from treebuilder.channel.document import share_of, snapshot_ok
+from treebuilder.channel.publishing import Release, Terms
+from treebuilder.channel.rules import Channel, Limit, Step, share_at
+from treebuilder.errors import ConfigError, SpecError
+from treebuilder.model.digest import Digest
+from treebuilder.records import record, replace
+from treebuilder.repository import INDEX_NAME, RepositoryBackend, open_backend, sync
+from treebuilder.system import clock, locks
+
+if TYPE_CHECKING:
+    from treebuilder.trust.keys import PublicKey
+
+SCHEMA = "treebuild.channel-shown/1"
+_MAX_KEY_BYTES = 1 << 16
+_UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+@record
+class Place:
+    """The repository in a folder, and how its channels are signed."""
+
+    folder: Path
+    seal: files.Seal
+
+
+@record
+class Chosen:
+    """What is published: a snapshot of the repository, and which package of it. "" for the newest version in it."""
+
+    snapshot: str
+    package: str
+    version: str = ""
+
+
+def publish(work: Workspace, place: Place, name: str, chosen: Chosen, terms: Terms) -> Channel:
+    """Makes or changes a channel.
+
+    Raises SpecError (reasons no-snapshot, no-package), ConfigError, UpdateRefused, IntegrityError, LockHeld.
+    """
+    release = _release(work, place, chosen)
+    backend = _backend(work, place)
+    with _alone(place, name):
+        before = files.find(backend, name, place.seal)
+        return _stored(backend, place, publishing.publish(before, name, release, terms, clock.now_epoch_s()))
+
+
+def promote(work: Workspace, place: Place, source: str, target: str, terms: Terms) -> Channel:
+    """What one channel names is named by another one. Raises as `publish` does; SpecError (reason no-channel)."""
+    backend = _backend(work, place)
+    with _alone(place, target):
+        found = files.load(backend, source, place.seal)
+        if found.halted:
+            raise ConfigError(f"{source} is halted: {found.halt_reason}", reason="halted", hint="promote what is good")
+        before = files.find(backend, target, place.seal)
+        made = publishing.publish(before, target, publishing.release_of(found), terms, clock.now_epoch_s())
+        return _stored(backend, place, made)
+
+
+def roll_out(work: Workspace, place: Place, name: str, terms: Terms, *, resume: bool) -> Channel:
+    """Changes who is offered the version. Raises ConfigError (reason halted), SpecError, IntegrityError, LockHeld."""
+    backend = _backend(work, place)
+    with _alone(place, name):
+        before = files.load(backend, name, place.seal)
+        return _stored(backend, place, publishing.roll_out(before, terms, clock.now_epoch_s(), resume=resume))
+
+
+def halt(work: Workspace, place: Place, name: str, reason: str) -> Channel:
+    """Stops a rollout. Raises SpecError, IntegrityError, LockHeld."""
+    backend = _backend(work, place)
+    with _alone(place, name):
+        before = files.load(backend, name, place.seal)
+        return _stored(backend, place, publishing.halt(before, reason, clock.now_epoch_s()))
+
+
+def show(work: Workspace, place: Place, name: str) -> Channel:
+    """Raises SpecError (reason no-channel), IntegrityError."""
+    return files.load(_backend(work, place), name, place.seal)
+
+
+def warnings(channel: Channel, now_epoch_s: int) -> tuple[str, ...]:
+    """What its author should know."""
+    said = []
+    if channel.halted:
+        return ("the channel is halted: nobody is offered this version",)
+    if not channel.report_url:
+        said.append("nothing will halt this rollout by itself: devices report nowhere (--report-url)")
+    elif channel.limit.least == 0:
+        said.append("nothing will halt this rollout by itself: no failures are too many (--halt-at)")
+    if now_epoch_s >= channel.expires_epoch_s:
+        said.append("the channel has expired: no device believes it")
+    if share_at(channel, channel.expires_epoch_s) == 0:
+        said.append("nobody is offered this version")
+    return tuple(said)
+
+
+def seal_of(keys: tuple[str, ...], trusted: tuple[str, ...]) -> files.Seal:
+    """Files of private keys that sign, and of public ones that are believed too. Raises ConfigError."""
+    if not keys and not trusted:
+        return files.Unsigned()
+    from treebuilder.app import trusting
+    from treebuilder.channel.sealing import Signed
+
+    signers = tuple(map(trusting.private_key, keys))
+    public = (*(key.public for key in signers), *(_public(file) for file in trusted))
+    return Signed(signers, public)
+
+
+def _public(file: str) -> PublicKey:
+    from treebuilder.trust.keys import read_public
+
+    try:
+        return read_public(Path(file).read_bytes()[:_MAX_KEY_BYTES], file)
+    except OSError as err:
+        raise ConfigError(f"the key {file} cannot be read: {err.strerror}", reason="bad-key") from err
+
+
+# what is written on a command line -----------------------------------------------------------------------------------
+def parse_span(text: str) -> int:
+    """`90m`, `6h`, `2d`, `1w` as seconds. Raises ConfigError."""
+    number, unit = text[:-1], text[-1:]
+    if not (number.isascii() and number.isdigit() and len(number) < 6 and unit in _UNITS):
+        raise ConfigError(f"{text!r} is no length of time", hint="a number and one of m, h, d, w: 6h")
+    return int(number) * _UNITS[unit]
+
+
+def parse_time(text: str, now_epoch_s: int) -> int:
+    """`+6h`, or `2026-12-24T18:00Z` (UTC without a zone), as seconds since 1970. Raises ConfigError."""
+    if text.startswith("+"):
+        return now_epoch_s + parse_span(text[1:])
+    from datetime import UTC, datetime
+
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{text!r} is no time", hint="for example 2026-12-24T18:00Z, or +6h") from None
+    return max(0, int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()))
+
+
+def parse_share(text: str) -> int:
+    """`12.5` or `12.5%`. Raises ConfigError."""
+    try:
+        return share_of(text.removesuffix("%"))
+    except ValueError as err:
+        raise ConfigError(str(err)) from err
+
+
+def parse_steps(text: str, begin_epoch_s: int) -> tuple[Step, ...]:
+    """`1@0h,10@6h,100@1d`: percentages, and how long after the beginning. Raises ConfigError."""
+    steps = []
+    for item in text.split(","):
+        share, at, span = item.strip().partition("@")
+        if not at:
+            raise ConfigError(f"{item!r} is no step of a rollout", hint="PERCENTAGE@TIME: 1@0h,10@6h,100@1d")
+        steps.append(Step(begin_epoch_s + parse_span(span), parse_share(share)))
+    for one, other in pairwise(steps):
+        if one.at_epoch_s >= other.at_epoch_s or one.share > other.share:
+            raise ConfigError(f"the steps {text!r} do not rise", hint="1@0h,10@6h,100@1d")
+    return tuple(steps)
+
+
+def parse_limit(text: str) -> Limit:
+    """`5:2%`: at least 5 failures that are 2 % of all results; `0` for never. Raises ConfigError."""
+    least, _, share = text.partition(":")
+    if not (least.isascii() and least.isdigit() and len(least) < 8):
+        raise ConfigError(f"{text!r} says not when to halt", hint="FAILURES:PERCENTAGE, for example 5:2%")
+    return Limit(int(least), parse_share(share) if share else 0)
+
+
+# parts ---------------------------------------------------------------------------------------------------------------
+def _release(work: Workspace, place: Place, chosen: Chosen) -> Release:
+    if not snapshot_ok(chosen.snapshot):
+        raise ConfigError(f"{chosen.snapshot[:80]!r} is no name of a snapshot", hint="create-repo --snapshot-id ID")
+    reference = f"{chosen.snapshot}-{INDEX_NAME}"
+    data = _backend(work, place).index(reference)
+    if data is None:
+        raise SpecError(
+            f"{place.folder} has no snapshot {chosen.snapshot}", reason="no-snapshot",
+            hint=f"treebuild create-repo --output {place.folder} --snapshot-id {chosen.snapshot}",
+        )  # fmt: skip
+    source = replace(local_source(str(place.folder)), name=reference, reference=reference)
+    synced = sync(source, work.store, work.events, work.cancel)
+    built = [found for found in synced.packages() if found.id in synced.artifacts]
+    for package in built:  # newest first
+        id = package.id
+        if f"{id.category}/{id.name}" == chosen.package and chosen.version in ("", id.version):
+            return Release(chosen.package, chosen.snapshot, Digest.of(data), id.version)
+    wanted = f"{chosen.package}@{chosen.version}" if chosen.version else chosen.package
+    raise SpecError(f"the snapshot {chosen.snapshot} holds no {wanted}", reason="no-package")
+
+
+def _backend(work: Workspace, place: Place) -> RepositoryBackend:
+    return open_backend("disk", str(place.folder.absolute()), work.store, work.cancel)
+
+
+def _alone(place: Place, name: str) -> AbstractContextManager[None]:
+    files.file_name(name)
+    if not place.folder.is_dir():
+        raise SpecError(f"there is no repository in {place.folder}", reason="no-repository")
+    return locks.exclusive(place.folder / ".channels.lock", f"the channels of {place.folder}")
+
+
+def _stored(backend: RepositoryBackend, place: Place, channel: Channel) -> Channel:
+    files.store(backend, channel, place.seal)
+    return channel
