@@ -105,15 +105,22 @@ def test_what_is_not_needed_is_taken(project: Project, flags: list[str]) -> None
     assert (flags[0].partition("=")[0] in done.stderr or flags[-1] in done.stderr) is not quiet
 
 
-@pytest.mark.parametrize(
-    "flags",
-    [["--push-final-images"], ["--generate-final-images"],
-     ["--push-final-images-repository", "x"], ["--push-final-images-force"]],
-)  # fmt: skip
-def test_what_cannot_be_done_yet_is_refused(project: Project, flags: list[str]) -> None:
-    done = project.building("t/a", *flags)
+def test_what_cannot_be_done_yet_is_refused(project: Project) -> None:
+    done = project.building("t/a", "--generate-final-images")
     assert done.code != 0
     assert done.value["error"]["reason"] == "not-yet"
+    assert not project.build.exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [([], "no-registry"), (["--push-final-images-repository", "a:b:c/d"], "configuration"),
+     (["--push-final-images-repository", "127.0.0.1:1/a", "--cmd", "'"], "configuration")],
+)  # fmt: skip
+def test_final_images_that_lead_nowhere_are_refused_first(project: Project, flags: list[str], reason: str) -> None:
+    done = project.building("t/a", "--push-final-images", *flags)
+    assert done.code != 0
+    assert done.value["error"]["reason"] == reason
     assert not project.build.exists()
 
 

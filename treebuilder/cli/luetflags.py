@@ -20,14 +20,11 @@ NEEDLESS = {
     "solver_attempts": "the solver does not guess",
 }
 NOT_YET = {
-    "push_final_images": "pushing installable images",
-    "push_final_images_force": "pushing installable images",
-    "push_final_images_repository": "pushing installable images", "generate_final_images": "installable images",
-}  # fmt: skip
-_BARE = ("wait", "push-final-images", "push-final-images-force", "generate-final-images",
-         "solver-concurrent", "privileged", "no-privileged", "keep-images", "no-keep-images")  # fmt: skip
-_VALUED = ("push-final-images-repository", "solver-type", "solver-rate", "solver-discount",
-           "solver-attempts")  # fmt: skip
+    "generate_final_images": "making installable images without sending them",
+}
+_BARE = ("wait", "generate-final-images", "solver-concurrent", "privileged", "no-privileged", "keep-images",
+         "no-keep-images")  # fmt: skip
+_VALUED = ("solver-type", "solver-rate", "solver-discount", "solver-attempts")
 
 
 def add(parser: argparse.ArgumentParser) -> None:

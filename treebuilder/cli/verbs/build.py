@@ -19,6 +19,7 @@ from treebuilder.cli import luetflags
 from treebuilder.cli.session import Session, add_insecure_flag, add_output_flags, duration
 
 if TYPE_CHECKING:
+    from treebuilder.app.finalimages import FinalImages
     from treebuilder.app.options import BuildOptions
     from treebuilder.app.settings import Settings
     from treebuilder.app.workspace import Workspace
@@ -71,6 +72,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-repository", default="", metavar="HOST/NAME", help="where the cache is shared")
     parser.add_argument("--pull", action="store_true", help="take from there what others have built")
     parser.add_argument("--push", action="store_true", help="put there what is built here")
+    parser.add_argument("--push-final-images", action="store_true", help="push each package as an image that runs")
+    parser.add_argument(
+        "--push-final-images-repository", default="", metavar="HOST/NAME", help="where to (default: --image-repository)"
+    )
+    parser.add_argument("--push-final-images-force", action="store_true", help="replace what a tag leads to")
+    parser.add_argument("--cmd", default="", metavar="COMMAND", help="what these images run when nothing else is said")
     parser.add_argument(
         "-p", "--pull-repository", action="append", default=[], metavar="HOST/NAME", help="pull from here too"
     )
@@ -108,6 +115,24 @@ def _kept(args: argparse.Namespace) -> Path | None:
     return Path(args.keep_failed_in or "failed").absolute() if args.keep_failed or args.keep_failed_in else None
 
 
+def _final_images(args: argparse.Namespace, session: Session) -> FinalImages | None:
+    """What `--push-final-images` and its friends say. Raises ConfigError."""
+    if not args.push_final_images:
+        from treebuilder.events import Warned
+
+        for flag in ("push_final_images_repository", "push_final_images_force", "cmd"):
+            if getattr(args, flag):
+                message = f"{luetflags.flag(flag)} has no effect without --push-final-images"
+                session.events.emit(Warned(message))
+        return None
+    from treebuilder.app import finalimages
+
+    return finalimages.chosen(
+        args.push_final_images_repository or args.image_repository, force=args.push_final_images_force,
+        command=args.cmd, insecure=tuple(args.insecure_registry),
+    )  # fmt: skip
+
+
 def run(args: argparse.Namespace, session: Session) -> int:
     from treebuilder.app import unchanged
 
@@ -117,11 +142,13 @@ def run(args: argparse.Namespace, session: Session) -> int:
         raise ConfigError("no package is named", hint="name packages, or --all, or --full")
     luetflags.judge(args, session.events)
     args.engine = luetflags.engine(args.engine, session.events)
+    images = _final_images(args, session)
     with session.workspace() as work:
         options = options_of(args, work.settings)
         if args.pretend:
             return _pretend(options, work, session)
-        trees = "" if args.from_repositories or args.push else unchanged.trees_key(options, work.settings.template_env)
+        pushes = args.push or images is not None
+        trees = "" if args.from_repositories or pushes else unchanged.trees_key(options, work.settings.template_env)
         key = unchanged.request_key(options, trees) if trees else ""
         known = unchanged.recall(work.store, key, options.destination) if key and not args.rebuild else None
         if known is not None:
@@ -140,6 +167,10 @@ def run(args: argparse.Namespace, session: Session) -> int:
             report = build_from_repositories(options, work)
         else:
             report = building.build(options, work)
+        if images is not None:
+            from treebuilder.app.finalimages import push_final_images
+
+            push_final_images(report, images, options, work)
         session.close()
         value = {**report.to_json(), "warnings": session.events.warnings()}
         if key and not report.failed and not value["counts"]["skipped"]:

@@ -1,0 +1,146 @@
+"""Repositories and final images in a registry, from the command line: published, installed, upgraded, run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import services
+from tests.trees import Project, Result, requires
+from treebuilder.serve.registry import Registry
+from treebuilder.serve.server import Listening, serving
+from treebuilder.serve.storage import Storage
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(params=["ours", "debian"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "debian":
+        with services.registry() as found:
+            yield found
+        return
+    with ours(tmp_path) as found:
+        yield found
+
+
+def ours(tmp_path: Path) -> Any:
+    import contextlib
+
+    @contextlib.contextmanager
+    def serve() -> Iterator[str]:
+        storage = Storage(tmp_path / "registry")
+        with serving(Registry(storage), Listening("127.0.0.1", 0)) as found:
+            yield found
+        storage.close()
+
+    return serve()
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
+    made = Project(tmp_path)
+    made.base()
+    made.package("t/root", requires("seed/base") + "unpack: true\nsteps:\n- echo hello > /hello\n")
+    return made
+
+
+def configure(project: Project, address: str, more: str = "trust: none") -> None:
+    (project.top / ".luet.yaml").write_text(
+        f"repositories:\n- {{name: os, type: docker, enable: true, urls: ['{address}/team/os'], {more}}}\n"
+    )
+
+
+def publish(project: Project, address: str, *words: str) -> Result:
+    return project.run(
+        "create-repo", "--tree", "packages", "--packages", "build", "--name", "os", "--type", "docker",
+        "--output", f"{address}/team/os", *words,
+    )  # fmt: skip
+
+
+def change(project: Project, *words: str) -> Result:
+    (project.top / "root").mkdir(exist_ok=True)
+    project.cache = "client"
+    done = project.run(*words, "--system-target", "root")
+    project.cache = "cache"
+    assert done.code == 0, done.stderr
+    return done
+
+
+def package(project: Project, version: str, text: str) -> None:
+    folder = project.package(
+        "t/app", requires("seed/base") + f"package_dir: /out\nsteps:\n- mkdir /out; echo {text} > /out/app\n"
+    )
+    (folder / "definition.yaml").write_text(json.dumps({"category": "t", "name": "app", "version": version}))
+
+
+def test_published_installed_and_upgraded(address: str, project: Project) -> None:
+    configure(project, address)
+    package(project, "1.0+1", "one")
+    assert project.building("t/app").code == 0
+    first = publish(project, address, "--push-images")
+    assert (first.code, first.value["changed"], first.value["pushed"]) == (0, True, 2), first.stderr  # with seed/base
+    again = publish(project, address, "--push-images")
+    assert (again.value["changed"], again.value["pushed"]) == (False, 0)
+    change(project, "install", "t/app")
+    assert (project.top / "root/app").read_text() == "one\n"
+    package(project, "1.1", "two")
+    assert project.building("t/app").code == 0
+    assert publish(project, address, "--push-images", "--snapshot-id", "may").value["revision"] == 2
+    change(project, "upgrade")
+    assert (project.top / "root/app").read_text() == "two\n"
+
+
+def test_nothing_is_sent_unless_told(address: str, project: Project) -> None:
+    configure(project, address)
+    package(project, "1.0", "one")
+    assert project.building("t/app").code == 0
+    prepared = publish(project, address)
+    assert (prepared.code, prepared.value["pushed"]) == (0, 0)
+    assert "--push-images" in prepared.stderr
+    done = project.run("search", "app")
+    assert done.value["error"]["reason"] == "no-repository"
+
+
+def test_final_images(address: str, project: Project) -> None:
+    words = ["--push-final-images", "--push-final-images-repository", f"{address}/team/images"]
+    done = project.building("t/root", *words)
+    assert done.code == 0, done.stderr
+    from treebuilder.oci.remote import Repository
+    from treebuilder.system.process import Cancel
+
+    place = Repository(address, "team/images", True, Cancel())
+    assert {"root-t-1.0", "root-t-1.0.metadata.yaml"} <= set(place.tags())
+    before = place.digest_of("root-t-1.0")
+    project.package("t/root", requires("seed/base") + "unpack: true\nsteps:\n- echo other > /hello\n")
+    kept = project.building("t/root", *words)
+    assert kept.code == 0, kept.stderr
+    assert place.digest_of("root-t-1.0") == before
+    forced = project.building("t/root", *words, "--push-final-images-force")
+    assert forced.code == 0, forced.stderr
+    assert place.digest_of("root-t-1.0") != before
+
+
+@pytest.mark.docker
+def test_docker_runs_a_final_image(tmp_path: Path, project: Project) -> None:
+    import docker
+
+    with ours(tmp_path) as address, services.docker_daemon() as url:
+        words = ["--push-final-images", "--image-repository", f"{address}/team/images", "--cmd", "/bin/cat /hello"]
+        done = project.building("t/root", *words)
+        assert done.code == 0, done.stderr
+        client = docker.DockerClient(base_url=url, version="auto")
+        try:
+            image = f"{address}/team/images:root-t-1.0"
+            client.images.pull(image)
+            assert client.containers.run(image, network_mode="none", remove=True) == b"hello\n"
+            said: Any = client.containers.run(image, ["/bin/echo", "hi"], network_mode="none", remove=True)
+            assert said == b"hi\n"
+        finally:
+            client.close()
