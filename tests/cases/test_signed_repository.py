@@ -16,9 +16,15 @@ import pytest
 
 from tests import schemas
 from tests.unit.repository_parts import Workshop, workshop
+from treebuilder.app import images, workspace
+from treebuilder.app.settings import Settings
 from treebuilder.cli import luet
 from treebuilder.cli.main import main
+from treebuilder.errors import TreebuildError
+from treebuilder.events import Recorder
+from treebuilder.image.spec import load_iso_spec
 from treebuilder.repository.serving import FolderServer
+from treebuilder.system.process import Cancel
 
 pytestmark = pytest.mark.engine
 
@@ -187,6 +193,34 @@ def test_a_local_folder_needs_no_keys(site: Site) -> None:
     site.configure(", trust: none")
     site.json("install", "--local", str(site.shop.build), "app/a")
     assert site.installed() == {"a.txt"}
+
+
+def test_a_local_folder_may_want_a_signature_too(site: Site) -> None:
+    site.publish()
+    text = "repositories: [{name: site, type: disk, enable: true, urls: [build], trust: {keys: [a.key.pub]}}]\n"
+    (site.top / "conf.yaml").write_text(f"system: {{rootfs: {site.top}/root}}\n{text}")
+    assert site.reason("repo", "update") == "unsigned"
+    code, _, err = site.say("repo", "update", "--insecure")
+    assert (code, "without being verified" in err) == (0, True)
+    site.publish("--sign", "a.key")
+    assert site.update() == 1
+
+
+def test_images_are_made_of_what_is_believed(site: Site) -> None:
+    site.publish("--sign", "a.key")
+    with workspace.opened(Settings(), str(site.top / "machine"), Recorder(), Cancel()) as work:
+
+        def synced(trust: str) -> list[int]:
+            text = f"luet: {{repositories: [{{name: site, type: http, urls: ['{site.url}']{trust}}}]}}\n"
+            (site.top / "iso.yaml").write_text(f"packages: {{rootfs: [app/a]}}\n{text}")
+            spec = load_iso_spec(site.top / "iso.yaml", work.events)
+            return [found.index.revision for found in images._repositories(spec, site.top, (), work)]
+
+        for trust, reason in (("", "no-keys"), (", trust: {keys: [b.key.pub]}", "wrong-signature")):
+            with pytest.raises(TreebuildError) as caught:
+                synced(trust)
+            assert caught.value.reason == reason
+        assert synced(", trust: {keys: [a.key.pub]}") == synced(", trust: none") == [1]
 
 
 def test_a_forged_repository_does_not_make_another_one_count(site: Site) -> None:

@@ -41,7 +41,8 @@ class TrustRules:
         Raises ConfigError (reason "bad-key") for a key that cannot be read.
         """
         if self.insecure:
-            return UNVERIFIED if type == "disk" else Trust(unsigned="insecure")
+            asked = said.keys or (type != "disk" and not said.given)
+            return Trust(unsigned="insecure") if asked else UNVERIFIED
         if said.given:
             keys = tuple(_public(key, base, where) for key in said.keys)
             return Trust(keys, said.threshold, said.name) if keys else UNVERIFIED

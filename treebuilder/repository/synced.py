@@ -206,11 +206,11 @@ def sync(
 
 def _may_be_used(source: RepositorySource, events: EventSink) -> None:
     """What becomes of a repository that comes over a network, and nobody signs. Raises ConfigError."""
-    if source.trust.keys or source.type == "disk" or source.trust.unsigned == "accept":
-        return
     name = source.name or source.urls[0]
     if source.trust.unsigned == "insecure":
         events.emit(Warned(f"{name} is used without being verified, as --insecure says", source.where))
+        return
+    if source.trust.keys or source.type == "disk" or source.trust.unsigned == "accept":
         return
     said = f"the repository {name} comes over a network, and no keys say whose word counts for it"
     hint = "trust: {keys: [FILE]} beside its urls, keys in /etc/treebuild/keys.d, or trust: none"

@@ -18,7 +18,7 @@ from treebuilder.errors import ConfigError
 from treebuilder.model.digest import Digest
 from treebuilder.records import record
 from treebuilder.trust.envelope import canonical, pae, read_json, sealed
-from treebuilder.trust.faults import UNSIGNED, WRONG, fault
+from treebuilder.trust.faults import THRESHOLD, UNSIGNED, WRONG, fault
 from treebuilder.trust.keys import PrivateKey, PublicKey, verifies
 
 SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
@@ -164,7 +164,7 @@ def require(image: Digest, signers: Iterable[str], threshold: int) -> None:
     if not count:
         raise fault(UNSIGNED, f"{image} is signed by none of the keys that are trusted")
     if count < threshold:
-        raise fault("threshold", f"{image} is signed by {count} of the trusted keys, and {threshold} are needed")
+        raise fault(THRESHOLD, f"{image} is signed by {count} of the trusted keys, and {threshold} are needed")
 
 
 def _descriptor(media_type: str, data: bytes) -> dict[str, object]:
