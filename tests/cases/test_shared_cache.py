@@ -198,3 +198,45 @@ def test_what_a_registry_has_lost_is_built(tmp_path: Path, target: str) -> None:
         assert len([w for w in done.value["warnings"] if "is not asked any more" in w["message"]]) == 1
         assert packages(two)["app-t-1.0.package.tar.zst"] == packages(one)["app-t-1.0.package.tar.zst"]
     storage.close()
+
+
+def in_folder(project: Project, *words: str) -> Result:
+    return project.run("build", "--tree", "packages", "--destination", "build", *words)
+
+
+def test_a_folder_holds_a_cache(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    one = make(tmp_path / "one")
+    first = in_folder(one, "--cache-from", str(cache), "--cache-to", str(cache), "t/all")
+    assert states(first)["all"] == "built"
+    assert "there is no folder" in first.value["warnings"][0]["message"]
+    index = json.loads((cache / "index.json").read_bytes())
+    for item in index["manifests"]:
+        data = (cache / "blobs/sha256" / item["digest"].removeprefix("sha256:")).read_bytes()
+        assert len(data) == item["size"]
+    two = make(tmp_path / "two")
+    done = in_folder(two, "--cache-from", str(cache), "t/all")
+    assert "built" not in states(done).values()
+    assert packages(two) == packages(one)
+    two.package("t/more", requires("t/app") + "steps:\n- cat /app > /more\n")
+    more = in_folder(two, "--cache-from", str(cache), "--cache-to", str(cache), "t/more")
+    assert [name for name, state in states(more).items() if state == "built"] == ["more"]
+    assert len(json.loads((cache / "index.json").read_bytes())["manifests"]) == len(index["manifests"]) + 2
+    assert not [path for path in (cache / "blobs/sha256").iterdir() if path.name.startswith(".")]
+
+
+def test_a_damaged_folder_gives_nothing_wrong(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    one = make(tmp_path / "one")
+    states(in_folder(one, "--cache-to", str(cache), "t/app"))
+    for path in (cache / "blobs/sha256").iterdir():
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    two = make(tmp_path / "two")
+    done = in_folder(two, "--cache-from", str(cache), "t/app")
+    assert done.code == 2
+    assert "is not what its name promises" in done.stderr
+    (cache / "index.json").write_text("[")
+    done = in_folder(two, "--cache-from", str(cache), "t/app")
+    assert done.code == 2
+    assert "index.json" in done.stderr
+    assert "Traceback" not in done.stderr

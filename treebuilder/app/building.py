@@ -156,7 +156,7 @@ def build(
     with disk_errors(f"making the folder {options.destination}"):
         options.destination.mkdir(parents=True, exist_ok=True)
     shared = None
-    if options.pull or options.push:
+    if options.shares:
         from treebuilder.app.sharing import shared_cache
 
         shared = shared_cache(options, work)

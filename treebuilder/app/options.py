@@ -15,7 +15,8 @@ class BuildOptions:
 
     `full` is all packages that no other stands on; `revdeps` adds what stands on the targets. Packages that are only
     in `tree_deps` are built on and are never targets. `image_repository` (HOST/NAME) and `pull_repositories` are where
-    the cache is shared, if `pull` or `push`. `nodeps`: what the targets stand on must be in the cache.
+    the cache is shared, if `pull` or `push`; `cache_from` and `cache_to` are folders for that. `nodeps`: what the
+    targets stand on must be in the cache.
     """
 
     trees: tuple[str, ...]
@@ -44,6 +45,13 @@ class BuildOptions:
     pull_repositories: tuple[str, ...] = ()
     pull: bool = False
     push: bool = False
+    cache_from: tuple[Path, ...] = ()
+    cache_to: tuple[Path, ...] = ()
+
+    @property
+    def shares(self) -> bool:
+        """Whether the cache is shared with anybody."""
+        return bool(self.pull or self.push or self.cache_from or self.cache_to)
 
     @property
     def roots(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Which registries a build shares its cache with."""
+"""With whom a build shares its cache: registries and folders."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ from treebuilder.app.options import BuildOptions
 from treebuilder.app.workspace import Workspace
 from treebuilder.build.shared import SharedCache
 from treebuilder.errors import ConfigError
+from treebuilder.oci.folder import FolderRepository
 from treebuilder.oci.reference import is_loopback, parse_reference
 from treebuilder.oci.remote import Repository
 
 
 def shared_cache(options: BuildOptions, work: Workspace) -> SharedCache | None:
-    """The cache of `--pull` and `--push`; None without them. Raises ConfigError, SpecError for what is no name."""
-    if not options.pull and not options.push:
+    """The cache of `--pull`, `--push`, `--cache-from` and `--cache-to`; None without them.
+
+    Raises ConfigError, SpecError for what is no name.
+    """
+    if not options.shares:
         return None
     named = dict.fromkeys(name for name in (options.image_repository, *options.pull_repositories) if name)
-    if not named or (options.push and not options.image_repository):
+    if (options.pull and not named) or (options.push and not options.image_repository):
         raise ConfigError(
             "no registry is named to share the cache with", hint="--image-repository HOST/NAME", reason="no-registry"
         )
@@ -26,5 +30,10 @@ def shared_cache(options: BuildOptions, work: Workspace) -> SharedCache | None:
         return Repository(reference.host, reference.repository, plain, work.cancel)
 
     repositories = {name: opened(name) for name in named}
-    target = repositories[options.image_repository] if options.push else None
-    return SharedCache(tuple(repositories.values()) if options.pull else (), target, work.store, work.events)
+    folders = {path: FolderRepository(path) for path in (*options.cache_from, *options.cache_to)}
+    sources = [folders[path] for path in options.cache_from], [*repositories.values()] if options.pull else []
+    target = [repositories[options.image_repository]] if options.push else []
+    kept = [folders[path] for path in options.cache_to]
+    return SharedCache(
+        (*sources[0], *sources[1]), (*kept, *target), work.store, work.events, tuple(one.commit for one in kept)
+    )

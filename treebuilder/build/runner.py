@@ -110,6 +110,7 @@ class Runner:
             packages = self._artifacts.get(id) or recorded(self._store, keys, self._options.compression)
             if packages is not None:
                 shared.push_artifact(node, keys, packages)
+        shared.finish()
 
     def _touch(self) -> None:
         """Notes what this run relied on as used now, so that the clean-up keeps it."""

@@ -1,4 +1,4 @@
-"""The build cache in a registry: what one machine built, no other builds again.
+"""The build cache in a registry or a folder: what one machine built, no other builds again.
 
 A record is a manifest under a tag made of its key. Its config holds the key's document and the result; its layers are
 the layers of the image, or the archives of the packages. A record is taken only if its document hashes to the key that
@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from treebuilder.archive.compress import compressor, decompressed
 from treebuilder.archive.tar import write_folder
@@ -24,7 +24,7 @@ from treebuilder.errors import IntegrityError, TransportError
 from treebuilder.events import EventSink, Finished, Started, Warned
 from treebuilder.model.digest import Digest
 from treebuilder.oci.layout import MAX_JSON, item_digest, json_object, unpack_into_store
-from treebuilder.oci.remote import Progress, Repository, descriptor_size
+from treebuilder.oci.remote import Progress, descriptor_size
 from treebuilder.oci.seal import HashingSink
 from treebuilder.oci.store import Store
 from treebuilder.plan.graph import BuildNode
@@ -39,33 +39,54 @@ _ARCHIVE = "application/vnd.treebuild.package.v1"
 _CONTENT = "dev.treebuild.content"  # the digest of the plain tar
 
 
+class Records(Protocol):
+    """One repository of a registry, or a folder that stands for one (`oci.remote`, `oci.folder`)."""
+
+    def manifest(self, tag: str, expected: Digest | None, /) -> tuple[Digest, dict[str, Any]]: ...
+
+    def blob(self, digest: Digest, size: int, file: Path, progress: Progress, /) -> Path: ...
+
+    def has_blob(self, digest: Digest, /) -> bool: ...
+
+    def digest_of(self, reference: str, /) -> Digest | None: ...
+
+    def push_blob(self, digest: Digest, size: int, opened: Callable[[], IO[bytes]], /) -> bool: ...
+
+    def put_manifest(self, reference: str, data: bytes, media: str, /) -> Digest: ...
+
+
 @record
 class _Blob:
     """Where a blob is to be had."""
 
-    repository: Repository
+    repository: Records
     digest: Digest
     size: int
 
 
 class SharedCache:
-    """Records of several repositories, asked in turn; `target` is where new ones go. Safe from many threads."""
+    """Records of several repositories, asked in turn; `targets` is where new ones go. Safe from many threads.
+
+    `commits` are called when all has been pushed.
+    """
 
     def __init__(
-        self, sources: Sequence[Repository], target: Repository | None, store: Store, events: EventSink
-    ) -> None:
+        self, sources: Sequence[Records], targets: Sequence[Records], store: Store, events: EventSink,
+        commits: Sequence[Callable[[], None]] = (),
+    ) -> None:  # fmt: skip
         self._sources = tuple(sources)
-        self._target = target
+        self._targets = tuple(targets)
+        self._commits = tuple(commits)
         self._store = store
         self._events = events
         self._layers: dict[str, _Blob] = {}
         self._blobs: dict[str, _Blob] = {}
-        self._lost: set[Repository] = set()
+        self._lost: set[Records] = set()
         self._lock = threading.Lock()
 
     @property
     def pushes(self) -> bool:
-        return self._target is not None
+        return bool(self._targets)
 
     # pulling ----------------------------------------------------------------------------------------------------
     def node(self, keys: NodeKeys) -> NodeResult | None:
@@ -154,7 +175,7 @@ class SharedCache:
             raise
         self._events.emit(Finished(task))
 
-    def _records(self, tag: str) -> Iterator[tuple[Repository, dict[str, Any], list[dict[str, Any]]]]:
+    def _records(self, tag: str) -> Iterator[tuple[Records, dict[str, Any], list[dict[str, Any]]]]:
         for repository in self._sources:
             if repository in self._lost:
                 continue
@@ -173,7 +194,7 @@ class SharedCache:
             if config.get("schema") == SCHEMA and isinstance(items, list):
                 yield repository, config, [item for item in items if isinstance(item, dict)]
 
-    def _lose(self, repository: Repository, err: TransportError) -> None:
+    def _lose(self, repository: Records, err: TransportError) -> None:
         """Does without a registry that cannot be reached. Raises what only its user can mend: a wrong password."""
         if err.status in (401, 403):
             raise err
@@ -186,39 +207,43 @@ class SharedCache:
 
     # pushing ----------------------------------------------------------------------------------------------------
     def push_node(self, node: BuildNode, keys: NodeKeys, result: NodeResult) -> bool:
-        """Pushes a node's record and the layers that the registry lacks; False if the record is there."""
+        """Pushes a node's record and the layers that a target lacks; False if the record is everywhere."""
         tag = f"node-{keys.plan.hex}"
-        target = self._target
         layers = [*dict.fromkeys((*result.state.layers, *result.own))]
-        if target is None or not all(self._store.has_tree(layer) for layer in layers) or target.digest_of(tag):
+        targets = [target for target in self._targets if target.digest_of(tag) is None]
+        if not targets or not all(self._store.has_tree(layer) for layer in layers):
             return False
-        items = [self._push_layer(target, layer) for layer in layers]
         config = {"schema": SCHEMA, "name": str(node.pid), "document": keys.document, "result": result.to_json()}
-        self._push_record(target, tag, config, items)
+        for target in targets:
+            self._push_record(target, tag, config, [self._push_layer(target, layer) for layer in layers])
         return True
 
     def push_artifact(self, node: BuildNode, keys: NodeKeys, packages: Packages) -> bool:
-        """Pushes the packages of a node; False if they are there."""
+        """Pushes the packages of a node; False if they are everywhere."""
         tag = f"artifact-{keys.artifact.hex}"
-        target = self._target
-        if target is None or target.digest_of(tag):
+        targets = [target for target in self._targets if target.digest_of(tag) is None]
+        if not targets:
             return False
-        items = []
-        for one in packages.all():
-            for blob, size in one.blobs.values():
-                if self._store.has_blob(blob):
-                    self._push_blob(target, blob, size)
-                    items.append({"mediaType": _ARCHIVE, "digest": str(blob), "size": size})
+        blobs = [pair for one in packages.all() for pair in one.blobs.values() if self._store.has_blob(pair[0])]
+        items = [{"mediaType": _ARCHIVE, "digest": str(blob), "size": size} for blob, size in blobs]
         files = {one.content.hex: read_files(self._store, one.content) for one in packages.all()}
         config = {
             "schema": SCHEMA, "name": str(node.pid), "document": keys.document, "files": files,
             "packing": artifact_document(node.package.recipe), "packages": packages.to_json(),
         }  # fmt: skip
-        self._push_record(target, tag, config, items)
+        for target in targets:
+            for blob, size in blobs:
+                self._push_blob(target, blob, size)
+            self._push_record(target, tag, config, items)
         return True
 
+    def finish(self) -> None:
+        """Makes what was pushed known where that is done at once."""
+        for commit in self._commits:
+            commit()
+
     def _push_record(
-        self, target: Repository, tag: str, config: Mapping[str, object], items: list[dict[str, Any]]
+        self, target: Records, tag: str, config: Mapping[str, object], items: list[dict[str, Any]]
     ) -> None:
         data = json.dumps(config, sort_keys=True).encode("utf-8", "surrogatepass")
         digest = self._store.add_blob(data)
@@ -229,7 +254,7 @@ class SharedCache:
         }  # fmt: skip
         target.put_manifest(tag, json.dumps(value, sort_keys=True).encode(), _MANIFEST)
 
-    def _push_layer(self, target: Repository, layer: Digest) -> dict[str, Any]:
+    def _push_layer(self, target: Records, layer: Digest) -> dict[str, Any]:
         """Uploads a layer unless the registry has it; its compressed form is known by a note after the first time."""
         noted = self._store.index.note("layer-blob", layer.hex)
         if noted is not None:
@@ -249,7 +274,7 @@ class SharedCache:
         self._store.index.set_notes("layer-blob", {layer.hex: f"{digest.hex} {size_bytes}".encode()})
         return _layer_item(digest, size_bytes, layer)
 
-    def _push_blob(self, target: Repository, digest: Digest, size: int) -> None:
+    def _push_blob(self, target: Records, digest: Digest, size: int) -> None:
         target.push_blob(digest, size, lambda: self._store.blob_path(digest).open("rb", buffering=0))
 
 
@@ -271,7 +296,7 @@ def _layer_item(blob: Digest, size: int, content: Digest) -> dict[str, Any]:
     return {"mediaType": _LAYER, "digest": str(blob), "size": size, "annotations": {_CONTENT: str(content)}}
 
 
-def _by_content(repository: Repository, items: list[dict[str, Any]]) -> dict[str, _Blob]:
+def _by_content(repository: Records, items: list[dict[str, Any]]) -> dict[str, _Blob]:
     found = {}
     for item in items:
         content = Digest.parse(str((item.get("annotations") or {}).get(_CONTENT, "")))

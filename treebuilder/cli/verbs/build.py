@@ -81,6 +81,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-p", "--pull-repository", action="append", default=[], metavar="HOST/NAME", help="pull from here too"
     )
+    parser.add_argument(
+        "--cache-from", action="append", default=[], metavar="DIR", help="take it from a folder (an OCI layout)"
+    )
+    parser.add_argument(
+        "--cache-to", action="append", default=[], metavar="DIR", help="put it into a folder (an OCI layout)"
+    )
     add_registry_flag(parser)
     luetflags.add(parser)
     add_output_flags(parser)
@@ -106,7 +112,7 @@ def options_of(args: argparse.Namespace, settings: Settings) -> BuildOptions:
         _kept(args), args.layering, args.dockerfiles,
         tuple(args.insecure_registry), args.full, args.revdeps, luetflags.parted(args.tree_deps),
         args.image_repository, luetflags.parted(args.pull_repository), args.pull or bool(args.pull_repository),
-        args.push,
+        args.push, tuple(map(Path, args.cache_from)), tuple(map(Path, args.cache_to)),
     )  # fmt: skip
 
 
@@ -147,7 +153,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
         options = options_of(args, work.settings)
         if args.pretend:
             return _pretend(options, work, session)
-        pushes = args.push or images is not None
+        pushes = args.push or args.cache_to or images is not None
         trees = "" if args.from_repositories or pushes else unchanged.trees_key(options, work.settings.template_env)
         key = unchanged.request_key(options, trees) if trees else ""
         known = unchanged.recall(work.store, key, options.destination) if key and not args.rebuild else None

@@ -1,0 +1,154 @@
+"""An OCI layout folder as one repository of a registry: manifests by tag, blobs by digest (image-layout.md)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from treebuilder.errors import IntegrityError, TransportError
+from treebuilder.model.digest import Digest
+from treebuilder.oci.layout import INDEXES, MAX_JSON, item_digest, json_object
+from treebuilder.oci.remote import Progress
+from treebuilder.system.files import disk_errors, new_name, write_atomic
+from treebuilder.system.locks import exclusive_key
+
+_NAME = "org.opencontainers.image.ref.name"
+_CHUNK = 1 << 20
+_MAX_INDEX = 256 << 20
+
+
+class FolderRepository:
+    """Holds what `oci.remote.Repository` does, in a folder. May be used from many threads and processes.
+
+    New names are written by `commit`, all at once: what was stored before and is not named is no harm.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._named: dict[str, dict[str, Any]] | None = None
+        self._fresh: dict[str, dict[str, Any]] = {}
+
+    def __str__(self) -> str:
+        return str(self._folder)
+
+    def _path(self, digest: Digest) -> Path:
+        return self._folder / "blobs/sha256" / digest.hex
+
+    def _names(self) -> dict[str, dict[str, Any]]:
+        if self._named is None:
+            self._named = {}
+            for item in self._index().get("manifests") or []:
+                name = (item.get("annotations") or {}).get(_NAME) if isinstance(item, dict) else None
+                if isinstance(name, str):
+                    self._named.setdefault(name, item)
+        return self._named
+
+    def _index(self) -> dict[str, Any]:
+        path = self._folder / "index.json"
+        try:
+            if path.stat().st_size > _MAX_INDEX:
+                raise IntegrityError(f"{path} is too large")
+            return json_object(path.read_bytes(), str(path))
+        except FileNotFoundError:
+            return {}
+
+    # reading ----------------------------------------------------------------------------------------------------
+    def manifest(self, tag: str, expected: Digest | None) -> tuple[Digest, dict[str, Any]]:
+        """A manifest by its tag. Raises TransportError (404), IntegrityError for other bytes than were named."""
+        if not self._folder.is_dir():
+            raise TransportError(f"there is no folder {self._folder}")
+        item = self._names().get(tag)
+        if item is None:
+            raise TransportError(f"{self}: there is nothing under {tag}", status=404)
+        digest = item_digest(item, str(self))
+        path = self._path(digest)
+        try:
+            data = path.read_bytes() if path.stat().st_size <= MAX_JSON else b""
+        except FileNotFoundError:
+            raise TransportError(f"{self} lacks {digest}", status=404) from None
+        if Digest.of(data) != digest or (expected is not None and digest != expected):
+            raise IntegrityError(f"{path} is not what its name promises")
+        return digest, json_object(data, f"{self}:{tag}")
+
+    def blob(self, digest: Digest, size: int, file: Path, progress: Progress) -> Path:
+        """Copies a blob of at most `size` bytes. Raises TransportError where it is not, IntegrityError."""
+        seen = hashlib.sha256()
+        try:
+            source = self._path(digest).open("rb")
+        except FileNotFoundError:
+            raise TransportError(f"{self} lacks {digest}", status=404) from None
+        with source, file.open("wb") as out:
+            while data := source.read(_CHUNK):
+                size -= len(data)
+                if size < 0:
+                    break
+                seen.update(data)
+                out.write(data)
+                progress.add(len(data))
+        if seen.hexdigest() != digest.hex:
+            file.unlink()
+            raise IntegrityError(f"{self}: {digest} reads as sha256:{seen.hexdigest()}")
+        return file
+
+    def has_blob(self, digest: Digest) -> bool:
+        return self._path(digest).is_file()
+
+    def digest_of(self, reference: str) -> Digest | None:
+        """The digest of the manifest under a tag that is there, whole or not."""
+        item = self._names().get(reference)
+        digest = item_digest(item, str(self)) if item is not None else None
+        return digest if digest is not None and self.has_blob(digest) else None
+
+    # writing ----------------------------------------------------------------------------------------------------
+    def push_blob(self, digest: Digest, size: int, opened: Callable[[], IO[bytes]]) -> bool:
+        """Stores a blob, False if it was there. Raises IntegrityError for a source that is something else."""
+        if self.has_blob(digest):
+            return False
+        path = self._path(digest)
+        with disk_errors(f"writing to {self._folder}", self._folder):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_name(f".{new_name()}")
+            try:
+                seen = hashlib.sha256()
+                with opened() as source, part.open("wb") as out:
+                    while data := source.read(_CHUNK):
+                        seen.update(data)
+                        out.write(data)
+                if seen.hexdigest() != digest.hex:
+                    raise IntegrityError(f"{digest} reads as sha256:{seen.hexdigest()}")
+                os.replace(part, path)
+            finally:
+                part.unlink(missing_ok=True)
+        return True
+
+    def put_manifest(self, reference: str, data: bytes, media: str) -> Digest:
+        """Stores a manifest; its tag is known to others after `commit`. Of several under one tag the first stays."""
+        digest = Digest.of(data)
+        if not self.has_blob(digest):
+            with disk_errors(f"writing to {self._folder}", self._folder):
+                self._path(digest).parent.mkdir(parents=True, exist_ok=True)
+                write_atomic(self._path(digest), data, sync=False)
+        item = {"mediaType": media, "digest": str(digest), "size": len(data), "annotations": {_NAME: reference}}
+        if self.digest_of(reference) is None:
+            self._names()[reference] = self._fresh[reference] = item
+        return digest
+
+    def commit(self) -> None:
+        """Writes the names that are new into `index.json`, beside those that others wrote meanwhile."""
+        if not self._fresh:
+            return
+        with disk_errors(f"writing to {self._folder}", self._folder), exclusive_key(f"{self._folder}/.lock", "index"):
+            self._named = None
+            fresh = {name: item for name, item in sorted(self._fresh.items()) if self.digest_of(name) is None}
+            found = [item for item in self._index().get("manifests") or [] if isinstance(item, dict)]
+            items = [item for item in found if (item.get("annotations") or {}).get(_NAME) not in fresh]
+            items += fresh.values()
+            value = {"schemaVersion": 2, "mediaType": INDEXES[0], "manifests": items}
+            write_atomic(self._folder / "oci-layout", b'{"imageLayoutVersion": "1.0.0"}\n')
+            write_atomic(self._folder / "index.json", json.dumps(value, indent=1).encode() + b"\n")
+        self._named = None
+        self._fresh.clear()
