@@ -61,10 +61,10 @@ def test_signatures_stay_as_they_are() -> None:
         == "2c1971cd6fd45abfb94ee4ba95df30b60c1a5211e0d6902804990af8c087ea9b"
     )
     made = cosign.bundle(IMAGE, KEY)
-    assert Digest.of(made).hex == "20ed1d5ee655282f88fb8fa3bb835fab4ee13418e7642316a722eab1493f13b7"
+    assert Digest.of(made).hex == "734b45e8cb99a0497e09865b2f4708210ae7f3a20cdf98aa4391211eb7f9c4f6"
     assert (
         Digest.of(cosign.bundle_referrer(made, IMAGE, size=7).manifest).hex
-        == "c421c77dbc4498c16c4dfdfd9e8e644fcf103478cc550ec0ad6a3c666f631843"
+        == "e37e95ff2b9239445530f762f92018c6d5f8aea364f7735121e903e17276719b"
     )
 
 

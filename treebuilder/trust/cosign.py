@@ -93,7 +93,7 @@ def bundle(image: Digest, key: PrivateKey) -> bytes:
     ((_, signature),) = envelope.signatures
     return canonical({
         "mediaType": BUNDLE,
-        "verificationMaterial": {"publicKey": {"hint": _hint(key.public)}},
+        "verificationMaterial": {"publicKey": {"hint": _hint(key.public)}, "tlogEntries": []},
         "dsseEnvelope": {
             "payload": base64.b64encode(statement).decode(), "payloadType": _IN_TOTO,
             "signatures": [{"sig": base64.b64encode(signature).decode()}],
