@@ -10,7 +10,7 @@ cut. The functions here say which writes, in which order; whoever carries them o
 - A reset is possible from recovery only; recovery is replaced from elsewhere only.
 
 `boot` says what the boot loader does with what is written; grub.cfg has to do the same.
-Source: docs/adr/0015, and os-and-ota facts on cOS (two renames leave no image; tries not bound to a version).
+Source: docs/adr/0016, and os-and-ota facts on cOS (two renames leave no image; tries not bound to a version).
 """
 
 from __future__ import annotations
