@@ -248,3 +248,20 @@ def test_finalizers_have_a_shell_of_their_own_and_no_further_keys(write: Write) 
     found = read_finalizer(text, package, file="f")
     assert (found.shell, found.install, found.uninstall) == (("sh", "-c"), ("echo x v <no value>",), ("bye",))
     assert read_finalizer("shell: [/bin/true]\ninstall: [a]\n", package, file="f").shell == ("/bin/true",)
+
+
+def test_a_key_that_stands_twice_is_warned_of(tmp_path: Path) -> None:
+    folder = tmp_path / "x"
+    folder.mkdir()
+    (folder / "definition.yaml").write_text("name: x\ncategory: c\nname: z\n")
+    (folder / "build.yaml").write_text("image: a\nsteps:\n- echo\nimage: b\nsubpackages:\n- name: s\n  name: t\n")
+    recorder = Recorder()
+    tree = load_tree([tmp_path], events=recorder)
+    (package,) = tree.packages
+    assert (package.package.id.name, package.recipe.image) == ("z", "b")
+    said = "the key {!r} stands here twice, and only the last one counts"
+    assert recorder.events == [
+        Warned(said.format("name"), Place(f"{folder}/definition.yaml", 3)),
+        Warned(said.format("image"), Place(f"{folder}/build.yaml", 4)),
+        Warned(said.format("name"), Place(f"{folder}/build.yaml", 7)),
+    ]

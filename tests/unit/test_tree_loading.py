@@ -486,20 +486,3 @@ def test_layering_is_the_recipes_or_the_trees(write: Write) -> None:
     assert [tree.layering_of(found) for found in tree.packages] == ["merge", "chain", "chain"]
     tree = load(root, layering="merge")
     assert [tree.layering_of(found) for found in tree.packages] == ["merge", "chain", "merge"]
-
-
-def test_a_key_that_stands_twice_is_warned_of(tmp_path: Path) -> None:
-    folder = tmp_path / "x"
-    folder.mkdir()
-    (folder / "definition.yaml").write_text("name: x\ncategory: c\nname: z\n")
-    (folder / "build.yaml").write_text("image: a\nsteps:\n- echo\nimage: b\nsubpackages:\n- name: s\n  name: t\n")
-    recorder = Recorder()
-    tree = load_tree([tmp_path], events=recorder)
-    (package,) = tree.packages
-    assert (package.package.id.name, package.recipe.image) == ("z", "b")
-    said = "the key {!r} stands here twice, and only the last one counts"
-    assert recorder.events == [
-        Warned(said.format("name"), Place(f"{folder}/definition.yaml", 3)),
-        Warned(said.format("image"), Place(f"{folder}/build.yaml", 4)),
-        Warned(said.format("name"), Place(f"{folder}/build.yaml", 7)),
-    ]
