@@ -137,7 +137,10 @@ class Connection:
         challenge = reply.headers.get("Www-Authenticate", "")
         if not challenge:
             return False
+        used = reply.request.headers.get("Authorization", "")
         with self._lock:
+            if self._authorization not in ("", used):  # another thread was faster
+                return True
             basic = getattr(self._auth, "_basic_auth", None)
             if challenge.lower().startswith("basic"):
                 if not basic or self._authorization == f"Basic {basic}":

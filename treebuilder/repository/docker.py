@@ -27,6 +27,7 @@ from treebuilder.oci.remote import Progress, Repository
 from treebuilder.oci.store import Store
 from treebuilder.repository.api import MAX_INDEX_BYTES, SIGNATURE_SUFFIX
 from treebuilder.repository.bounds import bounded
+from treebuilder.repository.fetching import forget_old
 from treebuilder.repository.index import parse_index
 from treebuilder.repository.packing import single_file
 from treebuilder.system.files import disk_errors
@@ -172,7 +173,7 @@ class DockerBackend:
             try:
                 found = self._unpacked(blob, what, max_bytes)
             except UnsafeArchive as err:
-                raise IntegrityError(f"{what}: {err.message}") from err
+                raise IntegrityError(err.message) from err
             finally:
                 blob.unlink(missing_ok=True)
         self._store.index.set_notes(_FILE, {layer.hex: found.hex.encode()})
@@ -254,6 +255,7 @@ class DockerBackend:
         part = parts / digest.hex
         with self._store.single_flight(f"fetch-{digest.hex}", self._cancel):
             if not self._store.has_blob(digest):
+                forget_old(parts)
                 with disk_errors(f"fetching {digest} of {self._url}", self._store.folder):
                     self.place.blob(digest, max_bytes, part, Progress(f"fetch {digest}", Silent()))
                 self._store.add_blob_file(part, digest)

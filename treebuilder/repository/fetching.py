@@ -62,7 +62,7 @@ class Fetcher:
         with self._store.single_flight(f"fetch-{expected.hex}", self._cancel):
             if self._store.has_blob(expected):
                 return
-            _forget_old(parts)
+            forget_old(parts)
             resumed = part.exists()
             self._tries(url, part, max_bytes)
             if _digest(part) != expected.hex and resumed:
@@ -157,7 +157,8 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(source, "sha256").hexdigest()
 
 
-def _forget_old(folder: Path) -> None:
+def forget_old(folder: Path) -> None:
+    """Deletes parts of files that nobody came back for in a week."""
     for path in folder.iterdir():
         try:
             if path.stat().st_mtime < clock.now_epoch_s() - _KEPT_S:
