@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import os
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,8 @@ from treebuilder.cli.main import main
 from treebuilder.errors import TreebuildError
 from treebuilder.events import Recorder
 from treebuilder.image.spec import load_iso_spec
-from treebuilder.repository.serving import FolderServer
+from treebuilder.serve.folder import Folder
+from treebuilder.serve.server import Listening, serving
 from treebuilder.system.process import Cancel
 
 pytestmark = pytest.mark.engine
@@ -91,20 +91,13 @@ class Site:
 def site(tmp_path: Path) -> Iterator[Site]:
     with workshop(tmp_path) as shop:
         shop.package("app/a", {"a.txt": b"1"})
-        server = FolderServer(shop.build, "127.0.0.1", 0, lambda _: None)
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        try:
-            made = Site(shop, f"http://{server.address}")
+        with serving(Folder(shop.build), Listening("127.0.0.1", 0, headers={})) as address:
+            made = Site(shop, f"http://{address}")
             made.configure()
             (made.top / "root").mkdir()
             for name in ("a", "b"):
                 made.json("key", "new", f"{name}.key")
             yield made
-        finally:
-            server.stop()
-            thread.join()
-            server.close()
 
 
 def test_from_a_key_to_an_installed_package(site: Site) -> None:

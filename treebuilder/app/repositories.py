@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,6 @@ from treebuilder.repository import (
     sync,
 )
 from treebuilder.solver import PackageSolver
-from treebuilder.system.process import Cancel
 from treebuilder.tree import Tree, load_tree, tree_fingerprint
 
 if TYPE_CHECKING:
@@ -162,31 +161,6 @@ def create(
         return RepositoryReport(output, created, pushed=target.pushed)
     backend = open_backend("disk" if options.type == "http" else options.type, output, work.store, work.cancel)
     return RepositoryReport(output, create_repository(options, known, backend, work.events, work.store, signing))
-
-
-# serve-repo -----------------------------------------------------------------------------------------------------------
-def serve(
-    folder: Path, host: str, port: int, ready: Callable[[str], None], log: Callable[[str], None], cancel: Cancel
-) -> None:
-    """Serves a folder until `cancel` is set or the thread is interrupted. `ready` is told the address.
-
-    Raises ConfigError.
-    """
-    import threading
-
-    from treebuilder.repository.serving import FolderServer
-
-    server = FolderServer(folder, host, port, log)
-    thread = threading.Thread(target=server.run, name="serve")
-    thread.start()
-    try:
-        ready(server.address)
-        while thread.is_alive() and not cancel.is_set():
-            thread.join(0.2)
-    finally:
-        server.stop()
-        thread.join()
-        server.close()
 
 
 # build --from-repositories --------------------------------------------------------------------------------------------

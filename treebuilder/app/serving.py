@@ -1,4 +1,4 @@
-"""The use case *registry serve*: a folder as an OCI registry, until somebody stops it."""
+"""The use cases *registry serve* and *serve-repo*: a folder as an OCI registry or as it is, until somebody stops it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from treebuilder.errors import ConfigError, LockHeld
 from treebuilder.records import record
+from treebuilder.serve.folder import Folder
 from treebuilder.serve.registry import Registry
 from treebuilder.serve.server import Listening, Server, read_users
 from treebuilder.serve.storage import Storage
@@ -52,6 +53,16 @@ def serve(options: ServeOptions, ready: Callable[[str], None], log: Callable[[st
                 storage.close()
     except LockHeld as err:
         raise LockHeld(str(err), hint="another registry serves this folder") from err
+
+
+def serve_folder(
+    folder: Path, host: str, port: int, ready: Callable[[str], None], log: Callable[[str], None], cancel: Cancel
+) -> None:
+    """Serves a folder to be read until `cancel` is set or the thread is interrupted. `ready` is told the address.
+
+    Raises ConfigError.
+    """
+    _run(Server(Folder(folder), Listening(host, port, log=log, headers={})), ready, cancel)
 
 
 def _run(server: Server, ready: Callable[[str], None], cancel: Cancel) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import parse_qs, urlsplit
 
 _CHUNK = 1 << 18
@@ -125,34 +126,29 @@ class Exchange:
     def file(self, path: Path, media: str, **headers: str) -> None:
         """A file, or the range of it that is asked for."""
         with path.open("rb", buffering=0) as source:
-            size = path.stat().st_size
-            start, end = self._range(size)
-            head = {**_named(headers), "Content-Type": media, "Accept-Ranges": "bytes"}
-            head["Content-Length"] = str(end - start)
-            partial = (start, end) != (0, size) or "Range" in self.headers
-            if partial:
-                head["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
-            self._head(206 if partial else 200, head)
-            if self.method == "HEAD":
-                return
-            source.seek(start)
-            while start < end and (data := source.read(min(_CHUNK, end - start))):
-                self._handler.wfile.write(data)
-                start += len(data)
+            self.send(source, media, **headers)
 
-    def _range(self, size: int) -> tuple[int, int]:
-        """What part is asked for: [start, end). Raises RefusedError (416)."""
-        unit, _, asked = self.headers.get("Range", "").partition("=")
-        first, dash, last = asked.partition("-")
-        if unit.strip() != "bytes" or not dash or "," in asked or not all(t.isdigit() or not t for t in (first, last)):
-            if "Range" in self.headers:
-                del self.headers["Range"]  # one that we do not understand counts for nothing (RFC 9110, 14.2)
-            return 0, size
-        start = int(first) if first else max(0, size - int(last or "0"))
-        end = min(size, int(last) + 1) if first and last else size
-        if start >= end:
+    def send(self, source: BinaryIO, media: str, **headers: str) -> None:
+        """An open file, or the range of it that is asked for."""
+        size = os.fstat(source.fileno()).st_size
+        part = _range(self.headers.get("Range", ""), size)
+        start, end = part or (0, size)
+        if part is not None and start >= end:
             raise RefusedError(416, "RANGE_INVALID", f"there are {size} bytes", {"Content-Range": f"bytes */{size}"})
-        return start, end
+        head = {**_named(headers), "Content-Type": media, "Accept-Ranges": "bytes", "Content-Length": str(end - start)}
+        if part is not None:
+            head["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+        self._head(206 if part is not None else 200, head)
+        if self.method == "HEAD":
+            return
+        source.seek(start)
+        while start < end:
+            data = source.read(min(_CHUNK, end - start))
+            if not data:  # it became shorter: the client must not take the rest of something else for it
+                self._handler.close_connection = True
+                return
+            self._handler.wfile.write(data)
+            start += len(data)
 
     def _head(self, status: int, headers: Mapping[str, str]) -> None:
         self.replied = True
@@ -164,6 +160,21 @@ class Exchange:
         if self._handler.close_connection:
             self._handler.send_header("Connection", "close")
         self._handler.end_headers()
+
+
+def _range(text: str, size: int) -> tuple[int, int] | None:
+    """First byte and the one behind the last; equal where there is none. None: send everything (RFC 9110 §14.2)."""
+    unit, _, spec = text.partition("=")
+    first, dash, last = spec.strip().partition("-")
+    if unit.strip().lower() != "bytes" or not dash or "," in spec:
+        return None
+    if any(part and not (part.isascii() and part.isdigit() and len(part) < 19) for part in (first, last)):
+        return None
+    if not first:
+        return (max(0, size - int(last)), size) if last else None
+    if last and int(last) < int(first):
+        return None
+    return int(first), min(size, int(last) + 1) if last else size
 
 
 def _named(headers: Mapping[str, Any]) -> dict[str, str]:

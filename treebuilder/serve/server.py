@@ -1,8 +1,9 @@
-"""Listens, lets in whoever may, and hands requests to a registry. The bounds of every connection are here."""
+"""Listens, lets in whoever may, and hands requests to a site. The bounds of every connection are here."""
 
 from __future__ import annotations
 
 import base64
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -17,18 +18,22 @@ from treebuilder.serve.exchange import BodyError, Exchange, RefusedError
 
 _TIMEOUT_S = 60  # without a byte
 _MAX_CONNECTIONS = 256
+REGISTRY = {"Docker-Distribution-API-Version": "registry/2.0"}
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 class Site(Protocol):
-    """What answers requests: a registry, or one that faults are put in front of."""
+    """What answers requests: a registry, one that faults are put in front of, a folder."""
 
     def answer(self, exchange: Exchange) -> None: ...
 
 
 @record
 class Listening:
-    """Where and for whom. `users` maps names to `$6$…` hashes (sha512crypt); empty: everybody."""
+    """Where and for whom. `users` maps names to `$6$…` hashes (sha512crypt); empty: everybody.
+
+    `headers` go with every reply.
+    """
 
     host: str
     port: int
@@ -36,6 +41,7 @@ class Listening:
     key: Path | None = None
     users: Mapping[str, str] = {}
     log: Callable[[str], None] = lambda _: None
+    headers: Mapping[str, str] = REGISTRY
 
 
 def read_users(path: Path) -> dict[str, str]:
@@ -73,10 +79,12 @@ class Server:
             wbufsize = 1 << 16
 
             def log_message(self, format: str, *args: object) -> None:
-                listening.log(f"{self.client_address[0]} {format % args}")
+                said = (format % args).encode("ascii", "backslashreplace").decode()
+                listening.log(f"{self.client_address[0]} {said}")
 
             def end_headers(self) -> None:
-                self.send_header("Docker-Distribution-API-Version", "registry/2.0")
+                for name, value in listening.headers.items():
+                    self.send_header(name, value)
                 super().end_headers()
 
         def serve(handler: BaseHTTPRequestHandler) -> None:
@@ -87,6 +95,7 @@ class Server:
 
         class Threads(ThreadingHTTPServer):
             daemon_threads = True
+            address_family = socket.AF_INET6 if ":" in listening.host else socket.AF_INET
             request_queue_size = 128
 
             def process_request_thread(self, request: object, client_address: object) -> None:
@@ -117,8 +126,8 @@ class Server:
     @property
     def address(self) -> str:
         """`host:port`, with the port that was chosen for 0."""
-        host, port = self._http.server_address[:2]
-        return f"{host if isinstance(host, str) else host.decode()}:{port}"
+        host, port = str(self._http.server_address[0]), self._http.server_address[1]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def run(self) -> None:
         """Serves until `stop` is called from another thread."""
@@ -155,7 +164,7 @@ class Server:
         self._listening.log(f"error: {said}")
         handler.close_connection = True
         if not exchange.replied:
-            exchange.refuse(RefusedError(status, "UNKNOWN", "the registry has a problem"))
+            exchange.refuse(RefusedError(status, "UNKNOWN", "the server has a problem"))
 
     def _let_in(self, exchange: Exchange) -> None:
         """Checks user and password. Raises RefusedError (401)."""

@@ -34,7 +34,7 @@ def _port(text: str) -> int:
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
-    from treebuilder.app.repositories import serve
+    from treebuilder.app.serving import serve_folder
     from treebuilder.ui import tables
 
     def ready(address: str) -> None:
@@ -48,5 +48,5 @@ def run(args: argparse.Namespace, session: Session) -> int:
 
     host = args.address or ("0.0.0.0" if getattr(args, "luet", False) else "127.0.0.1")  # noqa: S104 - as luet
     with suppress(KeyboardInterrupt):  # that is how it is stopped
-        serve(Path(args.dir), host, args.port, ready, log, session.cancel)
+        serve_folder(Path(args.dir), host, args.port, ready, log, session.cancel)
     return 0

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import http.client
 import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from treebuilder.errors import ConfigError
-from treebuilder.repository.serving import FolderServer
+from treebuilder.serve.folder import Folder
+from treebuilder.serve.server import Listening, Server, serving
 
 _DATA = bytes(range(256)) * 40
 
@@ -31,14 +31,8 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(folder: Path) -> Iterator[str]:
-    made = FolderServer(folder, "127.0.0.1", 0, lambda line: None)
-    thread = threading.Thread(target=made.run)
-    thread.start()
-    yield made.address
-    made.stop()
-    thread.join(10)
-    made.close()
-    assert not thread.is_alive()
+    with serving(Folder(folder), Listening("127.0.0.1", 0, headers={})) as address:
+        yield address
 
 
 def ask(address: str, path: str, method: str = "GET", **headers: str) -> tuple[int, bytes, http.client.HTTPMessage]:
@@ -77,8 +71,8 @@ def test_a_range_that_means_nothing_is_ignored(server: str, asked: str) -> None:
 
 
 def test_a_range_behind_the_end_is_refused(server: str) -> None:
-    status, data, headers = ask(server, "/repository.yaml", Range="bytes=8-")
-    assert (status, data, headers["Content-Range"]) == (416, b"", "bytes */8")
+    status, _, headers = ask(server, "/repository.yaml", Range="bytes=8-")
+    assert (status, headers["Content-Range"]) == (416, "bytes */8")
 
 
 @pytest.mark.parametrize(
@@ -96,11 +90,13 @@ def test_a_folder_lists_its_names(server: str) -> None:
 
 
 def test_other_methods_are_refused(server: str) -> None:
-    assert ask(server, "/repository.yaml", "DELETE")[0] == 501
+    for method in ("DELETE", "PUT", "POST"):
+        status, _, headers = ask(server, "/repository.yaml", method)
+        assert (status, headers["Allow"]) == (405, "GET, HEAD")
 
 
 def test_a_taken_port_is_one_error(server: str, folder: Path) -> None:
-    with pytest.raises(ConfigError):
-        FolderServer(folder, "127.0.0.1", int(server.rpartition(":")[2]), lambda line: None)
-    with pytest.raises(ConfigError):
-        FolderServer(folder / "none", "127.0.0.1", 0, lambda line: None)
+    with pytest.raises(ConfigError, match="cannot listen"):
+        Server(Folder(folder), Listening("127.0.0.1", int(server.rpartition(":")[2])))
+    with pytest.raises(ConfigError, match="no folder"):
+        Folder(folder / "none")
