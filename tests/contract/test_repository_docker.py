@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
-import os
-import subprocess
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests import services
+from tests.contract.docker_parts import Counted, client, content, publish
 from tests.unit.repository_parts import EPOCH, Workshop, archive, workshop
 from treebuilder.archive.compress import decompressed
 from treebuilder.errors import ConfigError, IntegrityError, TransportError
@@ -25,36 +22,12 @@ from treebuilder.model.package import PackageId
 from treebuilder.oci.layerimage import layer_image, push_image
 from treebuilder.oci.remote import Progress, Repository
 from treebuilder.oci.store import Store
-from treebuilder.records import replace
-from treebuilder.repository import Created, CreateOptions, RepositorySource, SyncedRepository, Trees, create_repository
 from treebuilder.repository.api import INDEX_NAME
 from treebuilder.repository.docker import DockerBackend, package_tag, place_of, tag_of
-from treebuilder.repository.docker_publish import DockerOutput
-from treebuilder.repository.synced import sync
-from treebuilder.serve.exchange import Exchange, RefusedError
 from treebuilder.serve.registry import Registry
 from treebuilder.serve.server import Listening, serving
 from treebuilder.serve.storage import Storage
 from treebuilder.system.process import Cancel
-from treebuilder.tree import load_tree, tree_fingerprint
-from treebuilder.trust.policy import UNVERIFIED
-
-
-class Counted:
-    """A registry that notes what it is asked for, and refuses when told."""
-
-    def __init__(self, site: Registry) -> None:
-        self.site = site
-        self.asked: list[str] = []
-        self.ranges: list[str | None] = []
-        self.refuse_after: int | None = None
-
-    def answer(self, exchange: Exchange) -> None:
-        self.asked.append(f"{exchange.method} {exchange.path}")
-        self.ranges.append(exchange.headers.get("Range"))
-        if self.refuse_after is not None and len(self.asked) > self.refuse_after:
-            raise RefusedError(403, "DENIED", "no more")
-        self.site.answer(exchange)
 
 
 @pytest.fixture(autouse=True)
@@ -88,35 +61,6 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     with serving(Registry(storage), Listening("127.0.0.1", 0)) as found:
         yield found
     storage.close()
-
-
-def publish(shop: Workshop, address: str, *, push: bool = True, force: bool = False, **options: Any) -> Created:
-    chosen = replace(CreateOptions("test", "a test", shop.build, type="docker", epoch_s=EPOCH), **options)
-    trees = Trees(
-        tree_fingerprint([shop.tree]), lambda: (load_tree([str(shop.tree)], events=shop.events, recipes=False), ())
-    )
-    target = DockerBackend(f"{address}/a/repo", shop.store, Cancel(), epoch_s=EPOCH)
-    output = DockerOutput(
-        target, shop.build, shop.store, shop.events, Cancel(), epoch_s=EPOCH, push=push, force=force
-    )  # fmt: skip
-    return create_repository(chosen, trees, output, shop.events, shop.store, entries=output.entries)
-
-
-@contextmanager
-def client(tmp_path: Path, address: str, reference: str = INDEX_NAME) -> Iterator[SyncedRepository]:
-    """Somebody with an empty cache."""
-    store = Store(tmp_path / f"client-{len(list(tmp_path.iterdir()))}")
-    try:
-        source = RepositorySource("test", "docker", (f"{address}/a/repo",), reference=reference, trust=UNVERIFIED)
-        yield sync(source, store, Silent(), Cancel())
-    finally:
-        store.close()
-
-
-def content(repository: SyncedRepository, name: str, version: str = "1.0") -> dict[str, bytes]:
-    path = repository.fetch(repository.artifacts[PackageId("app", name, version)])
-    with path.open("rb") as source, tarfile.open(fileobj=io.BytesIO(decompressed(source).read())) as found:
-        return {item.name: found.extractfile(item).read() for item in found if item.isfile()}  # type: ignore[union-attr]
 
 
 def test_what_was_published_can_be_fetched(address: str, shop: Workshop, tmp_path: Path) -> None:
@@ -389,113 +333,3 @@ def test_plain_http_is_for_loopback_and_those_who_ask() -> None:
     assert place_of("192.0.2.1:5000/a", Cancel(), {}, ("192.0.2.1:5000",))._plain
     for url in ("192.0.2.1:5000/a", "https://192.0.2.1/a", "docker://quay.io/a/b", "a/b"):
         assert not place_of(url, Cancel(), {})._plain
-
-
-# logins and faults ----------------------------------------------------------------------------------------------------
-@pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[str]:
-    made = subprocess.run(
-        [services.program("openssl", "openssl"), "passwd", "-6", "secret"], capture_output=True, text=True, check=True
-    )
-    storage = Storage(tmp_path / "registry")
-    with serving(Registry(storage), Listening("127.0.0.1", 0, users={"me": made.stdout.strip()})) as found:
-        yield found
-    storage.close()
-
-
-@pytest.mark.parametrize(
-    "auth", [{"username": "me", "password": "secret"}, {"auth": base64.b64encode(b"me:secret").decode()}]
-)
-def test_logins_of_the_configuration(guarded: str, shop: Workshop, auth: dict[str, str]) -> None:
-    DockerBackend(f"{guarded}/a/repo", shop.store, Cancel(), auth).commit(INDEX_NAME, b"i")
-    assert DockerBackend(f"{guarded}/a/repo", shop.store, Cancel(), auth).index(INDEX_NAME) == b"i"
-    for wrong in ({}, {**auth, "username": "me", "password": "wrong"}):
-        with pytest.raises(TransportError, match="not allowed"):
-            DockerBackend(f"{guarded}/a/repo", shop.store, Cancel(), wrong).index(INDEX_NAME)
-
-
-def test_logins_of_docker(guarded: str, shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "docker").mkdir()
-    login = base64.b64encode(b"me:secret").decode()
-    (tmp_path / "docker/config.json").write_text(json.dumps({"auths": {guarded: {"auth": login}}}))
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
-    shop.package("app/one", {"one": b"1"})
-    publish(shop, guarded)
-    with client(tmp_path, guarded) as found:
-        assert content(found, "one") == {"one": b"1"}
-
-
-def test_a_flipped_byte_is_refused(shop: Workshop, tmp_path: Path) -> None:
-    storage = Storage(tmp_path / "registry")
-    with serving(Registry(storage), Listening("127.0.0.1", 0)) as address:
-        shop.package("app/one", {"one": b"1" * 5000})
-        publish(shop, address)
-        with client(tmp_path, address) as found:
-            artifact = found.artifacts[PackageId("app", "one", "1.0")]
-            path = storage.path(str(artifact.sha256))
-            data = bytearray(path.read_bytes())
-            data[len(data) // 2] ^= 1
-            path.write_bytes(data)
-            with pytest.raises(IntegrityError):
-                found.fetch(artifact)
-            data[len(data) // 2] ^= 1
-            path.write_bytes(data)
-            assert content(found, "one") == {"one": b"1" * 5000}
-    storage.close()
-
-
-def test_the_next_mirror_is_asked(shop: Workshop, tmp_path: Path) -> None:
-    shop.package("app/one", {"one": b"1"})
-    one, two = Storage(tmp_path / "one"), Storage(tmp_path / "two")
-    with (
-        serving(Registry(one), Listening("127.0.0.1", 0)) as first,
-        serving(Registry(two), Listening("127.0.0.1", 0)) as second,
-    ):
-        publish(shop, first)
-        publish(shop, second)
-        store = Store(tmp_path / "client")
-        urls = (f"{first}/a/repo", f"{second}/a/repo")
-        found = sync(RepositorySource("test", "docker", urls, trust=UNVERIFIED), store, Silent(), Cancel())
-        artifact = found.artifacts[PackageId("app", "one", "1.0")]
-        one.path(str(artifact.sha256)).write_bytes(b"rot")
-        assert content(found, "one") == {"one": b"1"}
-        store.close()
-    one.close()
-    two.close()
-
-
-def test_a_download_goes_on_in_the_next_run(counted: tuple[Counted, str], shop: Workshop, tmp_path: Path) -> None:
-    site, address = counted
-    shop.package("app/one", {"one": os.urandom(2 << 20)})
-    publish(shop, address)
-    with client(tmp_path, address) as found:
-        artifact = found.artifacts[PackageId("app", "one", "1.0")]
-        whole = found.fetch(artifact).read_bytes()
-    store = Store(tmp_path / "killed")
-    (store.folder / "partial").mkdir()
-    (store.folder / "partial" / artifact.sha256.hex).write_bytes(whole[: 1 << 20])
-    source = RepositorySource("test", "docker", (f"{address}/a/repo",), trust=UNVERIFIED)
-    assert sync(source, store, Silent(), Cancel()).fetch(artifact).read_bytes() == whole
-    assert site.ranges[-1] == f"bytes={1 << 20}-"
-    store.close()
-
-
-@pytest.mark.parametrize("layers", [0, 2])
-def test_images_that_are_no_files_are_refused(address: str, shop: Workshop, layers: int) -> None:
-    place = Repository(address, "a/repo", True, Cancel())
-    config = place.push_small(b"{}")
-    item = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": str(config), "size": 2}
-    media = "application/vnd.oci.image.manifest.v1+json"
-    value = {"schemaVersion": 2, "mediaType": media, "config": item, "layers": [item] * layers}
-    place.put_manifest(INDEX_NAME, json.dumps(value).encode(), media)
-    with pytest.raises(IntegrityError):
-        DockerBackend(f"{address}/a/repo", shop.store, Cancel()).index(INDEX_NAME)
-
-
-def test_a_layer_that_expands_a_thousandfold_is_refused(counted: tuple[Counted, str], shop: Workshop) -> None:
-    _, address = counted
-    backend = DockerBackend(f"{address}/a/repo", shop.store, Cancel())
-    backend.put(INDEX_NAME, bytes(64 << 20))
-    with pytest.raises(IntegrityError, match="unpacks to more than"):
-        backend.index(INDEX_NAME)
-    assert not list((shop.store.folder / "partial").glob("*"))

@@ -1,0 +1,202 @@
+"""Repositories of type docker: logins, broken bytes, mirrors, downloads and publishers that are cut off."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import services
+from tests.contract.docker_parts import Counted, client, content, publish
+from tests.trees import Project
+from tests.unit.repository_parts import Workshop, workshop
+from treebuilder.errors import IntegrityError, TransportError
+from treebuilder.events import Silent
+from treebuilder.model.package import PackageId
+from treebuilder.oci.remote import Repository
+from treebuilder.oci.store import Store
+from treebuilder.repository import RepositorySource
+from treebuilder.repository.api import INDEX_NAME
+from treebuilder.repository.docker import DockerBackend
+from treebuilder.repository.synced import sync
+from treebuilder.serve.registry import Registry
+from treebuilder.serve.server import Listening, serving
+from treebuilder.serve.storage import Storage
+from treebuilder.system.process import Cancel
+from treebuilder.trust.policy import UNVERIFIED
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Workshop]:
+    with workshop(tmp_path / "shop") as made:
+        yield made
+
+
+@pytest.fixture
+def counted(tmp_path: Path) -> Iterator[tuple[Counted, str]]:
+    storage = Storage(tmp_path / "registry")
+    site = Counted(Registry(storage))
+    with serving(site, Listening("127.0.0.1", 0)) as found:
+        yield site, found
+    storage.close()
+
+
+@pytest.fixture(params=["own", "debian"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "debian":
+        with services.registry() as found:
+            yield found
+        return
+    storage = Storage(tmp_path / "registry")
+    with serving(Registry(storage), Listening("127.0.0.1", 0)) as found:
+        yield found
+    storage.close()
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[str]:
+    made = subprocess.run(
+        [services.program("openssl", "openssl"), "passwd", "-6", "secret"], capture_output=True, text=True, check=True
+    )
+    storage = Storage(tmp_path / "registry")
+    with serving(Registry(storage), Listening("127.0.0.1", 0, users={"me": made.stdout.strip()})) as found:
+        yield found
+    storage.close()
+
+
+@pytest.mark.parametrize(
+    "auth", [{"username": "me", "password": "secret"}, {"auth": base64.b64encode(b"me:secret").decode()}]
+)
+def test_logins_of_the_configuration(guarded: str, shop: Workshop, auth: dict[str, str]) -> None:
+    DockerBackend(f"{guarded}/a/repo", shop.store, Cancel(), auth).commit(INDEX_NAME, b"i")
+    assert DockerBackend(f"{guarded}/a/repo", shop.store, Cancel(), auth).index(INDEX_NAME) == b"i"
+    for wrong in ({}, {**auth, "username": "me", "password": "wrong"}):
+        with pytest.raises(TransportError, match="not allowed"):
+            DockerBackend(f"{guarded}/a/repo", shop.store, Cancel(), wrong).index(INDEX_NAME)
+
+
+def test_logins_of_docker(guarded: str, shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "docker").mkdir()
+    login = base64.b64encode(b"me:secret").decode()
+    (tmp_path / "docker/config.json").write_text(json.dumps({"auths": {guarded: {"auth": login}}}))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    shop.package("app/one", {"one": b"1"})
+    publish(shop, guarded)
+    with client(tmp_path, guarded) as found:
+        assert content(found, "one") == {"one": b"1"}
+
+
+def test_a_flipped_byte_is_refused(shop: Workshop, tmp_path: Path) -> None:
+    storage = Storage(tmp_path / "registry")
+    with serving(Registry(storage), Listening("127.0.0.1", 0)) as address:
+        shop.package("app/one", {"one": b"1" * 5000})
+        publish(shop, address)
+        with client(tmp_path, address) as found:
+            artifact = found.artifacts[PackageId("app", "one", "1.0")]
+            path = storage.path(str(artifact.sha256))
+            data = bytearray(path.read_bytes())
+            data[len(data) // 2] ^= 1
+            path.write_bytes(data)
+            with pytest.raises(IntegrityError):
+                found.fetch(artifact)
+            data[len(data) // 2] ^= 1
+            path.write_bytes(data)
+            assert content(found, "one") == {"one": b"1" * 5000}
+    storage.close()
+
+
+def test_the_next_mirror_is_asked(shop: Workshop, tmp_path: Path) -> None:
+    shop.package("app/one", {"one": b"1"})
+    one, two = Storage(tmp_path / "one"), Storage(tmp_path / "two")
+    with (
+        serving(Registry(one), Listening("127.0.0.1", 0)) as first,
+        serving(Registry(two), Listening("127.0.0.1", 0)) as second,
+    ):
+        publish(shop, first)
+        publish(shop, second)
+        store = Store(tmp_path / "client")
+        urls = (f"{first}/a/repo", f"{second}/a/repo")
+        found = sync(RepositorySource("test", "docker", urls, trust=UNVERIFIED), store, Silent(), Cancel())
+        artifact = found.artifacts[PackageId("app", "one", "1.0")]
+        one.path(str(artifact.sha256)).write_bytes(b"rot")
+        assert content(found, "one") == {"one": b"1"}
+        store.close()
+    one.close()
+    two.close()
+
+
+def test_a_download_goes_on_in_the_next_run(counted: tuple[Counted, str], shop: Workshop, tmp_path: Path) -> None:
+    site, address = counted
+    shop.package("app/one", {"one": os.urandom(2 << 20)})
+    publish(shop, address)
+    with client(tmp_path, address) as found:
+        artifact = found.artifacts[PackageId("app", "one", "1.0")]
+        whole = found.fetch(artifact).read_bytes()
+    store = Store(tmp_path / "killed")
+    (store.folder / "partial").mkdir()
+    (store.folder / "partial" / artifact.sha256.hex).write_bytes(whole[: 1 << 20])
+    source = RepositorySource("test", "docker", (f"{address}/a/repo",), trust=UNVERIFIED)
+    assert sync(source, store, Silent(), Cancel()).fetch(artifact).read_bytes() == whole
+    assert site.ranges[-1] == f"bytes={1 << 20}-"
+    store.close()
+
+
+@pytest.mark.parametrize("layers", [0, 2])
+def test_images_that_are_no_files_are_refused(address: str, shop: Workshop, layers: int) -> None:
+    place = Repository(address, "a/repo", True, Cancel())
+    config = place.push_small(b"{}")
+    item = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": str(config), "size": 2}
+    media = "application/vnd.oci.image.manifest.v1+json"
+    value = {"schemaVersion": 2, "mediaType": media, "config": item, "layers": [item] * layers}
+    place.put_manifest(INDEX_NAME, json.dumps(value).encode(), media)
+    with pytest.raises(IntegrityError):
+        DockerBackend(f"{address}/a/repo", shop.store, Cancel()).index(INDEX_NAME)
+
+
+def test_a_layer_that_expands_a_thousandfold_is_refused(counted: tuple[Counted, str], shop: Workshop) -> None:
+    _, address = counted
+    backend = DockerBackend(f"{address}/a/repo", shop.store, Cancel())
+    backend.put(INDEX_NAME, bytes(64 << 20))
+    with pytest.raises(IntegrityError, match="unpacks to more than"):
+        backend.index(INDEX_NAME)
+    assert not list((shop.store.folder / "partial").glob("*"))
+
+
+@pytest.mark.parametrize("requests", [3, 90, 200])
+def test_a_killed_publisher_leaves_the_old_state(
+    counted: tuple[Counted, str], shop: Workshop, tmp_path: Path, requests: int
+) -> None:
+    site, address = counted
+    shop.package("app/old", {"old": b"old"})
+    publish(shop, address)
+    for number in range(30):
+        shop.package(f"app/p{number}", {"file": os.urandom(100_000)})
+    project = Project(tmp_path)
+    words = ("--tree", str(shop.tree), "--packages", str(shop.build), "--name", "test", "--type", "docker")
+    named = ("create-repo", *words, "--output", f"{address}/a/repo", "--push-images")
+    before = len(site.asked)
+    process = project.process(*named)
+    while process.poll() is None and len(site.asked) < before + requests:
+        time.sleep(0.001)
+    process.kill()
+    process.communicate()
+    with client(tmp_path, address) as found:
+        assert content(found, "old") == {"old": b"old"}
+        assert len(found.packages()) in (1, 31)
+    assert project.run(*named).code == 0
+    with client(tmp_path, address) as found:
+        assert len(found.packages()) == 31
+        for number in range(30):
+            assert len(content(found, f"p{number}")["file"]) == 100_000
