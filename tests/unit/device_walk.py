@@ -183,7 +183,10 @@ class Walk:
 
     def _check(self, device: Device) -> None:
         """Whatever happens, the files of slots and of what runs stay, and something good comes up by itself."""
-        assert {i.digest for i in (device.active, device.passive, device.running) if i is not None} <= kept(device)
+        on_state = {device.active, device.passive} | ({device.running} if device.booted is not Slot.RECOVERY else set())
+        on_recovery = {device.recovery} | ({device.running} if device.booted is Slot.RECOVERY else set())
+        for images, recovery in ((on_state, False), (on_recovery, True)):
+            assert {found.digest for found in images if found is not None} <= kept(device, recovery=recovery)
         key = (device.active, device.passive, device.recovery, device.pointer)
         if key not in self._safe:
             self._safe[key] = comes_back(device)

@@ -200,10 +200,14 @@ def apply(device: Device, write: Write) -> Device:
             raise AssertionError(write)
 
 
-def kept(device: Device) -> frozenset[Digest]:
-    """Images whose files must stay; any other file of an image may go."""
+def kept(device: Device, *, recovery: bool) -> frozenset[Digest]:
+    """Images whose files must stay, on the state or on the recovery partition; any other file of an image may go."""
     plan = device.memory.plan
-    images = (device.active, device.passive, device.recovery, device.running, plan.image if plan else None)
+    images = [device.recovery] if recovery else [device.active, device.passive]
+    if (device.booted is Slot.RECOVERY) is recovery:
+        images.append(device.running)
+    if plan is not None and (plan.purpose is Purpose.RECOVERY) is recovery:
+        images.append(plan.image)
     return frozenset(image.digest for image in images if image is not None)
 
 

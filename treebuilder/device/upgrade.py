@@ -1,0 +1,185 @@
+"""Carries out what the rules decide, on folders: every write is journalled, and a rerun goes on where it was cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from treebuilder.device import rules
+from treebuilder.device.grubenv import BootControl
+from treebuilder.device.journal import Boot, Journal
+from treebuilder.device.rules import Check, Device, Fetch, Image, Link, Plan, Point, Purpose, Remember, Slot, Write
+from treebuilder.device.slots import Slots, Source, check_version
+from treebuilder.errors import IntegrityError, StateCorrupt
+from treebuilder.model.digest import Digest
+from treebuilder.records import record, replace
+from treebuilder.system import locks
+
+
+@record
+class Started:
+    """This boot: the kernel's id of it, and the slot that its command line names."""
+
+    boot_id: str
+    slot: Slot
+
+
+class Machine:
+    """A device whose partitions are mounted at `state` and `recovery`. Used with `alone`, by one process at a time."""
+
+    def __init__(self, state: Path, recovery: Path, control: BootControl, started: Started) -> None:
+        self._slots = Slots(state, recovery)
+        self._slots.make()
+        self._journal = Journal(state / "cOS")
+        self._control = control
+        self._started = started
+        self._lock = state / "cOS" / ".lock"
+        self._boot: Boot | None = None
+
+    def status(self) -> Device:
+        """Everything that counts, as it is now; the boot is settled first, once. Raises StateCorrupt, LockHeld."""
+        with locks.exclusive(self._lock, "this device"):
+            return self._device()
+
+    def upgrade(
+        self, image: Image, source: Source, purpose: Purpose = Purpose.UPGRADE, *, automatic: bool = False,
+        go: bool = True,
+    ) -> Device:  # fmt: skip
+        """Plans an image and carries the plan out as far as it goes; an equal plan that was cut goes on.
+
+        Raises UpdateRefused, IntegrityError (the file is not this image, or was not read back as it was written: the
+        plan ends, and the version may be tried again), NoSpace, ConfigError, StateCorrupt, LockHeld.
+        """
+        check_version(image.version)
+        with locks.exclusive(self._lock, "this device"):
+            device = self._device()
+            device = self._write(device, rules.ask(device, image, purpose, automatic=automatic, go=go))
+            return self._carry_out(device, source)
+
+    def healthy(self) -> Device:
+        """All health checks passed."""
+        with locks.exclusive(self._lock, "this device"):
+            device = self._device()
+            return self._write(device, rules.healthy(device))
+
+    def unhealthy(self) -> Device:
+        """A health check failed; whoever is on trial is to boot again (`Device.on_trial` before this call)."""
+        with locks.exclusive(self._lock, "this device"):
+            device = self._device()
+            return self._write(device, rules.unhealthy(device))
+
+    def roll_back(self) -> Device:
+        """The other of active and passive boots next. Raises UpdateRefused."""
+        with locks.exclusive(self._lock, "this device"):
+            device = self._device()
+            return self._write(device, rules.roll_back(device))
+
+    def cancel(self) -> Device:
+        """Gives up what is planned or staged, and its file."""
+        with locks.exclusive(self._lock, "this device"):
+            device = self._device()
+            device = self._write(device, rules.cancel(device))
+            self._clean(device)
+            return device
+
+    # one step after the other -----------------------------------------------------------------------------------------
+    def _device(self) -> Device:
+        memory, boot = self._journal.read()
+        fresh = boot is None or (boot.id, boot.slot) != (self._started.boot_id, self._started.slot)
+        if fresh:
+            boot = Boot(self._started.boot_id, self._started.slot, self._slots.read(self._started.slot))
+        assert boot is not None
+        self._boot = boot
+        device = Device(
+            self._slots.read(Slot.ACTIVE), self._slots.read(Slot.PASSIVE), self._slots.read(Slot.RECOVERY),
+            self._control.read(), memory, boot.slot, boot.image,
+        )  # fmt: skip
+        if fresh:
+            device = self._write(device, rules.settle(device))
+            self._journal.write(device.memory, boot)  # what comes before is written again when this is not there
+            self._journal.add(f"booted {boot.slot}: {boot.image.version if boot.image else 'an image that is gone'}")
+        return device
+
+    def _carry_out(self, device: Device, source: Source) -> Device:
+        while (action := rules.decide(device)) is not None:
+            plan = device.memory.plan
+            assert plan is not None
+            match action:
+                case Fetch(image, purpose):
+                    self._clean(device)
+                    try:
+                        self._slots.write(image, purpose, source)
+                    except IntegrityError:
+                        self._write(device, rules.cancel(device))
+                        raise
+                    device = self._write(device, (rules.fetched(device),))
+                case Check():
+                    device = self._check(device, plan)
+                case Link() | Point() | Remember():
+                    device = self._write(device, (action,))
+        self._clean(device)
+        return device
+
+    def _check(self, device: Device, plan: Plan) -> Device:
+        good = self._slots.verify(plan.image, plan.purpose)
+        if not good and not _used(device, plan):
+            self._slots.forget(plan.image, plan.purpose)
+        device = self._write(device, (rules.checked(device, good=good),))
+        if not good:
+            raise IntegrityError(
+                f"the file of {plan.image.version} is not read back as it was written", reason="verify-failed",
+                hint="the disk may be failing; nothing was switched",
+            )  # fmt: skip
+        return device
+
+    def _write(self, device: Device, writes: Iterable[Write]) -> Device:
+        """Each write, then its line of history."""
+        for write in writes:
+            match write:
+                case Link(slot, image):
+                    self._slots.switch(slot, image)
+                    said = f"{slot} is {image.version} ({image.digest})"
+                case Point(pointer):
+                    self._control.write(pointer)
+                    left = "" if pointer.left is None else f", {pointer.left} tries"
+                    said = f"the boot loader starts at {pointer.start}{left}"
+                case Remember(memory):
+                    # Until the boot is settled, the journal must not say that it is.
+                    known = self._journal.read()[1]
+                    self._journal.write(memory, known)
+                    said = _said(memory)
+                case _:
+                    raise AssertionError(write)
+            self._journal.add(said)
+            device = rules.apply(device, write)
+        return device
+
+    def _clean(self, device: Device) -> None:
+        state, recovery = (rules.kept(device, recovery=which) for which in (False, True))
+        for name in self._slots.clean(state, recovery):
+            self._journal.add(f"deleted {name}")
+
+
+def _used(device: Device, plan: Plan) -> bool:
+    """The file of the plan is one that a slot names, or that we run from."""
+    without = replace(device, memory=replace(device.memory, plan=None))
+    return plan.image.digest in rules.kept(without, recovery=plan.purpose is Purpose.RECOVERY)
+
+
+def _said(memory: rules.Memory) -> str:
+    plan = memory.plan
+    failed = "".join(f"; {f.version} failed ({f.why})" for f in memory.failed)
+    if plan is None:
+        return f"nothing is planned{failed}"
+    return f"{plan.purpose} to {plan.image.version}: {plan.stage}{'' if plan.go else ', staged'}{failed}"
+
+
+def image_of(path: Path, version: str) -> Image:
+    """The image in a file: its bytes are read. Raises StateCorrupt when it is not there."""
+    import hashlib
+
+    try:
+        with path.open("rb") as source:
+            return Image(version, Digest(hashlib.file_digest(source, "sha256").hexdigest()))
+    except OSError as err:
+        raise StateCorrupt(f"{path} cannot be read: {err.strerror}") from err
