@@ -12,8 +12,9 @@ from tests import services
 from treebuilder.errors import Place, SpecError
 from treebuilder.events import Recorder
 from treebuilder.image.esp import make_esp
-from treebuilder.image.inside import lay_over, place_for, resolve
+from treebuilder.image.inside import lay_over, place_for
 from treebuilder.image.squashfs import make_squashfs
+from treebuilder.system.inside import resolve
 from treebuilder.system.process import Cancel
 
 EPOCH_S = 1_700_000_000

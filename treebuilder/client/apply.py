@@ -21,13 +21,14 @@ from treebuilder.client.choose import Claims
 from treebuilder.client.database import SystemDatabase
 from treebuilder.client.journal import STAGING, Journal
 from treebuilder.client.opening import database_of
-from treebuilder.client.places import Places, look
+from treebuilder.client.places import Places
 from treebuilder.client.protect import Protection, divert
 from treebuilder.client.removal import doomed
 from treebuilder.errors import ConflictError
 from treebuilder.model.package import Finalizer
 from treebuilder.records import record
 from treebuilder.system.files import disk_errors, remove_tree
+from treebuilder.system.inside import resolve
 
 FILLING = ".treebuild-filling"
 
@@ -157,7 +158,7 @@ def _obstacles(
             found += [(name, going[name]) for name in reversed(below)]
             found.append((place, "d"))
         elif kind == "d" and not stat.S_ISDIR(mode):
-            behind = look(root, place, last=True)
+            behind = resolve(root, place)
             if behind is not None and behind.is_dir():
                 continue
             if place not in going:

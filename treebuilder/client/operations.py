@@ -87,12 +87,7 @@ def uninstall(request: UninstallRequest, database: SystemDatabase) -> Change:
     """Raises TreebuildError (reasons "not-installed", "needed")."""
     records = database.records()
     installed = tuple(found.package for found in records)
-    named: dict[PackageId, Package] = {}
-    for ref in request.packages:
-        found = matching(ref, installed)
-        if not found:
-            raise not_installed(ref)
-        named |= {package.id: package for package in found}
+    named = _named(request.packages, installed)
     going = dict(named)
     if request.users_too:
         going |= {package.id: package for package in users(going, installed)}
@@ -172,6 +167,17 @@ def _split(pkgname: str) -> tuple[str, str]:
     return category, name
 
 
+def _named(refs: tuple[PackageRef, ...], installed: tuple[Package, ...]) -> dict[PackageId, Package]:
+    """The installed packages that are meant. Raises TreebuildError (reason "not-installed")."""
+    named: dict[PackageId, Package] = {}
+    for ref in refs:
+        found = matching(ref, installed)
+        if not found:
+            raise not_installed(ref)
+        named |= {package.id: package for package in found}
+    return named
+
+
 def _rebuilt(found: Record, repositories: RepositoryPackages) -> bool:
     artifact = repositories.homes[found.package.id].artifacts.get(found.package.id)
     return artifact is not None and bool(artifact.build_time) and artifact.build_time != found.build_time
@@ -184,12 +190,7 @@ def replace_packages(
 ) -> Change:  # fmt: skip
     """`old` go, what is wanted comes, in one step. Raises TreebuildError (reason "not-installed"), Unsatisfiable."""
     installed = database.packages()
-    going: dict[PackageId, Package] = {}
-    for ref in old:
-        found = matching(ref, installed)
-        if not found:
-            raise not_installed(ref)
-        going |= {package.id: package for package in found}
+    going = _named(old, installed)
     rest = tuple(package for package in installed if package.id not in going)
     new = choose(request, repositories, rest)
     if check:
@@ -208,12 +209,7 @@ def reinstall(
     """The same packages again; without `refs` all that repositories have. A version that is in none is exchanged for
     the newest that is. Raises TreebuildError (reason "not-installed"), Unsatisfiable."""
     installed = database.packages()
-    chosen: dict[PackageId, Package] = {}
-    for ref in refs:
-        found = matching(ref, installed)
-        if not found:
-            raise not_installed(ref)
-        chosen |= {package.id: package for package in found}
+    chosen = _named(refs, installed)
     if not refs:
         chosen = {p.id: p for p in installed if repositories.versions(p.id.pkgname)}
     items = [_again(id, repositories, database) for id in chosen]

@@ -6,36 +6,14 @@ import os
 import stat
 from pathlib import Path
 
-_MAX_LINKS = 40
+from treebuilder.system.inside import resolve
+
 _DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def look(root: Path, name: str, *, last: bool = False) -> Path | None:
-    """What stands at `name` in the root, links in its folders followed inside; with `last` a final link too."""
-    rest = [part for part in reversed(name.split("/")) if part]
-    at: list[str] = []
-    links = 0
-    while rest:
-        part = rest.pop()
-        if part == "..":
-            del at[-1:]
-            continue
-        path = root.joinpath(*at, part)
-        try:
-            info = path.lstat()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        if not stat.S_ISLNK(info.st_mode) or (not rest and not last):
-            at.append(part)
-            continue
-        links += 1
-        if links > _MAX_LINKS:
-            return None
-        target = os.readlink(path)
-        if target.startswith("/"):
-            at.clear()
-        rest.extend(piece for piece in reversed(target.split("/")) if piece not in ("", "."))
-    return root.joinpath(*at)
+def look(root: Path, name: str) -> Path | None:
+    """What stands at `name` in the root, a final link itself; links in its folders are followed inside."""
+    return resolve(root, name, last=False)
 
 
 class Places:
@@ -56,7 +34,7 @@ class Places:
         if known is None:
             place = self.real(folder)
             if os.path.islink(self._root / place):
-                found = look(self._root, folder, last=True)
+                found = resolve(self._root, folder)
                 place = found.relative_to(self._root).as_posix() if found is not None else place
                 place = "" if place == "." else place
             known = self._folders[folder] = place

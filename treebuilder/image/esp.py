@@ -11,8 +11,8 @@ from pathlib import Path
 
 from treebuilder.errors import Place, SpecError
 from treebuilder.events import EventSink, LogLine
-from treebuilder.image.inside import resolve
 from treebuilder.system.files import disk_errors
+from treebuilder.system.inside import resolve
 from treebuilder.system.process import Cancel, require, run
 
 _MIB = 1 << 20

@@ -23,13 +23,14 @@ from treebuilder.errors import SpecError
 from treebuilder.events import EventSink, Finished, LogLine, Started, Warned
 from treebuilder.image.api import ImageFile, Installer
 from treebuilder.image.esp import make_esp
-from treebuilder.image.inside import is_file, lay_over, place_for, resolve
+from treebuilder.image.inside import is_file, lay_over, place_for
 from treebuilder.image.spec import DEFAULT_LABEL, IsoSpec, Source
 from treebuilder.image.squashfs import make_squashfs
 from treebuilder.model.digest import Digest
 from treebuilder.records import asdict, record
 from treebuilder.system.clock import monotonic_s, utc
 from treebuilder.system.files import disk_errors, remove_tree, sync_folder, write_atomic
+from treebuilder.system.inside import resolve
 from treebuilder.system.process import Cancel, require, run
 
 _KERNELS = ("uImage", "Image", "zImage", "vmlinuz", "image")
