@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ from treebuilder.repository import RepositorySource
 from treebuilder.repository.api import INDEX_NAME
 from treebuilder.repository.docker import DockerBackend
 from treebuilder.repository.synced import sync
+from treebuilder.serve.exchange import Exchange, RefusedError
 from treebuilder.serve.registry import Registry
 from treebuilder.serve.server import Listening, serving
 from treebuilder.serve.storage import Storage
@@ -200,3 +202,47 @@ def test_a_killed_publisher_leaves_the_old_state(
         assert len(found.packages()) == 31
         for number in range(30):
             assert len(content(found, f"p{number}")["file"]) == 100_000
+
+
+class Tokens:
+    """A registry whose tokens are for reading or for writing too, and count for a few requests."""
+
+    def __init__(self, site: Registry) -> None:
+        self.site = site
+        self.address = ""
+        self.left: dict[str, int] = {}
+        self.given = 0
+        self.lock = threading.Lock()
+
+    def answer(self, exchange: Exchange) -> None:
+        if exchange.path.startswith("/token"):
+            with self.lock:
+                self.given += 1
+                name = f"{self.given}-{exchange.asked('scope').rpartition(':')[2]}"
+                self.left[name] = 40
+            exchange.json(200, {"token": name})
+            return
+        writes = exchange.method not in ("GET", "HEAD")
+        token = (exchange.headers.get("Authorization") or "").removeprefix("Bearer ")
+        with self.lock:
+            if self.left.get(token, 0) < 1 or (writes and not token.endswith("push")):
+                scope = f"repository:a/repo:{'pull,push' if writes else 'pull'}"
+                challenge = f'Bearer realm="http://{self.address}/token",service="s",scope="{scope}"'
+                raise RefusedError(401, "UNAUTHORIZED", "who are you?", {"Www-Authenticate": challenge})
+            self.left[token] -= 1
+        self.site.answer(exchange)
+
+
+def test_tokens_that_expire_in_the_middle(shop: Workshop, tmp_path: Path) -> None:
+    for number in range(30):
+        shop.package(f"app/p{number}", {"file": os.urandom(70_000)})
+    storage = Storage(tmp_path / "registry")
+    site = Tokens(Registry(storage))
+    with serving(site, Listening("127.0.0.1", 0)) as address:
+        site.address = address
+        publish(shop, address)
+        assert site.given > 3
+        with client(tmp_path, address) as found:
+            for number in range(30):
+                assert len(content(found, f"p{number}")["file"]) == 70_000
+    storage.close()

@@ -32,8 +32,13 @@ _ACCEPT = ", ".join([
 TRIES = 4
 _FIRST_WAIT_S = 0.1
 _LONGEST_WAIT_S = 60.0
+_LOGINS = 4  # of one request: a token that others use too may be worn out when its turn comes
 _CHUNK = 1 << 18
 _DOCKER_HUB_API = "registry-1.docker.io"
+
+
+def _use(method: str) -> str:
+    return "read" if method in ("GET", "HEAD") else "write"
 
 
 class Connection:
@@ -44,7 +49,8 @@ class Connection:
         api = _DOCKER_HUB_API if host == DOCKER_HUB else host
         self._url = f"{'http' if plain else 'https'}://{api}/v2/{name}"
         self._lock = threading.Lock()
-        self._authorization = ""
+        # what reads may not be enough to write, and threads do both at once
+        self._authorization = {"read": "", "write": ""}
         self._session, self._auth = session_for(host, name, plain)
         self._whole = True  # until the registry shows that it takes no blob in one request
 
@@ -54,7 +60,7 @@ class Connection:
 
     def bear(self, token: str) -> None:
         """A token that goes with every request."""
-        self._authorization = f"Bearer {token}"
+        self._authorization = dict.fromkeys(self._authorization, f"Bearer {token}")
 
     def __str__(self) -> str:
         return f"{self._host}/{self._name}"
@@ -109,7 +115,9 @@ class Connection:
             raise TransportError(f"{self}: the registry sends us to {urlsplit(url).netloc} without encryption: refused")
         try:
             reply = self._ask(method, url, data, headers or {})
-            if reply.status_code in (401, 403) and self._log_in(reply):
+            for _ in range(_LOGINS):
+                if reply.status_code not in (401, 403) or not self._log_in(reply):
+                    break
                 reply.close()
                 reply = self._ask(method, url, data, headers or {})
             with reply:
@@ -125,8 +133,9 @@ class Connection:
     def _ask(self, method: str, url: str, data: bytes | None, more: Mapping[str, str]) -> Response:
         headers = {"Accept": _ACCEPT, "Accept-Encoding": "identity", **more}
         with self._lock:
-            if self._authorization and urlsplit(url).netloc == urlsplit(self._url).netloc:
-                headers["Authorization"] = self._authorization
+            known = self._authorization[_use(method)]
+            if known and urlsplit(url).netloc == urlsplit(self._url).netloc:
+                headers["Authorization"] = known
         if data is not None:
             headers["Content-Length"] = str(len(data))
         reply: Response = self._session.request(method, url, headers=headers, data=data, stream=True)
@@ -138,27 +147,28 @@ class Connection:
         if not challenge:
             return False
         used = reply.request.headers.get("Authorization", "")
+        use = _use(str(reply.request.method))
         with self._lock:
-            if self._authorization not in ("", used):  # another thread was faster
+            before = self._authorization[use]
+            if before not in ("", used):  # another thread was faster
                 return True
             basic = getattr(self._auth, "_basic_auth", None)
             if challenge.lower().startswith("basic"):
-                if not basic or self._authorization == f"Basic {basic}":
+                if not basic or before == f"Basic {basic}":
                     return False
-                self._authorization = f"Basic {basic}"
+                self._authorization[use] = f"Basic {basic}"
                 return True
             realm = re.search(r'realm="([^"]+)"', challenge)
             if realm is None or not self._may_ask(realm[1]):
                 raise TransportError(
                     f"{self} wants a login at {realm[1] if realm else 'no place'}: refused", status=401
                 )
-            before = self._authorization
             try:
                 headers, changed = self._auth.authenticate_request(reply, {}, refresh=True)
             except (ValueError, KeyError, AttributeError) as err:
                 raise TransportError(f"{self}: the login at the registry failed: {err}", status=401) from err
-            self._authorization = str(headers.get("Authorization", ""))
-            return bool(changed) and self._authorization != before
+            self._authorization[use] = str(headers.get("Authorization", ""))
+            return bool(changed) and self._authorization[use] != before
 
     def _may_ask(self, realm: str) -> bool:
         """Passwords go to encrypted places, and to the plain ones that the user allowed."""
