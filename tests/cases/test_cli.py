@@ -143,7 +143,17 @@ def test_machines_and_images_are_as_published() -> None:
 
 def test_every_schema_is_one_of_a_verb() -> None:
     published = {path.stem for path in schemas.FOLDER.glob("*.json")}
-    assert published == {*RESULTS, *CLIENT_RESULTS, "iso", "boot", "registry", "serve-repo", "channel", "error"}
+    assert published == {
+        *RESULTS,
+        *CLIENT_RESULTS,
+        "iso",
+        "boot",
+        "registry",
+        "serve-repo",
+        "channel",
+        "channel-watch",
+        "error",
+    }
     for name in published:
         assert schemas.load(name)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 

@@ -76,11 +76,13 @@ def roll_out(work: Workspace, place: Place, name: str, terms: Terms, *, resume: 
         return _stored(backend, place, publishing.roll_out(before, terms, clock.now_epoch_s(), resume=resume))
 
 
-def halt(work: Workspace, place: Place, name: str, reason: str) -> Channel:
-    """Stops a rollout. Raises SpecError, IntegrityError, LockHeld."""
+def halt(work: Workspace, place: Place, name: str, reason: str, *, snapshot: str = "") -> Channel:
+    """Stops a rollout; of that `snapshot` only, where one is named. Raises SpecError, IntegrityError, LockHeld."""
     backend = _backend(work, place)
     with _alone(place, name):
         before = files.load(backend, name, place.seal)
+        if snapshot not in ("", before.snapshot):
+            return before
         return _stored(backend, place, publishing.halt(before, reason, clock.now_epoch_s()))
 
 
@@ -95,7 +97,7 @@ def warnings(channel: Channel, now_epoch_s: int) -> tuple[str, ...]:
     if channel.halted:
         return ("the channel is halted: nobody is offered this version",)
     if not channel.report_url:
-        said.append("nothing will halt this rollout by itself: devices report nowhere (--report-url)")
+        said.append("nothing will halt this rollout by itself: devices report nowhere (--report-url, channel watch)")
     elif channel.limit.least == 0:
         said.append("nothing will halt this rollout by itself: no failures are too many (--halt-at)")
     if now_epoch_s >= channel.expires_epoch_s:

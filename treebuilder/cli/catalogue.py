@@ -21,7 +21,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "key": ("key", "make and show the keys that sign: new, show"),
     "pack": ("pack", "pack a folder as a package"),
     "serve-repo": ("serve_repo", "serve a repository over HTTP"),
-    "channel": ("channel", "say which snapshot a fleet runs: publish, promote, rollout, halt, show"),
+    "channel": ("channel", "say which snapshot a fleet runs: publish, promote, rollout, halt, show, watch"),
     "repo": ("repo", "configured repositories: list, get, add, update"),
     "util": ("util", "images unpacked, packed and asked for"),
     "box": ("box", "run a command in a root"),

@@ -5,6 +5,7 @@
   rollout NAME           change who is offered the version
   halt NAME              nobody is offered it any more
   show NAME              what is published
+  watch NAME             count the results that devices post, and halt at the limit
 
 examples:
   treebuild channel publish stable --repository build --snapshot 7 --package system/sampleOS --steps 1@0h,10@6h,100@1d
@@ -12,11 +13,14 @@ examples:
   treebuild channel rollout stable --repository build --percentage 50
   treebuild channel halt stable --repository build --sign team.key --reason "does not find its disk"
   treebuild channel show stable --repository build --json
+  treebuild channel watch stable --repository build --sign team.key --listen :8080 --results stable.results
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("publish", "promote", "rollout", "halt", "show"), help="what to do")
+    parser.add_argument("what", choices=("publish", "promote", "rollout", "halt", "show", "watch"), help="what to do")
     parser.add_argument("names", nargs="+", metavar="NAME", help="channels")
     parser.add_argument("--repository", default="build", metavar="DIR", help="the repository's folder (default: build)")
     parser.add_argument(
@@ -52,6 +56,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reason", default="by hand", metavar="TEXT", help="halt: why")
     parser.add_argument("--sign", action="append", default=[], metavar="KEY", help="sign the channel; may be repeated")
     parser.add_argument("--trust", action="append", default=[], metavar="KEY", help="a public key that is believed too")
+    parser.add_argument("--listen", default=":9091", metavar="ADDRESS", help="watch: HOST:PORT (127.0.0.1:9091)")
+    parser.add_argument("--results", default="", metavar="FILE", help="watch: keep the counted results here")
     add_output_flags(parser)
 
 
@@ -67,6 +73,8 @@ def run(args: argparse.Namespace, session: Session) -> int:
         raise ConfigError(f"channel {args.what} writes, and a channel that is signed needs --sign")
     place = channels.Place(Path(args.repository), channels.seal_of(tuple(args.sign), tuple(args.trust)))
     with session.workspace() as work:
+        if args.what == "watch":
+            return _watch(args, session, work, place)
         found = _done(args, work, place, terms)
         session.close()
     _tell(found, session.output)
@@ -96,6 +104,29 @@ def _done(args: argparse.Namespace, work: Workspace, place: Place, terms: Terms)
             return channels.halt(work, place, name, args.reason)
         case _:
             return channels.show(work, place, name)
+
+
+def _watch(args: argparse.Namespace, session: Session, work: Workspace, place: Place) -> int:
+    from treebuilder.app import watching
+    from treebuilder.app.serving import parse_address
+    from treebuilder.serve.server import Listening
+    from treebuilder.ui import tables
+
+    name = args.names[0]
+
+    def ready(address: str) -> None:
+        value = {"schema": "treebuild.channel-watch/1", "channel": name, "address": address, "url": f"http://{address}"}
+        tables.write(value, session.output, f"counting the results of {name} on http://{address}")
+
+    def log(line: str) -> None:
+        if not args.quiet:
+            sys.stderr.write(line + "\n")
+
+    host, port = parse_address(args.listen)
+    results = Path(args.results) if args.results else None
+    with suppress(KeyboardInterrupt):  # that is how it is stopped
+        watching.watch(work, place, name, results, Listening(host, port, log=log, headers={}), ready)
+    return 0
 
 
 def _terms(args: argparse.Namespace) -> Terms:
