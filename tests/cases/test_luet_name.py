@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.golden.test_luet_hashes import FILES, A, B, C
 from tests.unit.repository_parts import Workshop, workshop
 from treebuilder.cli.main import main
 
@@ -305,3 +306,16 @@ def test_plugins_are_told(luet: Luet, tmp_path: Path, monkeypatch: pytest.Monkey
     assert luet("uninstall", "-y", "--plugin", "luet-teller", "test/b")[0] == 2
     assert luet("uninstall", "-y", "--plugin", "not-there", "test/a")[0] == 2
     assert luet.installed() == ["test/a-1.0"]
+
+
+def test_tree_images_has_the_names_that_luet_gives(luet: Luet, tmp_path: Path) -> None:
+    for name, text in FILES.items():
+        (tmp_path / "golden" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "golden" / name).write_text(text)
+    code, text = luet("tree", "images", "--tree", "golden", "--image-repository", "quay.io/x", "test/c")
+    assert (code, text.splitlines()) == (
+        0, [f"test/a-1.0: quay.io/x:{A}", f"test/b-1.1+2: quay.io/x:{B}", f"test/c-2: quay.io/x:{C}"]
+    )  # fmt: skip
+    code, text = luet("tree", "images", "--tree", "golden", "test/b", "-o", "json")
+    item = {"name": "b", "category": "test", "version": "1.1+2", "path": "", "image": f"luet/cache:{B}"}
+    assert item in json.loads(text)["packages"]

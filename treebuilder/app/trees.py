@@ -6,6 +6,7 @@ from typing import Any
 
 from treebuilder.app.building import make_plan, open_tree, prepare
 from treebuilder.app.options import BuildOptions
+from treebuilder.app.targets import targets_of
 from treebuilder.app.workspace import Workspace
 from treebuilder.model.package import Package, PackageId
 from treebuilder.model.patterns import compile_pattern
@@ -102,7 +103,7 @@ def block(row: dict[str, Any]) -> str:
 def images(options: BuildOptions, work: Workspace, repository: str) -> list[dict[str, Any]]:
     """The images a build would make, in order: package, key, what it stands on, whether the cache has it.
 
-    `image` is the name that it has in an image repository; the tag is the plan key, not luet's hash.
+    `image` is the name that it has in an image repository; the tag is the plan key, not luet's hash (`luet_images`).
     """
     planned = prepare(options, work)
     rows = []
@@ -115,6 +116,24 @@ def images(options: BuildOptions, work: Workspace, repository: str) -> list[dict
             "base": type(node.base).__name__.removesuffix("Base").lower(),
             "on": [str(planned.plan.nodes[n].pid) for n in (*node.parents(), *node.joined())], "cached": hit,
         })  # fmt: skip
+    return rows
+
+
+def luet_images(options: BuildOptions, work: Workspace, repository: str) -> list[dict[str, Any]]:
+    """The images that luet would make for each target, what it stands on first (luet.md §4.2)."""
+    from treebuilder.plan.luethash import package_hash
+
+    tree = open_tree(options, work, 0)
+    universe, solver = tree.compiler(), PackageSolver()
+    rows = []
+    for ref in targets_of(options, tree):
+        ids = [package.id for package in solver.solve(Request((ref,)), universe, (), order="build").order]
+        order = [found for found in map(tree.get, ids) if found is not None]
+        for number, id in enumerate(ids, 1):
+            rows.append({
+                "category": id.category, "name": id.name, "version": id.version, "path": "",
+                "image": f"{repository}:{package_hash(order[:number])}",
+            })  # fmt: skip
     return rows
 
 

@@ -150,6 +150,7 @@ class Recipe:
     requires_final_images: bool = False
     subpackages: tuple[SubPackage, ...] = ()
     dockerfile: str = ""
+    seed: str = field(default="", compare=False)  # of no effect but on luet's hashes
     bootstrap: Bootstrap | None = None  # ours
     layering: Literal["", "chain", "merge"] = ""  # ours; empty: the tree's
     delta: Literal["additions", "changes"] = "additions"  # ours

@@ -68,10 +68,8 @@ def host_platform() -> str:
 
 
 def recipe_fields(recipe: Recipe) -> dict[str, Any]:
-    """Every field of a recipe except where it stands in a file; a field added later is in the key by itself."""
-    return {
-        f.name: _plain(getattr(recipe, f.name)) for f in fields(recipe) if f.name not in ("where", "has_build_file")
-    }
+    """Every field of a recipe that makes it another one; a field added later is in the key by itself."""
+    return {f.name: _plain(getattr(recipe, f.name)) for f in fields(recipe) if f.compare and f.name != "has_build_file"}
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401 - JSON

@@ -52,6 +52,7 @@ def read_recipe(node: Node, tell: Tell) -> Recipe:
         retrieve=_texts(node, "retrieve"),
         unpack=node.boolean("unpack"),
         package_dir=node.text("package_dir"),
+        seed=node.text("seed"),
         includes=_texts(node, "includes"),
         excludes=_texts(node, "excludes"),
         requires_final_images=node.boolean("requires_final_images") or bool(joined),

@@ -105,7 +105,8 @@ def _images(args: argparse.Namespace, options: BuildOptions, work: Workspace, se
     from treebuilder.app import trees
     from treebuilder.ui import tables
 
-    found = trees.images(options, work, args.image_repository)
+    luet = bool(getattr(args, "luet", False))
+    found = (trees.luet_images if luet else trees.images)(options, work, args.image_repository)
     session.close()
     lines = [f"{p['category']}/{p['name']}-{p['version']}: {p['image']}" for p in found]
     tables.write({"schema": "treebuild.tree-images/1", "packages": found}, session.output, "\n".join(lines))

@@ -1,0 +1,75 @@
+"""luet.md §4.2: hashes and tags as the real engine gave them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from treebuilder.errors import SpecError
+from treebuilder.events import Silent
+from treebuilder.model.package import PackageId
+from treebuilder.plan import luethash
+from treebuilder.tree import TreePackage, load_tree
+
+FILES = {
+    "a/definition.yaml": 'category: "test"\nname: "a"\nversion: "1.0"\n',
+    "a/build.yaml": 'image: "alpine"\nprelude:\n- echo p\nsteps:\n- touch /a\n',
+    "b/definition.yaml": 'category: "test"\nname: "b"\nversion: "1.1+2"\n',
+    "b/build.yaml": (
+        'requires:\n- category: "test"\n  name: "a"\n  version: ">=0"\nenv:\n- FOO=bar\nsteps:\n- touch /b\n'
+        "excludes:\n- ^/luetbuild\n"
+    ),
+    "c/definition.yaml": 'category: "test"\nname: "c"\nversion: "2"\n',
+    "c/build.yaml": (
+        'requires:\n- category: "test"\n  name: "b"\n  version: ">=1.0"\n- category: "test"\n  name: "a"\n'
+        '  version: "1.0"\nunpack: true\npackage_dir: /out\nincludes:\n- ^/out/x\ncopy:\n- image: "alpine"\n'
+        "  source: /etc\n  destination: /out/x\nsteps:\n- mkdir -p /out/x\n"
+    ),
+}
+A = "9d0e4d64dddf2e1c17c9eb3ae27a3b34f05be77e9012762f71ea362d578864bb"
+B = "bb6d4afb8bf220a1f19e465c9cb12031fccf3963077186bdcd9ec201cd07488c"
+C = "6073e698851747e3ab4667fc81b02ee41959d08c617d356c5f799f0677f0673d"
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> list[TreePackage]:
+    """a, b and c, each built on those before it."""
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    tree = load_tree([tmp_path], events=Silent())
+    found = [tree.get(PackageId("test", name, v)) for name, v in (("a", "1.0"), ("b", "1.1+2"), ("c", "2"))]
+    return [package for package in found if package is not None]
+
+
+def test_signatures_and_folders(chain: list[TreePackage]) -> None:
+    assert [luethash.signature(found.recipe) for found in chain] == [
+        6796178777148985732, 6327628852054257511, 17910473112652394357
+    ]  # fmt: skip
+    assert [luethash.folder_hash(found.context) for found in chain] == [
+        "h1:6Dsb7ISCHiM4kQApakzwrJVFaBOQbmvURovgwSNKMak=",
+        "h1:rw+uy540XkZnPcB3E71qNs3MyC4mVGCvpfh96VT0xII=",
+        "h1:9HsbyxrYHZMOL9q5avVcUGcSIczSow1IA4b+/boDAEY=",
+    ]
+
+
+def test_packages_and_what_they_are_built_on(chain: list[TreePackage]) -> None:
+    assert [luethash.package_hash(chain[:n]) for n in (1, 2, 3)] == [A, B, C]
+    first = "f95ed13b3438e55867af74d564ef835a9347296609b315353211db85d1d6dffe"
+    assert [luethash.build_hash(chain[:n]) for n in (1, 2, 3)] == [first, A, B]
+
+
+def test_tags_of_builders(chain: list[TreePackage]) -> None:
+    assert [luethash.builder_tag(found, key) for found, key in zip(chain, (A, B, C), strict=True)] == [
+        "builder-46bbda5102a63be4747441f7bb346924",
+        "builder-fd9de0fdfa3553c4f79251f0ddd19337",
+        "builder-8f448991189785f242bf87ad80ca4f47",
+    ]
+    assert luethash.builder_tag(chain[1], C) == "builder-f875fbf68e4695361507e9090eabf2c6"
+
+
+def test_a_name_with_a_line_end(tmp_path: Path) -> None:
+    (tmp_path / "a\nb").write_text("")
+    with pytest.raises(SpecError, match="line end"):
+        luethash.folder_hash(str(tmp_path))
