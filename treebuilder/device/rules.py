@@ -361,7 +361,8 @@ def decide(device: Device) -> Action | None:
     plan = device.memory.plan
     if plan is None or device.booted is None:
         return None
-    if (plan.purpose is Purpose.RESET) is not (device.booted is Slot.RECOVERY) and plan.purpose is not Purpose.UPGRADE:
+    waits_for = {Purpose.RESET: True, Purpose.RECOVERY: False}.get(plan.purpose)
+    if waits_for is not None and waits_for is not (device.booted is Slot.RECOVERY):
         return None  # a reset waits for recovery, a new recovery for another slot
     done = Remember(replace(device.memory, plan=None))
     if plan.purpose is not Purpose.RECOVERY and device.pointer.trial == plan.image.digest:

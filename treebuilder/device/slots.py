@@ -48,7 +48,10 @@ class Slots:
         """The folders, where they are missing."""
         for folder in (self._state, self._recovery):
             with disk_errors(f"making {folder}"):
-                (folder / "images").mkdir(parents=True, exist_ok=True)
+                if not (folder / "images").is_dir():
+                    (folder / "images").mkdir(parents=True)
+                    sync_folder(folder)
+                    sync_folder(folder.parent)
 
     def read(self, slot: Slot) -> Image | None:
         """What a slot names; None when nothing is there. Raises StateCorrupt for what we did not put there."""
