@@ -26,8 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from treebuilder.app.channels import parse_limit
 from treebuilder.channel import publishing
 from treebuilder.channel.publishing import Release, Terms
-from treebuilder.channel.rules import Channel, Counts, Limit, Step, Verdict, must_halt, place, share_at, verdict
+from treebuilder.channel.rules import Channel, Counts, Limit, Step, Verdict, must_halt, place, share_at
 from treebuilder.device import rules
+from treebuilder.device.following import offered
 from treebuilder.device.rules import Check, Device, Fetch, Image, Link, Point, Remember, Slot
 from treebuilder.errors import UpdateRefused
 from treebuilder.model.digest import Digest
@@ -179,7 +180,7 @@ class Simulation:
 
     def __init__(self, fleet: Fleet, limit: Limit, *, halts: bool) -> None:
         self._fleet, self._halts = fleet, halts
-        self._outcomes: dict[tuple[Device, Image, Luck], Outcome | None] = {}
+        self._outcomes: dict[tuple[Device, Image, Luck], Outcome] = {}
         self._counts = Counts()
         self._cuts = self._refused = 0
         self._repaired_at: int | None = None
@@ -214,11 +215,13 @@ class Simulation:
             device, at, phase, luck, number = group
             if hour % ASKS_EVERY != phase or hour < luck.offline:
                 continue
-            assert device.running is not None
-            if verdict(self.channel, device.running.version, at, now) is not Verdict.OFFERED:
-                continue
-            outcome = self._outcome(device, luck)
-            if outcome is None:
+            try:
+                if offered(device, self.channel, at, self.channel.revision, now) is not Verdict.OFFERED:
+                    continue
+                outcome = self._outcome(device, luck)
+            except UpdateRefused as err:
+                if err.reason != "failed-before":
+                    raise
                 self._refused += len(members)
                 continue
             self._cuts += outcome.cuts * len(members)
@@ -229,15 +232,10 @@ class Simulation:
         self._fleet.moved(moves)
         self._counts = Counts(good, failed)
 
-    def _outcome(self, device: Device, luck: Luck) -> Outcome | None:
+    def _outcome(self, device: Device, luck: Luck) -> Outcome:
         key = (device, self._wanted, luck)
         if key not in self._outcomes:
-            try:
-                self._outcomes[key] = follow(*key)
-            except UpdateRefused as err:
-                if err.reason != "failed-before":
-                    raise
-                self._outcomes[key] = None
+            self._outcomes[key] = follow(*key)
         return self._outcomes[key]
 
     def _row(self, hour: int) -> Row:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.device_walk import BAD, BASE, FRESH, NEW, OLD, RECOVERY, Walk
+from treebuilder.channel.rules import WHOLE, Channel, Verdict
+from treebuilder.device.following import offered
 from treebuilder.device.rules import (
     TRIES,
     Check,
@@ -33,7 +35,8 @@ from treebuilder.device.rules import (
     settle,
     unhealthy,
 )  # fmt: skip
-from treebuilder.errors import UpdateRefused
+from treebuilder.errors import IntegrityError, UpdateRefused
+from treebuilder.records import replace
 
 
 # every state ---------------------------------------------------------------------------------------------------------
@@ -63,6 +66,24 @@ def test_files_that_vanish_walked() -> None:
 
 def test_without_recovery_walked() -> None:
     assert len(Walk(Device(OLD, OLD, None), (OLD, BAD)).seen) > 1000
+
+
+# a channel -----------------------------------------------------------------------------------------------------------
+def test_a_device_and_its_channel() -> None:
+    channel = Channel("stable", 5, "system/os", "s2", BAD.digest, BAD.version, 1000, share=WHOLE)
+    device = started(FRESH)
+    assert offered(device, channel, 0, 5, 10) is Verdict.OFFERED
+    assert offered(device, replace(channel, version="1.0"), 0, 0, 10) is Verdict.NOT_NEWER
+    with pytest.raises(IntegrityError) as replayed:
+        offered(device, channel, 0, 6, 10)
+    assert replayed.value.reason == "rolled-back"
+    device = upgraded(device, BAD, automatic=True)
+    for _ in range(TRIES + 1):
+        device = started(device)
+    with pytest.raises(UpdateRefused) as refused:
+        offered(device, channel, 0, 5, 10)
+    assert refused.value.reason == "failed-before"
+    assert offered(device, replace(channel, halted=True), 0, 5, 10) is Verdict.HALTED
 
 
 # stories -------------------------------------------------------------------------------------------------------------
@@ -138,7 +159,7 @@ def test_a_version_that_never_comes_up_is_tried_three_times_and_remembered() -> 
         assert where(device) == ("active", "2.0")
     device = started(device)
     assert where(device) == ("passive", "1.0")
-    failure = remembered(device, BAD)
+    failure = remembered(device, BAD.version)
     assert failure is not None
     assert failure.why == "boot"
     assert reason(device, BAD, automatic=True) == "failed-before"
@@ -153,7 +174,7 @@ def test_a_version_whose_health_fails_has_its_tries_too() -> None:
         assert where(device) == ("active", "2.0")
         assert bool(unhealthy(device)) is (turn == TRIES - 1)
         device = written(device, unhealthy(device))
-    failure = remembered(device, BAD)
+    failure = remembered(device, BAD.version)
     assert failure is not None
     assert failure.why == "health"
     assert where(started(device)) == ("passive", "1.0")
@@ -176,10 +197,10 @@ def test_a_failure_is_forgotten_by_a_later_good_version_only() -> None:
     device = upgraded(started(FRESH), NEW)
     for _ in range(TRIES + 1):
         device = started(device)
-    assert remembered(device, NEW)
+    assert remembered(device, NEW.version)
     device = started(upgraded(device, BAD))
     device = written(device, healthy(device))  # 2.0, which is older than what failed
-    assert remembered(device, NEW)
+    assert remembered(device, NEW.version)
 
 
 def test_an_upgrade_from_passive_leaves_passive_alone() -> None:
@@ -275,7 +296,7 @@ def test_a_broken_download_ends_the_plan_and_says_nothing_of_the_version() -> No
     device = apply(device, fetched(device))
     device = apply(device, checked(device, good=False))
     assert decide(device) is None
-    assert remembered(device, NEW) is None
+    assert remembered(device, NEW.version) is None
     assert ask(device, NEW, automatic=True)
 
 

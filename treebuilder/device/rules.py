@@ -307,12 +307,7 @@ def _admit(device: Device, purpose: Purpose) -> None:
 
 
 def _admit_automatic(device: Device, image: Image) -> None:
-    failure = remembered(device, image)
-    if failure is not None:
-        raise UpdateRefused(
-            f"{image.version} is not tried again by itself: it failed here ({failure.why})", reason="failed-before",
-            hint="name the version to try it all the same, or wait for a later one",
-        )  # fmt: skip
+    refuse_failed(device, image.version, image.digest)
     if device.on_trial:
         raise UpdateRefused("the running version has yet to show that it is good", reason="on-trial")
     assert device.running is not None
@@ -320,12 +315,22 @@ def _admit_automatic(device: Device, image: Image) -> None:
         raise UpdateRefused(f"{image.version} is not newer than {device.running.version}", reason="older")
 
 
-def remembered(device: Device, image: Image) -> Failure | None:
+def remembered(device: Device, version: str, digest: Digest | None = None) -> Failure | None:
     """The failure of this version or these bytes, if there was one."""
     for failure in device.memory.failed:
-        if failure.version == image.version or failure.digest == image.digest:
+        if failure.version == version or failure.digest == digest:
             return failure
     return None
+
+
+def refuse_failed(device: Device, version: str, digest: Digest | None = None) -> None:
+    """For what nobody asked for. Raises UpdateRefused (reason "failed-before")."""
+    failure = remembered(device, version, digest)
+    if failure is not None:
+        raise UpdateRefused(
+            f"{version} is not tried again by itself: it failed here ({failure.why})", reason="failed-before",
+            hint="name the version to try it all the same, or wait for a later one",
+        )  # fmt: skip
 
 
 def cancel(device: Device) -> tuple[Write, ...]:
