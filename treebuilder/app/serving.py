@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from treebuilder.errors import ConfigError, LockHeld
 from treebuilder.records import record
 from treebuilder.serve.folder import Folder
 from treebuilder.serve.registry import Registry
-from treebuilder.serve.server import Listening, Server, read_users
+from treebuilder.serve.server import Listening, Server, read_users, run
 from treebuilder.serve.storage import Storage
 from treebuilder.system import locks
 from treebuilder.system.process import Cancel
@@ -48,7 +47,7 @@ def serve(options: ServeOptions, ready: Callable[[str], None], log: Callable[[st
             storage = Storage(options.folder)
             listening = Listening(host, port, options.certificate, options.key, users, log)
             try:
-                _run(Server(Registry(storage), listening), ready, cancel)
+                run(Server(Registry(storage), listening), ready, cancel)
             finally:
                 storage.close()
     except LockHeld as err:
@@ -62,17 +61,4 @@ def serve_folder(
 
     Raises ConfigError.
     """
-    _run(Server(Folder(folder), Listening(host, port, log=log, headers={})), ready, cancel)
-
-
-def _run(server: Server, ready: Callable[[str], None], cancel: Cancel) -> None:
-    thread = threading.Thread(target=server.run, name="serve")
-    thread.start()
-    try:
-        ready(server.address)
-        while thread.is_alive() and not cancel.is_set():
-            thread.join(0.2)
-    finally:
-        server.stop()
-        thread.join()
-        server.close()
+    run(Server(Folder(folder), Listening(host, port, log=log, headers={})), ready, cancel)

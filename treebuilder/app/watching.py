@@ -14,7 +14,7 @@ from treebuilder.channel.results import MAX_RESULT_BYTES, Tally, read_result, re
 from treebuilder.channel.rules import Channel, Counts, must_halt
 from treebuilder.errors import ConfigError, IntegrityError, LockHeld
 from treebuilder.serve.exchange import Exchange
-from treebuilder.serve.server import Listening, Server
+from treebuilder.serve.server import Listening, Server, run
 from treebuilder.system import clock
 from treebuilder.system.files import disk_errors
 
@@ -118,16 +118,8 @@ def watch(
             hint=f"treebuild channel rollout {name} --halt-at 5:2%",
         )  # fmt: skip
     site = Watch(work, place, name, results, listening.log)
-    server = Server(site, listening)
-    thread = threading.Thread(target=server.run, name="watch")
-    thread.start()
     try:
-        ready(server.address)
-        while thread.is_alive() and not work.cancel.is_set():
-            thread.join(0.2)
+        run(Server(site, listening), ready, work.cancel)
     finally:
-        server.stop()
-        thread.join()
-        server.close()
         site.close()
     return site.counts()

@@ -15,6 +15,7 @@ from typing import Protocol
 from treebuilder.errors import ConfigError, NoSpace, TreebuildError
 from treebuilder.records import record
 from treebuilder.serve.exchange import BodyError, Exchange, RefusedError
+from treebuilder.system.process import Cancel
 
 _TIMEOUT_S = 60  # without a byte
 _MAX_CONNECTIONS = 256
@@ -191,6 +192,20 @@ class Server:
         if right:
             self._known = {**self._known, given: hashed}
         return right
+
+
+def run(server: Server, ready: Callable[[str], None], cancel: Cancel) -> None:
+    """Serves until `cancel` is set or this thread is interrupted. `ready` is told the address."""
+    thread = threading.Thread(target=server.run, name="serve")
+    thread.start()
+    try:
+        ready(server.address)
+        while thread.is_alive() and not cancel.is_set():
+            thread.join(0.2)
+    finally:
+        server.stop()
+        thread.join()
+        server.close()
 
 
 @contextmanager
