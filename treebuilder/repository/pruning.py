@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from treebuilder.errors import IntegrityError
@@ -30,8 +31,17 @@ def prune(packages: Path, output: Path, keep: int) -> Pruned:
     Everything that is kept is read before anything is deleted. Raises IntegrityError (an index or meta that cannot be
     read: nothing is deleted then), SpecError, NoSpace.
     """
+    return delete(unreached(packages, output, keep))
+
+
+def unreached(packages: Path, output: Path, keep: int | None) -> tuple[Path, ...]:
+    """What `prune` deletes, in that order: indexes before what they lead to. `keep` None keeps every snapshot.
+
+    Raises IntegrityError, SpecError.
+    """
     ids = sorted((path.name.removesuffix(_SNAPSHOT) for path in output.glob(f"*{_SNAPSHOT}")), reverse=True)
-    kept = [INDEX_NAME, *(f"{id}{_SNAPSHOT}" for id in ids[:keep])]
+    count = len(ids) if keep is None else keep
+    kept = [INDEX_NAME, *(f"{id}{_SNAPSHOT}" for id in ids[:count])]
     reached: set[Path] = set()
     for name in kept:
         index = _index(output / name)
@@ -39,7 +49,7 @@ def prune(packages: Path, output: Path, keep: int) -> Pruned:
         for archive in _archives(output, index):
             reached |= {packages / archive, packages / f"{archive.rpartition('.package.tar')[0]}{SUFFIX}"}
     given_up: list[Path] = []
-    for id in ids[keep:]:
+    for id in ids[count:]:
         index = _index(output / f"{id}{_SNAPSHOT}")
         files = (output / file.filename for _, file in index.files)
         given_up += [output / f"{id}{_SNAPSHOT}", *(path for path in files if path.name.startswith(f"{id}-"))]
@@ -47,15 +57,19 @@ def prune(packages: Path, output: Path, keep: int) -> Pruned:
         given_up += [signature] if signature.is_file() else []
     folder = scan_packages(packages)
     found = [Path(path) for path in {*folder.stats, *folder.metadata.values()}]
-    unreached = [*given_up, *sorted(path for path in found if path not in reached)]
+    return tuple(path for path in dict.fromkeys([*given_up, *sorted(found)]) if path not in reached)
+
+
+def delete(paths: Iterable[Path]) -> Pruned:
+    """Deletes files, in their order. Raises NoSpace."""
+    removed: list[str] = []
     size = 0
-    for path in unreached:
-        if path in reached:
-            continue
+    for path in paths:
         with disk_errors(f"deleting {path}", path.parent):
             size += path.lstat().st_size if path.is_file() else 0
             path.unlink(missing_ok=True)
-    return Pruned(tuple(sorted(str(path) for path in unreached if path not in reached)), size)
+        removed.append(str(path))
+    return Pruned(tuple(sorted(removed)), size)
 
 
 def _index(path: Path) -> RepositoryIndex:

@@ -1,14 +1,20 @@
-"""Looks at and changes the configured repositories.
+"""Looks at and changes the configured repositories; copies and cleans up those of publishers.
 
   list                what is configured, and its revision
   get NAME            one of them
   add URL|FILE|NAME   write one to the folder of repository files
   update [NAME...]    fetch what is new of all that are enabled
+  copy SRC DST        mirror a repository, every file checked, the index last
+  gc REPOSITORY       what no index of a folder or HOST/NAME reaches; --yes deletes it
+
+SRC and DST are HOST/NAME of a registry, a folder, or FILE.tar; SRC may be a URL.
 
 examples:
   treebuild repo list
   treebuild repo update --ignore-errors
   treebuild repo add mine --type http --url https://example.org/repository --trust team.pub
+  treebuild repo copy registry.example.org/team/os os.tar
+  treebuild repo gc build --keep 3 --yes
 """
 
 from __future__ import annotations
@@ -20,8 +26,8 @@ from treebuilder.cli.session import Session, add_insecure_flag, add_output_flags
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("list", "get", "add", "update", "up"), help="what to do")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="repositories")
+    parser.add_argument("what", choices=("list", "get", "add", "update", "up", "copy", "gc"), help="what to do")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="repositories; copy, gc: where they are")
     parser.add_argument("--enabled", action="store_true", help="list: only what is enabled")
     parser.add_argument("-t", "--type", default="", metavar="TYPE", help="list: only this type; add: disk or http")
     parser.add_argument("--url", action="append", default=[], metavar="URL", help="add: an address; may be repeated")
@@ -34,13 +40,29 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dir", default="", metavar="DIR", help="add: where the file is written")
     parser.add_argument("-f", "--force", action="store_true", help="update: always so")
     parser.add_argument("-i", "--ignore-errors", action="store_true", help="update: go on after errors")
-    parser.add_argument("-y", "--yes", action="store_true", help="ask nothing")
+    parser.add_argument("-y", "--yes", action="store_true", help="ask nothing; gc: delete")
+    parser.add_argument("--snapshot", default="", metavar="ID", help="copy: only this snapshot")
+    parser.add_argument(
+        "--keep", type=_count, default=None, metavar="N", help="gc: the N last snapshots stay (default: all)"
+    )
+    parser.add_argument(
+        "--insecure-registry", action="append", default=[], metavar="HOST[:PORT]",
+        help="copy, gc: speak plain HTTP to it",
+    )  # fmt: skip
     add_insecure_flag(parser)
     changing.add_system_flags(parser)
     add_output_flags(parser)
 
 
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 7):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of snapshots")
+    return int(text)
+
+
 def run(args: argparse.Namespace, session: Session) -> int:
+    if args.what in ("copy", "gc"):
+        return _run_on_places(args, session)
     from treebuilder.app import client_repositories as use
     from treebuilder.errors import ConfigError
     from treebuilder.ui import tables
@@ -71,6 +93,28 @@ def run(args: argparse.Namespace, session: Session) -> int:
             text = "\n".join(f"{name}: revision {revision}" for name, revision in done)
     session.close()
     tables.write({"schema": "treebuild.repo/1", "repositories": value}, session.output, text)
+    return 0
+
+
+def _run_on_places(args: argparse.Namespace, session: Session) -> int:
+    """What needs no client: repositories are named by where they are."""
+    from treebuilder.app import mirroring
+    from treebuilder.errors import ConfigError
+    from treebuilder.ui import tables
+
+    wanted = 2 if args.what == "copy" else 1
+    if len(args.names) != wanted:
+        raise ConfigError("repo copy takes a source and a destination" if wanted == 2 else "repo gc takes one place")
+    insecure = tuple(args.insecure_registry)
+    with session.workspace() as work:
+        if args.what == "copy":
+            copied = mirroring.copy(args.names[0], args.names[1], args.snapshot, insecure, work)
+            key, said, text = "copied", copied.to_json(), copied.text()
+        else:
+            found = mirroring.gc(args.names[0], args.keep, insecure, work, delete=args.yes)
+            key, said, text = "collected", found.to_json(), found.text()
+    session.close()
+    tables.write({"schema": "treebuild.repo/1", "repositories": [], key: said}, session.output, text)
     return 0
 
 

@@ -1,0 +1,184 @@
+"""Use cases of whole repositories: copied from one place to another, and cleaned of what nothing reaches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from treebuilder.app.workspace import Workspace
+from treebuilder.errors import ConfigError, SpecError
+from treebuilder.records import record
+from treebuilder.repository.api import INDEX_NAME
+
+if TYPE_CHECKING:
+    from treebuilder.repository.copying import Copied, Destination, Source
+    from treebuilder.repository.docker import DockerBackend
+
+
+def kind_of(address: str) -> str:
+    """What an address means: `http`, `docker`, `bundle` or `disk`. What exists as a folder is one."""
+    scheme, colon, _ = address.partition("://")
+    if colon and scheme in ("http", "https"):
+        return "http"
+    if colon and scheme in ("docker", "oci"):
+        return "docker"
+    if colon:
+        raise ConfigError(f"{address} is no address of a repository", hint="HOST/NAME, a folder, a URL or FILE.tar")
+    if address.endswith(".tar") and not Path(address).is_dir():
+        return "bundle"
+    host, slash, name = address.partition("/")
+    looks = bool(slash and name) and (host == "localhost" or ":" in host or ("." in host and host.strip(".") != ""))
+    return "docker" if looks and not Path(address).is_dir() else "disk"
+
+
+# copy -----------------------------------------------------------------------------------------------------------------
+@record
+class CopyReport:
+    source: str
+    destination: str
+    copied: Copied
+
+    def to_json(self) -> dict[str, Any]:
+        done = self.copied
+        return {
+            "source": self.source, "destination": self.destination, "references": list(done.references),
+            "left_out": list(done.left_out), "files": done.files, "packages": done.packages,
+            "bytes": done.size_bytes, "changed": done.changed,
+        }  # fmt: skip
+
+    def text(self) -> str:
+        done = self.copied
+        if not done.changed:
+            return f"{self.destination}: unchanged"
+        count = f"{done.files} files and {done.packages} packages copied, {done.size_bytes} bytes"
+        return f"{self.destination}: {', '.join(done.references)}; {count}"
+
+
+def copy(source: str, destination: str, snapshot: str, insecure: tuple[str, ...], work: Workspace) -> CopyReport:
+    """Copies a repository, or one snapshot of it.
+
+    Raises ConfigError, SpecError (reason "no-repository"), IntegrityError, TransportError, NoSpace.
+    """
+    from treebuilder.repository.copying import copy_repository
+
+    if "/" in snapshot or snapshot.startswith("."):
+        raise ConfigError(f"{snapshot!r} is no name of a snapshot")
+    to = _destination(destination, insecure, work)
+    found, references = _source(source, insecure, work)
+    if snapshot:
+        references = (f"{snapshot}-{INDEX_NAME}",)
+    elif INDEX_NAME not in references:
+        raise SpecError(f"there is no repository at {source}", hint=f"it has no {INDEX_NAME}", reason="no-repository")
+    with work.store.single_flight(f"copy-{_key(destination)}", work.cancel):
+        done = copy_repository(found, to, references, work.store, work.events, work.cancel, what=source)
+    return CopyReport(source, destination, done)
+
+
+def _key(address: str) -> str:
+    from treebuilder.model.digest import Digest
+
+    return Digest.of(address.rstrip("/").encode("utf-8", "surrogateescape")).hex[:32]
+
+
+def _docker(address: str, insecure: tuple[str, ...], work: Workspace) -> DockerBackend:
+    from treebuilder.repository.docker import DockerBackend
+
+    return DockerBackend(address, work.store, work.cancel, insecure=insecure)
+
+
+def _source(address: str, insecure: tuple[str, ...], work: Workspace) -> tuple[Source, tuple[str, ...]]:
+    """Where to read from, and the indexes that are known to be there. A web server cannot list its snapshots."""
+    match kind_of(address):
+        case "http":
+            from treebuilder.repository.http import HttpBackend
+
+            return HttpBackend(address, work.store, work.cancel), (INDEX_NAME,)
+        case "docker":
+            from treebuilder.repository.copy_docker import docker_references
+
+            target = _docker(address, insecure, work)
+            return target, docker_references(target)
+        case "bundle":
+            from treebuilder.repository.copy_bundle import BundleSource
+
+            bundle = BundleSource(Path(address), work.store, work.cancel)
+            return bundle, bundle.references()
+        case _:
+            from treebuilder.repository.disk import DiskBackend
+
+            folder = Path(address)
+            snapshots = sorted((path.name for path in folder.glob(f"*-{INDEX_NAME}")), reverse=True)
+            return DiskBackend(folder, work.store, work.cancel), (INDEX_NAME, *snapshots)
+
+
+def _destination(address: str, insecure: tuple[str, ...], work: Workspace) -> Destination:
+    match kind_of(address):
+        case "http":
+            raise ConfigError(f"{address} can only be read", hint="copy to HOST/NAME, a folder or FILE.tar")
+        case "docker":
+            from treebuilder.repository.copy_docker import DockerPlace
+
+            return DockerPlace(_docker(address, insecure, work), work.store, work.cancel)
+        case "bundle":
+            from treebuilder.repository.copy_bundle import BundlePlace
+
+            return BundlePlace(Path(address), work.store, work.cancel)
+        case _:
+            from treebuilder.repository.copy_folder import FolderPlace
+
+            return FolderPlace(Path(address), work.store, work.cancel)
+
+
+# gc -------------------------------------------------------------------------------------------------------------------
+@record
+class GcReport:
+    """`names` are paths or tags that nothing reaches; `deleted` says whether they are gone."""
+
+    repository: str
+    names: tuple[str, ...]
+    size_bytes: int
+    deleted: bool
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "repository": self.repository, "unreached": list(self.names), "bytes": self.size_bytes,
+            "deleted": self.deleted,
+        }  # fmt: skip
+
+    def text(self) -> str:
+        if not self.names:
+            return f"{self.repository}: everything is reached"
+        said = "deleted" if self.deleted else "to be deleted with --yes"
+        return "\n".join([*self.names, f"{self.repository}: {len(self.names)} {said}, {self.size_bytes} bytes"])
+
+
+def gc(address: str, keep: int | None, insecure: tuple[str, ...], work: Workspace, *, delete: bool) -> GcReport:
+    """Deletes, or only finds, what neither the newest index nor the last `keep` snapshots reach; None keeps them all.
+
+    Raises ConfigError, SpecError (reason "no-repository", "missing-packages"), IntegrityError, TransportError.
+    """
+    match kind_of(address):
+        case "docker":
+            from treebuilder.repository import collecting
+
+            target = _docker(address, insecure, work)
+            found = collecting.unreached(target, keep)
+            if delete:
+                collecting.delete(target, found)
+            return GcReport(address, tuple(tag for tag, _ in found.tags), found.size_bytes, delete)
+        case "disk":
+            from treebuilder.repository import pruning
+
+            folder = Path(address)
+            if not (folder / INDEX_NAME).is_file():
+                raise SpecError(
+                    f"there is no repository at {address}", hint=f"it has no {INDEX_NAME}", reason="no-repository"
+                )
+            paths = pruning.unreached(folder, folder, keep)
+            names = tuple(str(path) for path in paths)
+            size = sum(path.lstat().st_size for path in paths if path.is_file())
+            if delete:
+                pruning.delete(paths)
+            return GcReport(address, names, size, delete)
+        case kind:
+            raise ConfigError(f"{address}: only folders and registries can be cleaned up, this is of type {kind}")

@@ -1,0 +1,154 @@
+"""Finds and deletes what no kept index of a repository in a registry reaches.
+
+Only tags that are a repository's are looked at: what else somebody keeps in the same place stays. Manifests without a
+tag cannot be listed; the registry's own clean-up takes them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from treebuilder.errors import IntegrityError, SpecError, TransportError
+from treebuilder.model.digest import Digest
+from treebuilder.records import record
+from treebuilder.repository.api import INDEX_NAME, SIGNATURE_SUFFIX
+from treebuilder.repository.copy_docker import docker_references
+from treebuilder.repository.copying import State, read_state
+from treebuilder.repository.docker import ARCHIVE, FILES, DockerBackend, package_tag, tag_of
+from treebuilder.repository.docker_layers import in_parallel
+from treebuilder.repository.index import parse_index
+from treebuilder.repository.metadata import SUFFIX
+
+_THREADS = 8
+_SIGNATURES = re.compile(r"sha256-([0-9a-f]{64})(\.\w+)?\Z")  # tags of what refers to a manifest
+_NAMES = ("org.opencontainers.image.ref.name", "org.opencontainers.image.title")
+
+
+@record
+class Unreached:
+    """Tags to delete, indexes first, with the manifests they lead to, and the bytes that only these need.
+
+    `index` is the manifest of the newest index that was looked at.
+    """
+
+    tags: tuple[tuple[str, Digest], ...]
+    size_bytes: int
+    index: Digest
+
+
+def unreached(target: DockerBackend, keep: int | None) -> Unreached:
+    """What neither the newest index nor the `keep` last snapshots by name reach; None keeps all snapshots.
+
+    Raises SpecError (reason "no-repository"), IntegrityError, TransportError.
+    """
+    place = target.place
+    first = place.digest_of(tag_of(INDEX_NAME))
+    if first is None:
+        raise SpecError(f"there is no repository at {target}", hint=f"it has no {INDEX_NAME}", reason="no-repository")
+    references = docker_references(target)
+    kept = references if keep is None else references[: 1 + keep]
+    states = [state for name in kept if (state := read_state(target, name, str(target))) is not None]
+    tags = place.tags()
+    reached = {tag for state in states for tag in _tags_of(state)}
+    given_up = [tag for name in references[len(kept) :] for tag in _given_up(target, name)]
+    others = [tag for tag in dict.fromkeys([*given_up, *tags]) if tag in set(tags) and tag not in reached]
+    if not others:
+        return Unreached((), 0, first)
+    pinned = set(in_parallel(sorted(reached & set(tags)), place.digest_of, _THREADS))
+    for state in states:
+        pinned |= _described(place.manifest(tag_of(state.reference), None)[1])
+    found = dict(zip(others, in_parallel(others, lambda tag: place.manifest(tag, None), _THREADS), strict=True))
+    known = {tag for tag in tags if not _SIGNATURES.match(tag)}
+    gone = {
+        tag: (digest, manifest)
+        for tag, (digest, manifest) in found.items()
+        if digest not in pinned and (tag in given_up or (tag in known and _is_ours(tag, manifest, known)))
+    }
+    subjects = {digest.hex for digest, _ in gone.values()}
+    for tag, (digest, manifest) in found.items():
+        if digest not in pinned and (subject := _SIGNATURES.match(tag)) and subject[1] in subjects:
+            gone[tag] = digest, manifest
+    stays = {str(piece.sha256) for state in states for piece in state.pieces}
+    stays |= {blob for tag, (_, manifest) in found.items() if tag not in gone for blob in _blobs(manifest)}
+    sizes = {blob: size for _, manifest in gone.values() for blob, size in _blobs(manifest).items()}
+    size = sum(count for blob, count in sizes.items() if blob not in stays)
+    return Unreached(tuple((tag, digest) for tag, (digest, _) in gone.items()), size, first)
+
+
+def _tags_of(state: State) -> set[str]:
+    found = {tag_of(state.reference), tag_of(state.reference + SIGNATURE_SUFFIX)}
+    for piece in state.pieces:
+        if piece.package:
+            stem = piece.name.rpartition("/")[2].partition(ARCHIVE)[0]
+            found |= {package_tag(piece.name), tag_of(stem + SUFFIX)}
+        else:
+            found.add(tag_of(piece.name))
+    return found
+
+
+def _given_up(target: DockerBackend, reference: str) -> list[str]:
+    """The tags of a snapshot's own files, its index first."""
+    id = reference.removesuffix(INDEX_NAME)
+    found = [reference, reference + SIGNATURE_SUFFIX]
+    try:
+        data = target.index(reference)
+        files = () if data is None else parse_index(data, reference).files
+    except IntegrityError:
+        files = ()
+    return [tag_of(name) for name in (*found, *(f.filename for _, f in files if f.filename.startswith(id)))]
+
+
+def _described(manifest: Mapping[str, Any]) -> set[Digest | None]:
+    """The manifests that an index's manifest gives for its files."""
+    annotations = manifest.get("annotations")
+    said = annotations.get(FILES) if isinstance(annotations, dict) else None
+    try:
+        value = json.loads(said) if isinstance(said, str) else {}
+        return {Digest.parse(str(digest)) for digest in value.values()}
+    except (ValueError, AttributeError) as err:
+        raise IntegrityError("an index's manifest has an annotation that cannot be read: nothing is deleted") from err
+
+
+def _is_ours(tag: str, manifest: Mapping[str, Any], tags: set[str]) -> bool:
+    """Whether a tag is a file or package of a repository: ours say their name, luet's have metadata beside them."""
+    said = manifest.get("annotations")
+    names = [said.get(key) for key in _NAMES] if isinstance(said, dict) else []
+    named = any(isinstance(name, str) and tag_of(name) == tag for name in names)
+    return named or tag.endswith(SUFFIX) or tag_of(tag + SUFFIX) in tags
+
+
+def _blobs(manifest: Mapping[str, Any]) -> dict[str, int]:
+    """Digests and sizes in bytes of what an image consists of."""
+    layers = manifest.get("layers")
+    items = [manifest.get("config"), *(layers if isinstance(layers, list) else [])]
+    return {
+        str(item.get("digest")): item["size"]
+        for item in items
+        if isinstance(item, dict) and isinstance(item.get("size"), int)
+    }
+
+
+def delete(target: DockerBackend, found: Unreached) -> None:
+    """Deletes the tags, one after another. Raises TransportError; IntegrityError (reason "changed") when somebody
+    published in the meantime: nothing is deleted then."""
+    place = target.place
+    if place.digest_of(tag_of(INDEX_NAME)) != found.index:
+        raise IntegrityError(
+            f"{target} was published to in the meantime: nothing was deleted", reason="changed", hint="run it again"
+        )
+    for tag, digest in found.tags:
+        if place.digest_of(tag) != digest:
+            continue  # with another tag of the same manifest, or published anew
+        try:
+            place.delete_manifest(str(digest))
+        except TransportError as err:
+            if err.status not in (400, 405):
+                raise
+            raise TransportError(
+                f"{target}: the registry deletes nothing",
+                status=err.status,
+                hint="its server has to be told so: for Debian's docker-registry, storage: {delete: {enabled: true}}",
+            ) from err

@@ -1,0 +1,126 @@
+"""A repository of a registry as the destination of a copy. A package's blob is its archive, byte for byte.
+
+What the index that is there names with the same digest is left alone; everything else is sent before the index is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from treebuilder.archive.compress import decompressed, sniff
+from treebuilder.errors import ConfigError, IntegrityError, TransportError
+from treebuilder.model.digest import Digest
+from treebuilder.oci.layerimage import ImageLayer, layer_image, push_image
+from treebuilder.oci.store import Store
+from treebuilder.repository.api import INDEX_NAME, SIGNATURE_SUFFIX
+from treebuilder.repository.copying import MAX_PACKAGE_BYTES, SNAPSHOT_SUFFIX, Piece, State, read_state, show
+from treebuilder.repository.docker import ARCHIVE, DockerBackend, package_tag, tag_of
+from treebuilder.system.process import Cancel
+
+_REF = "org.opencontainers.image.ref.name"
+_TITLE = "org.opencontainers.image.title"
+_NOTES = "mirrored-layer"  # an archive's digest to its size and the digest of its tar
+_CHUNK = 1 << 20
+
+
+def docker_references(target: DockerBackend) -> tuple[str, ...]:
+    """The newest index and those of snapshots, the newest name first. Raises TransportError."""
+    found = [INDEX_NAME]
+    for tag in reversed(target.place.tags()):
+        if not tag.endswith(SNAPSHOT_SUFFIX):
+            continue
+        said = target.place.manifest(tag, None)[1].get("annotations")
+        title = said.get(_TITLE) if isinstance(said, dict) else None
+        named = isinstance(title, str) and title.endswith(SNAPSHOT_SUFFIX) and tag_of(title) == tag
+        found.append(str(title) if named else tag)
+    return tuple(found)
+
+
+class DockerPlace:
+    """Implements `Destination`."""
+
+    by_name = False
+
+    def __init__(self, target: DockerBackend, store: Store, cancel: Cancel) -> None:
+        self._target, self._store, self._cancel = target, store, cancel
+
+    def missing(self, states: Sequence[State]) -> tuple[Piece, ...]:
+        wanted: dict[Piece, None] = {}
+        known: set[Piece] = set()
+        for state in states:
+            if self._target.index(state.reference) == state.index:
+                known |= {piece for piece in state.pieces if piece.package}
+                continue
+            known |= self._known(state.reference)
+            wanted |= dict.fromkeys(state.pieces)
+        self._check_tags(states)
+        return tuple(piece for piece in wanted if not (piece.package and piece in known))
+
+    def _known(self, reference: str) -> set[Piece]:
+        """Packages that an index names which is there; none where it cannot be read."""
+        try:
+            state = read_state(self._target, reference, str(self._target))
+        except IntegrityError:
+            return set()
+        except TransportError as err:
+            if err.status != 404:
+                raise
+            return set()
+        return set() if state is None else {piece for piece in state.pieces if piece.package}
+
+    def _check_tags(self, states: Sequence[State]) -> None:
+        taken: dict[str, str] = {}
+        for state in states:
+            named = [(tag_of(name), name) for name in (state.reference, state.reference + SIGNATURE_SUFFIX)]
+            for piece in state.pieces:
+                if piece.package and ARCHIVE not in piece.name:
+                    raise IntegrityError(f"{piece.name} is no name of a package's archive")
+                named.append((package_tag(piece.name) if piece.package else tag_of(piece.name), piece.name))
+            for tag, name in named:
+                if taken.setdefault(tag, name) != name:
+                    raise ConfigError(f"{taken[tag]} and {name} would have the same tag {tag}", reason="same-tag")
+
+    def add(self, piece: Piece, source: Path) -> int:
+        if not piece.package:
+            data = source.read_bytes()
+            if Digest.of(data) != piece.sha256:
+                raise IntegrityError(f"{piece.name} is not what its repository promises ({piece.sha256})")
+            self._target.put(piece.name, data)
+            return len(data)
+        tag = package_tag(piece.name)
+        place = self._target.place
+        layer = self._layer(piece, source)
+        image = layer_image(layer, 0, {_REF: tag})
+        if place.digest_of(tag) == image.digest:  # of a run that was cut off
+            return 0
+        push_image(place, image, tag, lambda: source.open("rb"))
+        return layer.size_bytes
+
+    def _layer(self, piece: Piece, source: Path) -> ImageLayer:
+        with source.open("rb") as data:
+            kind = sniff(data.read(4))
+            noted = self._store.index.note(_NOTES, piece.sha256.hex)
+            if noted is not None:
+                size, content = noted.decode().split()
+                return ImageLayer(piece.sha256, int(size), Digest(content), kind)
+            data.seek(0)
+            if hashlib.file_digest(data, "sha256").hexdigest() != piece.sha256.hex:
+                raise IntegrityError(f"{piece.name} is not what its repository promises ({piece.sha256})")
+            length = data.tell()
+            data.seek(0)
+            seen, plain = hashlib.sha256(), 0
+            stream = decompressed(data)
+            while chunk := stream.read(_CHUNK):
+                self._cancel.check()
+                plain += len(chunk)
+                if plain > MAX_PACKAGE_BYTES:
+                    raise IntegrityError(f"{piece.name} unpacks to more than {MAX_PACKAGE_BYTES >> 30} GiB")
+                seen.update(chunk)
+        self._store.index.set_notes(_NOTES, {piece.sha256.hex: f"{length} {seen.hexdigest()}".encode()})
+        return ImageLayer(piece.sha256, length, Digest(seen.hexdigest()), kind)
+
+    def publish(self, states: Sequence[State]) -> bool:
+        shown = [show(state, self._target.index, self._target.commit) for state in states]
+        return any(shown)
