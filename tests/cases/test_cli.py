@@ -148,6 +148,7 @@ def test_every_schema_is_one_of_a_verb() -> None:
         *CLIENT_RESULTS,
         "iso",
         "boot",
+        "key-verify",
         "registry",
         "serve-repo",
         "channel",

@@ -24,6 +24,7 @@ from treebuilder.serve.exchange import Exchange, RefusedError
 from treebuilder.serve.registry import Registry
 from treebuilder.system.process import Cancel
 from treebuilder.tree import load_tree, tree_fingerprint
+from treebuilder.trust.keys import PrivateKey
 from treebuilder.trust.policy import UNVERIFIED
 
 
@@ -44,14 +45,22 @@ class Counted:
         self.site.answer(exchange)
 
 
-def publish(shop: Workshop, address: str, *, push: bool = True, force: bool = False, **options: Any) -> Created:
+def publish(
+    shop: Workshop,
+    address: str,
+    *,
+    push: bool = True,
+    force: bool = False,
+    keys: tuple[PrivateKey, ...] = (),
+    **options: Any,
+) -> Created:
     chosen = replace(CreateOptions("test", "a test", shop.build, type="docker", epoch_s=EPOCH), **options)
     trees = Trees(
         tree_fingerprint([shop.tree]), lambda: (load_tree([str(shop.tree)], events=shop.events, recipes=False), ())
     )
     target = DockerBackend(f"{address}/a/repo", shop.store, Cancel(), epoch_s=EPOCH)
     output = DockerOutput(
-        target, shop.build, shop.store, shop.events, Cancel(), epoch_s=EPOCH, push=push, force=force
+        target, shop.build, shop.store, shop.events, Cancel(), epoch_s=EPOCH, push=push, force=force, keys=keys
     )  # fmt: skip
     return create_repository(chosen, trees, output, shop.events, shop.store, entries=output.entries)
 

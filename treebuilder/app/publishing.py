@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from treebuilder.app.workspace import Workspace
 from treebuilder.errors import ConfigError
+from treebuilder.events import Warned
 from treebuilder.records import record
 from treebuilder.repository import CreateOptions
 
 if TYPE_CHECKING:
     from treebuilder.repository.docker_publish import DockerOutput
+    from treebuilder.trust.index import Signing
 
 
 @record
@@ -22,10 +24,16 @@ class PublishOptions:
     insecure: tuple[str, ...] = ()
 
 
-def docker_output(options: CreateOptions, output: str, how: PublishOptions, work: Workspace) -> DockerOutput:
-    """The repository `HOST/NAME`. Raises ConfigError for what is no such name."""
+def docker_output(
+    options: CreateOptions, output: str, how: PublishOptions, work: Workspace, signing: Signing | None = None
+) -> DockerOutput:
+    """The repository `HOST/NAME`. Raises ConfigError for what is no such name.
+
+    Of the keys of `signing`, those that cosign knows sign the images too; a warning says so where there are none.
+    """
     from treebuilder.repository.docker import DockerBackend
     from treebuilder.repository.docker_publish import DockerOutput
+    from treebuilder.trust.cosign import IMAGE_KEYS
 
     host, slash, _ = output.partition("://")[2 if "://" in output else 0].partition("/")
     if not slash or not (host == "localhost" or "." in host or ":" in host):
@@ -34,7 +42,13 @@ def docker_output(options: CreateOptions, output: str, how: PublishOptions, work
             reason="repository-type",
         )  # fmt: skip
     target = DockerBackend(output, work.store, work.cancel, insecure=how.insecure, epoch_s=options.epoch_s)
+    signers = signing.keys if signing is not None else ()
+    keys = tuple({key.public.id: key for key in signers if key.public.type == IMAGE_KEYS}.values())
+    if signers and not keys:
+        work.events.emit(Warned(
+            "only the index is signed, and no image: Ed25519 keys are for indexes", hint="treebuild key new FILE"
+        ))  # fmt: skip
     return DockerOutput(
         target, options.packages, work.store, work.events, work.cancel, epoch_s=options.epoch_s, push=how.push,
-        force=how.force,
+        force=how.force, keys=keys,
     )  # fmt: skip

@@ -154,7 +154,7 @@ def create(
         from treebuilder.app.publishing import PublishOptions, docker_output
 
         with work.store.single_flight(f"publish-{output}", work.cancel):
-            target = docker_output(options, output, publish or PublishOptions(), work)
+            target = docker_output(options, output, publish or PublishOptions(), work, signing)
             created = create_repository(
                 options, known, target, work.events, work.store, signing, entries=target.entries
             )  # fmt: skip

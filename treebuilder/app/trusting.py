@@ -13,10 +13,13 @@ from treebuilder.system.files import disk_errors
 from treebuilder.trust.policy import UNVERIFIED, Trust, TrustSetting
 
 if TYPE_CHECKING:
+    from treebuilder.repository.image_signing import Signature
+    from treebuilder.system.process import Cancel
     from treebuilder.trust.index import Signing
     from treebuilder.trust.keys import PrivateKey, PublicKey
 
 SCHEMA = "treebuild.key/1"
+VERIFY_SCHEMA = "treebuild.key-verify/1"
 KEYS_FOLDER = "/etc/treebuild/keys.d"
 _MAX_BYTES = 1 << 16
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -120,6 +123,17 @@ def private_key(file: str) -> PrivateKey:
     return read_private(_bytes(Path(file)), file)
 
 
+def image_keys(files: tuple[str, ...]) -> tuple[PrivateKey, ...]:
+    """Keys that sign images, each once. Raises ConfigError (reason "key-type" for what is no ECDSA P-256 key, …)."""
+    keys = {key.public.id: key for key in map(private_key, files)}
+    if keys:
+        from treebuilder.trust.cosign import signs_images
+
+        for key in keys.values():
+            signs_images(key.public)
+    return tuple(keys.values())
+
+
 # `key` ----------------------------------------------------------------------------------------------------------------
 @record
 class KeyReport:
@@ -183,3 +197,55 @@ def show_key(file: str) -> KeyReport:
     if b"PRIVATE KEY" in data:
         return KeyReport(file, private_key(file).public, True)
     return KeyReport(file, read_public(data, file), False)
+
+
+# images in a registry -------------------------------------------------------------------------------------------------
+@record
+class VerifyReport:
+    """What `key verify` found: the image that a reference leads to, its signatures, and who made them."""
+
+    reference: str
+    image: str
+    signatures: tuple[Signature, ...]
+    signers: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        found = [
+            {"form": each.form, "digest": each.digest, "signers": list(each.signers), "fault": each.fault}
+            for each in self.signatures
+        ]
+        return {
+            "schema": VERIFY_SCHEMA, "reference": self.reference, "image": self.image, "signers": list(self.signers),
+            "signatures": found,
+        }  # fmt: skip
+
+
+def verify_image(reference: str, files: tuple[str, ...], insecure: tuple[str, ...], cancel: Cancel) -> VerifyReport:
+    """Whether one of the keys in `files` signed the image that a tag or digest leads to.
+
+    One signature that is right suffices; others that are there are shown with what is wrong with them.
+    Raises IntegrityError (reason "unsigned", "wrong-signature"), TransportError, SpecError, ConfigError.
+    """
+    from treebuilder.oci.reference import is_loopback, parse_reference
+    from treebuilder.oci.remote import Repository
+    from treebuilder.repository.image_signing import find_signatures
+    from treebuilder.trust.faults import UNSIGNED, WRONG, fault
+
+    if not files:
+        raise ConfigError("no key is named that is to have signed", hint="--key FILE.pub")
+    keys = [show_key(file).key for file in files]
+    named = parse_reference(reference)
+    plain = is_loopback(named.host) or named.host in insecure
+    place = Repository(named.host, named.repository, plain, cancel)
+    image, _ = place.manifest(str(named.digest or named.tag), named.digest)
+    found = find_signatures(place, image, keys)
+    signers = tuple(sorted({id for each in found for id in each.signers}))
+    what = f"{named.host}/{named.repository}@{image}"
+    if not found:
+        raise fault(UNSIGNED, f"{what} is not signed", "create-repo --sign KEY and build --sign KEY sign images")
+    if not signers:
+        said = "; ".join(f"{each.form}: {each.fault}" for each in found)
+        raise fault(
+            WRONG, f"{what} has no signature that is right ({said})", "treebuild key show FILE prints the id of a key"
+        )
+    return VerifyReport(reference, str(image), found, signers)

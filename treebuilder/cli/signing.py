@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sign", action="append", default=[], metavar="KEY",
-        help="sign the repository; repeated while keys change, or where several must agree",
+        help="sign the repository, and its images; repeated while keys change, or where several must agree",
     )  # fmt: skip
     parser.add_argument(
         "--expires", default="30d", metavar="TIME", help="how long signatures hold: 30d, 12h, …, never (default: 30d)"

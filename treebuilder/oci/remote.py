@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from treebuilder.errors import IntegrityError, TransportError
 from treebuilder.events import EventSink, Progressed
 from treebuilder.model.digest import Digest
 from treebuilder.oci.connection import TRIES, Connection
-from treebuilder.oci.layout import MAX_JSON, json_object
+from treebuilder.oci.layout import INDEXES, MAX_JSON, json_object
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
@@ -213,16 +214,44 @@ class Repository(Connection):
 
     def put_manifest(self, reference: str, data: bytes, media: str) -> Digest:
         """Stores a manifest under a tag or its digest. Its blobs must be there."""
+        return self._put_manifest(reference, data, media)[0]
+
+    def _put_manifest(self, reference: str, data: bytes, media: str) -> tuple[Digest, bool]:
+        """The manifest's digest, and whether the registry took note of what it refers to."""
         digest = Digest.of(data)
 
-        def once() -> str:
+        def once() -> tuple[str, bool]:
             headers = {"Content-Type": media}
             with self._request("PUT", f"manifests/{reference}", data=data, headers=headers, expect=(201,)) as reply:
-                return reply.headers.get("Docker-Content-Digest", "")
+                return reply.headers.get("Docker-Content-Digest", ""), "OCI-Subject" in reply.headers
 
-        said = self._tried(once)
+        said, noted = self._tried(once)
         if said not in ("", str(digest)):
             raise IntegrityError(f"{self}: the manifest {digest} was stored as {said[:80]}")
+        return digest, noted
+
+    def put_referrer(self, data: bytes, media: str, subject: Digest, described: dict[str, Any]) -> Digest:
+        """Stores a manifest that refers to `subject`, also in the index `sha256-…` of a registry that keeps no list.
+
+        `described` are its artifactType and annotations, which that index repeats. Of two that add to one index at
+        the same time, one may be lost there: so it is in the specification, and adding again mends it.
+        """
+        digest, noted = self._put_manifest(str(Digest.of(data)), data, media)
+        if noted:
+            return digest
+        tag = f"sha256-{subject.hex}"
+        try:
+            _, index = self.manifest(tag, None)
+        except TransportError as err:
+            if err.status != 404:
+                raise
+            index = {}
+        present = index.get("manifests")
+        items = [item for item in present if isinstance(item, dict)] if isinstance(present, list) else []
+        if all(item.get("digest") != str(digest) for item in items):
+            items.append({"mediaType": media, "digest": str(digest), "size": len(data), **described})
+            value = {"schemaVersion": 2, "mediaType": INDEXES[0], "manifests": items}
+            self.put_manifest(tag, json.dumps(value, sort_keys=True, separators=(",", ":")).encode(), INDEXES[0])
         return digest
 
     def delete_manifest(self, reference: str) -> bool:

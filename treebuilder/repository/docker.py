@@ -111,6 +111,7 @@ class DockerBackend:
         self._files: dict[str, Digest] = {}
         self._made: dict[str, Digest] = {}
         self._seen: dict[str, Digest] = {}
+        self.committed: dict[str, LayerImage] = {}
 
     def __str__(self) -> str:
         return self._url
@@ -263,7 +264,7 @@ class DockerBackend:
 
     # writing ----------------------------------------------------------------------------------------------------
     def put(self, name: str, data: bytes) -> None:
-        self._made[name] = self._files[name] = self._push(name, data, {}, None)
+        self._made[name] = self._files[name] = self._push(name, data, {}, None).digest
 
     def copy(self, name: str, target: str) -> None:
         self.put(target, self._single(self._manifest(name), name, 1 << 40)[0].read_bytes())
@@ -275,7 +276,8 @@ class DockerBackend:
         """The index's image says which manifests the files have that were written before it."""
         made = {} if reference.endswith(SIGNATURE_SUFFIX) else self._named(index)
         described = {FILES: json.dumps({name: str(digest) for name, digest in sorted(made.items())})} if made else {}
-        self._seen[reference] = self._push(reference, index, described, self._seen.get(reference))
+        self.committed[reference] = self._push(reference, index, described, self._seen.get(reference))
+        self._seen[reference] = self.committed[reference].digest
 
     def _named(self, index: bytes) -> Mapping[str, Digest]:
         """Of what was written, what the index names: all of it where that cannot be told."""
@@ -285,12 +287,16 @@ class DockerBackend:
             return self._made
         return {name: digest for name, digest in self._made.items() if name in names}
 
-    def _push(self, name: str, data: bytes, annotations: Mapping[str, str], seen: Digest | None) -> Digest:
+    def seen(self, reference: str) -> Digest | None:
+        """The image of an index that `index` read or `commit` wrote; None where there is none."""
+        return self._seen.get(reference)
+
+    def _push(self, name: str, data: bytes, annotations: Mapping[str, str], seen: Digest | None) -> LayerImage:
         """Lets a tag lead to an image with one file, unless it does."""
         image, layer = file_image(name, data, self._epoch_s, annotations)
         if image.digest != (seen or self.place.digest_of(tag_of(name))):
             push_image(self.place, image, tag_of(name), lambda: io.BytesIO(layer))
-        return image.digest
+        return image
 
 
 def file_image(name: str, data: bytes, epoch_s: int, annotations: Mapping[str, str]) -> tuple[LayerImage, bytes]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 
 from treebuilder.events import EventSink, Finished, Progressed, Started, Warned
+from treebuilder.model.digest import Digest
 from treebuilder.oci.layerimage import LayerImage, layer_image, push_image
 from treebuilder.repository.docker import DockerBackend, file_image, package_tag, tag_of
 from treebuilder.repository.docker_layers import Layers, archive_of, in_parallel
 from treebuilder.repository.fields import read_definition
+from treebuilder.repository.image_signing import ImageSigner
 from treebuilder.repository.index import listing, mapping, parse_document
 from treebuilder.system import clock
 from treebuilder.system.clock import utc
@@ -24,16 +26,18 @@ class PackageImages:
     """Sends packages to a repository of a registry, each under the tag that luet gives it.
 
     `force`: also what is there. `keep`: a tag that leads to something else is left, with a warning. `command` is what
-    the images run.
+    the images run. With `signer` the images of packages are signed, also those that are there.
     """
 
     def __init__(
         self, target: DockerBackend, layers: Layers, events: EventSink, cancel: Cancel, *, epoch_s: int,
-        force: bool = False, keep: bool = False, command: tuple[str, ...] = (),
+        force: bool = False, keep: bool = False, command: tuple[str, ...] = (), signer: ImageSigner | None = None,
     ) -> None:  # fmt: skip
         self._target, self._layers = target, layers
         self._events, self._cancel = events, cancel
+        self._left: set[Digest] = set()  # images that were not sent, for their tags lead to others
         self._epoch_s, self._force, self._keep, self._command = epoch_s, force, keep, command
+        self._signer = signer
         self.sent = 0
 
     def send(self, entries: list[bytes]) -> None:
@@ -71,6 +75,8 @@ class PackageImages:
         image = layer_image(layer, self._epoch_s, annotations, command=self._command)
         if self._wanted(image, tag, tags):
             push_image(place, image, tag, opened)
+        if self._signer is not None and image.digest not in self._left:
+            self._signer.sign(image.digest, len(image.manifest), tags)
         name = tag_of(path.name)
         described, data = file_image(path.name, metadata, self._epoch_s, {})
         if self._wanted(described, name, tags):
@@ -84,6 +90,7 @@ class PackageImages:
         if self._keep and present not in (None, image.digest):
             message = f"{self._target}:{tag} is there and is something else: it stays"
             self._events.emit(Warned(message, hint="--push-final-images-force replaces it"))
+            self._left.add(image.digest)
             return False
         return present != image.digest
 

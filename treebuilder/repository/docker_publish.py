@@ -20,9 +20,11 @@ from treebuilder.repository.disk import DiskBackend
 from treebuilder.repository.docker import DockerBackend, package_tag, tag_of
 from treebuilder.repository.docker_images import THREADS, PackageImages
 from treebuilder.repository.docker_layers import Layers, archive_of, in_parallel
+from treebuilder.repository.image_signing import ImageSigner
 from treebuilder.repository.index import RepositoryIndex, parse_index
 from treebuilder.repository.metadata import SUFFIX
 from treebuilder.system.process import Cancel
+from treebuilder.trust.keys import PrivateKey
 
 _HEAD = b"index:\n- "
 
@@ -31,17 +33,22 @@ class DockerOutput:
     """Implements `RepositoryBackend` for `create_repository`: what is written shows in the registry with the index.
 
     `push`: without it all is made ready and nothing is sent. `force`: packages are sent whatever the index names.
+    With `keys` the images of packages and indexes are signed. An index is signed after all that it names: where the
+    one that is there has their signatures, so have its packages. Raises ConfigError for keys that cannot sign images.
     """
 
     def __init__(
         self, target: DockerBackend, packages: Path, store: Store, events: EventSink, cancel: Cancel, *, epoch_s: int,
-        push: bool = True, force: bool = False,
+        push: bool = True, force: bool = False, keys: tuple[PrivateKey, ...] = (),
     ) -> None:  # fmt: skip
         self._target = target
         self._store, self._events, self._cancel = store, events, cancel
         self._epoch_s, self._push, self._force = epoch_s, push, force
         self._layers = Layers(packages, store, cancel)
-        self._images = PackageImages(target, self._layers, events, cancel, epoch_s=epoch_s, force=force)
+        self._signer = ImageSigner(lambda: target.place, keys) if keys else None
+        self._images = PackageImages(
+            target, self._layers, events, cancel, epoch_s=epoch_s, force=force, signer=self._signer
+        )  # fmt: skip
         self._folder = store.folder / "published" / Digest.of(str(target).encode()).hex[:32]
         self._staged = DiskBackend(self._folder, store, cancel)
         self._indexes: dict[str, bytes | None] = {}
@@ -88,6 +95,9 @@ class DockerOutput:
         if self._push:
             self._target.commit(reference, index)
             self._indexes[reference] = index
+            if self._signer is not None and not reference.endswith(SIGNATURE_SUFFIX):
+                image = self._target.committed[reference]
+                self._signer.sign(image.digest, len(image.manifest))
 
     # packages ---------------------------------------------------------------------------------------------------
     def _packages(self, index: RepositoryIndex) -> None:
@@ -97,10 +107,17 @@ class DockerOutput:
             return
         entries = _entries(self._folder / file.filename, file.filename)
         _check_tags(entries, [found.filename for _, found in index.files])
-        known = frozenset() if self._force else self._known(file.sha256)
+        known = frozenset() if self._force or not self._signed() else self._known(file.sha256)
         if known is not None and self._push:
             self._images.send([entry for entry in entries if entry not in known])
         self._sent.add(file.sha256)
+
+    def _signed(self) -> bool:
+        """Whether what the index names that is there is signed by all keys. Nobody who lies here gains anything."""
+        if self._signer is None or not self._push or self.index(INDEX_NAME) is None:
+            return True
+        seen = self._target.seen(INDEX_NAME)
+        return seen is not None and self._signer.signed(seen)
 
     def _known(self, meta: Digest) -> frozenset[bytes] | None:
         """The entries of the repository that is there; None when they are those of `meta`."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from treebuilder.errors import ConfigError
 from treebuilder.model.digest import Digest
@@ -24,6 +24,11 @@ from treebuilder.trust.keys import PrivateKey, PublicKey, verifies
 SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
 ANNOTATION = "dev.cosignproject.cosign/signature"
 BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+BUNDLE_ANNOTATIONS = {
+    "dev.sigstore.bundle.content": "dsse-envelope",
+    "dev.sigstore.bundle.predicateType": "https://sigstore.dev/cosign/sign/v1",
+}
+IMAGE_KEYS = "ecdsa-p256"  # the type of keys that sign images
 MAX_PAYLOAD_BYTES = 64 << 10
 MAX_BUNDLE_BYTES = 256 << 10
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -32,8 +37,8 @@ _EMPTY_TYPE, _EMPTY = "application/vnd.oci.empty.v1+json", b"{}"
 _KIND = "cosign container image signature"
 _IN_TOTO = "application/vnd.in-toto+json"
 _STATEMENT = "https://in-toto.io/Statement/v1"
-_PREDICATE = "https://sigstore.dev/cosign/sign/v1"
-_DEPTH = 16  # signatures of one manifest that are looked at
+_PREDICATE = BUNDLE_ANNOTATIONS["dev.sigstore.bundle.predicateType"]
+MAX_SIGNATURES = 16  # signatures of one manifest that are looked at
 
 
 @record
@@ -56,28 +61,40 @@ def cosign_payload(reference: str, image: Digest) -> bytes:
     return canonical({"critical": {"identity": identity, "image": critical, "type": _KIND}, "optional": None})
 
 
-def cosign_signature(payload: bytes, key: PrivateKey) -> str:
-    """In base64, as the annotation `ANNOTATION` holds it. Raises ConfigError for a key that cosign may not know."""
-    if key.public.type != "ecdsa-p256":
+def signs_images(key: PublicKey) -> None:
+    """Raises ConfigError (reason "key-type") for a key that cosign may not know."""
+    if key.type != IMAGE_KEYS:
         raise ConfigError(
-            f"images are signed with ECDSA P-256, and the key {key.public.id[:16]} is {key.public.type}",
-            reason="key-type", hint="treebuild key new FILE",
+            f"images are signed with ECDSA P-256, and the key {key.id[:16]} is {key.type}",
+            reason="key-type", hint="treebuild key new FILE makes one; other keys sign indexes only",
         )  # fmt: skip
+
+
+def cosign_signature(payload: bytes, key: PrivateKey) -> str:
+    """In base64, as the annotation `ANNOTATION` holds it. Raises ConfigError as `signs_images`."""
+    signs_images(key.public)
     return base64.b64encode(key.sign(payload)).decode()
 
 
-def signature_image(payload: bytes, signatures: Iterable[str], image: Digest) -> SignatureObject:
-    """The image under the `.sig` tag: a layer for each signature, all with the same payload."""
-    made = tuple(signatures)
-    digest = str(Digest.of(payload))
+def signature_image(
+    payload: bytes, signatures: Iterable[str], image: Digest, others: Iterable[Mapping[str, object]] = ()
+) -> SignatureObject:
+    """The image under the `.sig` tag: a layer for each signature, all with the same payload.
+
+    `others` are layers of the image that is there, which stay: signatures of other keys, whose blobs are there too.
+    """
+    made, kept = tuple(signatures), [dict(layer) for layer in others]
+    digests = [str(layer["digest"]) for layer in kept] + [str(Digest.of(payload))] * len(made)
     config = canonical({
         "architecture": "", "config": {}, "created": "0001-01-01T00:00:00Z",
-        "history": [{"created": "0001-01-01T00:00:00Z"} for _ in made], "os": "",
-        "rootfs": {"diff_ids": [digest for _ in made], "type": "layers"},
+        "history": [{"created": "0001-01-01T00:00:00Z"} for _ in digests], "os": "",
+        "rootfs": {"diff_ids": digests, "type": "layers"},
     })  # fmt: skip
     manifest = canonical({
         "schemaVersion": 2, "mediaType": _MANIFEST, "config": _descriptor(_CONFIG, config),
-        "layers": [{**_descriptor(SIMPLE_SIGNING, payload), "annotations": {ANNOTATION: each}} for each in made],
+        "layers": kept + [
+            {**_descriptor(SIMPLE_SIGNING, payload), "annotations": {ANNOTATION: each}} for each in made
+        ],
     })  # fmt: skip
     return SignatureObject(manifest, (payload, config), signature_tag(image))
 
@@ -107,9 +124,7 @@ def bundle_referrer(made: bytes, image: Digest, *, size: int, media_type: str = 
         "schemaVersion": 2, "mediaType": _MANIFEST, "artifactType": BUNDLE,
         "config": _descriptor(_EMPTY_TYPE, _EMPTY), "layers": [_descriptor(BUNDLE, made)],
         "subject": {"digest": str(image), "mediaType": media_type, "size": size},
-        "annotations": {
-            "dev.sigstore.bundle.content": "dsse-envelope", "dev.sigstore.bundle.predicateType": _PREDICATE,
-        },
+        "annotations": BUNDLE_ANNOTATIONS,
     })  # fmt: skip
     return SignatureObject(manifest, (made, _EMPTY))
 
@@ -119,7 +134,7 @@ def check_signature(payload: bytes, signature: str, image: Digest, keys: Iterabl
 
     Raises IntegrityError (reason "wrong-signature") when they signed for another image.
     """
-    made = _decoded(signature)
+    made = decoded(signature)
     if len(payload) > MAX_PAYLOAD_BYTES or made is None:
         return frozenset()
     signers = frozenset(key.id for key in keys if verifies(key, payload, made))
@@ -142,8 +157,8 @@ def check_bundle(data: bytes, image: Digest, keys: Iterable[PublicKey]) -> froze
     value = read_json(data, str(image))
     try:
         inner = value["dsseEnvelope"]
-        kind, payload = str(inner["payloadType"]), _decoded(inner["payload"])
-        made = [_decoded(item["sig"]) for item in inner["signatures"][:_DEPTH]]
+        kind, payload = str(inner["payloadType"]), decoded(inner["payload"])
+        made = [decoded(item["sig"]) for item in inner["signatures"][:MAX_SIGNATURES]]
         if payload is None or kind != _IN_TOTO:
             raise ValueError("the payload")
         statement = json.loads(payload)
@@ -176,7 +191,8 @@ def _hint(key: PublicKey) -> str:
     return base64.b64encode(bytes.fromhex(key.id)).decode()
 
 
-def _decoded(text: object) -> bytes | None:
+def decoded(text: object) -> bytes | None:
+    """Bytes of a signature or payload in base64; None for what is none, or too long."""
     if not isinstance(text, str) or len(text) > MAX_PAYLOAD_BYTES * 2:
         return None
     try:

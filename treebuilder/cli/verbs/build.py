@@ -6,6 +6,7 @@ examples:
   treebuild build --tree packages --tree overlay --values values.yaml app/web@>=1.2
   treebuild build --tree mine --tree-deps upstream --all
   treebuild build --tree packages app/web --pretend -o json
+  treebuild build --tree packages app/web --push-final-images --image-repository 127.0.0.1:5000/os --sign team.key
 """
 
 from __future__ import annotations
@@ -77,6 +78,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--push-final-images-repository", default="", metavar="HOST/NAME", help="where to (default: --image-repository)"
     )
     parser.add_argument("--push-final-images-force", action="store_true", help="replace what a tag leads to")
+    parser.add_argument(
+        "--sign", action="append", default=[], metavar="KEY", help="sign final images, as cosign does; may be repeated"
+    )
     parser.add_argument("--cmd", default="", metavar="COMMAND", help="what these images run when nothing else is said")
     parser.add_argument(
         "-p", "--pull-repository", action="append", default=[], metavar="HOST/NAME", help="pull from here too"
@@ -126,7 +130,7 @@ def _final_images(args: argparse.Namespace, session: Session) -> FinalImages | N
     if not args.push_final_images:
         from treebuilder.events import Warned
 
-        for flag in ("push_final_images_repository", "push_final_images_force", "cmd"):
+        for flag in ("push_final_images_repository", "push_final_images_force", "cmd", "sign"):
             if getattr(args, flag):
                 message = f"{luetflags.flag(flag)} has no effect without --push-final-images"
                 session.events.emit(Warned(message))
@@ -135,7 +139,7 @@ def _final_images(args: argparse.Namespace, session: Session) -> FinalImages | N
 
     return finalimages.chosen(
         args.push_final_images_repository or args.image_repository, force=args.push_final_images_force,
-        command=args.cmd, insecure=tuple(args.insecure_registry),
+        command=args.cmd, insecure=tuple(args.insecure_registry), sign=tuple(args.sign),
     )  # fmt: skip
 
 
