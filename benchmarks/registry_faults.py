@@ -113,8 +113,10 @@ class Faulty:
             raise RefusedError(int(self.fault[:3]), "UNKNOWN", "not now", later)
         if now and self.fault == "wrong length":
             exchange.forget_body()
-            exchange._head(200 if exchange.method in ("GET", "HEAD") else 201, {"Content-Length": "100000"})
-            exchange._handler.wfile.write(b"too little")
+            status = {"GET": 200, "POST": 202, "PATCH": 202, "PUT": 201}.get(exchange.method)
+            if status is not None:
+                exchange._head(status, {"Content-Length": "100000"})
+                exchange._handler.wfile.write(b"too little")
             raise BodyError("on purpose")
         self._registry.answer(exchange)
 

@@ -169,7 +169,17 @@ def denied(exchange: Exchange) -> None:
     raise RefusedError(403, "DENIED", "never")
 
 
-@pytest.mark.parametrize("fault", [reset, busy, broken])
+def broken_off(exchange: Exchange) -> None:
+    """It says that all is well, and ends in the middle: nothing was done."""
+    b"".join(exchange.parts())
+    status = {"GET": 200, "POST": 202, "PATCH": 202, "PUT": 201}.get(exchange.method)
+    if status is not None:
+        exchange._head(status, {"Content-Length": "1000"})
+        exchange._handler.wfile.write(b"too little")
+    raise BodyError("broken off")
+
+
+@pytest.mark.parametrize("fault", [reset, busy, broken, broken_off])
 @pytest.mark.parametrize("at", range(9))
 def test_a_push_goes_on_after_a_fault(faulty: Any, tmp_path: Path, fault: Any, at: int) -> None:
     site, address = faulty

@@ -34,6 +34,7 @@ _FIRST_WAIT_S = 0.1
 _LONGEST_WAIT_S = 60.0
 _LOGINS = 4  # of one request: a token that others use too may be worn out when its turn comes
 _CHUNK = 1 << 18
+_LONGEST_ANSWER = 1 << 20
 _DOCKER_HUB_API = "registry-1.docker.io"
 
 
@@ -123,6 +124,8 @@ class Connection:
             with reply:
                 if reply.status_code not in expect:
                     raise self._refused(path, reply)
+                if method not in ("GET", "HEAD"):
+                    _read_out(reply)
                 yield reply
         except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as err:
             temporary = not isinstance(err, requests.exceptions.SSLError)
@@ -194,6 +197,13 @@ class Connection:
             f"{self}: the registry answered {status}", temporary=temporary, status=status,
             retry_after_s=float(after) if after.isascii() and after.isdigit() and len(after) < 6 else None,
         )  # fmt: skip
+
+
+def _read_out(reply: Response) -> None:
+    """The rest of an answer that nobody reads: one that breaks off is none, whatever its first line says."""
+    left = _LONGEST_ANSWER
+    while left > 0 and (data := reply.raw.read(_CHUNK)):
+        left -= len(data)
 
 
 def _short(err: Exception) -> str:
