@@ -74,7 +74,9 @@ class Lab:
         assert isinstance(found, dict)
         return found
 
-    def installed(self, kind: str, where: str, name: str = "app/x", reference: str = "") -> set[str]:
+    def installed(
+        self, kind: str, where: str, name: str = "app/x", reference: str = "", trust: str = "none"
+    ) -> set[str]:
         """The files that a machine with an empty cache has after installing from there."""
         number = len(list(self.top.iterdir()))
         root = self.top / f"root{number}"
@@ -82,7 +84,7 @@ class Lab:
         more = f", reference: {reference}" if reference else ""
         (self.top / "machine.yaml").write_text(
             f"system: {{rootfs: {root}, database_path: /var/db}}\n"
-            f"repositories:\n- {{name: os, type: {kind}, enable: true, urls: ['{where}'], trust: none{more}}}\n"
+            f"repositories:\n- {{name: os, type: {kind}, enable: true, urls: ['{where}'], trust: {trust}{more}}}\n"
         )
         err = io.StringIO()
         given = ["--config", str(self.top / "machine.yaml"), "--cache-dir", str(self.top / f"cache{number}")]
@@ -177,3 +179,182 @@ def test_from_a_web_server(lab: Lab) -> None:
 def test_a_flipped_byte_is_refused(lab: Lab, name: str, to: str) -> None:
     where = {"folder": str(lab.top / "to"), "docker": lab.docker, "bundle": str(lab.top / "to.tar")}[to]
     path = lab.shop.build / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    code, value, _ = lab.say("repo", "copy", lab.build, where)
+    assert code != 0
+    assert "its repository promises" in value["error"]["message"]
+    if to == "docker":
+        assert "repository.yaml" not in place(lab).tags()
+    else:
+        assert not (Path(where) / "repository.yaml").exists()
+        assert not Path(where).is_file()
+
+
+def test_a_flipped_byte_of_a_bundle_is_refused(lab: Lab) -> None:
+    bundle = lab.top / "os.tar"
+    lab.copy(lab.build, str(bundle))
+    whole = bundle.read_bytes()
+    archive = next(lab.shop.build.glob("*.package.tar.zst")).read_bytes()
+    data = bytearray(whole)
+    data[whole.index(archive) + len(archive) // 2] ^= 1
+    for broken in (bytes(data), whole[: len(whole) // 2]):
+        bundle.write_bytes(broken)
+        code, _, _ = lab.say("repo", "copy", str(bundle), str(lab.top / "to"), cache="fresh")
+        assert code != 0
+        assert not (lab.top / "to/repository.yaml").exists()
+
+
+def test_what_is_damaged_in_the_destination_is_brought_again(lab: Lab) -> None:
+    mirror = lab.top / "to"
+    lab.copy(lab.build, str(mirror))
+    before = shown(mirror)
+    next(mirror.glob("*.package.tar.zst")).write_bytes(b"broken")
+    assert lab.copy(lab.build, str(mirror))["packages"] == 1
+    assert shown(mirror) == before
+
+
+def test_a_fault_at_every_request_leaves_the_old_or_the_new(lab: Lab) -> None:
+    """Signed, and the copy leaves a revision out: at no instant a client with keys refuses what is there."""
+    assert lab.say("key", "new", str(lab.top / "team.key"))[0] == 0
+    trust = f"{{keys: [{lab.top}/team.key.pub]}}"
+
+    def publish() -> None:
+        words = ["--tree", str(lab.shop.tree), "--packages", lab.build, "--output", lab.build, "--name", "os"]
+        code, _, err = lab.say("create-repo", *words, "--sign", str(lab.top / "team.key"), cache="publisher")
+        assert code == 0, err
+
+    publish()
+    lab.copy(lab.build, lab.docker)
+    for version, text in (("3.0", "three"), ("4.0", "four")):
+        lab.package(version, text)
+        publish()
+    seen = set()
+    code = 1
+    for limit in range(0, 80, 2):
+        lab.registry.refuse_after = len(lab.registry.asked) + limit
+        code, _, _ = lab.say("repo", "copy", lab.build, lab.docker)
+        lab.registry.refuse_after = None
+        found = lab.installed("docker", lab.docker, trust=trust)
+        assert found in ({"two.txt"}, {"four.txt"})
+        seen |= found
+        if code == 0:
+            break
+    assert code == 0
+    assert seen == {"two.txt", "four.txt"}
+    assert len((lab.shop.build / "repository.yaml.sig").read_bytes().splitlines()) == 2
+    lab.copy(lab.docker, str(lab.top / "back"), cache="fresh")
+    for name in ("repository.yaml", "repository.yaml.sig"):
+        assert (lab.top / "back" / name).read_bytes() == (lab.shop.build / name).read_bytes()
+
+
+def test_a_folder_that_cannot_be_exchanged(lab: Lab) -> None:
+    """There is no room for a longer name beside it."""
+    mirror = lab.top / ("m" * 250)
+    lab.copy(lab.build, str(mirror))
+    lab.package("2.0", "again")
+    lab.shop.create()
+    assert lab.copy(lab.build, str(mirror))["changed"]
+    assert not lab.copy(lab.build, str(mirror))["changed"]
+    assert lab.installed("disk", str(mirror)) == {"again.txt"}
+    assert not (mirror / ".incoming").exists()
+
+
+def test_killed_while_a_folder_is_mirrored(lab: Lab) -> None:
+    """At some instant of each run; files of the same names have other contents afterwards."""
+    mirror = lab.top / "to"
+    lab.copy(lab.build, str(mirror))
+    old = shown(mirror)
+    lab.package("2.0", "again")
+    for number in range(20):
+        lab.shop.package(f"app/more{number}", {"a.txt": os.urandom(20_000)})
+    lab.shop.create()
+    files = {path.name: path.read_bytes() for path in lab.shop.build.iterdir()}
+    new = {name: data for name, data in {**old, **files}.items() if not name.endswith(".metadata.yaml")}
+    words = ["repo", "copy", lab.build, str(mirror), "--cache-dir", str(lab.top / "kill"), "--quiet"]
+    for step in range(8):
+        with subprocess.Popen([sys.executable, "-m", "treebuilder", *words], stdout=subprocess.DEVNULL) as run:
+            time.sleep(0.15 + step * 0.1)
+            run.send_signal(signal.SIGKILL)
+        there = {name: data for name, data in shown(mirror).items() if not name.startswith(".incoming/")}
+        assert there in (old, new)
+    lab.copy(lab.build, str(mirror))
+    assert shown(mirror) == new
+    assert [path.name for path in lab.top.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_snapshot_that_a_folder_cannot_hold_is_left_out(lab: Lab) -> None:
+    lab.copy(lab.build, lab.docker)
+    for path in lab.shop.build.glob("x-app-1*"):
+        path.unlink()
+    (lab.shop.build / "may-repository.yaml").unlink()
+    lab.package("1.0", "other")
+    lab.shop.create()
+    lab.copy(lab.build, lab.docker)
+    done = lab.copy(lab.docker, str(lab.top / "to"), cache="fresh")
+    assert (done["references"], done["left_out"]) == (["repository.yaml"], ["may-repository.yaml"])
+    assert lab.installed("disk", str(lab.top / "to")) == {"other.txt"}
+
+
+# gc -------------------------------------------------------------------------------------------------------------------
+def place(lab: Lab) -> Repository:
+    found = parse_reference(lab.docker)
+    return Repository(found.host, found.repository, True, Cancel())
+
+
+def test_gc_of_a_registry(lab: Lab) -> None:
+    lab.copy(lab.build, lab.docker)
+    at = place(lab)
+    lab.package("3.0", "three")
+    lab.shop.create()
+    lab.copy(lab.build, lab.docker)
+    foreign = {
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "layers": [],
+        "config": {"mediaType": "application/x", "digest": str(at.push_small(b"{}")), "size": 2},
+    }  # fmt: skip
+    signature = f"sha256-{at.digest_of('x-app-2.0').hex}.sig"  # type: ignore[union-attr]
+    other = f"sha256-{at.digest_of('x-app-3.0').hex}.sig"  # type: ignore[union-attr]
+    for number, tag in enumerate(("mine", signature, other)):
+        foreign["annotations"] = {"number": str(number)}
+        at.put_manifest(tag, json.dumps(foreign).encode(), str(foreign["mediaType"]))
+    before = at.tags()
+    found = lab.gc(lab.docker)
+    assert found["unreached"] == ["x-app-2.0", signature]
+    assert found["bytes"] > 0
+    assert (found["deleted"], at.tags()) == (False, before)
+    done = lab.gc(lab.docker, "--yes", "--keep", "0")
+    assert done["deleted"]
+    assert sorted(set(before) - set(at.tags())) == sorted(done["unreached"])
+    assert set(done["unreached"]) == {
+        "may-repository.yaml", "may-tree.tar.gz", "may-repository.meta.yaml.tar", "may-compilertree.tar.gz",
+        "x-app-1.0", "x-app-2.0", signature,
+    }  # fmt: skip
+    assert {"mine", other} <= set(at.tags())
+    assert lab.installed("docker", lab.docker) == {"three.txt"}
+    assert lab.gc(lab.docker, "--yes", "--keep", "0")["unreached"] == []
+
+
+def test_gc_of_a_folder(lab: Lab) -> None:
+    lab.package("3.0", "three")
+    lab.shop.create()
+    before = shown(lab.shop.build)
+    found = lab.gc(lab.build)
+    gone = {"x-app-2.0.package.tar.zst", "x-app-2.0.metadata.yaml"}
+    assert {Path(name).name for name in found["unreached"]} == gone
+    assert found["bytes"] == sum(len(before[name]) for name in gone)
+    assert shown(lab.shop.build) == before
+    assert lab.gc(lab.build, "--yes")["deleted"]
+    assert set(before) - set(shown(lab.shop.build)) == gone
+    assert lab.installed("disk", lab.build) == {"three.txt"}
+    assert lab.installed("disk", lab.build, reference="may-repository.yaml") == {"one.txt"}
+
+
+def test_gc_deletes_nothing_where_there_is_no_repository_or_a_broken_one(lab: Lab) -> None:
+    for where in (str(lab.top / "tree"), lab.docker):
+        code, value, _ = lab.say("repo", "gc", where, "--yes")
+        assert (code != 0, value["error"]["reason"]) == (True, "no-repository")
+    (lab.shop.build / "may-repository.meta.yaml.tar").write_bytes(b"broken")
+    before = shown(lab.shop.build)
+    assert lab.say("repo", "gc", lab.build, "--yes")[0] != 0
+    assert shown(lab.shop.build) == before

@@ -7,13 +7,14 @@ one, the index last.
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from treebuilder.container.exchange import exchange
 from treebuilder.errors import IntegrityError
 from treebuilder.model.digest import Digest
 from treebuilder.oci.store import Store
@@ -26,7 +27,6 @@ from treebuilder.system.process import Cancel
 
 _INCOMING = ".incoming"
 _CHUNK = 1 << 20
-_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # Source: renameat2(2)
 
 
 class FolderPlace:
@@ -123,9 +123,10 @@ class FolderPlace:
             for name, data in documents.items():
                 write_atomic(made / name, data)
             sync_folder(made)
-            _exchange(made, self._folder)
+            exchange(made, self._folder)
         except OSError:
-            remove_tree(made)
+            with suppress(OSError):
+                remove_tree(made)
             return False
         # what somebody else wrote in the meantime stays
         for name in _names(made) - linked - leave:
@@ -176,12 +177,3 @@ def _linked(folder: Path, made: Path, leave: set[str]) -> set[str]:
     for name in names:
         os.link(folder / name, made / name, follow_symlinks=False)
     return names
-
-
-def _exchange(one: Path, other: Path) -> None:
-    """Lets two folders change names in one step. Raises OSError."""
-    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if call is None:
-        raise OSError("no renameat2")
-    if call(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) != 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

@@ -95,6 +95,7 @@ def read_state(source: Source, reference: str, what: str) -> State | None:
     data = source.index(reference)
     if data is None:
         return None
+    signature = source.index(reference + SIGNATURE_SUFFIX)  # at once, for somebody may be publishing
     index = parse_index(data, f"{what}: {reference}")
     found = {file.filename: Piece(file.filename, file.sha256, False) for _, file in index.files}
     meta = index.file("meta")
@@ -107,7 +108,7 @@ def read_state(source: Source, reference: str, what: str) -> State | None:
     for name in found:
         if name in reserved or any(part.startswith(".") for part in name.split("/")):
             raise IntegrityError(f"{what}: {reference} names the file {name!r}, which is not its own")
-    return State(reference, data, source.index(reference + SIGNATURE_SUFFIX), tuple(found.values()))
+    return State(reference, data, signature, tuple(found.values()))
 
 
 def packages_of(meta: Path, what: str) -> tuple[Piece, ...]:
