@@ -58,10 +58,9 @@ def run(args: argparse.Namespace, session: Session) -> int:
 
 def _verify(args: argparse.Namespace, session: Session) -> int:
     from treebuilder.app import trusting
-    from treebuilder.system.process import Cancel
     from treebuilder.ui import tables
 
-    report = trusting.verify_image(args.file, tuple(args.key), tuple(args.insecure_registry), Cancel())
+    report = trusting.verify_image(args.file, tuple(args.key), tuple(args.insecure_registry), session.cancel)
     session.close()
     rows = [[each.form, ", ".join(id[:16] for id in each.signers) or each.fault] for each in report.signatures]
     text = f"{args.file} is {report.image}\n{tables.table(['signature', 'signed by'], rows)}"
