@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests import schemas
+from tests import schemas, services
 from tests.contract.docker_parts import Counted
 from tests.unit.repository_parts import Workshop, workshop
 from treebuilder.cli.main import main
@@ -358,3 +358,37 @@ def test_gc_deletes_nothing_where_there_is_no_repository_or_a_broken_one(lab: La
     before = shown(lab.shop.build)
     assert lab.say("repo", "gc", lab.build, "--yes")[0] != 0
     assert shown(lab.shop.build) == before
+
+
+def test_debians_registry(lab: Lab) -> None:
+    """It holds copies as ours does; it deletes nothing unless its owner allows it, and says so."""
+    with services.registry() as address:
+        where = f"{address}/team/os"
+        assert lab.copy(lab.build, where)["packages"] == 2
+        assert not lab.copy(lab.build, where)["changed"]
+        assert lab.installed("docker", where) == {"two.txt"}
+        lab.copy(where, str(lab.top / "back"), cache="fresh")
+        assert lab.installed("disk", str(lab.top / "back")) == {"two.txt"}
+        found = lab.gc(where, "--keep", "0")
+        assert "x-app-1.0" in found["unreached"]
+        code, value, _ = lab.say("repo", "gc", where, "--keep", "0", "--yes")
+        assert code != 0
+        assert "delete: {enabled: true}" in value["error"]["hint"]
+        assert lab.gc(where, "--keep", "0")["unreached"] == found["unreached"]
+
+
+def test_a_repository_that_was_published_to_a_registry(lab: Lab) -> None:
+    words = ["--tree", str(lab.shop.tree), "--packages", lab.build, "--name", "os", "--type", "docker", "--push-images"]
+
+    def publish() -> None:
+        code, _, err = lab.say("create-repo", *words, "--output", lab.docker, cache="publisher")
+        assert code == 0, err
+
+    publish()
+    lab.package("3.0", "three")
+    publish()
+    assert set(lab.gc(lab.docker, "--yes")["unreached"]) == {"x-app-2.0", "x-app-2.0.metadata.yaml"}
+    assert lab.installed("docker", lab.docker) == {"three.txt"}
+    lab.copy(lab.docker, str(lab.top / "back"))
+    assert [path.name for path in (lab.top / "back").glob("*.package.tar*")] == ["x-app-3.0.package.tar.gz"]
+    assert lab.installed("disk", str(lab.top / "back")) == {"three.txt"}
