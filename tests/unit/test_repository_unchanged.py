@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.repository_parts import EPOCH, Workshop, workshop
-from treebuilder.errors import StateCorrupt
+from treebuilder.errors import IntegrityError, StateCorrupt
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import PackageId
 from treebuilder.repository import RepositoryPackages
@@ -60,7 +60,7 @@ def test_only_what_changed_is_read(shop: Workshop, opened: list[str]) -> None:
     del opened[:]
     made = shop.create()
     assert made.changed
-    assert metadata(opened) == ["two-app-1.0.metadata.yaml"]
+    assert metadata(opened) == ["two-app-1.0.metadata.yaml", "two-app-1.0.package.tar.zst"]
     sums = {artifact.sha256 for artifact in shop.synced().artifacts.values()}
     assert Digest.of((shop.build / "two-app-1.0.package.tar.zst").read_bytes()) in sums
 
@@ -109,3 +109,14 @@ def test_what_is_kept_of_a_repository_may_be_lost(shop: Workshop) -> None:
     path.write_bytes(b"no database" * 100)
     with pytest.raises(StateCorrupt):
         RepositoryPackages([shop.synced()]).names()
+
+
+def test_a_package_that_is_not_what_its_metadata_says_is_refused(shop: Workshop) -> None:
+    before = (shop.build / "repository.yaml").read_bytes()
+    archive = shop.build / "two-app-1.0.package.tar.zst"
+    for data in (archive.read_bytes()[:10], b"other"):
+        archive.write_bytes(data)
+        with pytest.raises(IntegrityError, match=r"two-app-1\.0.*its metadata says") as caught:
+            shop.create()
+        assert caught.value.hint == "build the package again"
+        assert (shop.build / "repository.yaml").read_bytes() == before

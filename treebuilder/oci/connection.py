@@ -129,9 +129,9 @@ class Connection:
                 yield reply
         except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as err:
             temporary = not isinstance(err, requests.exceptions.SSLError)
-            raise TransportError(f"{self}: {_short(err)}", temporary=temporary) from err
+            raise TransportError(f"{self}: {short(err)}", temporary=temporary) from err
         except requests.RequestException as err:
-            raise TransportError(f"{self}: {_short(err)}") from err
+            raise TransportError(f"{self}: {short(err)}") from err
 
     def _ask(self, method: str, url: str, data: bytes | None, more: Mapping[str, str]) -> Response:
         headers = {"Accept": _ACCEPT, "Accept-Encoding": "identity", **more}
@@ -206,7 +206,7 @@ def _read_out(reply: Response) -> None:
         left -= len(data)
 
 
-def _short(err: Exception) -> str:
+def short(err: Exception) -> str:
     """What happened, without the library's words around it."""
     deepest: BaseException = err
     while (inner := deepest.__cause__ or deepest.__context__ or getattr(deepest, "reason", None)) is not None:

@@ -68,7 +68,9 @@ class Downloader:
                     )
                 return self._receive(url, reply.iter_content(_CHUNK), expected, on_bytes)
         except requests.RequestException as err:
-            raise TransportError(f"{url}: {err.__class__.__name__}: {err}", temporary=True) from err
+            from treebuilder.oci.connection import short
+
+            raise TransportError(f"{url}: {short(err)}", temporary=True) from err
 
     def _receive(
         self, url: str, chunks: Iterable[bytes], expected: Digest | None, on_bytes: Callable[[int], None] | None

@@ -57,7 +57,7 @@ class DiskBackend:
             if seen.hexdigest() != sha256.hex:
                 raise IntegrityError(
                     f"{path} is sha256:{seen.hexdigest()}, and its repository promises {sha256}",
-                    hint="treebuild create-repo makes the index anew",
+                    hint="it was changed or damaged: build the package again, then treebuild create-repo",
                 )
             self._store.add_blob_file(part, sha256)
         return self._store.blob_path(sha256)

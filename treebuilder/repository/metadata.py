@@ -20,7 +20,7 @@ from treebuilder.records import record
 from treebuilder.repository.entries import entry
 from treebuilder.repository.fields import read_package, spec_json
 from treebuilder.repository.index import mapping, parse_document, text, texts
-from treebuilder.repository.plain import read_plain
+from treebuilder.repository.plain import open_plain, read_plain
 from treebuilder.system import clock
 from treebuilder.tree import stored
 
@@ -154,7 +154,8 @@ class BuiltPackages:
 def read_built(path: Path, folder: Path, is_there: Callable[[Path], bool]) -> tuple[BuiltPackage, Path]:
     """Reads one metadata file; the archive beside it is the second of the answer.
 
-    Raises IntegrityError (no metadata), SpecError (reason "missing-file": no archive).
+    Raises IntegrityError (no metadata, an archive that is not the one it describes), SpecError (reason "missing-file":
+    no archive).
     """
     value = _document(read_plain(path, _MAX_BYTES, "a package's metadata"), str(path))
     spec = mapping(value.get("compilespec"))
@@ -169,15 +170,29 @@ def read_built(path: Path, folder: Path, is_there: Callable[[Path], bool]) -> tu
             f"the package {archive.name} is not beside its metadata", where=Place(str(path)), reason="missing-file",
             hint="build it again, or delete the metadata file",
         )  # fmt: skip
+    sha256 = text(mapping(value.get("checksums")).get("sha256"))
+    _check(archive, sha256)
     # The index names a sub-package by itself: the build spec beside it is that of the package it was carved out of.
     own = package if package.id == runtime.id else runtime
     ours = {key: item for key, item in mapping(value.get("treebuild")).items() if isinstance(item, str)}
     made = entry(
-        runtime, own, build_time, spec_json(spec), sha256=text(mapping(value.get("checksums")).get("sha256")),
+        runtime, own, build_time, spec_json(spec), sha256=sha256,
         compression=text(value.get("compressiontype")), files=texts(value.get("files")),
         cache_image=text(value.get("packagecacheimage")), path=archive.relative_to(folder).as_posix(), ours=ours,
     )  # fmt: skip
     return BuiltPackage(runtime.id, runtime, made), archive
+
+
+def _check(archive: Path, sha256: str) -> None:
+    """Compares a package with its metadata, which may say nothing of it."""
+    if not sha256:
+        return
+    with open_plain(archive) as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
+        raise IntegrityError(
+            f"{archive} is sha256:{found}, and its metadata says {sha256}", hint="build the package again"
+        )
 
 
 def _document(data: bytes, what: str) -> dict[str, Any]:

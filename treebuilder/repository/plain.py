@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+from io import FileIO
 from pathlib import Path
-from typing import IO
 
 from treebuilder.errors import IntegrityError
 
 
-def open_plain(path: Path) -> IO[bytes]:
+def open_plain(path: Path) -> FileIO:
     """A plain file, unbuffered. Raises IntegrityError for other kinds, OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(fd).st_mode):

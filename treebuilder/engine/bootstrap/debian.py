@@ -168,9 +168,12 @@ def fetch_all(base: LockedBase, wish: Bootstrap, store: Store, events: EventSink
         try:
             download.fetch(package.url, package.sha256)
         except TransportError as err:
+            gone = err.status in (404, 410)
             fault = TransportError(
-                f"the mirror no longer has {package.name} {package.version} ({err.message})",
-                status=err.status, hint="treebuild lock --update moves the lock to what the mirror has now",
+                f"the mirror {'no longer has' if gone else 'does not give'} {package.name} {package.version} ({err})",
+                status=err.status,
+                hint="treebuild lock --update moves the lock to what the mirror has now" if gone
+                else "try again when it can be reached; what was fetched is kept",
             )  # fmt: skip
             fault.where = wish.where
             raise fault from err
