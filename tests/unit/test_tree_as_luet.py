@@ -265,3 +265,13 @@ def test_a_key_that_stands_twice_is_warned_of(tmp_path: Path) -> None:
         Warned(said.format("image"), Place(f"{folder}/build.yaml", 4)),
         Warned(said.format("name"), Place(f"{folder}/build.yaml", 7)),
     ]
+
+
+def test_what_luet_takes_and_nobody_means_is_warned_of(write: Write) -> None:
+    root = write({"a/definition.yaml": "", "d/definition.yaml": NAMED, "d/Dockerfile": "FROM scratch\n"})
+    tree, warned = load(root, dockerfiles=True)
+    assert [id.pkgname for id in tree.ids] == ["/", "c/x", "/d"]
+    assert [(event.message.partition(":")[0], event.where) for event in warned] == [
+        ("the package has no name", Place(f"{root}/a/definition.yaml")),
+        ("this is a package of its own, 'd'", Place(f"{root}/d/Dockerfile")),
+    ]

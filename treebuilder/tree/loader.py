@@ -204,6 +204,8 @@ class _Reader:
         for node, own in items:
             package = read_package(node)
             report_doubled(node, self._tell)
+            if not package.id.name:
+                self._tell("", "the package has no name", node.place)
             if not again:
                 self._claim(package)
             values = template_values.merged(own, self._values)
@@ -258,6 +260,9 @@ class _Reader:
                 self._events.emit(Warned(message, where))
                 continue
             name = os.path.basename(os.path.join(self._snapshot.absolute, folder.path).rstrip("/"))
+            if folder.files:  # as luet has it, and hardly anybody means it
+                message = f"this is a package of its own, {name!r}: it does not build those of the folder's specfiles"
+                self._events.emit(Warned(message, where))
             package = Package(PackageId("", name, ""), where=where)
             self._claim(package)
             recipe = Recipe(dockerfile=text, where=where)
