@@ -191,7 +191,8 @@ def _check(archive: Path, sha256: str) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256:
         raise IntegrityError(
-            f"{archive} is sha256:{found}, and its metadata says {sha256}", hint="build the package again"
+            f"{archive} is not what its metadata says: sha256:{found}, and there {sha256}",
+            hint="build the package again",
         )
 
 
