@@ -113,7 +113,12 @@ def resources() -> dict[str, Callable[[], bytes]]:
 
         return build_zipapp()
 
-    return {"yip.pyz": yip}
+    def program() -> bytes:
+        from treebuilder.app.program import build_program
+
+        return build_program()
+
+    return {"treebuild.pyz": program, "yip.pyz": yip}
 
 
 def lock_path(explicit: str) -> Path:

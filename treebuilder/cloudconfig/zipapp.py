@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import treebuilder
@@ -28,6 +29,11 @@ def build_zipapp() -> bytes:
     for room in _ROOMS:
         for path in (package / room).rglob("*.py"):
             entries[f"treebuilder/{path.relative_to(package).as_posix()}"] = path.read_bytes()
+    return pack(entries)
+
+
+def pack(entries: Mapping[str, bytes]) -> bytes:
+    """Files by their paths as one archive that python3 runs, with its first line."""
     out = io.BytesIO()
     out.write(_SHEBANG)  # before the archive is opened, so that its offsets count it
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
