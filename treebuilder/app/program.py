@@ -1,6 +1,6 @@
 """`treebuild.pyz`: the whole program as one archive, for machines that get it as a package of a tree.
 
-What it stands on (docs/adr/0009) is not inside: parts of it are compiled, and Python cannot load those out of an archive.
+What it stands on is not inside (docs/adr/0009): parts of it are compiled, and Python cannot load those out of archives.
 """
 
 from __future__ import annotations
