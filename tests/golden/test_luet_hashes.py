@@ -8,8 +8,11 @@ import pytest
 
 from treebuilder.errors import SpecError
 from treebuilder.events import Silent
-from treebuilder.model.package import PackageId
+from treebuilder.model.package import PackageId, PackageRef
 from treebuilder.plan import luethash
+from treebuilder.plan.luettags import luet_tags
+from treebuilder.plan.planner import Planner, PlanOptions
+from treebuilder.solver import PackageSolver
 from treebuilder.tree import TreePackage, load_tree
 
 FILES = {
@@ -73,3 +76,23 @@ def test_a_name_with_a_line_end(tmp_path: Path) -> None:
     (tmp_path / "a\nb").write_text("")
     with pytest.raises(SpecError, match="line end"):
         luethash.folder_hash(str(tmp_path))
+
+
+def test_tags_of_the_nodes_of_a_plan(tmp_path: Path) -> None:
+    """`luet build test/c` makes exactly these for c, and for b and a on the way; a and b alone have builders too."""
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    tree, solver = load_tree([tmp_path], events=Silent()), PackageSolver()
+    plan = Planner(tree, solver, PlanOptions(tmp_path / "build")).plan((PackageRef("test", "c", "2"),))
+    found = {plan.nodes[id].pid.name: [(t.package, t.builder) for t in tags]
+             for id, tags in luet_tags(plan, tree, solver).items()}  # fmt: skip
+    first = "f95ed13b3438e55867af74d564ef835a9347296609b315353211db85d1d6dffe"
+    assert found == {
+        "a": [
+            (A, "builder-46bbda5102a63be4747441f7bb346924"),
+            (A, first),
+        ],
+        "b": [(B, "builder-fd9de0fdfa3553c4f79251f0ddd19337"), (B, "builder-f875fbf68e4695361507e9090eabf2c6")],
+        "c": [(C, "builder-8f448991189785f242bf87ad80ca4f47")],
+    }

@@ -221,6 +221,8 @@ class Runner:
                 self._nodes[id] = shared
                 self._states.setdefault(id, ("pulled", "somebody built it with the same inputs", 0.0))
                 return set()
+            if self._worker.taken_from(node):
+                return set()
         return {("node", n) for n in node.parents()} | {("artifact", n) for n in node.joined()}
 
     # doing one thing ---------------------------------------------------------------------------------------------
@@ -286,7 +288,10 @@ class Runner:
         )
         self._forced.discard(node.id)
         self._nodes[node.id] = result
-        if ran:
+        taken = self._worker.taken_from(node)
+        if taken:
+            self._states[node.id] = ("pulled", f"luet built it: {taken}", seconds)
+        elif ran:
             self._states[node.id] = ("built", why, seconds)
         else:
             self._states[node.id] = (

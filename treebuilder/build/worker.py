@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from treebuilder.build.bases import Bases
 from treebuilder.build.files import SPECFILES, Extra, context_layer, copy_layer
@@ -41,6 +41,9 @@ from treebuilder.records import record
 from treebuilder.system import clock
 from treebuilder.system.process import Cancel
 from treebuilder.tree import Tree
+
+if TYPE_CHECKING:
+    from treebuilder.build.luetimages import LuetImages
 
 RETRIEVED_COMPRESSION = "zstd"  # an artifact inside a build context always has this one form
 
@@ -84,8 +87,9 @@ class Worker:
     def __init__(
         self, tree: Tree, lock: Lock, store: Store, engine: Engine, bases: Bases, plan_options: PlanOptions,
         run_options: RunOptions, step_timeout_s: float | None, events: EventSink, cancel: Cancel,
-        layers: LayerSource = LOCAL,
+        layers: LayerSource = LOCAL, luet: LuetImages | None = None,
     ) -> None:  # fmt: skip
+        self._luet = luet
         self._tree = tree
         self._lock = lock
         self._store = store
@@ -108,6 +112,8 @@ class Worker:
         if node.package.recipe.is_empty and isinstance(node.base, EmptyBase):
             empty = State(())
             return NodeResult(build_key(keys.recipe, empty, (), ()), empty, (), None, (), (), (), 0.0, 0), True
+        if self._luet is not None and self._luet.has(node.id):
+            return self._luet.take(node.id, keys), False
         base = self._base(node, inputs)
         copies = tuple(self._copy_state(node, i, inputs) for i in range(len(node.copies)))
         retrieved = tuple((r.name, self._retrieved_digest(r, inputs)) for r in node.retrieved)
@@ -125,6 +131,10 @@ class Worker:
             if not recorded.same_as(made):
                 raise not_reproducible(node.pid, recorded, made, self._store)
             return made, True
+
+    def taken_from(self, node: BuildNode) -> str:
+        """The image of luet's that a node is taken from; empty for one that is built."""
+        return self._luet.name_of(node.id) if self._luet is not None and self._luet.has(node.id) else ""
 
     def complete(self, result: NodeResult) -> bool:
         """Whether all layers of a result are in the store (by name; contents are checked when they are used)."""

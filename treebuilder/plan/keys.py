@@ -141,10 +141,18 @@ def artifact_document(recipe: Recipe) -> dict[str, object]:
     }  # fmt: skip
 
 
-def plan_keys(plan: BuildPlan, tree: Tree, lock: Lock) -> dict[str, NodeKeys]:
-    """Keys of every node. Raises SpecError (reason "lock-incomplete") when the lock lacks something."""
+def plan_keys(
+    plan: BuildPlan, tree: Tree, lock: Lock, known: Mapping[str, NodeKeys] | None = None
+) -> dict[str, NodeKeys]:
+    """Keys of every node; those in `known` are settled already.
+
+    Raises SpecError (reason "lock-incomplete") when the lock lacks something.
+    """
     keys: dict[str, NodeKeys] = {}
     for id, node in plan.nodes.items():
+        if known is not None and id in known:
+            keys[id] = known[id]
+            continue
         recipe = recipe_document(node, tree, lock)
         r = digest_of(recipe)
         document = {
