@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from treebuilder.app.options import BuildOptions
 from treebuilder.app.targets import dependency_only, targets_of
@@ -26,11 +27,14 @@ from treebuilder.plan.graph import BuildPlan, Foreign
 from treebuilder.plan.keys import NodeKeys, plan_keys
 from treebuilder.plan.lock import Lock
 from treebuilder.plan.planner import Planner, PlanOptions
-from treebuilder.records import record
+from treebuilder.records import record, replace
 from treebuilder.solver import PackageSolver
 from treebuilder.system.files import disk_errors, write_atomic
 from treebuilder.system.pool import Pool
 from treebuilder.tree import Tree, load_tree
+
+if TYPE_CHECKING:
+    from treebuilder.build.luetimages import LuetImages
 
 
 @record
@@ -134,10 +138,12 @@ def prepare(
     return Planned(tree, plan, plan_keys(plan, tree, lock), lock, plan_options)
 
 
-def _refuse_to_build_dependencies(planned: Planned, work: Workspace) -> None:
+def _refuse_to_build_dependencies(planned: Planned, work: Workspace, luet: LuetImages | None) -> None:
     """`--nodeps`: raises SpecError for the first thing to build that is no target."""
     targets = set(planned.plan.targets)
     for id, node in planned.plan.nodes.items():
+        if luet is not None and luet.has(id):
+            continue
         if node.pid not in targets and work.store.index.get(planned.keys[id].plan.hex) is None:
             raise SpecError(
                 f"{node.pid} is not in the cache, and --nodeps builds no dependencies", reason="nodeps",
@@ -151,15 +157,22 @@ def build(
 ) -> BuildReport:  # fmt: skip
     """Builds the targets. What fails is in the report; raises only what stops everything."""
     planned = prepare(options, work, images, foreign)
-    if options.nodeps:
-        _refuse_to_build_dependencies(planned, work)
-    with disk_errors(f"making the folder {options.destination}"):
-        options.destination.mkdir(parents=True, exist_ok=True)
     shared = None
     if options.shares:
         from treebuilder.app.sharing import shared_cache
 
         shared = shared_cache(options, work)
+    luet = None
+    if options.luet_cache:
+        from treebuilder.app.luetcache import from_luet
+
+        source_of_images = images or registry_images(options, work)
+        keys, luet = from_luet(options, work, planned.tree, planned.plan, planned.lock, source_of_images, shared)
+        planned = replace(planned, keys=keys)
+    if options.nodeps:
+        _refuse_to_build_dependencies(planned, work, luet)
+    with disk_errors(f"making the folder {options.destination}"):
+        options.destination.mkdir(parents=True, exist_ok=True)
     engine = factory.make(options.engine)
     try:
         bases = Bases(
@@ -169,7 +182,7 @@ def build(
         run_options = RunOptions(work.store.folder / "logs", options.keep_failed, pool.help)
         worker = Worker(
             planned.tree, planned.lock, work.store, engine, bases, planned.options, run_options,
-            options.step_timeout_s, work.events, work.cancel, shared or LOCAL,
+            options.step_timeout_s, work.events, work.cancel, shared or LOCAL, luet,
         )  # fmt: skip
         runner_options = RunnerOptions(options.destination, planned.lock.epoch_s, options.compression, options.rebuild)
         with pool:

@@ -15,7 +15,8 @@ class BuildOptions:
 
     `full` is all packages that no other stands on; `revdeps` adds what stands on the targets. Packages that are only
     in `tree_deps` are built on and are never targets. `image_repository` (HOST/NAME) and `pull_repositories` are where
-    the cache is shared, if `pull` or `push`; `cache_from` and `cache_to` are folders for that. `nodeps`: what the
+    the cache is shared, if `pull` or `push`; `cache_from` and `cache_to` are folders for that. `luet_cache`: what luet
+    has built there is taken too. `nodeps`: what the
     targets stand on must be in the cache.
     """
 
@@ -47,6 +48,7 @@ class BuildOptions:
     push: bool = False
     cache_from: tuple[Path, ...] = ()
     cache_to: tuple[Path, ...] = ()
+    luet_cache: bool = False
 
     @property
     def shares(self) -> bool:

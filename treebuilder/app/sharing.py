@@ -11,6 +11,13 @@ from treebuilder.oci.reference import is_loopback, parse_reference
 from treebuilder.oci.remote import Repository
 
 
+def opened(name: str, options: BuildOptions, work: Workspace) -> Repository:
+    """The repository `HOST/NAME`. Raises SpecError for what is no name."""
+    reference = parse_reference(name)
+    plain = is_loopback(reference.host) or reference.host in options.insecure_registries
+    return Repository(reference.host, reference.repository, plain, work.cancel)
+
+
 def shared_cache(options: BuildOptions, work: Workspace) -> SharedCache | None:
     """The cache of `--pull`, `--push`, `--cache-from` and `--cache-to`; None without them.
 
@@ -24,12 +31,7 @@ def shared_cache(options: BuildOptions, work: Workspace) -> SharedCache | None:
             "no registry is named to share the cache with", hint="--image-repository HOST/NAME", reason="no-registry"
         )
 
-    def opened(name: str) -> Repository:
-        reference = parse_reference(name)
-        plain = is_loopback(reference.host) or reference.host in options.insecure_registries
-        return Repository(reference.host, reference.repository, plain, work.cancel)
-
-    repositories = {name: opened(name) for name in named}
+    repositories = {name: opened(name, options, work) for name in named}
     folders = {path: FolderRepository(path) for path in (*options.cache_from, *options.cache_to)}
     sources = [folders[path] for path in options.cache_from], [*repositories.values()] if options.pull else []
     target = [repositories[options.image_repository]] if options.push else []

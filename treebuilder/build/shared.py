@@ -108,6 +108,17 @@ class SharedCache:
                 return result
         return None
 
+    def knows(self, keys: NodeKeys) -> bool:
+        """Whether anybody has pushed a record of a node or of its packages."""
+        for repository in self._sources:
+            try:
+                for tag in (f"node-{keys.plan.hex}", f"artifact-{keys.artifact.hex}"):
+                    if repository not in self._lost and repository.digest_of(tag) is not None:
+                        return True
+            except TransportError as err:
+                self._lose(repository, err)
+        return False
+
     def artifact(self, keys: NodeKeys, compression: str) -> Packages | None:
         """The packages under an artifact key, with their archives in the store."""
         for repository, config, items in self._records(f"artifact-{keys.artifact.hex}"):

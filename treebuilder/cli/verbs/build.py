@@ -91,6 +91,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cache-to", action="append", default=[], metavar="DIR", help="put it into a folder (an OCI layout)"
     )
+    parser.add_argument("--luet-cache", action="store_true", help="take from there too what luet has built")
     add_registry_flag(parser)
     luetflags.add(parser)
     add_output_flags(parser)
@@ -117,6 +118,7 @@ def options_of(args: argparse.Namespace, settings: Settings) -> BuildOptions:
         tuple(args.insecure_registry), args.full, args.revdeps, luetflags.parted(args.tree_deps),
         args.image_repository, luetflags.parted(args.pull_repository), args.pull or bool(args.pull_repository),
         args.push, tuple(map(Path, args.cache_from)), tuple(map(Path, args.cache_to)),
+        args.luet_cache,
     )  # fmt: skip
 
 
@@ -157,8 +159,8 @@ def run(args: argparse.Namespace, session: Session) -> int:
         options = options_of(args, work.settings)
         if args.pretend:
             return _pretend(options, work, session)
-        pushes = args.push or args.cache_to or images is not None
-        trees = "" if args.from_repositories or pushes else unchanged.trees_key(options, work.settings.template_env)
+        shares = args.push or args.cache_to or images is not None or args.luet_cache
+        trees = "" if args.from_repositories or shares else unchanged.trees_key(options, work.settings.template_env)
         key = unchanged.request_key(options, trees) if trees else ""
         known = unchanged.recall(work.store, key, options.destination) if key and not args.rebuild else None
         if known is not None:
