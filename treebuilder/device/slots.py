@@ -82,7 +82,7 @@ class Slots:
 
     def write(self, image: Image, purpose: Purpose, source: Source) -> None:
         """Copies the image as a new file. Raises IntegrityError (it is another one), NoSpace (before it begins)."""
-        target = self._file(_slot(purpose), image)
+        target = self._file(slot_of(purpose), image)
         part = target.with_name(f"{target.name}{_PART}")
         seen = hashlib.sha256()
         with disk_errors(f"writing {target}", target.parent):
@@ -104,7 +104,7 @@ class Slots:
 
     def verify(self, image: Image, purpose: Purpose) -> bool:
         """Reads the file back, from the disk and not from memory, where the kernel lets us."""
-        path = self._file(_slot(purpose), image)
+        path = self._file(slot_of(purpose), image)
         seen = hashlib.sha256()
         with disk_errors(f"reading {path}"):
             try:
@@ -121,7 +121,19 @@ class Slots:
     def forget(self, image: Image, purpose: Purpose) -> None:
         """Deletes a file that turned out to be broken. The caller has seen to it that nothing names it."""
         with disk_errors(f"deleting {image.version}"):
-            self._file(_slot(purpose), image).unlink(missing_ok=True)
+            self._file(slot_of(purpose), image).unlink(missing_ok=True)
+
+    def room(self, purpose: Purpose, kept: frozenset[Digest]) -> int:
+        """Bytes for one more image on the partition of a purpose, when only the images in `kept` stay there."""
+        folder = self._folder(slot_of(purpose)) / "images"
+        with disk_errors(f"looking at {folder}"):
+            info = os.statvfs(folder)
+            free = info.f_bavail * info.f_frsize - MARGIN_BYTES
+            for path in folder.iterdir():
+                image = _image(path.name)
+                if path.name.endswith(_PART) or (image is not None and image.digest not in kept):
+                    free += path.stat().st_blocks * 512
+        return max(0, free)
 
     def clean(self, state: frozenset[Digest], recovery: frozenset[Digest]) -> tuple[str, ...]:
         """Deletes all other images of each partition, and what a killed run left. Returns the names."""
@@ -148,7 +160,7 @@ def check_version(version: str) -> None:
         raise ConfigError(f"{version[:80]!r} cannot be the version of an image", reason="image-version")
 
 
-def _slot(purpose: Purpose) -> Slot:
+def slot_of(purpose: Purpose) -> Slot:
     """A slot on whose partition the files of a purpose lie."""
     return Slot.RECOVERY if purpose is Purpose.RECOVERY else Slot.ACTIVE
 

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from treebuilder.device import rules
 from treebuilder.device.grubenv import BootControl
 from treebuilder.device.journal import Boot, Journal
-from treebuilder.device.rules import Check, Device, Fetch, Image, Link, Plan, Point, Purpose, Remember, Slot, Write
-from treebuilder.device.slots import Slots, Source, check_version
-from treebuilder.errors import IntegrityError, StateCorrupt
+from treebuilder.device.rules import (
+    Check,
+    Device,
+    Fetch,
+    Image,
+    Link,
+    Plan,
+    Point,
+    Purpose,
+    Remember,
+    Slot,
+    Stage,
+    Write,
+)
+from treebuilder.device.slots import Slots, Source, check_version, slot_of
+from treebuilder.errors import IntegrityError, StateCorrupt, UpdateRefused
 from treebuilder.model.digest import Digest
 from treebuilder.records import record, replace
 from treebuilder.system import locks
@@ -25,14 +38,22 @@ class Started:
 
 
 class Machine:
-    """A device whose partitions are mounted at `state` and `recovery`. Used with `alone`, by one process at a time."""
+    """A device whose partitions are mounted at `state` and `recovery`; one process at a time changes it.
 
-    def __init__(self, state: Path, recovery: Path, control: BootControl, started: Started) -> None:
+    `flush` is called after each write that the boot loader reads, with the slot on whose partition it was: after it,
+    and not before, the write counts for a boot loader that replays no journal.
+    """
+
+    def __init__(
+        self, state: Path, recovery: Path, control: BootControl, started: Started,
+        flush: Callable[[Slot], None] = lambda slot: None,
+    ) -> None:  # fmt: skip
         self._slots = Slots(state, recovery)
         self._slots.make()
         self._journal = Journal(state / "cOS")
         self._control = control
         self._started = started
+        self._flush = flush
         self._lock = state / "cOS" / ".lock"
         self._boot: Boot | None = None
 
@@ -55,6 +76,26 @@ class Machine:
             device = self._device()
             device = self._write(device, rules.ask(device, image, purpose, automatic=automatic, go=go))
             return self._carry_out(device, source)
+
+    def go_on(self) -> Device:
+        """Switches to what is staged, or goes on with a switch that was cut.
+
+        Raises UpdateRefused (reason "nothing-staged"), IntegrityError, StateCorrupt, LockHeld.
+        """
+        with locks.exclusive(self._lock, "this device"):
+            device = self._device()
+            plan = device.memory.plan
+            if plan is None or plan.stage is Stage.WANTED:
+                raise UpdateRefused("nothing is staged", reason="nothing-staged", hint="treebuild device stage")
+            writes = rules.ask(device, plan.image, plan.purpose, automatic=plan.automatic, go=True)
+            return self._carry_out(self._write(device, writes), None)
+
+    def room(self, purpose: Purpose) -> int:
+        """Bytes that an image may take on the partition it is for, once what nobody needs is deleted there."""
+        with locks.exclusive(self._lock, "this device"):
+            device = self._device()
+            recovery = purpose is Purpose.RECOVERY
+            return self._slots.room(purpose, rules.kept(device, recovery=recovery))
 
     def healthy(self) -> Device:
         """All health checks passed."""
@@ -100,18 +141,20 @@ class Machine:
             self._journal.add(f"booted {boot.slot}: {boot.image.version if boot.image else 'an image that is gone'}")
         return device
 
-    def _carry_out(self, device: Device, source: Source) -> Device:
+    def _carry_out(self, device: Device, source: Source | None) -> Device:
         while (action := rules.decide(device)) is not None:
             plan = device.memory.plan
             assert plan is not None
             match action:
                 case Fetch(image, purpose):
+                    assert source is not None
                     self._clean(device)
                     try:
                         self._slots.write(image, purpose, source)
                     except IntegrityError:
                         self._write(device, rules.cancel(device))
                         raise
+                    self._flush(slot_of(purpose))
                     device = self._write(device, (rules.fetched(device),))
                 case Check():
                     device = self._check(device, plan)
@@ -138,9 +181,11 @@ class Machine:
             match write:
                 case Link(slot, image):
                     self._slots.switch(slot, image)
+                    self._flush(slot)
                     said = f"{slot} is {image.version} ({image.digest})"
                 case Point(pointer):
                     self._control.write(pointer)
+                    self._flush(Slot.ACTIVE)
                     left = "" if pointer.left is None else f", {pointer.left} tries"
                     said = f"the boot loader starts at {pointer.start}{left}"
                 case Remember(memory):

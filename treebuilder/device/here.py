@@ -1,0 +1,158 @@
+"""Which boot this is, and where this device's partitions are: asked of the kernel, never guessed from a label alone.
+
+Two disks may carry equal labels. What counts is the disk that we run from: the one whose partition the initrd mounted.
+Source: proc(5), mountinfo; os-and-ota facts 4.3-4.5.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from treebuilder.device.places import IMAGE_WORD, STATE_MOUNT
+from treebuilder.device.rules import Slot
+from treebuilder.device.upgrade import Started
+from treebuilder.errors import ConfigError, StateCorrupt
+from treebuilder.records import record
+from treebuilder.system.process import require, run
+
+_LIVE_WORD = "rd.live.squashimg"  # how cOS starts a squashfs of recovery
+_MOUNTS = (STATE_MOUNT, "/run/initramfs/live")  # what the initrd mounted to find its image
+_NAMES = {"active.img": Slot.ACTIVE, "passive.img": Slot.PASSIVE, "recovery.squashfs": Slot.RECOVERY,
+          "recovery.img": Slot.RECOVERY}  # fmt: skip
+
+
+@record
+class Kernel:
+    """Where the kernel tells things."""
+
+    proc: Path = Path("/proc")
+    sys: Path = Path("/sys")
+    dev: Path = Path("/dev")
+
+
+@record
+class Mount:
+    """A whole file system that is mounted: its device as `MAJOR:MINOR`, where, and whether nobody may write there."""
+
+    device: str
+    place: Path
+    read_only: bool
+
+
+@record
+class Partition:
+    """A partition with a file system. `node` is its file in /dev."""
+
+    node: Path
+    device: str
+    label: str
+    kind: str
+
+
+def started(kernel: Kernel) -> Started:
+    """This boot. Raises ConfigError (reason "no-device") where we do not run from a slot."""
+    slot = _slot(command_line(kernel))
+    if slot is None:
+        raise ConfigError(
+            "this system was not started from a slot of a device", reason="no-device",
+            hint="on a device this is done by itself; --state DIR --recovery DIR --slot active works on plain folders",
+        )  # fmt: skip
+    return Started(boot_id(kernel), slot)
+
+
+def boot_id(kernel: Kernel) -> str:
+    """The kernel's own name of this boot. Raises StateCorrupt."""
+    try:
+        return (kernel.proc / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError as err:
+        raise StateCorrupt(f"the kernel does not name this boot: {err.strerror}") from err
+
+
+def command_line(kernel: Kernel) -> str:
+    """The kernel's command line; "" where none can be read."""
+    try:
+        return (kernel.proc / "cmdline").read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return ""
+
+
+def _slot(words: str) -> Slot | None:
+    for word in words.split():
+        name, _, value = word.partition("=")
+        if name in (IMAGE_WORD, _LIVE_WORD) and value.rpartition("/")[2] in _NAMES:
+            return _NAMES[value.rpartition("/")[2]]
+    return None
+
+
+# partitions -----------------------------------------------------------------------------------------------------------
+def mounts(kernel: Kernel) -> tuple[Mount, ...]:
+    """Mounts of whole file systems, the newest last."""
+    found = []
+    for line in (kernel.proc / "self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        fields, _, rest = line.partition(" - ")
+        words, more = fields.split(" "), rest.split(" ")
+        if len(words) >= 6 and len(more) >= 3 and words[3] == "/":
+            options = {*words[5].split(","), *more[2].split(",")}
+            found.append(Mount(words[2], Path(_plain(words[4])), "ro" in options))
+    return tuple(found)
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
+
+
+def partition(kernel: Kernel, label: str) -> Partition | None:
+    """The partition with this label on the disk that we run from, or the only one there is.
+
+    Raises StateCorrupt (reason "many-disks") where several have it and none of them is on our disk, MissingProgram.
+    """
+    own = [found for found in _on_our_disk(kernel) if found.label == label]
+    if own:
+        return own[0]
+    listed = run([require("blkid", "to find partitions"), "-t", f"LABEL={label}", "-o", "device"], check=False)
+    nodes = [Path(line) for line in listed.stdout.decode("utf-8", "surrogateescape").split("\n") if line]
+    if len(nodes) > 1:
+        raise StateCorrupt(
+            f"several partitions are called {label}: {', '.join(map(str, nodes))}", reason="many-disks",
+            hint="take the other disk out, or label its partitions otherwise (tune2fs -L)",
+        )  # fmt: skip
+    return _described(kernel, nodes[0]) if nodes else None
+
+
+def _on_our_disk(kernel: Kernel) -> Iterator[Partition]:
+    devices = {found.place: found.device for found in mounts(kernel)}
+    device = next((devices[Path(place)] for place in _MOUNTS if Path(place) in devices), None)
+    if device is None:
+        return
+    ours = (kernel.sys / "dev/block" / device).resolve()
+    if not (ours / "partition").is_file():
+        return
+    for folder in sorted(ours.parent.iterdir()):
+        if (folder / "partition").is_file():
+            found = _described(kernel, kernel.dev / folder.name.replace("!", "/"), folder)
+            if found is not None:
+                yield found
+
+
+def _described(kernel: Kernel, node: Path, folder: Path | None = None) -> Partition | None:
+    done = run([require("blkid", "to find partitions"), "-o", "export", node], check=False)
+    values = dict(line.partition("=")[::2] for line in done.stdout.decode("utf-8", "replace").splitlines())
+    if "TYPE" not in values:
+        return None
+    if folder is not None:
+        device = (folder / "dev").read_text(encoding="ascii").strip()
+    else:
+        number = os.stat(node).st_rdev
+        device = f"{os.major(number)}:{os.minor(number)}"
+    return Partition(node, device, values.get("LABEL", "").replace("\\ ", " "), values["TYPE"])
+
+
+def machine_id(root: Path = Path("/")) -> str:
+    """machine-id(5); "" where there is none yet."""
+    try:
+        return (root / "etc/machine-id").read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return ""
