@@ -21,6 +21,7 @@ class Job:
 
     `layers` are content digests, bottom first, whose folders the store has. Each of `commands` runs as its own
     `shell… COMMAND` from `cwd`. `env` is the commands' environment, sorted. `step_timeout_s` limits each command.
+    `hidden` are texts that no output shows: the values of secrets.
     """
 
     name: str
@@ -33,12 +34,14 @@ class Job:
     user: str = ""
     network: bool = True
     step_timeout_s: float | None = None
+    hidden: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         return json.dumps({
             "name": self.name, "layers": [d.hex for d in self.layers], "commands": [*self.commands],
             "env": [[*pair] for pair in self.env], "epoch_s": self.epoch_s, "shell": [*self.shell], "cwd": self.cwd,
             "user": self.user, "network": self.network, "step_timeout_s": self.step_timeout_s,
+            "hidden": [*self.hidden],
         }, sort_keys=True)  # fmt: skip
 
     @staticmethod
@@ -47,7 +50,7 @@ class Job:
         return Job(
             v["name"], tuple(Digest(h) for h in v["layers"]), tuple(v["commands"]),
             tuple((k, w) for k, w in v["env"]), v["epoch_s"], tuple(v["shell"]), v["cwd"], v["user"], v["network"],
-            v["step_timeout_s"],
+            v["step_timeout_s"], tuple(v["hidden"]),
         )  # fmt: skip
 
 

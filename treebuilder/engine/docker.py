@@ -67,7 +67,7 @@ class DockerEngine:
         with store.scratch() as work:
             base = docker_base.base_image(job.layers, store, work)
             container = self._create(daemon, base, _wish(job, marker, base.tag, identity, daemon))
-            output = driver.Output(job.name, marker, job.commands, log, events)
+            output = driver.Output(job.name, marker, job.commands, log, events, job.hidden)
             try:
                 try:
                     status = _follow(daemon, container, output, cancel, job.step_timeout_s)

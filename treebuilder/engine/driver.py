@@ -39,6 +39,9 @@ def argv(marker: str, shell: tuple[str, ...], commands: tuple[str, ...]) -> tupl
     return ("/bin/sh", "-c", _SCRIPT, "treebuild", marker, *shell, "--", *commands)
 
 
+_STARS = b"***"
+
+
 def new_marker() -> str:
     return f"::step-{os.urandom(8).hex()}"
 
@@ -56,9 +59,19 @@ def environment(job_env: tuple[tuple[str, str], ...], epoch_s: int, bound: dict[
 
 
 class Output:
-    """Splits a job's output into lines, writes the log, follows the markers."""
+    """Splits a job's output into lines, writes the log, follows the markers.
 
-    def __init__(self, task: str, marker: str, commands: tuple[str, ...], log: Path, events: EventSink) -> None:
+    `hidden` are texts (each line of them) that stars stand for in all that comes out.
+    """
+
+    def __init__(
+        self, task: str, marker: str, commands: tuple[str, ...], log: Path, events: EventSink,
+        hidden: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
+        lines = {line.strip() for text in hidden for line in text.splitlines()}
+        self._hidden = tuple(
+            sorted((line.encode("utf-8", "surrogateescape") for line in lines if line), key=len, reverse=True)
+        )
         self._task = task
         self._marker = f"{marker} ".encode()
         self._commands = commands
@@ -73,10 +86,17 @@ class Output:
         lines = (self._rest + data).split(b"\n")
         self._rest = lines.pop()
         if len(self._rest) > 1 << 16:  # a progress bar without line ends
-            lines.append(self._rest)
-            self._rest = b""
+            whole = self._shown(self._rest)
+            cut = len(whole) - max(map(len, self._hidden), default=0)  # half a secret may stand at its end
+            lines.append(whole[:cut])
+            self._rest = whole[cut:]
         for line in lines:
             self._line(line)
+
+    def _shown(self, raw: bytes) -> bytes:
+        for text in self._hidden:
+            raw = raw.replace(text, _STARS)
+        return raw
 
     def _line(self, raw: bytes) -> None:
         if raw.startswith(self._marker) and raw[len(self._marker) :].isdigit():
@@ -86,6 +106,7 @@ class Output:
             self._log.write(b"+ " + command.encode() + b"\n")
             self._events.emit(Progressed(self._task, text=command.strip().splitlines()[0] if command.strip() else ""))
             return
+        raw = self._shown(raw)
         text = raw.decode("utf-8", "replace").rstrip("\r")
         self._tail.append(text)
         self._log.write(raw + b"\n")

@@ -41,7 +41,8 @@ def keep(
 
 def _enter_script(job: Job, place: Path, lowers: list[str]) -> str:
     stack = ":".join(reversed(overlay.distinct([str(place / "init"), *lowers])))
-    env = " ".join(shlex.quote(f"{k}={v}") for k, v in driver.environment(job.env, job.epoch_s, {}).items())
+    open_env = tuple((k, v) for k, v in job.env if not any(text and text in v for text in job.hidden))
+    env = " ".join(shlex.quote(f"{k}={v}") for k, v in driver.environment(open_env, job.epoch_s, {}).items())
     options = f"lowerdir={stack},upperdir={place}/upper,workdir={place}/work,index=off,metacopy=off"
     user = ""
     if namespace.in_user_namespace():

@@ -79,7 +79,7 @@ class NativeEngine:
                 (("/sys" if unprivileged else self._sysfs(store), "/sys", False), *files.binds), job.network,
                 devices=not unprivileged,
             )  # fmt: skip
-            output = driver.Output(job.name, marker, job.commands, log, events)
+            output = driver.Output(job.name, marker, job.commands, log, events, job.hidden)
             mount = used.enter_context(ExitStack())
             stack = [init, *lowers]
             self._wait_for(job.layers)
