@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from treebuilder.app.options import BuildOptions
+from treebuilder.app.secret_key import secret_key
 from treebuilder.app.targets import dependency_only, targets_of
 from treebuilder.app.unchanged import code_stamp
 from treebuilder.app.workspace import Workspace, resources
@@ -135,7 +136,8 @@ def prepare(
     tree = open_tree(options, work, epoch)
     plan, plan_options = make_plan(options, work, tree, foreign)
     lock = complete_lock(options, work, plan, images)
-    return Planned(tree, plan, plan_keys(plan, tree, lock), lock, plan_options)
+    keys = plan_keys(plan, tree, lock, secret_key=secret_key(plan, work))
+    return Planned(tree, plan, keys, lock, plan_options)
 
 
 def _refuse_to_build_dependencies(planned: Planned, work: Workspace, luet: LuetImages | None) -> None:

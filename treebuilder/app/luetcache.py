@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from treebuilder.app.options import BuildOptions
+from treebuilder.app.secret_key import secret_key
 from treebuilder.app.sharing import opened
 from treebuilder.app.workspace import Workspace
 from treebuilder.build.bases import ImageSource
@@ -32,7 +33,8 @@ def from_luet(
         raise ConfigError(
             "no registry is named that --luet-cache could ask", hint="--pull-repository HOST/NAME", reason="no-registry"
         )
-    keys = plan_keys(plan, tree, lock)
+    secret = secret_key(plan, work)
+    keys = plan_keys(plan, tree, lock, secret_key=secret)
     if options.rebuild:
         return keys, LuetImages({}, images, work.store, lock.epoch_s)
     there = {name: frozenset(opened(name, options, work).tags()) for name in dict.fromkeys(names)}
@@ -59,7 +61,7 @@ def from_luet(
         below = [other for other in (*node.parents(), *node.joined()) if other not in seen]
         seen.update(below)
         todo += below
-    return plan_keys(plan, tree, lock, known), LuetImages(taken, images, work.store, lock.epoch_s)
+    return plan_keys(plan, tree, lock, known, secret), LuetImages(taken, images, work.store, lock.epoch_s)
 
 
 def _chosen(

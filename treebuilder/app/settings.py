@@ -39,7 +39,8 @@ class RepositorySettings:
 class Settings:
     """What the user chose, before flags. `file` is the configuration that was read, if any.
 
-    `rules` are those of trust, where a repository says nothing of its own.
+    `rules` are those of trust, where a repository says nothing of its own. `cache_keys` are files of public keys of
+    which one must have signed a build record of others, and `secret_key` the file of the key for `secrets:`.
     """
 
     file: str = ""
@@ -51,6 +52,8 @@ class Settings:
     destination: str = ""
     values: tuple[str, ...] = ()
     rules: TrustRules = TrustRules()
+    cache_keys: tuple[str, ...] = ()
+    secret_key: str = ""
 
 
 def find_config(explicit: str, events: EventSink) -> Path | None:
@@ -94,11 +97,24 @@ def load(explicit: str, events: EventSink) -> Settings:
             (system.text("database_path") if system else "") or "/var/lib/treebuild",
             _texts(root, "tree"), root.text("destination"), _texts(root, "values"),
             TrustRules(_texts(root, "keys_confdir")) if root.get("keys_confdir") is not None else TrustRules(),
+            *_cache(root, path.parent),
         )  # fmt: skip
     except ConfigError:
         raise
     except TreebuildError as err:
         raise ConfigError(err.message, where=err.where, hint=err.hint) from err
+
+
+def _cache(root: object, base: Path) -> tuple[tuple[str, ...], str]:
+    """`cache.keys` and `cache.secret_key`, relative to the file that says so."""
+    from treebuilder.nodes import Node
+
+    assert isinstance(root, Node)
+    node = root.get("cache")
+    if node is None:
+        return (), ""
+    secret = node.text("secret_key")
+    return tuple(str(base / key) for key in _texts(node, "keys")), str(base / secret) if secret else ""
 
 
 def _texts(root: object, key: str) -> tuple[str, ...]:

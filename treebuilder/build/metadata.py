@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from treebuilder.model.digest import Digest
+from treebuilder.model.envline import secret_pairs
 from treebuilder.model.package import CopyItem, Package, PackageRef, Recipe
 from treebuilder.system import clock
 
@@ -52,12 +53,18 @@ def _copy(item: CopyItem) -> dict[str, Any]:
     return {"package": package, "image": item.image, "source": item.source, "destination": item.destination}
 
 
+def _open_env(recipe: Recipe) -> list[str]:
+    """The lines of `env` that set no secret."""
+    secret = dict(secret_pairs(recipe.env, recipe.secrets))
+    return [line for line in recipe.env if line not in secret]
+
+
 def _spec(recipe: Recipe, package: Package, build_time: str, seed: str) -> dict[str, Any]:
     spec: dict[str, Any] = {}
     if recipe.steps:
         spec["steps"] = [step.command for step in recipe.steps]
     spec.update(
-        env=list(recipe.env), prelude=[step.command for step in recipe.prelude], image=recipe.image, seed=seed,
+        env=_open_env(recipe), prelude=[step.command for step in recipe.prelude], image=recipe.image, seed=seed,
         package=package_fields(package, build_time), sourceassertion=[], package_dir=recipe.package_dir,
         retrieve=list(recipe.retrieve), outputpath="", unpack=recipe.unpack, includes=list(recipe.includes),
         excludes=list(recipe.excludes),

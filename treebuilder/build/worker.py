@@ -235,6 +235,9 @@ class Worker:
             steps = self._job(node, "steps", recipe.steps, tuple(own), env, base.config)
             stack.append(steps.content)
             own.append(steps.content)
+        hidden = envline.secret_values(recipe.env, recipe.secrets)
+        if hidden:  # what is handed on is public
+            env = tuple(pair for pair in env if not any(value in pair[1] for value in hidden))
         config = ImageConfig(env, base.config.user, "/luetbuild", base.config.shell)
         return NodeResult(
             key, State(tuple(stack), config), tuple(own), steps.content if steps else None,
@@ -326,7 +329,7 @@ class Worker:
             f"build {node.pid}", layers, tuple(step.command for step in steps),
             tuple(sorted({**dict(env), **dict(package_env(node.pid))}.items())), self._lock.epoch_s,
             config.shell or ("/bin/sh", "-c"), "/luetbuild", config.user, node.package.recipe.network == "host",
-            self._step_timeout_s,
+            self._step_timeout_s, envline.secret_values(node.package.recipe.env, node.package.recipe.secrets),
         )  # fmt: skip
         try:
             return self._engine.run(job, self._store, self._run_options, self._events, self._cancel).layer

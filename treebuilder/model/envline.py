@@ -116,3 +116,19 @@ def apply(
     for line in lines:
         current.update(parse(line, {**seen, **current}))
     return tuple(sorted(current.items()))
+
+
+def secret_pairs(lines: tuple[str, ...], names: tuple[str, ...]) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
+    """Those lines that set a variable of `names`, each with what it sets of them."""
+    found = []
+    for line in lines if names else ():
+        pairs = tuple(pair for pair in parse(line, {}) if pair[0] in names)
+        if pairs:
+            found.append((line, pairs))
+    return tuple(found)
+
+
+def secret_values(lines: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
+    """The values that are not to be shown anywhere."""
+    pairs = (pair for _, found in secret_pairs(lines, names) for pair in found)
+    return tuple(dict.fromkeys(value for _, value in pairs if value))

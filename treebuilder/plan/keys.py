@@ -16,6 +16,7 @@ from typing import Any
 
 from treebuilder.errors import SpecError
 from treebuilder.model.digest import Digest
+from treebuilder.model.envline import secret_pairs
 from treebuilder.model.image import State
 from treebuilder.model.package import Recipe
 from treebuilder.plan.graph import (
@@ -36,6 +37,7 @@ from treebuilder.tree import Tree
 SCHEMA = 1
 STEP_SEMANTICS = 1  # raised when the same recipe would be run in another way
 _SHORT = 8  # digits of a digest, for readers who compare two of one file
+_TELLING = 4  # letters of a value that is looked for elsewhere
 PACKER = 1  # raised when the same content would be packed in another way
 
 
@@ -80,11 +82,13 @@ def _plain(value: object) -> Any:  # noqa: ANN401 - JSON
     return value
 
 
-def recipe_document(node: BuildNode, tree: Tree, lock: Lock) -> dict[str, Any]:
-    """What R is made of."""
+def recipe_document(node: BuildNode, tree: Tree, lock: Lock, secret_key: bytes = b"") -> dict[str, Any]:
+    """What R is made of. Raises SpecError (reason "secret") for a secret that stands where everybody would read it."""
     package = node.package
     id = package.package.id
     fields = recipe_fields(package.recipe)
+    if package.recipe.secrets:
+        fields["env"] = _without_secrets(package.recipe, fields, secret_key)
     context = str(tree.context_digest(package)) if package.context else ""
     named = {"dockerfile": [str(locked_image(lock, image)) for image in node.images]} if node.images else {}
     return {
@@ -95,6 +99,33 @@ def recipe_document(node: BuildNode, tree: Tree, lock: Lock) -> dict[str, Any]:
         "images": {str(at): str(locked_image(lock, c.image)) for at, c in enumerate(node.copies) if c.image},
         "epoch": lock.epoch_s, **named,
     }  # fmt: skip
+
+
+def _without_secrets(recipe: Recipe, fields: Mapping[str, Any], secret_key: bytes) -> list[str]:
+    """The lines of `env` with a keyed hash in the place of each that sets a secret: nobody can try values out on it."""
+    secret = dict(secret_pairs(recipe.env, recipe.secrets))
+    assert secret_key or not secret, "whoever plans packages with secrets brings a key"
+    shown = [
+        f"{','.join(name for name, _ in secret[line])}=hmac-sha256:{_keyed(secret_key, line)}"
+        if line in secret
+        else line
+        for line in recipe.env
+    ]
+    open_text = canonical({**fields, "env": [line for line in recipe.env if line not in secret]})
+    for name, value in (pair for pairs in secret.values() for pair in pairs):
+        if len(value) >= _TELLING and canonical(value)[1:-1] in open_text:
+            raise SpecError(
+                f"the value of the secret {name} stands outside of its line of env, where everybody reads it",
+                where=recipe.where, hint=f"write ${name} there", reason="secret",
+            )  # fmt: skip
+    return shown
+
+
+def _keyed(key: bytes, line: str) -> str:
+    import hashlib  # few recipes have a secret
+    import hmac
+
+    return hmac.new(key, line.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
 
 
 def _retrieved(item: Retrieved, lock: Lock) -> list[str]:
@@ -142,9 +173,9 @@ def artifact_document(recipe: Recipe) -> dict[str, object]:
 
 
 def plan_keys(
-    plan: BuildPlan, tree: Tree, lock: Lock, known: Mapping[str, NodeKeys] | None = None
+    plan: BuildPlan, tree: Tree, lock: Lock, known: Mapping[str, NodeKeys] | None = None, secret_key: bytes = b""
 ) -> dict[str, NodeKeys]:
-    """Keys of every node; those in `known` are settled already.
+    """Keys of every node; those in `known` are settled already. `secret_key` is for plans that have secrets.
 
     Raises SpecError (reason "lock-incomplete") when the lock lacks something.
     """
@@ -153,7 +184,7 @@ def plan_keys(
         if known is not None and id in known:
             keys[id] = known[id]
             continue
-        recipe = recipe_document(node, tree, lock)
+        recipe = recipe_document(node, tree, lock, secret_key)
         r = digest_of(recipe)
         document = {
             "recipe": recipe,
