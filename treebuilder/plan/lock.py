@@ -86,9 +86,10 @@ def parse(text: str, file: str) -> Lock:
             {str(k): _bootstrap(v) for k, v in value["bootstraps"].items()},
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
+        said, line = (err.msg, err.lineno) if isinstance(err, json.JSONDecodeError) else (str(err), 0)
         raise SpecError(
-            f"the lock cannot be read: {err}", where=Place(file), hint="treebuild lock --update writes it anew",
-            reason="lock",
+            f"the lock cannot be read: {said}", where=Place(file, line),
+            hint="treebuild lock --update writes it anew", reason="lock",
         ) from err  # fmt: skip
 
 

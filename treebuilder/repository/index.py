@@ -64,23 +64,25 @@ class Artifact:
     content: Digest | None = None
 
 
-def parse_document(data: bytes, what: str) -> dict[str, Any]:
-    """A YAML document whose scalars are all texts. Raises IntegrityError."""
+def parse_document(data: bytes, what: str, *, whole: bool = True) -> dict[str, Any]:
+    """A YAML document whose scalars are all texts. Raises IntegrityError, with the line if it is the `whole` file."""
     try:
         found = read_plain_yaml(data.decode())
     except UnicodeDecodeError as err:
         raise IntegrityError(f"{what} is no YAML: it is not UTF-8") from err
-    return _parse_any(data, what) if found is None else found
+    return _parse_any(data, what, whole) if found is None else found
 
 
-def _parse_any(data: bytes, what: str) -> dict[str, Any]:
+def _parse_any(data: bytes, what: str, whole: bool) -> dict[str, Any]:
     """What the reader of plain YAML leaves."""
     import yaml
 
     try:
         value = yaml.load(data, Loader=_texts_loader())  # noqa: S506 - a loader that makes only dicts, lists and texts
     except (yaml.YAMLError, ValueError, RecursionError) as err:
-        raise IntegrityError(f"{what} is no YAML: {str(err).splitlines()[0]}") from err
+        mark = err.problem_mark if whole and isinstance(err, yaml.MarkedYAMLError) else None
+        said = (err.problem if isinstance(err, yaml.MarkedYAMLError) else None) or str(err).splitlines()[0]
+        raise IntegrityError(f"{what}{f':{mark.line + 1}' if mark else ''} is no YAML: {said}") from err
     if not isinstance(value, dict):
         raise IntegrityError(f"{what} is not a YAML map")
     return value
@@ -203,7 +205,8 @@ def _items(data: bytes, what: str) -> Iterator[Any]:
         return
     # No line within an item can stand as far left as its dash: items are read one by one, in little memory.
     for part in data[len(_META_HEAD) + 2 :].split(b"\n- "):
-        yield from listing(parse_document(_META_HEAD + b"- " + part.rstrip(b"\n") + b"\n", what).get("index"))
+        item = _META_HEAD + b"- " + part.rstrip(b"\n") + b"\n"
+        yield from listing(parse_document(item, what, whole=False).get("index"))
 
 
 def _artifact(item: Mapping[str, Any], what: str) -> Artifact:

@@ -202,7 +202,7 @@ def _document(data: bytes, what: str) -> dict[str, Any]:
     build, runtime = _BUILD.search(data), _RUNTIME.search(data)
     if build is not None and runtime is not None:
         if build[1] == b"    " + runtime[1].replace(b"\n", b"\n    ")[:-4]:
-            value = parse_document(data[: build.start() + 1] + data[build.end() :], what)
+            value = parse_document(data[: build.start() + 1] + data[build.end() :], what, whole=False)
             spec, same = value.get("compilespec"), value.get("runtime")
             if isinstance(spec, dict) and isinstance(same, dict) and "package" not in spec:
                 return value | {"compilespec": spec | {"package": same}}

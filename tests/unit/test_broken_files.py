@@ -1,0 +1,26 @@
+"""Files that programs write and people break: what is wrong is said with its line."""
+
+from __future__ import annotations
+
+import pytest
+
+from treebuilder.errors import IntegrityError, SpecError
+from treebuilder.plan import lock
+from treebuilder.repository.index import parse_document, parse_meta
+
+
+def test_a_broken_index_says_in_which_line() -> None:
+    with pytest.raises(IntegrityError, match=r"^here:2 is no YAML: mapping values are not allowed"):
+        parse_document(b"name: x\n  bad: [\n", "here")
+
+
+def test_an_item_of_an_index_is_not_said_to_be_in_a_line_of_the_file() -> None:
+    data = b"index:\n- path: a\n  bad: [}\n- path: b\n"
+    with pytest.raises(IntegrityError, match=r"^here is no YAML"):
+        list(parse_meta(data, "here"))
+
+
+def test_a_broken_lock_says_in_which_line() -> None:
+    with pytest.raises(SpecError, match="cannot be read") as caught:
+        lock.parse('{"schema":\n 1, broken', "treebuild.lock")
+    assert str(caught.value.where) == "treebuild.lock:2"
