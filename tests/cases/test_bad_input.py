@@ -44,6 +44,7 @@ CASES = [
         "t/x/build.yaml:2:",
         ("cannot read odd",),
     ),
+    ("no shell", "image: scratch\nsteps:\n- echo\n", "t/x/build.yaml:3:", ("did not begin", "/bin/sh")),
     ("word", requires("seed/base") + "layering: sideways\n", "t/x/build.yaml:3", ("sideways",)),
 ]
 

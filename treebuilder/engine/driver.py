@@ -117,6 +117,10 @@ class Output:
         return self._commands[self.step - 1] if 0 < self.step <= len(self._commands) else ""
 
     @property
+    def first(self) -> str:
+        return next(iter(self._commands), "")
+
+    @property
     def tail(self) -> tuple[str, ...]:
         return tuple(self._tail)
 
@@ -129,19 +133,18 @@ class Output:
 
 def failure(name: str, status: int | None, output: Output, log: Path, limit_s: float | None) -> BuildFailed:
     """The error of a job whose command ended with `status` (None: the time limit passed)."""
-    step = f"step {output.step}" if output.step else "the shell"
+    reason = "step-failed"
     if status is None:
-        message, reason = f"{name}: {step} took longer than {limit_s or 0:g} s", "step-timeout"
+        said, reason = f"took longer than {limit_s or 0:g} s", "step-timeout"
     elif status < 0 or status > 128:
-        message, reason = (
-            f"{name}: {step} was killed by signal {-status if status < 0 else status - 128}",
-            "step-failed",
-        )
+        said = f"was killed by signal {-status if status < 0 else status - 128}"
     else:
-        message, reason = f"{name}: {step} failed with exit code {status}", "step-failed"
-    hint = None
-    if output.step == 0:
-        hint = "is there a /bin/sh in the base image?"
+        said = f"failed with exit code {status}"
+    if output.step:
+        message, hint = f"{name}: step {output.step} {said}", None
+    else:
+        message, hint = f"{name}: step 1 did not begin: the shell {said}", "is there a /bin/sh in the base image?"
     return BuildFailed(
-        message, command=output.command, exit_status=status, log=str(log), tail=output.tail, reason=reason, hint=hint
-    )
+        message, command=output.command or output.first, exit_status=status, log=str(log), tail=output.tail,
+        reason=reason, hint=hint,
+    )  # fmt: skip
