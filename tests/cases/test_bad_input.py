@@ -44,7 +44,6 @@ CASES = [
         "t/x/build.yaml:2:",
         ("cannot read odd",),
     ),
-    ("no shell", "image: scratch\nsteps:\n- echo\n", "t/x/build.yaml:3:", ("did not begin", "/bin/sh")),
     ("word", requires("seed/base") + "layering: sideways\n", "t/x/build.yaml:3", ("sideways",)),
 ]
 
@@ -59,6 +58,14 @@ def test_one_clear_error(project: Project, name: str, recipe: str, place: str, w
         assert word.lower() in done.stderr.lower(), done.stderr
     assert "Traceback" not in done.stderr
     assert not project.build.exists()
+
+
+def test_a_base_without_a_shell(project: Project) -> None:
+    project.package("t/x", "image: scratch\nsteps:\n- echo\n")
+    done = project.building("t/x")
+    assert done.code == 2
+    assert "t/x/build.yaml:3: t/x-1.0: step 1 did not begin: the shell failed" in done.stderr
+    assert "is there a /bin/sh" in done.stderr
 
 
 def test_an_unknown_key_is_a_warning(project: Project) -> None:
