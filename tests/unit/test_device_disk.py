@@ -1,0 +1,86 @@
+"""Disks that cannot be installed to, and images that cannot be started: refused before anything is changed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from treebuilder.device import disk as disks
+from treebuilder.device.imagefile import check_image
+from treebuilder.device.install import InstallOptions, install
+from treebuilder.errors import ConfigError
+from treebuilder.events import Silent
+from treebuilder.system.process import Cancel
+
+
+def root_partition() -> str | None:
+    """The node that this machine's root is on, when it is a partition or a disk."""
+    device = os.stat("/").st_dev
+    node = Path(os.path.realpath(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}"))
+    return f"/dev/{node.name}" if (node / "size").is_file() and Path("/dev", node.name).exists() else None
+
+
+def reason(disk: str, image: Path) -> str:
+    with pytest.raises(ConfigError) as caught:
+        install(InstallOptions(disk, image, "1"), events=Silent(), cancel=Cancel())
+    assert caught.value.hint
+    return caught.value.reason
+
+
+def test_what_is_no_disk_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"x" * 4096)
+    assert reason(str(tmp_path / "none"), file) == "no-disk"
+    assert reason(str(file), file) == "not-a-disk"
+    assert reason(str(tmp_path), file) == "not-a-disk"
+    assert reason("/dev/null", file) == "not-a-disk"
+
+
+def test_the_disk_we_run_from_is_refused(tmp_path: Path) -> None:
+    node = root_partition()
+    if node is None:
+        pytest.skip("the root of this machine is on no disk")
+    assert reason(node, tmp_path / "none") in ("disk-in-use", "not-a-disk")
+
+
+def test_what_a_file_holds_is_found_by_reading_it(tmp_path: Path) -> None:
+    file = tmp_path / "part"
+    unique = "0d6a4d0f-7c11-4a5e-9d57-5a1f0c1e7b70"
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-L", "COS_STATE", "-U", unique, file, "8m"], check=True)
+    found = disks.identify(str(file), 3)
+    assert (found.label, found.uuid, found.filesystem, found.number) == ("COS_STATE", unique, "ext4", 3)
+    (tmp_path / "empty").write_bytes(b"\0" * 65536)
+    assert disks.identify(str(tmp_path / "empty")).label == ""
+
+
+@pytest.mark.parametrize(
+    ("compression", "good"), [("gzip", True), ("xz", True), ("lzo", True), ("zstd", False), ("lz4", False)]
+)
+def test_grub_has_to_read_the_image(tmp_path: Path, compression: str, good: bool) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "file").write_bytes(b"x" * 100_000)
+    image = tmp_path / "image"
+    argv = ["mksquashfs", str(tmp_path / "root"), str(image), "-comp", compression, "-quiet", "-no-progress"]
+    subprocess.run(argv, check=True, capture_output=True)
+    if good:
+        assert check_image(image) == "squashfs"
+        image.write_bytes(image.read_bytes()[:200])
+    with pytest.raises(ConfigError) as caught:
+        check_image(image)
+    assert caught.value.reason == "bad-image"
+    assert ("GRUB" in str(caught.value)) is not good
+
+
+def test_an_ext_file_system_is_an_image(tmp_path: Path) -> None:
+    subprocess.run(["mkfs.ext4", "-q", "-F", tmp_path / "image", "4m"], check=True)
+    assert check_image(tmp_path / "image") == "ext"
+
+
+@pytest.mark.parametrize("data", [b"", b"hsqs", b"x" * 5000])
+def test_anything_else_is_none(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "image").write_bytes(data)
+    with pytest.raises(ConfigError):
+        check_image(tmp_path / "image")

@@ -1,0 +1,40 @@
+"""Can a file be the image of a slot? It is looked at before a disk is touched: GRUB has to read it."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from treebuilder.errors import ConfigError
+from treebuilder.system.files import disk_errors
+
+_SQUASHFS, _EXT = b"hsqs", 0xEF53
+_READABLE = {1: "gzip", 3: "lzo", 4: "xz"}
+_UNREADABLE = {2: "lzma", 5: "lz4", 6: "zstd"}
+
+
+def check_image(path: Path) -> str:
+    """ "squashfs" or "ext". Raises ConfigError (bad-image), with what to do."""
+    with disk_errors(f"reading {path}"):
+        if not path.is_file():
+            raise ConfigError(f"there is no image {path}", reason="bad-image")
+        with path.open("rb") as source:
+            head = source.read(2048)
+        size = path.stat().st_size
+    if head[:4] == _SQUASHFS and len(head) >= 96:
+        compression: int = struct.unpack_from("<H", head, 20)[0]
+        if compression not in _READABLE:
+            raise ConfigError(
+                f"{path} is compressed by {_UNREADABLE.get(compression, 'something')}, which GRUB does not read",
+                reason="bad-image", hint="make it with mksquashfs -comp gzip",
+            )  # fmt: skip
+        used: int = struct.unpack_from("<Q", head, 40)[0]
+        if used > size:
+            raise ConfigError(f"{path} has {size} bytes of {used}", reason="bad-image", hint="fetch it again")
+        return "squashfs"
+    if len(head) > 1082 and struct.unpack_from("<H", head, 1080)[0] == _EXT:
+        return "ext"
+    raise ConfigError(
+        f"{path} is neither a squashfs nor an ext2, ext3 or ext4 file system", reason="bad-image",
+        hint="an image is a file system with /boot/vmlinuz and /boot/initrd in one file",
+    )  # fmt: skip
