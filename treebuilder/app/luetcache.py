@@ -33,6 +33,11 @@ def from_luet(
         raise ConfigError(
             "no registry is named that --luet-cache could ask", hint="--pull-repository HOST/NAME", reason="no-registry"
         )
+    if work.settings.cache_keys:
+        raise ConfigError(
+            "luet signs no images, and cache.keys says that only what is signed is taken", reason="unsigned",
+            hint="build without --luet-cache, or with another --config",
+        )  # fmt: skip
     secret = secret_key(plan, work)
     keys = plan_keys(plan, tree, lock, secret_key=secret)
     if options.rebuild:

@@ -16,7 +16,8 @@ class BuildOptions:
     `full` is all packages that no other stands on; `revdeps` adds what stands on the targets. Packages that are only
     in `tree_deps` are built on and are never targets. `image_repository` (HOST/NAME) and `pull_repositories` are where
     the cache is shared, if `pull` or `push`; `cache_from` and `cache_to` are folders for that. `luet_cache`: what luet
-    has built there is taken too. `nodeps`: what the
+    has built there is taken too. `sign` are files of keys for what is pushed. `wait_s` is how long others
+    that may be building are waited for. `nodeps`: what the
     targets stand on must be in the cache.
     """
 
@@ -49,6 +50,8 @@ class BuildOptions:
     cache_from: tuple[Path, ...] = ()
     cache_to: tuple[Path, ...] = ()
     luet_cache: bool = False
+    sign: tuple[str, ...] = ()
+    wait_s: float = 0.0
 
     @property
     def shares(self) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from treebuilder.app.options import BuildOptions
+from treebuilder.app.trusting import private_key, public_key
 from treebuilder.app.workspace import Workspace
+from treebuilder.build.record_signing import RecordTrust
 from treebuilder.build.shared import SharedCache
+from treebuilder.build.waiting import Waiting
 from treebuilder.errors import ConfigError
 from treebuilder.oci.folder import FolderRepository
 from treebuilder.oci.reference import is_loopback, parse_reference
@@ -36,6 +39,11 @@ def shared_cache(options: BuildOptions, work: Workspace) -> SharedCache | None:
     sources = [folders[path] for path in options.cache_from], [*repositories.values()] if options.pull else []
     target = [repositories[options.image_repository]] if options.push else []
     kept = [folders[path] for path in options.cache_to]
-    return SharedCache(
-        (*sources[0], *sources[1]), (*kept, *target), work.store, work.events, tuple(one.commit for one in kept)
+    trust = RecordTrust(
+        tuple(map(public_key, work.settings.cache_keys)),
+        tuple(map(private_key, options.sign)) if options.push or kept else (),
     )
+    return SharedCache(
+        (*sources[0], *sources[1]), (*kept, *target), work.store, work.events, tuple(one.commit for one in kept), trust,
+        Waiting(options.wait_s, work.events, work.cancel) if options.wait_s and sources[1] else None,
+    )  # fmt: skip

@@ -123,6 +123,11 @@ def private_key(file: str) -> PrivateKey:
     return read_private(_bytes(Path(file)), file)
 
 
+def public_key(file: str) -> PublicKey:
+    """Raises ConfigError (reason "bad-key")."""
+    return _read_public(Path(file), Place(file))
+
+
 def image_keys(files: tuple[str, ...]) -> tuple[PrivateKey, ...]:
     """Keys that sign images, each once. Raises ConfigError (reason "key-type" for what is no ECDSA P-256 key, …)."""
     keys = {key.public.id: key for key in map(private_key, files)}

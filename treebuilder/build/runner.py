@@ -272,6 +272,12 @@ class Runner:
         keys = self._keys[node.id]
         task = f"build {node.pid}"
         why = self._why(node, keys)
+        if self._shared is not None and node.pid not in self._plan.targets and node.id not in self._forced:
+            awaited = self._shared.awaited(keys)
+            if awaited is not None:
+                self._nodes[node.id] = awaited
+                self._states[node.id] = ("pulled", "somebody built it while we waited", 0.0)
+                return
         self._events.emit(Started(task, f"{node.pid}: {why}"))
         began = clock.monotonic_s()
         try:

@@ -19,7 +19,9 @@ from treebuilder.archive.compress import compressor, decompressed
 from treebuilder.archive.tar import write_folder
 from treebuilder.build.artifacts import Packages
 from treebuilder.build.emit import files_note, read_files
+from treebuilder.build.record_signing import ANYBODY, RecordTrust
 from treebuilder.build.results import NodeResult
+from treebuilder.build.waiting import Waiting
 from treebuilder.errors import IntegrityError, TransportError
 from treebuilder.events import EventSink, Finished, Started, Warned
 from treebuilder.model.digest import Digest
@@ -67,13 +69,16 @@ class _Blob:
 class SharedCache:
     """Records of several repositories, asked in turn; `targets` is where new ones go. Safe from many threads.
 
-    `commits` are called when all has been pushed.
+    `commits` are called when all has been pushed. `trust` says whose records count, and `waiting` how long others that
+    may be building a node are waited for.
     """
 
     def __init__(
         self, sources: Sequence[Records], targets: Sequence[Records], store: Store, events: EventSink,
-        commits: Sequence[Callable[[], None]] = (),
+        commits: Sequence[Callable[[], None]] = (), trust: RecordTrust = ANYBODY, waiting: Waiting | None = None,
     ) -> None:  # fmt: skip
+        self._trust = trust
+        self._waiting = waiting
         self._sources = tuple(sources)
         self._targets = tuple(targets)
         self._commits = tuple(commits)
@@ -108,12 +113,19 @@ class SharedCache:
                 return result
         return None
 
+    def awaited(self, keys: NodeKeys) -> NodeResult | None:
+        """The result that somebody else pushes while we wait; None when nobody has in time. Raises Cancelled."""
+        if self._waiting is None or not self._sources:
+            return None
+        return self._waiting.until(lambda: self.node(keys), lambda: all(one in self._lost for one in self._sources))
+
     def knows(self, keys: NodeKeys) -> bool:
         """Whether anybody has pushed a record of a node or of its packages."""
         for repository in self._sources:
             try:
-                for tag in (f"node-{keys.plan.hex}", f"artifact-{keys.artifact.hex}"):
-                    if repository not in self._lost and repository.digest_of(tag) is not None:
+                tags = (f"node-{keys.plan.hex}", f"artifact-{keys.artifact.hex}")
+                for asked in (one for tag in tags for one in self._trust.asked(tag)):
+                    if repository not in self._lost and repository.digest_of(asked) is not None:
                         return True
             except TransportError as err:
                 self._lose(repository, err)
@@ -187,11 +199,12 @@ class SharedCache:
         self._events.emit(Finished(task))
 
     def _records(self, tag: str) -> Iterator[tuple[Records, dict[str, Any], list[dict[str, Any]]]]:
-        for repository in self._sources:
+        for repository, asked in ((one, asked) for one in self._sources for asked in self._trust.asked(tag)):
             if repository in self._lost:
                 continue
             try:
-                _, manifest = repository.manifest(tag, None)
+                _, manifest = repository.manifest(asked, None)
+                self._trust.check(tag, manifest, f"{repository}:{asked}")
                 item = manifest.get("config") or {}
                 digest, size = item_digest(item, str(repository)), min(descriptor_size(item), MAX_JSON)
                 with self._store.part() as part:
@@ -200,6 +213,11 @@ class SharedCache:
             except TransportError as err:
                 if err.status != 404:
                     self._lose(repository, err)
+                continue
+            except IntegrityError as err:
+                if not self._trust.keys:
+                    raise
+                self._events.emit(Warned(f"{repository}: the record of {tag[-64:][:16]} is not used: {err.message}"))
                 continue
             items = manifest.get("layers")
             if config.get("schema") == SCHEMA and isinstance(items, list):
@@ -221,18 +239,19 @@ class SharedCache:
         """Pushes a node's record and the layers that a target lacks; False if the record is everywhere."""
         tag = f"node-{keys.plan.hex}"
         layers = [*dict.fromkeys((*result.state.layers, *result.own))]
-        targets = [target for target in self._targets if target.digest_of(tag) is None]
+        targets = [(target, missing) for target in self._targets if (missing := self._missing(target, tag))]
         if not targets or not all(self._store.has_tree(layer) for layer in layers):
             return False
         config = {"schema": SCHEMA, "name": str(node.pid), "document": keys.document, "result": result.to_json()}
-        for target in targets:
-            self._push_record(target, tag, config, [self._push_layer(target, layer) for layer in layers])
+        for target, missing in targets:
+            items = [self._push_layer(target, layer) for layer in layers]
+            self._push_record(target, tag, missing, config, items)
         return True
 
     def push_artifact(self, node: BuildNode, keys: NodeKeys, packages: Packages) -> bool:
         """Pushes the packages of a node; False if they are everywhere."""
         tag = f"artifact-{keys.artifact.hex}"
-        targets = [target for target in self._targets if target.digest_of(tag) is None]
+        targets = [(target, missing) for target in self._targets if (missing := self._missing(target, tag))]
         if not targets:
             return False
         blobs = [pair for one in packages.all() for pair in one.blobs.values() if self._store.has_blob(pair[0])]
@@ -242,10 +261,10 @@ class SharedCache:
             "schema": SCHEMA, "name": str(node.pid), "document": keys.document, "files": files,
             "packing": artifact_document(node.package.recipe), "packages": packages.to_json(),
         }  # fmt: skip
-        for target in targets:
+        for target, missing in targets:
             for blob, size in blobs:
                 self._push_blob(target, blob, size)
-            self._push_record(target, tag, config, items)
+            self._push_record(target, tag, missing, config, items)
         return True
 
     def finish(self) -> None:
@@ -253,8 +272,18 @@ class SharedCache:
         for commit in self._commits:
             commit()
 
+    def _missing(self, target: Records, tag: str) -> list[str]:
+        """The tags that a target lacks for a record; also one of a key's own that leads to what it has not signed."""
+        plain, *signed = self._trust.written(tag)
+        missing = [plain] if target.digest_of(plain) is None else []
+        for other in signed:
+            digest = target.digest_of(other)
+            if digest is None or not self._trust.is_ours(tag, target.manifest(str(digest), digest)[1]):
+                missing.append(other)
+        return missing
+
     def _push_record(
-        self, target: Records, tag: str, config: Mapping[str, object], items: list[dict[str, Any]]
+        self, target: Records, tag: str, missing: list[str], config: Mapping[str, object], items: list[dict[str, Any]]
     ) -> None:
         data = json.dumps(config, sort_keys=True).encode("utf-8", "surrogatepass")
         digest = self._store.add_blob(data)
@@ -263,7 +292,9 @@ class SharedCache:
             "schemaVersion": 2, "mediaType": _MANIFEST, "artifactType": _CONFIG, "layers": items,
             "config": {"mediaType": _CONFIG, "digest": str(digest), "size": len(data)},
         }  # fmt: skip
-        target.put_manifest(tag, json.dumps(value, sort_keys=True).encode(), _MANIFEST)
+        data = json.dumps(self._trust.sign(tag, value), sort_keys=True).encode()
+        for name in missing:
+            target.put_manifest(name, data, _MANIFEST)
 
     def _push_layer(self, target: Records, layer: Digest) -> dict[str, Any]:
         """Uploads a layer unless the registry has it; its compressed form is known by a note after the first time."""

@@ -10,7 +10,6 @@ from treebuilder.events import EventSink, Warned
 
 NEEDLESS = {
     "backend_args": "our own engines do not hand words on to a program",
-    "wait": "nothing is pulled that one could wait for",
     "no_keep_images": "images are part of the build cache: treebuild cache gc",
     "no_privileged": "permissions of files are always kept, with or without root",
     "solver_concurrent": "the solver takes milliseconds",
@@ -22,7 +21,7 @@ NEEDLESS = {
 NOT_YET = {
     "generate_final_images": "making installable images without sending them",
 }
-_BARE = ("wait", "generate-final-images", "solver-concurrent", "privileged", "no-privileged", "keep-images",
+_BARE = ("generate-final-images", "solver-concurrent", "privileged", "no-privileged", "keep-images",
          "no-keep-images")  # fmt: skip
 _VALUED = ("solver-type", "solver-rate", "solver-discount", "solver-attempts")
 

@@ -72,6 +72,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_insecure_flag(parser)
     parser.add_argument("--image-repository", default="", metavar="HOST/NAME", help="where the cache is shared")
     parser.add_argument("--pull", action="store_true", help="take from there what others have built")
+    parser.add_argument("--wait", action="store_true", help="with --pull: wait for what targets stand on")
+    parser.add_argument(
+        "--wait-limit", type=duration, default=3600.0, metavar="SECONDS", help="for how long in all (default: 1h)"
+    )
     parser.add_argument("--push", action="store_true", help="put there what is built here")
     parser.add_argument("--push-final-images", action="store_true", help="push each package as an image that runs")
     parser.add_argument(
@@ -79,7 +83,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--push-final-images-force", action="store_true", help="replace what a tag leads to")
     parser.add_argument(
-        "--sign", action="append", default=[], metavar="KEY", help="sign final images, as cosign does; may be repeated"
+        "--sign",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="sign what is pushed: final images, as cosign does, and build records; may be repeated",
     )
     parser.add_argument("--cmd", default="", metavar="COMMAND", help="what these images run when nothing else is said")
     parser.add_argument(
@@ -118,7 +126,7 @@ def options_of(args: argparse.Namespace, settings: Settings) -> BuildOptions:
         tuple(args.insecure_registry), args.full, args.revdeps, luetflags.parted(args.tree_deps),
         args.image_repository, luetflags.parted(args.pull_repository), args.pull or bool(args.pull_repository),
         args.push, tuple(map(Path, args.cache_from)), tuple(map(Path, args.cache_to)),
-        args.luet_cache,
+        args.luet_cache, tuple(args.sign), args.wait_limit if args.wait else 0.0,
     )  # fmt: skip
 
 
@@ -132,7 +140,8 @@ def _final_images(args: argparse.Namespace, session: Session) -> FinalImages | N
     if not args.push_final_images:
         from treebuilder.events import Warned
 
-        for flag in ("push_final_images_repository", "push_final_images_force", "cmd", "sign"):
+        signs = "" if args.push or args.cache_to else "sign"
+        for flag in ("push_final_images_repository", "push_final_images_force", "cmd", *filter(None, [signs])):
             if getattr(args, flag):
                 message = f"{luetflags.flag(flag)} has no effect without --push-final-images"
                 session.events.emit(Warned(message))
@@ -155,6 +164,10 @@ def run(args: argparse.Namespace, session: Session) -> int:
     luetflags.judge(args, session.events)
     args.engine = luetflags.engine(args.engine, session.events)
     images = _final_images(args, session)
+    if args.wait and not (args.pull or args.pull_repository):
+        from treebuilder.events import Warned
+
+        session.events.emit(Warned("--wait has no effect without --pull"))
     with session.workspace() as work:
         options = options_of(args, work.settings)
         if args.pretend:
