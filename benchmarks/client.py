@@ -27,11 +27,11 @@ from treebuilder.model.package import Package, Recipe, Step
 from treebuilder.nodes.writing import write_yaml
 
 
-def artifact(package: Package, folder: Path) -> None:
-    """A package as a build leaves it: a small archive and its metadata."""
+def artifact(package: Package, folder: Path, more: str = "") -> None:
+    """A package as a build leaves it: a small archive, with `more` in it, and its metadata."""
     id = package.id
     name = f"usr/share/{id.category}/{id.name}/info"
-    content = f"{id.name} {id.version}\n".encode()
+    content = f"{id.name} {id.version}{more}\n".encode()
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         info = tarfile.TarInfo(name)

@@ -38,6 +38,12 @@ class Proxy:
         with self._lock:
             self._plan = up, self._seen[up] + at, what, act
 
+    @property
+    def moved(self) -> tuple[int, int]:
+        """Bytes to the target and from it, so far."""
+        with self._lock:
+            return self._seen[True], self._seen[False]
+
     def settle(self) -> None:
         """Waits for what was begun: a registry that comes back."""
         for thread in self._acting:
