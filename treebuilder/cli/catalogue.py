@@ -22,6 +22,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "pack": ("pack", "pack a folder as a package"),
     "serve-repo": ("serve_repo", "serve a repository over HTTP"),
     "channel": ("channel", "say which snapshot a fleet runs: publish, promote, rollout, halt, show, watch"),
+    "device": ("device", "look after a device: status, upgrade, rollback, reset, confirm"),
     "repo": ("repo", "configured repositories: list, get, add, update"),
     "util": ("util", "images unpacked, packed and asked for"),
     "box": ("box", "run a command in a root"),

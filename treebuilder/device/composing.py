@@ -35,7 +35,9 @@ def compose(root: Path, out: Path, *, epoch_s: int, events: EventSink, cancel: C
     """
     options: tuple[str, ...] = OPTIONS
     if running:
-        options = (*OPTIONS, "-one-file-system", "-wildcards", "-e", *(f"{name}/*" for name in LEFT_OUT))
+        missing = (f"{name} d 755 0 0" for name in MOUNT_POINTS if not os.path.lexists(root / name))
+        made = (word for text in missing for word in ("-p", text))
+        options = (*OPTIONS, "-one-file-system", *made, "-wildcards", "-e", *(f"{name}/*" for name in LEFT_OUT))
     else:
         with disk_errors(f"preparing {root}"):
             for name in MOUNT_POINTS:

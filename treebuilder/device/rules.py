@@ -277,7 +277,7 @@ def ask(
     """
     assert device.booted is not None
     assert purpose is Purpose.UPGRADE or not automatic
-    _admit(device, purpose)
+    admit(device, purpose)
     if purpose is Purpose.UPGRADE and device.active == image and device.pointer.start is Slot.ACTIVE:
         return ()
     if purpose is Purpose.RECOVERY and device.recovery == image:
@@ -293,7 +293,8 @@ def ask(
     return _changes(device, replace(device.memory, plan=plan), device.pointer)
 
 
-def _admit(device: Device, purpose: Purpose) -> None:
+def admit(device: Device, purpose: Purpose) -> None:
+    """Whether a purpose is possible where we run. Raises UpdateRefused (reset-elsewhere, recovery-in-use)."""
     if purpose is Purpose.RESET and device.booted is not Slot.RECOVERY:
         raise UpdateRefused(
             "a reset is possible from recovery only", reason="reset-elsewhere", hint="boot the recovery entry first"

@@ -1,0 +1,49 @@
+"""What became of an upgrade, posted to the channel's `report_url`. Nothing waits for it, and nothing fails by it."""
+
+from __future__ import annotations
+
+from treebuilder.app.device import Site
+from treebuilder.channel.results import Result, device_name, result_bytes
+from treebuilder.device.followed import due
+from treebuilder.device.rules import Device
+from treebuilder.errors import StateCorrupt, TreebuildError
+from treebuilder.events import Warned
+
+_TIMEOUT_S = (5.0, 10.0)
+_LONGEST = 200
+
+
+def report(site: Site, device: Device) -> int:
+    """Posts what is due; what could not be posted is due the next time. How many were posted."""
+    try:
+        channels = site.channels()
+    except StateCorrupt as err:
+        site.events.emit(Warned(err.message, hint=err.hint))
+        return 0
+    posted = 0
+    for each, good, why in due(channels, device):
+        name = device_name(site.machine_id, each.channel)
+        result = Result(each.channel, each.snapshot, name, good, why[:_LONGEST])
+        try:
+            _post(each.report_url, result_bytes(result))
+            channels = channels.mark(each, "good" if good else "failed")
+            site.remember(channels)
+            posted += 1
+        except TreebuildError as err:
+            site.events.emit(Warned(f"the result of {each.version} was not reported: {err.message}"))
+    return posted
+
+
+def _post(url: str, data: bytes) -> None:
+    """Raises TreebuildError for whatever goes wrong."""
+    import requests
+
+    from treebuilder.oci.connection import short
+
+    try:
+        headers = {"Content-Type": "application/json"}
+        reply = requests.post(url, data=data, headers=headers, timeout=_TIMEOUT_S, allow_redirects=False)
+    except (requests.RequestException, ValueError, OSError) as err:
+        raise TreebuildError(f"{url}: {short(err)}") from err
+    if not 200 <= reply.status_code < 300:
+        raise TreebuildError(f"{url}: the server answered {reply.status_code}")

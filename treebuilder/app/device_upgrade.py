@@ -1,0 +1,242 @@
+"""Upgrades of a device: looked for, fetched, staged, applied; rolled back, reset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from treebuilder.app.client_settings import ClientSettings
+from treebuilder.app.device import Site, hooks
+from treebuilder.app.device_packages import ChannelSource, Follower, PackageSource
+from treebuilder.app.device_reports import report
+from treebuilder.app.device_sources import Context, Obtained, Offer, UpgradeSource, digest_of, is_package, source_of
+from treebuilder.device import rules
+from treebuilder.device.followed import Followed
+from treebuilder.device.rules import Device, Image, Purpose, Slot
+from treebuilder.device.slots import Source
+from treebuilder.device.workfolder import work_folder
+from treebuilder.errors import ConfigError, NoSpace, UpdateRefused
+from treebuilder.events import Said
+from treebuilder.model.words import parse_selector
+from treebuilder.records import record, replace
+from treebuilder.system.files import disk_errors, remove_tree
+
+SCHEMA = "treebuild.device-upgrade/1"
+Load = Callable[[bool], ClientSettings]  # the client's settings; True: no signature is looked at
+
+
+@record
+class Wish:
+    """What was asked. `word` names a source by its form; without one the channel counts, else the configuration.
+
+    `kind` says what the word is ("package", "image", "directory", "file"; "" by its form). `force`: also what is there
+    already or failed here.
+    """
+
+    word: str = ""
+    kind: str = ""
+    channel: str = ""
+    version: str = ""
+    purpose: Purpose = Purpose.UPGRADE
+    go: bool = True
+    force: bool = False
+    verify: bool = True
+    strict: bool = False
+
+
+@record
+class Report:
+    """What came of it. `state`: "upgraded", "staged", "reset", "up-to-date", "rolled-back", "cancelled", "offered", or
+    why a channel does not offer its version. `reboot`: it counts after the next boot."""
+
+    action: str
+    state: str
+    version: str = ""
+    running: str = ""
+    source: str = ""
+    digest: str = ""
+    critical: bool = False
+    reboot: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA, "action": self.action, "state": self.state, "version": self.version,
+            "running": self.running, "source": self.source, "digest": self.digest, "critical": self.critical,
+            "reboot": self.reboot,
+        }  # fmt: skip
+
+
+def check(site: Site, wish: Wish, load: Load) -> Report:
+    """Whether there is a version for this device. Raises what looking at the source raises."""
+    device = site.machine.status()
+    report(site, device)
+    with work_folder(site.work) as folder:
+        source = _source(site, wish, _context(site, wish, load, device))
+        offer = source.look(device, folder)
+    return _report("check", offer.state, device, offer)
+
+
+def upgrade(site: Site, wish: Wish, load: Load) -> Report:
+    """Fetches and stages a version, and switches to it when `wish.go`.
+
+    Raises UpdateRefused, IntegrityError, NoSpace, TransportError, ConfigError, SpecError, LockHeld: then the slots are
+    as they were, and a rerun goes on or begins anew.
+    """
+    action = "upgrade" if wish.go else "stage"
+    device = site.machine.status()
+    rules.admit(device, wish.purpose)
+    report(site, device)
+    with work_folder(site.work) as folder:
+        context = _context(site, wish, load, device)
+        source = _source(site, wish, context)
+        offer = source.look(device, folder)
+        if offer.state != "offered" or _is_there(device, offer, wish):
+            return _report(action, "up-to-date" if offer.state == "offered" else offer.state, device, offer)
+        _preflight(site, wish.purpose, offer)
+        stage = "reset" if wish.purpose is Purpose.RESET else "upgrade"
+        hooks(site, f"before-{stage}", strict=wish.strict)
+        site.events.emit(Said(f"fetching {offer.source}"))
+        obtained = source.obtain(folder)
+        device, image = _installed(site, wish, offer, obtained)
+        if wish.purpose is not Purpose.RESET:  # that is not done yet
+            hooks(site, "after-upgrade", strict=wish.strict)
+    running = device.running
+    there = wish.go and wish.purpose is Purpose.UPGRADE and device.pointer.trial != image.digest and running == image
+    state = "up-to-date" if there else "upgraded" if wish.go else "staged"
+    return replace(_report(action, state, device, offer), version=image.version, digest=str(image.digest),
+                   reboot=state == "upgraded" and wish.purpose is not Purpose.RECOVERY)  # fmt: skip
+
+
+def apply(site: Site) -> Report:
+    """Switches to what is staged. Raises UpdateRefused (reason "nothing-staged"), IntegrityError."""
+    plan = site.machine.status().memory.plan
+    device = site.machine.go_on()
+    assert plan is not None
+    return Report("apply", "upgraded", plan.image.version, _running(device), digest=str(plan.image.digest),
+                  reboot=plan.purpose is not Purpose.RECOVERY)  # fmt: skip
+
+
+def roll_back(site: Site) -> Report:
+    """The other of active and passive boots next. Raises UpdateRefused (reasons nothing-there, under-way)."""
+    device = site.machine.roll_back()
+    target = device.slot(device.pointer.start)
+    assert target is not None
+    return Report("rollback", "rolled-back", target.version, _running(device), digest=str(target.digest), reboot=True)
+
+
+def cancel(site: Site) -> Report:
+    """Gives up what is staged or was cut off."""
+    return Report("cancel", "cancelled", running=_running(site.machine.cancel()))
+
+
+def reset(site: Site, wish: Wish, load: Load, folders: Iterable[Path]) -> Report:
+    """Active and passive become what recovery has, or another source; what is in `folders` goes. From recovery only.
+
+    The image is whole and verified before anything goes, and data goes before the switch: a reset that was cut is done
+    again, and one that is done leaves nothing behind.
+    Raises UpdateRefused (reason "reset-elsewhere", "nothing-there"), and what `upgrade` raises.
+    """
+    device = site.machine.status()
+    rules.admit(device, Purpose.RESET)
+    if wish.word:
+        source = upgrade(site, replace(wish, purpose=Purpose.RESET, go=False), load).source
+    else:
+        hooks(site, "before-reset", strict=wish.strict)
+        if device.recovery is None:
+            raise UpdateRefused("recovery names no image to reset to", reason="nothing-there", hint="name a source")
+        site.machine.upgrade(device.recovery, Source(site.image_file(Slot.RECOVERY)), Purpose.RESET, go=False)
+        source = "recovery"
+    for folder in folders:
+        _empty(folder)
+    device = site.machine.go_on()
+    hooks(site, "after-reset", strict=wish.strict)
+    image = device.active
+    assert image is not None
+    return Report("reset", "reset", image.version, _running(device), source, str(image.digest), reboot=True)
+
+
+# parts ----------------------------------------------------------------------------------------------------------------
+def _context(site: Site, wish: Wish, load: Load, device: Device) -> Context:
+    verify = wish.verify and site.cos_settings().verify
+    size = 0
+    if device.booted is not None and device.running is not None:
+        try:
+            size = site.image_file(device.booted).stat().st_size
+        except OSError:
+            size = 0
+    return Context(load(not verify), site.events, site.cancel, verify, size)
+
+
+def _source(site: Site, wish: Wish, context: Context) -> UpgradeSource:
+    said = site.cos_settings() if not wish.word else None
+    word, kind = wish.word, wish.kind
+    if said is not None:
+        channel = wish.channel or said.channel
+        if channel and wish.purpose is Purpose.UPGRADE:
+            follower = Follower(site.machine_id, site.channels(), site.remember)
+            return ChannelSource(channel, follower, context)
+        word = said.upgrade_image
+        if wish.purpose is Purpose.RECOVERY and said.recovery_image:
+            word = said.recovery_image
+        if not word:
+            raise ConfigError(
+                "nothing says what to upgrade to", reason="no-source",
+                hint="name a source, or set CHANNEL or UPGRADE_IMAGE in /etc/cos-upgrade-image",
+            )  # fmt: skip
+        if not said.channel_upgrades and not kind:
+            kind = "image"
+    if kind in ("directory", "file") and not word.startswith(("/", ".")):
+        word = f"./{word}"
+    if kind == "image" and not word.startswith(("oci:", "file://", "docker://")):
+        word = f"docker://{word}"
+    if kind == "package" and not is_package(word):
+        raise ConfigError(f"{word!r} is no package", hint="category/name, or category/name@VERSION")
+    found = source_of(word, version=wish.version, context=context)
+    if found is not None:
+        return found
+    ref = parse_selector(f"{word}@{wish.version}" if wish.version and "@" not in word else word)
+    return PackageSource(ref, context, newest="@" not in word and not wish.version and not wish.force)
+
+
+def _is_there(device: Device, offer: Offer, wish: Wish) -> bool:
+    """The version that is asked for is the one that boots next, and nobody insists."""
+    if wish.force or wish.purpose is Purpose.RESET or not offer.version:
+        return False
+    if wish.purpose is Purpose.RECOVERY:
+        return device.recovery is not None and device.recovery.version == offer.version
+    return device.confirmed and device.active is not None and device.active.version == offer.version
+
+
+def _preflight(site: Site, purpose: Purpose, offer: Offer) -> None:
+    room = site.machine.room(purpose)
+    if offer.size_bytes > room:
+        raise NoSpace(
+            f"{offer.source} needs about {offer.size_bytes >> 20} MiB for its image, and there are {room >> 20} MiB",
+            hint="nothing was fetched and nothing was changed",
+        )
+
+
+def _installed(site: Site, wish: Wish, offer: Offer, obtained: Obtained) -> tuple[Device, Image]:
+    image = Image(obtained.version, digest_of(obtained.path))
+    if offer.channel:
+        followed = Followed(offer.channel, offer.snapshot, image.version, image.digest, offer.report_url)
+        site.remember(site.channels().follow(followed))
+    automatic = offer.automatic and not wish.force and wish.purpose is Purpose.UPGRADE
+    source = Source(obtained.path)
+    return site.machine.upgrade(image, source, wish.purpose, automatic=automatic, go=wish.go), image
+
+
+def _report(action: str, state: str, device: Device, offer: Offer) -> Report:
+    return Report(action, state, offer.version, _running(device), offer.source, critical=offer.critical)
+
+
+def _running(device: Device) -> str:
+    return "" if device.running is None else device.running.version
+
+
+def _empty(folder: Path) -> None:
+    with disk_errors(f"emptying {folder}"):
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if path.name != "lost+found":
+                remove_tree(path)
