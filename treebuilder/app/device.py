@@ -191,9 +191,9 @@ def flush(site: Site) -> None:
         writing.rest(site.state)
 
 
-def restart(site: Site, word: str = "reboot") -> None:
+def restart(site: Site | None, word: str = "reboot") -> None:
     """`reboot` or `poweroff`, of the machine we run on. Raises ToolFailed, MissingProgram."""
-    if site.plain:
+    if site is not None and site.plain:
         site.events.emit(Said(f"this is no machine: no {word}"))
         return
     program = which("systemctl")

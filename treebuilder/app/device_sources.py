@@ -82,7 +82,7 @@ class FileSource:
         self._path, self._version, self._context = path, version, context
 
     def look(self, device: Device, folder: Path) -> Offer:
-        """Raises SpecError (reasons "image-format", "no-version"), UpdateRefused."""
+        """Raises ConfigError (reason "bad-image"), SpecError (reason "no-version"), UpdateRefused."""
         found = composing.look_into(self._path, folder, self._context.events, self._context.cancel)
         contents.require_bootable(found, str(self._path))
         self._version = _version(self._version, found.version, str(self._path))

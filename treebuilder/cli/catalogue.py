@@ -22,7 +22,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "pack": ("pack", "pack a folder as a package"),
     "serve-repo": ("serve_repo", "serve a repository over HTTP"),
     "channel": ("channel", "say which snapshot a fleet runs: publish, promote, rollout, halt, show, watch"),
-    "device": ("device", "look after a device: status, upgrade, rollback, reset, confirm"),
+    "device": ("device", "look after a device: status, upgrade, rollback, reset, confirm, install"),
+    "cos": ("cos", "the commands of cOS images: upgrade, reset, deploy, rebrand, installer"),
     "repo": ("repo", "configured repositories: list, get, add, update"),
     "util": ("util", "images unpacked, packed and asked for"),
     "box": ("box", "run a command in a root"),
@@ -41,7 +42,9 @@ VERBS: dict[str, tuple[str, str]] = {
 }
 
 ALIASES = {"make-iso": "iso", "makeiso": "iso", "geniso": "iso"}
-PROGRAMS = {"luet-makeiso": "iso", "luet": "luet"}  # names of links to us that stand for one verb
+PROGRAMS = {"luet-makeiso": "iso", "luet": "luet"} | {
+    f"cos-{name}": f"cos {name}" for name in ("upgrade", "reset", "deploy", "rebrand", "installer")
+}  # names of links to us that stand for one verb
 
 EXAMPLES = """examples:
   treebuild build --tree packages system/sampleOS

@@ -32,7 +32,7 @@ def entry() -> None:
     """The console script."""
     gc.set_threshold(100_000)  # imports and parsing make many objects and hardly a cycle
     name = Path(sys.argv[0]).name
-    argv = [PROGRAMS[name], *sys.argv[1:]] if name in PROGRAMS else sys.argv[1:]
+    argv = [*PROGRAMS[name].split(), *sys.argv[1:]] if name in PROGRAMS else sys.argv[1:]
     sys.setrecursionlimit(_DEEPEST)
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller; no file of ours may get its number

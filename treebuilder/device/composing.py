@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import stat
-import struct
 from pathlib import Path
 
 from treebuilder.device.contents import INITRD, KERNEL, Contents, examine
-from treebuilder.errors import SpecError, UpdateRefused
+from treebuilder.device.imagefile import check_image
+from treebuilder.errors import ConfigError
 from treebuilder.events import EventSink, Warned
 from treebuilder.image.squashfs import make_squashfs
 from treebuilder.system.files import disk_errors, remove_tree
@@ -21,7 +21,6 @@ from treebuilder.system.process import Cancel, run, which
 OPTIONS = ("-b", "256K", "-comp", "gzip")
 LEFT_OUT = ("mnt", "proc", "sys", "dev", "tmp", "host", "run")  # what of a running system is no part of it (5.3)
 MOUNT_POINTS = ("dev", "mnt", "oem", "proc", "run", "sys", "tmp", "usr/local")
-_GRUB_READS = {1: "gzip", 3: "lzo", 4: "xz"}
 _PEEKED = ("etc/os-release", "usr/lib/os-release", "bin", "usr/bin/sh", "usr/bin/dash", "usr/bin/bash",
            "usr/bin/busybox", "boot/vmlinuz*")  # fmt: skip
 _REGULAR = ("usr/lib/os-release", "etc/os-release", "usr/bin/dash", "usr/bin/bash", "usr/bin/busybox", "bin/busybox")
@@ -67,9 +66,9 @@ def only_image(root: Path, passed_over: str) -> Path | None:
 def look_into(image: Path, work: Path, events: EventSink, cancel: Cancel) -> Contents:
     """What is in an image file, of which little is unpacked into `work`.
 
-    Raises SpecError (reason "image-format": no image, or one that the boot loader cannot read), UpdateRefused.
+    Raises ConfigError (reason "bad-image": no image, or one that the boot loader cannot read).
     """
-    kind = _kind(image)
+    kind = check_image(image)
     peek = work / "peek"
     remove_tree(peek)
     try:
@@ -85,27 +84,6 @@ def look_into(image: Path, work: Path, events: EventSink, cancel: Cancel) -> Con
     return Contents(found.version, found.architecture, tuple(name for name in found.lacking if name != INITRD))
 
 
-def _kind(image: Path) -> str:
-    try:
-        with image.open("rb") as source:
-            head = source.read(2048)
-    except OSError as err:
-        raise SpecError(f"{image} cannot be read: {err.strerror}", reason="image-format") from err
-    if head[:4] == b"hsqs":
-        number, used = struct.unpack_from("<H", head, 20)[0], struct.unpack_from("<Q", head, 40)[0]
-        if number not in _GRUB_READS:
-            known = ", ".join(_GRUB_READS.values())
-            raise SpecError(f"{image} is compressed in a way that GRUB cannot read", reason="image-format", hint=known)
-        if used > image.stat().st_size:
-            raise SpecError(f"{image} is shorter than it says: it was cut off", reason="image-format")
-        return "squashfs"
-    if head[1080:1082] == b"\x53\xef":
-        return "ext"
-    raise SpecError(
-        f"{image} is no image of a root file system", reason="image-format", hint="a squashfs or ext2/ext4 file"
-    )
-
-
 def _unpack_squashfs(image: Path, peek: Path, cancel: Cancel) -> bool:
     program = which("unsquashfs")
     if program is None:
@@ -113,8 +91,8 @@ def _unpack_squashfs(image: Path, peek: Path, cancel: Cancel) -> bool:
     # What it does not find, or may not set the owner of, is no fault here.
     done = run([program, "-f", "-n", "-q", "-no-xattrs", "-d", peek, image, *_PEEKED], check=False, cancel=cancel)
     if not peek.is_dir():
-        raise UpdateRefused(
-            f"{image} cannot be read: {' '.join(done.tail[-1:])}", reason="image-format", hint="is the file whole?"
+        raise ConfigError(
+            f"{image} cannot be read: {' '.join(done.tail[-1:])}", reason="bad-image", hint="is the file whole?"
         )
     return True
 

@@ -11,6 +11,7 @@
   confirm                run the health checks: this version is good, or the device boots again
   run-stage STAGE        run a stage of the cloud-config files
   rebrand [NAME]         the title of the boot menu's entries
+  install DISK [SOURCE]  the live system, or a source, to a disk
 
 SOURCE is category/name[@VERSION] of a configured repository, a reference of a container image, a folder with a root
 file system, or an image file (the last two begin with / or ./). Without one the channel counts, else UPGRADE_IMAGE.
@@ -22,6 +23,7 @@ examples:
   treebuild device upgrade --channel stable
   treebuild device upgrade registry.example.org/os:1.4 --recovery
   treebuild device stage ./sampleOS-0.6.0.squashfs --version 0.6.0
+  treebuild device install /dev/vda --cloud-init cloud.yaml
   treebuild device check --state /tmp/state --recovery /tmp/recovery --channel stable
 """
 
@@ -32,6 +34,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from treebuilder.cli.session import Session, add_output_flags, duration
+from treebuilder.cli.verbs import device_install
 
 if TYPE_CHECKING:
     from treebuilder.app.client_settings import ClientSettings
@@ -40,8 +43,9 @@ if TYPE_CHECKING:
 
 _ACTIONS = (
     "status", "check", "upgrade", "stage", "apply", "cancel", "rollback", "reset", "confirm", "run-stage", "rebrand",
+    "install",
 )  # fmt: skip
-_WORDS = {"check": 1, "upgrade": 1, "stage": 1, "reset": 1, "run-stage": 1, "rebrand": 1}
+_WORDS = {"check": 1, "upgrade": 1, "stage": 1, "reset": 1, "run-stage": 1, "rebrand": 1, "install": 2}
 _FETCHING = ("check", "upgrade", "stage", "reset")
 _CHECK_LIMIT_S = 120.0
 
@@ -72,15 +76,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     power.add_argument(
         "--no-reboot", dest="power", action="store_const", const="none", help="confirm: only say that it has to boot"
     )
+    device_install.add_flags(parser)
     add_folder_flags(parser)
     add_output_flags(parser, short=False)
 
 
-def add_folder_flags(parser: argparse.ArgumentParser) -> None:
+def add_folder_flags(parser: argparse.ArgumentParser, recovery: str = "--recovery") -> None:
     """A device in plain folders, for authors and tests."""
     group = parser.add_argument_group("a device in folders")
     group.add_argument("--state", default="", metavar="DIR", help="instead of the partition COS_STATE")
-    group.add_argument("--recovery", default="", metavar="DIR", help="instead of COS_RECOVERY")
+    group.add_argument(recovery, dest="recovery", default="", metavar="DIR", help="instead of COS_RECOVERY")
     group.add_argument(
         "--slot", default="active", choices=("active", "passive", "recovery"), help="what was booted (active)"
     )
@@ -95,11 +100,15 @@ def run(args: argparse.Namespace, session: Session) -> int:
     from treebuilder.errors import ConfigError
 
     if len(args.words) > _WORDS.get(args.what, 0) or (args.what == "run-stage" and not args.words):
-        count = "one word" if args.what in _WORDS else "no word"
+        count = f"at most {_WORDS.get(args.what, 0)} words" if args.what != "run-stage" else "the name of a stage"
         raise ConfigError(f"device {args.what} takes {count}", reason="usage")
     enter(args, session)
     if args.what == "run-stage":
         return _run_stage(args, session)
+    if args.what == "install":
+        wish = device_install.wish_of(args)
+        device_install.run(wish, load(args, session, args.no_verify), args.work, session)
+        return 0
     from treebuilder.app import device
 
     with device.opened(options_of(args), session.events, session.cancel) as site:
@@ -113,8 +122,8 @@ def enter(args: argparse.Namespace, session: Session) -> None:
 
         if namespace.is_root():
             session.needs_containers()
-    elif args.what in (*_FETCHING, "deploy", "installer"):
-        session.needs_containers()
+    elif args.what in (*_FETCHING, "deploy", "install", "installer"):
+        session.needs_owners()
 
 
 def options_of(args: argparse.Namespace) -> DeviceOptions:

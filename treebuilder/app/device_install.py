@@ -1,0 +1,126 @@
+"""Installs to a disk: out of the live system that runs, or out of any source of an upgrade."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from treebuilder.app.client_settings import ClientSettings
+from treebuilder.app.device_packages import PackageSource
+from treebuilder.app.device_sources import Context, FileSource, Obtained, UpgradeSource, is_package, source_of
+from treebuilder.device import cosfiles, install
+from treebuilder.device.contents import os_release
+from treebuilder.device.layout import Firmware, Sizes, Table
+from treebuilder.device.rules import Device
+from treebuilder.device.workfolder import work_folder
+from treebuilder.errors import ConfigError
+from treebuilder.events import EventSink, Warned
+from treebuilder.model.words import parse_selector
+from treebuilder.records import record
+from treebuilder.system.process import Cancel
+
+SCHEMA = "treebuild.device-install/1"
+LIVE_IMAGES = ("/run/initramfs/live/rootfs.squashfs", "/run/initramfs/live/recovery.squashfs")
+LIVE_RECOVERY = LIVE_IMAGES[1]
+_REMOTE = ("http://", "https://")
+
+
+@record
+class InstallWish:
+    """What was asked. `word` names a source as for an upgrade; "" for the live system. `configs` are files and URLs."""
+
+    disk: str
+    word: str = ""
+    version: str = ""
+    configs: tuple[str, ...] = ()
+    firmware: Firmware | None = None
+    table: Table | None = None
+    sizes: Sizes = Sizes()
+    format: bool = True
+    force: bool = False
+    tty: str = ""
+    title: str = ""
+    verify: bool = True
+    strict: bool = False
+
+
+def run(
+    wish: InstallWish, settings: ClientSettings, work: Path, events: EventSink, cancel: Cancel
+) -> install.Installed:
+    """Raises what the source and `device.install.install` raise; before the disk is partitioned nothing has changed."""
+    context = Context(settings, events, cancel, wish.verify)
+    _stage("before-install", events, strict=wish.strict)
+    with ExitStack() as stack:
+        folder = stack.enter_context(work_folder(work))
+        found = _obtained(wish, context, folder)
+        configs = tuple(_config(text, folder, context) for text in wish.configs)
+        recovery = Path(LIVE_RECOVERY) if not wish.word and Path(LIVE_RECOVERY).is_file() else None
+        options = install.InstallOptions(
+            wish.disk, found.path, found.version, recovery if recovery != found.path else None, "", wish.firmware,
+            wish.table, wish.sizes, configs, wish.format, wish.force, wish.tty, wish.title or _title(events),
+        )  # fmt: skip
+        done = install.install(options, events=events, cancel=cancel)
+    _stage("after-install", events, strict=wish.strict)
+    return done
+
+
+def to_json(done: install.Installed) -> dict[str, Any]:
+    """The result of `treebuild device install --json`."""
+    return {
+        "schema": SCHEMA, "disk": str(done.disk.node), "firmware": done.firmware.value,
+        "partitions": [{"label": part.label, "device": str(part.node)} for part in done.partitions],
+        "image": {"version": done.image.version, "digest": str(done.image.digest)},
+        "recovery": {"version": done.recovery.version, "digest": str(done.recovery.digest)},
+    }  # fmt: skip
+
+
+def _obtained(wish: InstallWish, context: Context, folder: Path) -> Obtained:
+    word = wish.word or next((path for path in LIVE_IMAGES if Path(path).is_file()), "")
+    if not word:
+        raise ConfigError(
+            "this is no live system, so it has to be said what to install", reason="no-source",
+            hint="treebuild device install DEVICE SOURCE",
+        )  # fmt: skip
+    if not wish.word:
+        source: UpgradeSource | None = FileSource(Path(word), wish.version, context)
+    else:
+        source = source_of(word, version=wish.version, context=context)
+    if source is None:
+        assert is_package(word)
+        source = PackageSource(parse_selector(word), context, newest=False)
+    source.look(Device(None, None, None), folder)
+    return source.obtain(folder)
+
+
+def _config(text: str, folder: Path, context: Context) -> Path:
+    """A file, or a URL's document. Raises ConfigError, TransportError."""
+    if not text.startswith(_REMOTE):
+        path = Path(text)
+        if not path.is_file():
+            raise ConfigError(f"there is no file {text}", hint="a cloud-config file, or an http or https URL")
+        return path
+    from treebuilder.app.device_sources import opened_store
+    from treebuilder.oci.download import Downloader
+
+    with opened_store(folder) as store:
+        digest = Downloader(store, context.cancel, max_bytes=1 << 20).fetch(text, None)
+        path = folder / f"config-{digest.hex[:16]}.yaml"
+        path.write_bytes(store.blob_path(digest).read_bytes())
+    return path
+
+
+def _title(events: EventSink) -> str:
+    found, _ = cosfiles.load(Path("/"), {})
+    return found.grub_entry_name or os_release(Path("/")).get("GRUB_ENTRY_NAME", "") or "cOS"
+
+
+def _stage(stage: str, events: EventSink, *, strict: bool) -> None:
+    from treebuilder.cloudconfig.stages import SYSTEM_PATHS, run_stage
+
+    errors: Iterable[Exception] = run_stage(stage, SYSTEM_PATHS, events=events)
+    for err in errors:
+        if strict:
+            raise err
+        events.emit(Warned(f"{stage}: {err}"))

@@ -1,0 +1,163 @@
+"""The commands of cOS images, with their flags and messages: each is a way to call `treebuild device`.
+
+  upgrade [IMAGE]        cos-upgrade: the newest package, a package, a container image or a folder
+  reset                  cos-reset: active and passive as recovery has them; PERSISTENCE_RESET=true wipes data too
+  deploy [IMAGE]         cos-deploy: the first active and passive of a disk that has only recovery
+  rebrand                cos-rebrand: GRUB_ENTRY_NAME becomes the title in the boot menu
+  installer DEVICE       cos-installer: the live system to a disk
+
+/etc/cos-upgrade-image and /etc/cos/config are read as data. Every failure ends with 1. --config of the installer is a
+cloud-config file or its URL.
+
+examples:
+  cos-upgrade
+  cos-upgrade --docker-image registry.example.org/os:1.4
+  cos-upgrade --directory /run/new-root
+  cos-installer --config cloud.yaml --tty ttyS0 /dev/vda
+  treebuild cos reset --state state --recovery-dir recovery --slot recovery
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING, ClassVar
+
+from treebuilder.cli.session import Session
+from treebuilder.cli.verbs import device as verb
+from treebuilder.cli.verbs import device_install
+from treebuilder.errors import TreebuildError
+
+if TYPE_CHECKING:
+    from treebuilder.app.client_settings import ClientSettings
+    from treebuilder.app.device import Site
+    from treebuilder.app.device_upgrade import Report, Wish
+
+_ACTIONS = ("upgrade", "reset", "deploy", "rebrand", "installer")
+_POWER_OFF = {"upgrade": "cos.upgrade.power_off=true", "installer": "cos.install.power_off=true"}
+
+
+class _FailedError(TreebuildError):
+    """As cOS's scripts fail: with 1, and in their words where they have some."""
+
+    exit_code: ClassVar[int] = 1
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", choices=_ACTIONS, help="which command")
+    parser.add_argument("words", nargs="*", metavar="WORD", help="an image, or a disk")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--docker-image", action="store_true", help="IMAGE is a container image")
+    how.add_argument("--directory", action="store_true", help="upgrade: IMAGE is a folder with a root file system")
+    parser.add_argument("--recovery", dest="into_recovery", action="store_true", help="upgrade: of recovery")
+    parser.add_argument("--no-verify", action="store_true", help="look at no signatures")
+    parser.add_argument("--no-cosign", action="store_true", help="the same")
+    parser.add_argument("--strict", action="store_true", help="an error in a cloud-config file ends it")
+    parser.add_argument("--force", action="store_true", help="also over what is there already")
+    parser.add_argument("--version", default="", metavar="VERSION", help="of an image that does not say its own")
+    parser.add_argument("--image", default="", metavar="IMAGE", help="installer: this, and not the live system")
+    parser.add_argument("--force-efi", action="store_true", help="installer: for EFI")
+    parser.add_argument("--force-gpt", action="store_true", help="installer: a GPT")
+    parser.add_argument("--poweroff", action="store_true", help="power off when done")
+    parser.add_argument("--reboot", action="store_true", help="start anew when done")
+    device_install.add_flags(parser)
+    verb.add_folder_flags(parser, recovery="--recovery-dir")
+    parser.add_argument("--json", action="store_true", help="the result as one JSON document on stdout")
+
+
+def run(args: argparse.Namespace, session: Session) -> int:
+    try:
+        return _run(args, session)
+    except TreebuildError as err:
+        if err.exit_code != 2:
+            raise
+        said = {
+            "reset-elsewhere": f"cos-{args.what} can be run only from recovery",
+            "no-partition": "State partition cannot be found",
+        }.get(err.reason, err.message)  # fmt: skip
+        raise _FailedError(said, hint=err.hint, where=err.where, reason=err.reason) from err
+
+
+def _run(args: argparse.Namespace, session: Session) -> int:
+    from treebuilder.app import device
+
+    verb.enter(args, session)
+    if args.what == "installer":
+        return _install(args, session)
+    if len(args.words) > (args.what in ("upgrade", "deploy")):
+        raise _FailedError(f"cos-{args.what} takes {'one image' if args.words[1:] else 'no word'}", reason="usage")
+    with device.opened(verb.options_of(args), session.events, session.cancel) as site:
+        return _done(args, session, site)
+
+
+def _install(args: argparse.Namespace, session: Session) -> int:
+    cloud_config, args.config = args.config, ""  # the installer's own flag of that name
+    args.cloud_init += [cloud_config] if cloud_config else []
+    args.firmware = "efi" if args.force_efi else args.firmware
+    args.part_table = "gpt" if args.force_gpt else args.part_table
+    if args.image:
+        args.words.append(args.image)
+    args.no_verify = args.no_verify or args.no_cosign
+    device_install.run(device_install.wish_of(args), verb.load(args, session, args.no_verify), args.work, session)
+    _power(args, None)
+    return 0
+
+
+def _done(args: argparse.Namespace, session: Session, site: Site) -> int:
+    from treebuilder.app import device, device_health, device_upgrade
+    from treebuilder.device.places import OEM, PERSISTENT
+    from treebuilder.records import replace
+    from treebuilder.ui import tables
+
+    def settings(insecure: bool) -> ClientSettings:
+        return verb.load(args, session, insecure)
+
+    if args.what == "rebrand":
+        name = device_health.rebrand(site, "")
+        tables.write({"schema": "treebuild.device-rebrand/1", "name": name}, session.output, name)
+        return 0
+    wish = _wish(args)
+    if args.what == "upgrade":
+        report = device_upgrade.upgrade(site, wish, settings)
+    else:
+        if args.what == "deploy" and site.machine.status().active is not None and not args.force:
+            raise _FailedError(
+                "There is already an active deployment in the system, use '--force' flag to overwrite it",
+                reason="already-installed",
+            )
+        wipe = args.what == "reset" and os.environ.get("PERSISTENCE_RESET") == "true"
+        with device.data_folders(site, (OEM, PERSISTENT) if wipe else ()) as folders:
+            report = device_upgrade.reset(site, replace(wish, force=True), settings, folders)
+    session.close()
+    tables.write(report.to_json(), session.output, _text(report))
+    if report.reboot:
+        _power(args, site)
+    return 0
+
+
+def _wish(args: argparse.Namespace) -> Wish:
+    from treebuilder.app.device_upgrade import Wish
+    from treebuilder.device.rules import Purpose
+
+    kind = "image" if args.docker_image else "directory" if args.directory else ""
+    return Wish(
+        args.words[0] if args.words else "", kind, "", args.version,
+        Purpose.RECOVERY if args.into_recovery else Purpose.UPGRADE, True, args.force,
+        not (args.no_verify or args.no_cosign), args.strict,
+    )  # fmt: skip
+
+
+def _text(report: Report) -> str:
+    if report.state == "upgraded" and report.action == "upgrade":
+        return f"{report.version}\nUpgrade done, now you might want to reboot"
+    return verb.text_of(report)
+
+
+def _power(args: argparse.Namespace, site: Site | None) -> None:
+    """What cOS does when nobody is there to do it: INTERACTIVE=false, or a word of the kernel's command line."""
+    from treebuilder.app import device
+    from treebuilder.device.here import Kernel, command_line
+
+    off = args.poweroff or _POWER_OFF.get(args.what, " ") in command_line(Kernel()).split()
+    if off or args.reboot or os.environ.get("INTERACTIVE") == "false":
+        device.restart(site, "poweroff" if off else "reboot")
