@@ -319,3 +319,24 @@ def test_tree_images_has_the_names_that_luet_gives(luet: Luet, tmp_path: Path) -
     code, text = luet("tree", "images", "--tree", "golden", "test/b", "-o", "json")
     item = {"name": "b", "category": "test", "version": "1.1+2", "path": "", "image": f"luet/cache:{B}"}
     assert item in json.loads(text)["packages"]
+
+
+def test_a_log_file(luet: Luet, tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "luet.log"
+    assert luet("install", "-y", "test/a", "--logfile", str(log))[0] == 0
+    assert not log.exists()  # as luet: the path alone switches nothing on
+    assert luet("uninstall", "-y", "test/a", "--enable-logfile", "--logfile", str(log))[0] == 0
+    assert luet("install", "-y", "test/none", "--enable-logfile", "-l", str(log))[0] != 0
+    lines = [line.split("\t") for line in log.read_text().splitlines()]
+    assert {len(line) for line in lines} == {3}
+    assert any(level == "ERROR" and "test/none" in text for _, level, text in lines)
+
+    luet.config.write_text(luet.config.read_text() + "logging:\n  json_format: true\n  level: error\n")
+    assert luet("install", "-y", "test/none", "--enable-logfile", "-l", str(log))[0] != 0
+    added = [json.loads(line) for line in log.read_text().splitlines()[len(lines) :]]
+    assert {item["level"] for item in added} == {"ERROR"}
+    assert any("test/none" in item["message"] for item in added)
+
+    code, text = luet("search", "-o", "json", "--enable-logfile", "-l", str(tmp_path))  # a folder
+    assert code == 0
+    json.loads(text)

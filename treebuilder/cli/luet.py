@@ -10,11 +10,12 @@ import io
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from treebuilder import __version__
 from treebuilder.cli import luet_words
@@ -22,6 +23,11 @@ from treebuilder.cli.catalogue import VERBS
 from treebuilder.cli.parser import Parser
 from treebuilder.cli.session import Session, add_global_flags
 from treebuilder.errors import Cancelled, TreebuildError
+from treebuilder.events import Warned
+
+if TYPE_CHECKING:
+    from treebuilder.events import EventSink
+    from treebuilder.ui.logfile import LogFile
 
 USAGE = 255
 _EPOCH = "SOURCE_DATE_EPOCH"
@@ -73,7 +79,7 @@ def _verb(verb: str, module: ModuleType, words: list[str], given: dict[str, Any]
     parser.settle()
     known = parser._option_string_actions
     config = str(given.pop("config", ""))
-    machine = False
+    machine, log = False, None
     try:
         from treebuilder.app import client_settings
         from treebuilder.events import Silent
@@ -89,7 +95,9 @@ def _verb(verb: str, module: ModuleType, words: list[str], given: dict[str, Any]
         args.concurrency = int(general["concurrency"]) or args.concurrency
         session = Session(args, ["luet", *argv])
         machine = session.output != "terminal"
-        session.show_by(_sink(args, machine, fatal=luet_words.is_true(str(general["fatal_warnings"]))))
+        sink = _sink(args, machine, fatal=luet_words.is_true(str(general["fatal_warnings"])))
+        log = _log(values["logging"], sink)
+        session.show_by(_logged(sink, log))
         if verb == "build":
             return _build(module, args, session)
         return int(module.run(args, session))
@@ -100,13 +108,37 @@ def _verb(verb: str, module: ModuleType, words: list[str], given: dict[str, Any]
     except TreebuildError as err:
         from treebuilder.cli import luet_output
 
+        if log is not None:
+            log.failed(err)
         return luet_output.failed(err, machine=machine)
 
 
-def _sink(args: argparse.Namespace, machine: bool, *, fatal: bool) -> Any:  # noqa: ANN401 - an EventSink with no close
+def _sink(args: argparse.Namespace, machine: bool, *, fatal: bool) -> EventSink:
     from treebuilder.cli.luet_output import LuetSink
 
     return LuetSink(quiet=args.quiet, machine=machine, fatal=fatal, debug=args.debug)
+
+
+def _log(logging: Mapping[str, Any], sink: EventSink) -> LogFile | None:
+    """The log file that is configured; a warning when it cannot be written."""
+    if not luet_words.is_true(str(logging["enable_logfile"])) or not logging["path"]:
+        return None
+    from treebuilder.ui.logfile import LogFile
+
+    try:
+        as_json = luet_words.is_true(str(logging["json_format"]))
+        return LogFile(Path(str(logging["path"])), str(logging["level"]), as_json=as_json)
+    except TreebuildError as err:
+        sink.emit(Warned(err.message))
+        return None
+
+
+def _logged(sink: EventSink, log: LogFile | None) -> EventSink:
+    if log is None:
+        return sink
+    from treebuilder.ui.logfile import LoggedSink
+
+    return LoggedSink(sink, log)
 
 
 def _defaults(verb: str, words: list[str]) -> list[str]:
