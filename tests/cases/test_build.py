@@ -245,6 +245,10 @@ def test_a_failure_takes_only_its_dependants(project: Project) -> None:
     done = project.building("t/after", "t/good")
     assert done.code == 2
     assert done.states() == {"seed/base": "built", "t/bad": "failed", "t/after": "skipped", "t/good": "built"}
+    assert {node["name"]: node["seconds"] > 0 for node in done.value["nodes"] if node["state"] != "built"} == {
+        "bad": True,
+        "after": False,
+    }
     assert "t/bad/build.yaml:5" in done.stderr
     assert "exit code 3" in done.stderr
     assert "oops" in done.stderr

@@ -284,7 +284,9 @@ class Runner:
             result, ran = self._worker.build(node, keys, self._inputs(), force=node.id in self._forced)
         except BaseException as err:
             said = "interrupted" if isinstance(err, Cancelled | KeyboardInterrupt) else str(err)
-            self._events.emit(Finished(task, "failed", said, clock.monotonic_s() - began))
+            seconds = clock.monotonic_s() - began
+            self._states[node.id] = ("failed", said, seconds)
+            self._events.emit(Finished(task, "failed", said, seconds))
             raise
         seconds = clock.monotonic_s() - began
         document = {"document": keys.document, "why": why, "ran": ran}
@@ -367,7 +369,8 @@ class Runner:
         build_key = result.build_key if result else (made.build_key if made else None)
         content = packed.content if packed else (result.steps if result else None)
         if error is not None:
-            return NodeReport(node.pid, "failed", keys.plan, None, None, 0.0, error.message, None, error)
+            seconds = self._states.get(id, ("", "", 0.0))[2]
+            return NodeReport(node.pid, "failed", keys.plan, None, None, seconds, error.message, None, error)
         if skipped:
             return NodeReport(node.pid, "skipped", keys.plan, None, None, 0.0, skipped)
         state, reason, seconds = self._states.get(id, ("cached", "nothing that needs it had to be built", 0.0))
