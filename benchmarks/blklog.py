@@ -36,7 +36,7 @@ class Entry:
 def blockdev(disk: Path, log: Path, node: str) -> str:
     """The argument of QEMU's -blockdev for a raw disk whose requests are noted in a file that is there."""
     return (
-        f"driver=blklogwrites,node-name={node},file.driver=file,file.filename={disk},log.driver=file,"
+        f"driver=blklogwrites,node-name={node},discard=unmap,file.driver=file,file.filename={disk},log.driver=file,"
         f"log.filename={log},log-sector-size=512,file.discard=unmap"
     )
 
