@@ -1,0 +1,233 @@
+"""Which boot and which disk this is, told by folders that look like the kernel's; and file systems at rest."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from treebuilder.device import here, writing
+from treebuilder.device.cosfiles import CosSettings, load, parse_variables
+from treebuilder.device.followed import Channels, ChannelsFile, Followed, due
+from treebuilder.device.rules import Device, Failure, Image, Memory, Pointer, Slot
+from treebuilder.device.workfolder import NAME, STORE, need, work_folder
+from treebuilder.errors import ConfigError, IntegrityError, LockHeld, NoSpace, StateCorrupt, TransportError
+from treebuilder.model.digest import Digest
+from treebuilder.records import replace
+
+ACTIVE = "BOOT_IMAGE=(loop0)/boot/vmlinuz root=LABEL=COS_ACTIVE cos-img/filename=/cOS/active.img panic=5 rd.neednet=1\n"
+LIVE = "root=live:LABEL=COS_RECOVERY rd.live.dir=/ rd.live.squashimg=cOS/recovery.squashfs"
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> here.Kernel:
+    made = here.Kernel(tmp_path / "proc", tmp_path / "sys", tmp_path / "dev")
+    (made.proc / "sys/kernel/random").mkdir(parents=True)
+    (made.proc / "sys/kernel/random/boot_id").write_text("11111111-2222\n")
+    (made.proc / "self").mkdir()
+    (made.proc / "cmdline").write_text(ACTIVE)
+    for disk, number in (("vda", 0), ("vdb", 16)):
+        for part in (1, 2, 3):
+            folder = made.sys / "devices" / disk / f"{disk}{part}"
+            folder.mkdir(parents=True)
+            (folder / "partition").write_text(f"{part}\n")
+            (folder / "dev").write_text(f"253:{number + part}\n")
+            (made.sys / "dev/block").mkdir(parents=True, exist_ok=True)
+            (made.sys / f"dev/block/253:{number + part}").symlink_to(folder)
+    mountinfo(made, "36 35 253:18 / /run/initramfs/cos-state ro,relatime shared:1 - ext4 /dev/vdb2 ro")
+    return made
+
+
+def mountinfo(kernel: here.Kernel, *lines: str) -> None:
+    (kernel.proc / "self/mountinfo").write_text("\n".join(lines) + "\n")
+
+
+def blkid(folder: Path, monkeypatch: pytest.MonkeyPatch, labels: dict[str, str]) -> None:
+    """A blkid that knows these partitions: a label for each name of a node."""
+    tool = folder / "tools/blkid"
+    tool.parent.mkdir()
+    lines = [f"  */{name}) echo LABEL={label}; echo TYPE=ext4;;" for name, label in labels.items()]
+    listed = [f"  *LABEL={label}*) echo /dev/{name};;" for name, label in labels.items()]
+    found = {label: [n for n, other in labels.items() if other == label] for label in labels.values()}
+    listed = [f"  *LABEL={label}\\ *) printf '/dev/%s\\n' {' '.join(names)};;" for label, names in found.items()]
+    script = ["#!/bin/sh", 'case "$* " in', *listed, "esac", 'case "$3" in', *lines, "esac", "exit 0"]
+    tool.write_text("\n".join(script) + "\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+
+
+@pytest.mark.parametrize(
+    ("words", "slot"),
+    [
+        (ACTIVE, Slot.ACTIVE), (ACTIVE.replace("active.img", "passive.img"), Slot.PASSIVE), (LIVE, Slot.RECOVERY),
+        ("cos-img/filename=/cOS/recovery.img", Slot.RECOVERY),
+    ],
+)  # fmt: skip
+def test_the_kernel_says_what_was_booted(kernel: here.Kernel, words: str, slot: Slot) -> None:
+    (kernel.proc / "cmdline").write_text(words)
+    found = here.started(kernel)
+    assert (found.boot_id, found.slot) == ("11111111-2222", slot)
+
+
+@pytest.mark.parametrize("words", ["root=LABEL=root ro", "cos-img/filename=", "rd.live.squashimg=rootfs.squashfs", ""])
+def test_what_was_not_booted_from_a_slot_is_no_device(kernel: here.Kernel, words: str) -> None:
+    (kernel.proc / "cmdline").write_text(words)
+    with pytest.raises(ConfigError) as caught:
+        here.started(kernel)
+    assert caught.value.reason == "no-device"
+
+
+def test_two_disks_with_equal_labels_are_told_apart(
+    kernel: here.Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = {"COS_OEM": "1", "COS_STATE": "2", "COS_RECOVERY": "3"}
+    blkid(tmp_path, monkeypatch, {f"{d}{n}": label for d in ("vda", "vdb") for label, n in labels.items()})
+    for label, number in labels.items():
+        found = here.partition(kernel, label)
+        assert found is not None
+        assert (found.node.name, found.device) == (f"vdb{number}", f"253:{16 + int(number)}")
+    mountinfo(kernel, "36 35 0:20 / /run rw - tmpfs tmpfs rw")  # nothing says which disk is ours
+    with pytest.raises(StateCorrupt) as caught:
+        here.partition(kernel, "COS_STATE")
+    assert caught.value.reason == "many-disks"
+
+
+def test_mounts_are_read_with_their_escapes(kernel: here.Kernel) -> None:
+    mountinfo(
+        kernel, "36 35 8:1 / /mnt/a\\040b rw,relatime - ext4 /dev/sda1 rw,errors=continue",
+        "37 35 8:2 /sub /mnt/c rw - ext4 /dev/sda2 rw", "38 35 8:3 / /d rw - ext4 /dev/sda3 ro", "broken",
+    )  # fmt: skip
+    assert here.mounts(kernel) == (here.Mount("8:1", Path("/mnt/a b"), False), here.Mount("8:3", Path("/d"), True))
+
+
+# rest -----------------------------------------------------------------------------------------------------------------
+class Controls:
+    """Takes the place of the kernel's ioctl."""
+
+    def __init__(self, fault: int = 0) -> None:
+        self.fault, self.asked = fault, list[str]()
+
+    def __call__(self, fd: int, request: int) -> int:
+        assert stat.S_ISDIR(os.fstat(fd).st_mode)
+        self.asked.append({writing.FREEZE: "freeze", writing.THAW: "thaw"}[request])
+        if request == writing.FREEZE and self.fault:
+            raise OSError(self.fault, "no")
+        return 0
+
+
+def test_a_file_system_is_frozen_and_thawed(tmp_path: Path) -> None:
+    control = Controls()
+    assert writing.rest(tmp_path, control)
+    assert control.asked == ["freeze", "thaw"]
+
+
+@pytest.mark.parametrize("fault", [errno.EOPNOTSUPP, errno.ENOTTY, errno.EPERM])
+def test_what_cannot_be_frozen_is_synced_and_never_left_frozen(tmp_path: Path, fault: int) -> None:
+    control = Controls(fault)
+    assert not writing.rest(tmp_path, control)
+    assert control.asked == ["freeze", "thaw"]
+
+
+def test_what_somebody_else_froze_is_theirs_to_thaw(tmp_path: Path) -> None:
+    control = Controls(errno.EBUSY)
+    assert not writing.rest(tmp_path, control)
+    assert control.asked == ["freeze"]
+
+
+# files of cOS ---------------------------------------------------------------------------------------------------------
+def test_files_are_read_and_never_run(tmp_path: Path) -> None:
+    text = """# a comment
+export UPGRADE_IMAGE="system/os"   # here too
+GRUB_ENTRY_NAME='My OS'
+CHANNEL_UPGRADES=false
+RECOVERY_IMAGE=$(touch /tmp/ran)
+NO_VERIFY=`id`
+if true; then
+BAD="
+"""
+    found = parse_variables(text, "config")
+    assert found.values == {"UPGRADE_IMAGE": "system/os", "GRUB_ENTRY_NAME": "My OS", "CHANNEL_UPGRADES": "false"}
+    assert [w.where.line for w in found.warnings if w.where is not None] == [5, 6, 7, 8]
+
+
+def test_later_files_win_and_the_environment_over_them(tmp_path: Path) -> None:
+    files = {
+        "etc/environment": "UPGRADE_IMAGE=a/env\nPATH=/bin\n",
+        "etc/os-release": "IMAGE=poison\nGRUB_ENTRY_NAME=release\nNAME=x\n",
+        "etc/cos/config": "UPGRADE_IMAGE=b/config\nRECOVERY_IMAGE=b/recovery\nSTATE_LABEL=x\nWHAT=1\n",
+        "etc/cos-upgrade-image": "UPGRADE_IMAGE=c/file\nVERIFY=false\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found, warnings = load(tmp_path, {})
+    assert found == CosSettings("c/file", True, "b/recovery", False, "release", "")
+    assert [w.message for w in warnings] == ["nobody knows WHAT"]
+    found, _ = load(tmp_path, {"UPGRADE_IMAGE": "d/env", "CHANNEL_UPGRADES": "false", "CHANNEL": "not-from-here"})
+    assert (found.upgrade_image, found.channel_upgrades, found.channel) == ("d/env", False, "")
+    assert load(tmp_path / "nothing", {})[0] == CosSettings()
+
+
+# what is remembered of channels ---------------------------------------------------------------------------------------
+ONE = Followed("stable", "s1", "2.0", Digest("1" * 64), "http://127.0.0.1/", "")
+
+
+def test_revisions_only_grow_and_are_kept(tmp_path: Path) -> None:
+    file = ChannelsFile(tmp_path)
+    assert file.read() == Channels()
+    kept = Channels().saw("os/stable", 3).saw("os/stable", 2).saw("os/other", 1).follow(ONE).mark(ONE, "good")
+    assert (kept.revision("os/stable"), kept.revision("os/none")) == (3, 0)
+    file.write(kept)
+    assert file.read() == kept
+    (tmp_path / "channels.json").write_text("{")
+    with pytest.raises(StateCorrupt) as caught:
+        file.read()
+    assert caught.value.reason == "bad-memory"
+
+
+def test_results_are_due_once_and_when_they_change() -> None:
+    image = Image("2.0", ONE.digest)
+    running = Device(image, None, None, booted=Slot.ACTIVE, running=image)
+    trial = replace(running, pointer=Pointer(Slot.ACTIVE, 2, trial=image.digest))
+    failed = replace(running, memory=Memory(None, (Failure("2.0", ONE.digest, "health"),)), running=None)
+    channels = Channels().follow(ONE)
+    assert list(due(channels, trial)) == []
+    assert list(due(channels, running)) == [(ONE, True, "")]
+    assert list(due(channels, failed)) == [(ONE, False, "health")]
+    told = channels.mark(ONE, "good")
+    assert list(due(told, running)) == []
+    assert [good for _, good, _ in due(told, failed)] == [False]
+    assert list(due(Channels().follow(replace(ONE, report_url="")), running)) == []
+
+
+# the folder to work in ------------------------------------------------------------------------------------------------
+def test_the_work_folder_is_swept_and_gone_in_the_end(tmp_path: Path) -> None:
+    left = tmp_path / NAME
+    (left / "root/deep").mkdir(parents=True)
+    (left / STORE / "blobs").mkdir(parents=True)
+    with work_folder(tmp_path) as folder:
+        assert sorted(path.name for path in folder.iterdir()) == [STORE]
+        with pytest.raises(LockHeld), work_folder(tmp_path):
+            pass
+    assert not left.exists()
+
+
+@pytest.mark.parametrize(("error", "kept"), [(TransportError("it broke off"), [STORE]), (IntegrityError("no"), None)])
+def test_what_was_fetched_stays_when_the_other_side_broke_off(
+    tmp_path: Path, error: Exception, kept: list[str] | None
+) -> None:
+    with pytest.raises(type(error)), work_folder(tmp_path) as folder:
+        (folder / STORE).mkdir()
+        (folder / "root").mkdir()
+        raise error
+    found = sorted(path.name for path in (tmp_path / NAME).iterdir()) if (tmp_path / NAME).exists() else None
+    assert found == kept
+
+
+def test_room_to_work_in_is_asked_for_first(tmp_path: Path) -> None:
+    need(tmp_path, 1, "it")
+    with pytest.raises(NoSpace):
+        need(tmp_path, 1 << 60, "it")
