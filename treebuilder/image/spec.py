@@ -118,7 +118,7 @@ def parse_iso_spec(root: Node, events: EventSink) -> IsoSpec:
 # luet-makeiso and its ancestor -------------------------------------------------------------------------------------
 _TOP = (
     "packages initramfs label luet repository overlay image_prefix image_name image_date arch uefi_img rootfs_image "
-    "ensure_common_dirs build"
+    "ensure_common_dirs build squash-compression squash-no-compression"
 )
 
 
@@ -154,6 +154,7 @@ def _makeiso(root: Node, events: EventSink) -> IsoSpec:
         arch=_arch(root),
         uefi_image=root.text("uefi_img"),
         common_dirs=_flag(root, "ensure_common_dirs", default=True),
+        compression=_compression(root),
     )
 
 
@@ -180,13 +181,6 @@ _MANIFEST = (
 def _elemental(root: Node, events: EventSink) -> IsoSpec:
     iso = _section(root, "iso", events, "rootfs uefi image label grub-entry-name bootloader-in-rootfs firmware")
     _warn_unknown(root, _MANIFEST, events)
-    compression = tuple(
-        word for node in root.children("squash-compression") for word in node.as_text("squash-compression").split()
-    )
-    if _flag(root, "squash-no-compression"):
-        compression = ("-no-compression",)
-    squash = root.get("squash-compression")
-    _check_compression(compression, squash.place if squash is not None else root.place)
     return IsoSpec(
         where=Place(root.place.file, 1),
         boot_where=iso.place,
@@ -201,7 +195,7 @@ def _elemental(root: Node, events: EventSink) -> IsoSpec:
         date=_flag(root, "date"),
         output=root.text("output"),
         arch=_arch(root),
-        compression=compression,
+        compression=_compression(root),
     )
 
 
@@ -370,6 +364,17 @@ def _arch(node: Node) -> str:
     if not _ARCH.match(text):
         value.fail(f"unknown architecture {text!r}", reason="bad-arch")
     return {"amd64": "x86_64", "arm64": "aarch64"}.get(text, text)
+
+
+def _compression(root: Node) -> tuple[str, ...]:
+    words = tuple(
+        word for node in root.children("squash-compression") for word in node.as_text("squash-compression").split()
+    )
+    if _flag(root, "squash-no-compression"):
+        words = ("-no-compression",)
+    squash = root.get("squash-compression")
+    _check_compression(words, squash.place if squash is not None else root.place)
+    return words
 
 
 def _check_compression(words: tuple[str, ...], where: Place) -> None:
