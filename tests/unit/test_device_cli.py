@@ -22,6 +22,7 @@ from treebuilder.channel.results import read_result
 from treebuilder.cli.main import main
 from treebuilder.device.grubenv import decode
 from treebuilder.device.rules import Slot
+from treebuilder.system import locks
 
 TOP = Path(__file__).parents[2]
 Capture = pytest.CaptureFixture[str]
@@ -99,6 +100,21 @@ def test_a_version_that_is_not_confirmed_in_time(device: Fleet, capsys: Capture)
         assert (said["state"], said["reboot"]) == ("unhealthy", True)
     assert device.boot() == "1.0"
     assert [each["version"] for each in asked(device, capsys, "status")["failed"]] == ["2.0"]
+
+
+def test_confirming_waits_for_whoever_is_at_work(device: Fleet, capsys: Capture) -> None:
+    asked(device, capsys, "upgrade", str(lay(device.top / "new", "2.0")))
+    assert device.boot() == "2.0"
+    capsys.readouterr()
+    words = [sys.executable, "-m", "treebuilder", *device.words("confirm")]
+    env = {**os.environ, "PYTHONPATH": str(TOP)}
+    with locks.exclusive(device.state / "cOS/.lock", "it"):
+        with subprocess.Popen(words, env=env, stdout=subprocess.PIPE, text=True) as process:
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(2)
+            os.rename(device.state / "cOS/.lock", device.state / "cOS/.lock-of-somebody")  # as if it were let go
+            out, _ = process.communicate(timeout=60)
+    assert answer(out, "confirm")["state"] == "confirmed"
 
 
 # results --------------------------------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -135,6 +137,62 @@ def test_what_somebody_else_froze_is_theirs_to_thaw(tmp_path: Path) -> None:
     control = Controls(errno.EBUSY)
     assert not writing.rest(tmp_path, control)
     assert control.asked == ["freeze"]
+
+
+_WRITABLE = """
+import os, sys
+from pathlib import Path
+from treebuilder.container import namespace, syscalls
+from treebuilder.device import here, writing
+from treebuilder.events import Recorder
+
+namespace.enter_private_mounts()
+syscalls.mount("tmpfs", "/run", "tmpfs", 0, "")
+top, mounted = Path(sys.argv[1]), sys.argv[2] == "mounted"
+state = Path("/run/initramfs/cos-state" if mounted else "/run/initramfs/live")
+state.mkdir(parents=True)
+syscalls.mount("tmpfs", str(state), "tmpfs", syscalls.MS_RDONLY, "")
+real = here.Kernel()
+device = next(m.device for m in here.mounts(real) if m.place == state)
+for name, number in (("vda2", device if mounted else "253:2"), ("vda3", "253:3" if mounted else device)):
+    folder = top / "sys/devices/vda" / name
+    folder.mkdir(parents=True)
+    (folder / "partition").write_text("1")
+    (folder / "dev").write_text(number)
+    if number == device:
+        (top / "sys/dev/block").mkdir(parents=True)
+        (top / "sys/dev/block" / device).symlink_to(folder)
+kernel, events = here.Kernel(sys=top / "sys"), Recorder()
+for fails in (False, True):
+    try:
+        with writing.writable(kernel, "COS_STATE", events) as place:
+            (place / "file").write_text("written")
+            print("there" if place == state else "elsewhere", os.access(place, os.W_OK), writing.rest(place))
+            if fails:
+                raise ValueError
+    except ValueError:
+        pass
+    print([m.read_only for m in here.mounts(real) if m.place == place], place.exists(), len(events.events))
+"""
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("how", ["mounted", "apart"])
+def test_a_partition_is_writable_for_a_while_and_then_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """With a file system in memory: it is mounted read-only, or it is not mounted at all."""
+    blkid(tmp_path, monkeypatch, {"vda2": "COS_STATE"})
+    if how == "apart":  # blkid says its kind, and what is mounted is made by us
+        tool = tmp_path / "tools/blkid"
+        tool.write_text(tool.read_text().replace("TYPE=ext4", "TYPE=tmpfs"))
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", _WRITABLE, tmp_path, how], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    expected = {
+        "mounted": ["there True False", "[True] True 0"] * 2, "apart": ["elsewhere True False", "[] False 0"] * 2,
+    }  # fmt: skip
+    assert done.stdout.splitlines() == expected[how]
 
 
 # files of cOS ---------------------------------------------------------------------------------------------------------

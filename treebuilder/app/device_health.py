@@ -5,6 +5,7 @@ Also a device as it is, for people and programs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from treebuilder.app.device import Site, flush
@@ -14,14 +15,16 @@ from treebuilder.device.contents import os_release
 from treebuilder.device.health import Checked
 from treebuilder.device.places import OEM_ENV
 from treebuilder.device.rules import Device, Image, Slot
-from treebuilder.errors import ConfigError, StateCorrupt
+from treebuilder.errors import ConfigError, LockHeld, StateCorrupt
 from treebuilder.records import record
+from treebuilder.system import clock
 from treebuilder.system.clock import utc
 from treebuilder.system.files import disk_errors, write_atomic
 
 CONFIRM_SCHEMA = "treebuild.device-confirm/1"
 STATUS_SCHEMA = "treebuild.device-status/1"
 _HISTORY = 20
+_PATIENCE_S = 300.0
 
 
 @record
@@ -49,7 +52,7 @@ class Confirmed:
 
 def confirm(site: Site, time_limit_s: float) -> Confirmed:
     """Runs the health checks and says what they mean. Raises StateCorrupt, LockHeld, Cancelled."""
-    device = site.machine.status()
+    device = _patiently(site, site.machine.status)
     found = health.check(health.find(site.health_folders), time_limit_s, site.events, site.cancel)
     health.keep(site.memory, found, site.started.boot_id)
     for each in found:
@@ -60,7 +63,7 @@ def confirm(site: Site, time_limit_s: float) -> Confirmed:
 
 def past_deadline(site: Site) -> Confirmed:
     """A version on trial that has not been confirmed by now did not pass; any other is left alone."""
-    device = site.machine.status()
+    device = _patiently(site, site.machine.status)
     if device.on_trial:
         site.journal.add("it was not confirmed in time")
     return _said(site, device, good=not device.on_trial, found=(), settle=device.on_trial)
@@ -69,10 +72,23 @@ def past_deadline(site: Site) -> Confirmed:
 def _said(site: Site, before: Device, *, good: bool, found: tuple[Checked, ...], settle: bool = True) -> Confirmed:
     after = before
     if settle:
-        after = site.machine.healthy() if good else site.machine.unhealthy()
+        after = _patiently(site, site.machine.healthy if good else site.machine.unhealthy)
     report(site, after)
     version = before.running.version if before.running is not None else ""
     return Confirmed(good, before.on_trial and not good, before.on_trial, version, found)
+
+
+def _patiently(site: Site, call: Callable[[], Device]) -> Device:
+    """A version must not fail because somebody upgrades meanwhile. Raises LockHeld in the end."""
+    until = clock.monotonic_s() + _PATIENCE_S
+    while True:
+        try:
+            return call()
+        except LockHeld:
+            if clock.monotonic_s() > until:
+                raise
+            site.cancel.check()
+            clock.sleep(0.5)
 
 
 # a device as it is ----------------------------------------------------------------------------------------------------

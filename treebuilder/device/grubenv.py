@@ -85,7 +85,10 @@ def encode(variables: dict[str, str]) -> bytes:
 def decode(data: bytes, what: str) -> dict[str, str]:
     """Raises StateCorrupt (reason "bad-grubenv") for what GRUB would not load either."""
     if len(data) != SIZE_BYTES or not data.startswith(HEADER):
-        raise StateCorrupt(f"{what} is no environment block of GRUB", reason="bad-grubenv")
+        raise StateCorrupt(
+            f"{what} is no environment block of GRUB", reason="bad-grubenv",
+            hint="GRUB starts active then; when the file is deleted, active counts as confirmed here too",
+        )  # fmt: skip
     found: dict[str, str] = {}
     text = data[len(HEADER) :].decode("utf-8", "surrogateescape")
     line, escaped = "", False

@@ -61,7 +61,10 @@ class Journal:
                 raise ValueError("it is too long")
             return _read(json.loads(data))
         except (ValueError, KeyError, TypeError, RecursionError) as err:
-            raise StateCorrupt(f"{self._memory} cannot be read: {err}", reason="bad-memory") from err
+            raise StateCorrupt(
+                f"{self._memory} cannot be read: {err}", reason="bad-memory",
+                hint="when it is deleted, what was planned and which versions failed is forgotten",
+            ) from err  # fmt: skip
 
     def write(self, memory: Memory, boot: Boot | None) -> None:
         """Replaces what is remembered, at once. Raises NoSpace, TreebuildError."""
