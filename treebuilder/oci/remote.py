@@ -53,6 +53,11 @@ class Repository(Connection):
 
     def manifest(self, tag: str, expected: Digest | None) -> tuple[Digest, dict[str, Any]]:
         """A manifest or index by tag or digest, and the digest of its bytes, which must be `expected` if given."""
+        data = self.manifest_bytes(tag, expected)
+        return Digest.of(data), json_object(data, f"{self}:{tag}")
+
+    def manifest_bytes(self, tag: str, expected: Digest | None) -> bytes:
+        """The same, as it is stored."""
 
         def once() -> bytes:
             data = b""
@@ -67,7 +72,7 @@ class Repository(Connection):
         digest = Digest.of(data)
         if expected is not None and digest != expected:
             raise IntegrityError(f"{self}: the manifest {expected} reads as {digest}")
-        return digest, json_object(data, f"{self}:{tag}")
+        return data
 
     def blob(self, digest: Digest, size: int, file: Path, progress: Progress) -> Path:
         """Fetches a blob of at most `size` bytes into `file`, going on after what is there of it already.

@@ -9,6 +9,7 @@ from treebuilder.errors import Place
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import NOWHERE
 from treebuilder.records import field, record
+from treebuilder.repository.deltas import Patch
 from treebuilder.trust.policy import Trust
 
 INDEX_NAME = "repository.yaml"
@@ -55,6 +56,17 @@ class RepositoryBackend(Protocol):
 
         Raises TransportError (reason "missing-file" when it is not there), IntegrityError.
         """
+        ...
+
+    def patches(self, name: str, content: Digest) -> tuple[Patch, ...]:
+        """What makes the tar `content`, of the archive `name`, out of older ones; none where nothing is gained.
+
+        Raises TransportError, IntegrityError.
+        """
+        ...
+
+    def open_patch(self, patch: Patch) -> Path:
+        """A patch's bytes, checked, as a blob of the store. Raises TransportError, IntegrityError."""
         ...
 
     def put(self, name: str, data: bytes) -> None:

@@ -11,6 +11,7 @@ from treebuilder.errors import IntegrityError, TransportError
 from treebuilder.model.digest import Digest
 from treebuilder.oci.store import Store
 from treebuilder.repository.api import MAX_INDEX_BYTES
+from treebuilder.repository.deltas import Patch
 from treebuilder.repository.plain import open_plain, read_plain
 from treebuilder.system.files import disk_errors, new_name, write_atomic
 from treebuilder.system.process import Cancel
@@ -61,6 +62,12 @@ class DiskBackend:
                 )
             self._store.add_blob_file(part, sha256)
         return self._store.blob_path(sha256)
+
+    def patches(self, name: str, content: Digest) -> tuple[Patch, ...]:
+        return ()  # a file that is here is read as fast as a patch is applied
+
+    def open_patch(self, patch: Patch) -> Path:
+        return self.open(patch.name, patch.sha256, patch.size_bytes)
 
     def put(self, name: str, data: bytes) -> None:
         path = self._folder / name

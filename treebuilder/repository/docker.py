@@ -27,6 +27,7 @@ from treebuilder.oci.remote import Progress, Repository
 from treebuilder.oci.store import Store
 from treebuilder.repository.api import MAX_INDEX_BYTES, SIGNATURE_SUFFIX
 from treebuilder.repository.bounds import bounded
+from treebuilder.repository.deltas import ARTIFACT_TYPE, Patch, described
 from treebuilder.repository.fetching import forget_old
 from treebuilder.repository.index import parse_index
 from treebuilder.repository.packing import single_file
@@ -38,6 +39,7 @@ ARCHIVE = ".package.tar"
 _NO_TAG = re.compile(r"[^\w.-]", re.ASCII)
 _TAG_LENGTH = 128
 _CHUNK = 1 << 20
+_MOST_REFERRERS = 1000
 _FILE = "docker-file"  # notes: a layer's digest to that of the one file in it
 _PLAIN = "docker-package"  # notes: a layer's digest to that of its tar
 
@@ -248,6 +250,19 @@ class DockerBackend:
                     raise IntegrityError(f"{path.name} unpacks to more than {max_bytes} bytes")
                 seen.update(data)
         return seen.hexdigest()
+
+    # patches ----------------------------------------------------------------------------------------------------
+    def patches(self, name: str, content: Digest) -> tuple[Patch, ...]:
+        image = self.place.digest_of(package_tag(name))
+        found = [] if image is None else self.place.referrers(image)[:_MOST_REFERRERS]
+        ours = [item for item in found if item.get("artifactType") == ARTIFACT_TYPE]
+        patches = [described(item, f"{self._url}: {name}") for item in ours]
+        return tuple(patch for patch in patches if patch.after == content)
+
+    def open_patch(self, patch: Patch) -> Path:
+        if self._store.has_blob(patch.sha256) and self._store.verify_blob(patch.sha256):
+            return self._store.blob_path(patch.sha256)
+        return self._pull(patch.sha256, patch.size_bytes)
 
     def _pull(self, digest: Digest, max_bytes: int) -> Path:
         """A blob into the store, going on where an earlier run stood."""

@@ -16,6 +16,7 @@ from treebuilder.model.digest import Digest
 from treebuilder.oci.store import Store
 from treebuilder.repository.api import INDEX_NAME, MAX_META_BYTES, SIGNATURE_SUFFIX
 from treebuilder.repository.bounds import bounded
+from treebuilder.repository.deltas import Patch
 from treebuilder.repository.disk import DiskBackend
 from treebuilder.repository.docker import DockerBackend, package_tag, tag_of
 from treebuilder.repository.docker_images import THREADS, PackageImages
@@ -71,6 +72,12 @@ class DockerOutput:
 
     def open(self, name: str, sha256: Digest, max_bytes: int) -> Path:
         return self._target.open(name, sha256, max_bytes)
+
+    def patches(self, name: str, content: Digest) -> tuple[Patch, ...]:
+        return self._target.patches(name, content)
+
+    def open_patch(self, patch: Patch) -> Path:
+        return self._target.open_patch(patch)
 
     def put(self, name: str, data: bytes) -> None:
         self._staged.put(name, data)

@@ -10,6 +10,7 @@ from treebuilder.errors import ConfigError, IntegrityError, TransportError
 from treebuilder.model.digest import Digest
 from treebuilder.oci.store import Store
 from treebuilder.repository.api import MAX_INDEX_BYTES
+from treebuilder.repository.deltas import LIST, Patch, read_list
 from treebuilder.repository.fetching import Fetcher, authorization
 from treebuilder.system.process import Cancel
 
@@ -21,6 +22,7 @@ class HttpBackend:
         self._url = url.rstrip("/")
         self._store = store
         self._fetcher = Fetcher(store, cancel, authorization(auth or {}))
+        self._patches: tuple[Patch, ...] | None = None
 
     def index(self, reference: str) -> bytes | None:
         try:
@@ -41,6 +43,15 @@ class HttpBackend:
                 hint="the server may be in the middle of a change: try again; if it stays so, it cannot be trusted",
             ) from err
         return self._store.blob_path(sha256)
+
+    def patches(self, name: str, content: Digest) -> tuple[Patch, ...]:
+        if self._patches is None:  # two threads may both ask: it is the same list
+            data = self.index(LIST)
+            self._patches = () if data is None else read_list(data, self._at(LIST))
+        return tuple(patch for patch in self._patches if patch.after == content)
+
+    def open_patch(self, patch: Patch) -> Path:
+        return self.open(patch.name, patch.sha256, patch.size_bytes)
 
     def put(self, name: str, data: bytes) -> None:
         raise ConfigError(f"{self._url} can only be read: repositories are written to a folder")

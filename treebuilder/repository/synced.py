@@ -23,6 +23,7 @@ from treebuilder.repository.disk import DiskBackend
 from treebuilder.repository.http import HttpBackend
 from treebuilder.repository.index import Artifact, RepoFile, RepositoryIndex, parse_index, parse_meta
 from treebuilder.repository.known import Artifacts, Known, make, recall
+from treebuilder.repository.patching import Patched
 from treebuilder.system import clock
 from treebuilder.system.files import disk_errors
 from treebuilder.system.process import Cancel
@@ -61,6 +62,7 @@ class SyncedRepository:
         self._backends = (backend, *others)
         self._store = store
         self._events = events
+        self._patched = Patched(store, events, source.name)
 
     @cached_property
     def known(self) -> Known:
@@ -117,7 +119,12 @@ class SyncedRepository:
         """A package's archive as a checked blob. Raises TransportError, IntegrityError."""
         file = RepoFile(artifact.path, artifact.sha256, artifact.compression)
         known = self._store.has_blob(artifact.sha256)
+        if not known:
+            made = self._patched.known(artifact) or self._patched.make(artifact, self._backends[0])
+            if made is not None:
+                return made
         path = self._open(file, _MAX_ARTIFACT_BYTES)
+        self._patched.remember(artifact, artifact.sha256)
         if not known:  # for whoever cleans up: nothing else here made it
             self._store.index.set_notes("fetched", {artifact.sha256.hex: b"1"})
         return path

@@ -48,6 +48,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--prune", type=_count, metavar="N", default=None,
         help="then delete the packages that neither this repository nor its last N snapshots name",
     )  # fmt: skip
+    parser.add_argument(
+        "--delta-from", type=_count, metavar="N", default=0,
+        help="then make patches from the packages of the last N states: clients download what changed",
+    )  # fmt: skip
     signing.add_flags(parser)
     parser.add_argument("--repo", default="", metavar="NAME", help="name, type and addresses of a configured one")
     parser.add_argument("--lock", default="", metavar="FILE", help="the lock (default: treebuild.lock)")
@@ -139,10 +143,17 @@ def run(args: argparse.Namespace, session: Session) -> int:
             trees_of(args, work.settings), values=tuple(args.values) or work.settings.values, lock_file=lock,
             layering=args.layering, dockerfiles=args.dockerfiles,
         )  # fmt: skip
+        publish = PublishOptions(args.push_images, args.force_push, tuple(args.insecure_registry))
+        deltas = None
+        if args.delta_from and (args.type != "docker" or args.push_images):
+            from treebuilder.app.deltas import before
+
+            deltas = before(options, output, publish, args.delta_from, work)
         report = repositories.create(
             options, trees, output, work, from_repositories=args.from_repositories, signing=signing.of(args),
-            publish=PublishOptions(args.push_images, args.force_push, tuple(args.insecure_registry)),
+            publish=publish,
         )  # fmt: skip
+        patches = deltas.make(work) if deltas is not None else 0
         if args.prune is not None:
             report = repositories.pruned(report, options, args.prune)
     session.close()
@@ -153,6 +164,8 @@ def run(args: argparse.Namespace, session: Session) -> int:
         text += f", {len(report.removed)} files deleted"
     if args.type == "docker":
         text += f", {report.pushed} sent"
+    if deltas is not None:
+        text += f", {patches} patches"
     text += signing.said(report.created)
     tables.write(report.to_json(), session.output, text)
     return 0

@@ -1,0 +1,198 @@
+"""`create-repo --delta-from`: an upgrade downloads about what changed, and whole packages where a patch is no good."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests import services
+from tests.trees import Project, Result, requires
+from treebuilder.oci.remote import Repository
+from treebuilder.serve.exchange import Exchange
+from treebuilder.serve.folder import Folder
+from treebuilder.serve.registry import Registry
+from treebuilder.serve.server import Listening, serving
+from treebuilder.serve.storage import Storage
+from treebuilder.system.process import Cancel
+
+pytestmark = pytest.mark.engine
+SIZE = 400_000
+
+
+class Counting:
+    """Notes the paths that are asked for."""
+
+    def __init__(self, site: Folder | Registry) -> None:
+        self.site = site
+        self.asked: list[str] = []
+
+    def answer(self, exchange: Exchange) -> None:
+        self.asked.append(exchange.path)
+        self.site.answer(exchange)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
+    made = Project(tmp_path)
+    made.base()
+    return made
+
+
+def package(project: Project, version: str, changed: int = 0) -> bytes:
+    """A package with bytes that no compressor makes less of; `changed` of them are others in each version."""
+    data = bytearray(random.Random(1).randbytes(SIZE))
+    data[SIZE // 2 : SIZE // 2 + changed] = random.Random(version).randbytes(changed)
+    folder = project.package("t/app", requires("seed/base") + "package_dir: /out\nsteps:\n- mkdir /out; cp data /out\n")
+    (folder / "definition.yaml").write_text(json.dumps({"category": "t", "name": "app", "version": version}))
+    (folder / "data").write_bytes(data)
+    done = project.building("t/app")
+    assert done.code == 0, done.stderr
+    return bytes(data)
+
+
+def publish(project: Project, where: str, *words: str) -> Result:
+    docker = ["--type", "docker", "--push-images"] if ":" in where else ["--type", "http"]
+    done = project.run(
+        "create-repo", "--tree", "packages", "--packages", "build", "--output", where, *docker, "--delta-from", "2",
+        *words,
+    )  # fmt: skip
+    assert done.code == 0, done.stderr
+    return done
+
+
+@contextmanager
+def client(project: Project, kind: str, urls: str) -> Iterator[None]:
+    (project.top / ".luet.yaml").write_text(
+        f"repositories:\n- {{name: os, type: {kind}, enable: true, urls: ['{urls}'], trust: none}}\n"
+    )
+    (project.top / "root").mkdir(exist_ok=True)
+    project.cache = "client"
+    yield
+    project.cache = "cache"
+
+
+def change(project: Project, kind: str, urls: str, *words: str) -> Result:
+    with client(project, kind, urls):
+        done = project.run(*words, "--system-target", "root")
+    assert done.code == 0, done.stderr
+    return done
+
+
+@contextmanager
+def website(project: Project) -> Iterator[tuple[str, list[str]]]:
+    """The folder `site` behind a web server: packages lie beside the index."""
+    site = Counting(Folder(project.build))
+    with serving(site, Listening("127.0.0.1", 0, headers={})) as found:
+        yield f"http://{found}", site.asked
+
+
+def test_an_upgrade_over_http_fetches_what_changed(project: Project) -> None:
+    package(project, "1.0")
+    publish(project, "build")
+    with website(project) as (url, asked):
+        change(project, "http", url, "install", "t/app")
+        assert any(path.endswith("app-t-1.0.package.tar.zst") for path in asked)
+        new = package(project, "1.1", 1000)
+        publish(project, "build")
+        listed = json.loads((project.build / "repository.deltas.json").read_text())["patches"]
+        assert len(listed) == 1
+        assert listed[0]["size"] < 4000
+        asked.clear()
+        change(project, "http", url, "upgrade")
+        assert (project.top / "root/data").read_bytes() == new
+        assert sum(path.endswith(".delta") for path in asked) == 1
+        assert not any(".package.tar" in path for path in asked), "no archive was asked for"
+        # What was made of a patch is what the next one is applied to, and a package that is there is not made again.
+        newer = package(project, "1.2", 1000)
+        publish(project, "build")
+        asked.clear()
+        change(project, "http", url, "upgrade")
+        assert (project.top / "root/data").read_bytes() == newer
+        assert not any(".package.tar" in path for path in asked)
+        asked.clear()
+        change(project, "http", url, "reinstall", "t/app")
+        assert not any(".package.tar" in path or ".delta" in path for path in asked)
+
+
+@pytest.mark.parametrize("kind", ["ours", "debian"])
+def test_an_upgrade_from_a_registry_fetches_what_changed(project: Project, kind: str) -> None:
+    with ExitStack() as opened:
+        if kind == "debian":
+            address = opened.enter_context(services.registry())
+        else:
+            storage = Storage(project.top / "registry")
+            opened.callback(storage.close)
+            address = opened.enter_context(serving(Registry(storage), Listening("127.0.0.1", 0)))
+        where = f"{address}/team/os"
+        package(project, "1.0")
+        publish(project, where)
+        change(project, "docker", where, "install", "t/app")
+        new = package(project, "1.1", 1000)
+        first = publish(project, where, "--snapshot-id", "one")
+        again = publish(project, where)
+        assert (first.value["pushed"], again.value["pushed"]) == (1, 0)
+        change(project, "docker", where, "upgrade")
+        assert (project.top / "root/data").read_bytes() == new
+        # An archive was made of the old one; the layer itself never came.
+        layers = {path.name for path in (project.top / "client/blobs/sha256").iterdir()}
+        manifest = Repository(address, "team/os", True, Cancel()).manifest("app-t-1.1", None)[1]
+        assert manifest["layers"][0]["digest"].removeprefix("sha256:") not in layers
+
+
+@pytest.mark.parametrize("fault", ["flipped", "short", "empty", "gone", "list", "base"])
+def test_a_patch_that_is_no_good_costs_only_time(project: Project, fault: str) -> None:
+    package(project, "1.0")
+    publish(project, "build")
+    with website(project) as (url, asked):
+        change(project, "http", url, "install", "t/app")
+        new = package(project, "1.1", 1000)
+        publish(project, "build")
+        (patch,) = (project.build / "deltas").glob("*.delta")
+        listed = project.build / "repository.deltas.json"
+        data = patch.read_bytes()
+        if fault == "list":
+            listed.write_text('{"schema": "treebuild.deltas/1", "patches": [{"from": "../../etc"}]}')
+        elif fault == "gone":
+            patch.unlink()
+        elif fault == "base":
+            for path in (project.top / "client/blobs/sha256").iterdir():
+                if path.stat().st_size > SIZE:
+                    path.write_bytes(b"(damaged)" + path.read_bytes()[9:])
+        else:
+            broken = {"flipped": data[:-1] + bytes([data[-1] ^ 1]), "short": data[:-100], "empty": b""}[fault]
+            patch.write_bytes(broken)
+            value = json.loads(listed.read_text())  # the one who lies, lies well
+            value["patches"][0] |= {"sha256": hashlib.sha256(broken).hexdigest(), "size": max(1, len(broken))}
+            listed.write_text(json.dumps(value))
+        asked.clear()
+        done = change(project, "http", url, "upgrade")
+        assert (project.top / "root/data").read_bytes() == new
+        assert any(".package.tar" in path for path in asked)
+        assert "is not used, all of it is fetched" in done.stderr
+
+
+def test_patches_of_no_use_are_not_kept(project: Project) -> None:
+    package(project, "1.0")
+    publish(project, "build", "--snapshot-id", "a")
+    package(project, "1.1", 1000)
+    publish(project, "build", "--snapshot-id", "b")
+    package(project, "1.2", 1000)
+    publish(project, "build", "--snapshot-id", "c")
+    names = {path.name for path in (project.build / "deltas").iterdir()}
+    assert len(names) == 2, "from each of the two last states"
+    stamps = {path.stat().st_mtime_ns for path in (project.build / "deltas").iterdir()}
+    publish(project, "build")
+    assert {path.name for path in (project.build / "deltas").iterdir()} == names
+    assert {path.stat().st_mtime_ns for path in (project.build / "deltas").iterdir()} == stamps, "made once"
+    package(project, "1.3", SIZE)
+    publish(project, "build")
+    listed = json.loads((project.build / "repository.deltas.json").read_text())["patches"]
+    assert len(listed) == len(list((project.build / "deltas").iterdir())) <= 2

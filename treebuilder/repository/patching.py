@@ -1,0 +1,145 @@
+"""Packages made of an older version that is here and a patch, which is downloaded in the place of the whole archive.
+
+What comes out is compared with the digest of the plain tar that the repository's meta names (and that its signature
+covers), not with that of the archive: what a compressor writes may differ between its versions. A note says which blob
+of ours then stands for the archive. Whatever goes wrong with a patch, the whole archive is fetched instead.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Protocol
+
+from treebuilder.archive.compress import compressor, decompressed
+from treebuilder.errors import IntegrityError, TransportError
+from treebuilder.events import EventSink, Said, Warned
+from treebuilder.model.digest import Digest
+from treebuilder.oci.patch import apply_patch
+from treebuilder.oci.seal import HashingSink
+from treebuilder.oci.store import Store
+from treebuilder.repository.deltas import Patch
+from treebuilder.repository.index import Artifact
+from treebuilder.system.files import disk_errors
+
+_BASES = "delta-base"  # notes: of a package's name, the tars whose archives are here, the last first
+_MADE = "delta-made"  # notes: an archive's digest to that of the blob that stands for it
+_KEPT = 3
+_CHUNK = 1 << 20
+_MAX_TAR_BYTES = 64 << 30
+_one_at_a_time = threading.Lock()  # each needs a window and a segment, and a device has little memory
+
+
+class PatchSource(Protocol):
+    """Where patches come from: a backend of a repository."""
+
+    def patches(self, name: str, content: Digest) -> tuple[Patch, ...]:
+        """Those that make the tar `content` of the package whose archive is called `name`."""
+        ...
+
+    def open_patch(self, patch: Patch) -> Path:
+        """Its bytes, checked, as a blob of the store. Raises TransportError, IntegrityError."""
+        ...
+
+
+class Patched:
+    """The packages of one repository that are made so. May be used from many threads."""
+
+    def __init__(self, store: Store, events: EventSink, name: str) -> None:
+        self._store, self._events, self._name = store, events, name
+
+    def known(self, artifact: Artifact) -> Path | None:
+        """What was made for an archive before."""
+        noted = self._store.index.note(_MADE, artifact.sha256.hex)
+        if noted is None or not self._store.verify_blob(Digest(noted.decode())):
+            return None
+        return self._store.blob_path(Digest(noted.decode()))
+
+    def remember(self, artifact: Artifact, blob: Digest) -> None:
+        """Notes an archive that is here now: newer versions may be made of it."""
+        if artifact.content is None:
+            return
+        name = artifact.package.pkgname
+        first = [artifact.content.hex, blob.hex]
+        others = [pair for pair in self._bases(name) if pair[0] != artifact.content.hex]
+        text = json.dumps([first, *others][:_KEPT]).encode()
+        if self._store.index.note(_BASES, name) != text:
+            self._store.index.set_notes(_BASES, {name: text})
+
+    def _bases(self, name: str) -> list[list[str]]:
+        noted = self._store.index.note(_BASES, name)
+        return json.loads(noted) if noted is not None else []
+
+    def make(self, artifact: Artifact, source: PatchSource) -> Path | None:
+        """The package's archive, made of an older one; None where there is no patch for what is here, or none works.
+
+        Raises NoSpace.
+        """
+        if artifact.content is None:
+            return None
+        bases = {
+            Digest(content): Digest(blob)
+            for content, blob in self._bases(artifact.package.pkgname)
+            if content != artifact.content.hex and self._store.has_blob(Digest(blob))
+        }
+        if not bases:
+            return None
+        try:
+            offered = [one for one in source.patches(artifact.path, artifact.content) if one.before in bases]
+            best = min(offered, key=lambda one: (one.size_bytes, one.before.hex), default=None)
+            if best is None or best.after != artifact.content:
+                return None
+            made = self._applied(best, bases[best.before], source)
+        except (IntegrityError, TransportError) as err:
+            self._events.emit(
+                Warned(
+                    f"{self._name}: the patch for {artifact.package} is not used, all of it is fetched: {err.message}"
+                )
+            )
+            return None
+        self._store.index.set_notes(_MADE, {artifact.sha256.hex: made.hex.encode()})
+        self._store.index.set_notes("fetched", {made.hex: b"1"})
+        self.remember(artifact, made)
+        self._events.emit(Said(f"   {artifact.package}: made of the version here and {best.size_bytes} bytes"))
+        return self._store.blob_path(made)
+
+    def _applied(self, patch: Patch, base: Digest, source: PatchSource) -> Digest:
+        """The blob of the new archive."""
+        fetched = not self._store.has_blob(patch.sha256)
+        file = source.open_patch(patch)
+        sink = HashingSink()
+        try:
+            with (
+                _one_at_a_time, self._store.part() as old, self._store.part() as new,
+                disk_errors("applying a patch", self._store.folder),
+            ):  # fmt: skip
+                self._plain(base, old)
+                with file.open("rb") as data, old.open("rb") as before, new.open("wb") as out:
+
+                    class Both:
+                        def write(self, data: bytes, /) -> int:
+                            sink.write(data)
+                            return out.write(data)
+
+                    packer = compressor("zstd", Both())
+                    apply_patch(data, before, patch.before, patch.after, _MAX_TAR_BYTES, packer.write)
+                    packer.close()
+                self._store.add_blob_file(new, sink.digest())
+        finally:
+            if fetched:
+                file.unlink(missing_ok=True)
+        return sink.digest()
+
+    def _plain(self, base: Digest, target: Path) -> None:
+        """The tar of an archive that is here. Raises IntegrityError for one that was damaged."""
+        if not self._store.verify_blob(base):
+            raise IntegrityError("the older version that is here was damaged")
+        size = 0
+        with self._store.blob_path(base).open("rb") as source, target.open("wb") as out:
+            stream = decompressed(source)
+            while data := stream.read(_CHUNK):
+                size += len(data)
+                if size > _MAX_TAR_BYTES:
+                    raise IntegrityError("the older version that is here is too large")
+                out.write(data)
