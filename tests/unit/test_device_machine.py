@@ -266,8 +266,8 @@ def test_the_work_folder_is_swept_and_gone_in_the_end(tmp_path: Path) -> None:
     left = tmp_path / NAME
     (left / "root/deep").mkdir(parents=True)
     (left / STORE / "blobs").mkdir(parents=True)
-    with work_folder(tmp_path) as folder:
-        assert sorted(path.name for path in folder.iterdir()) == [STORE]
+    with work_folder(tmp_path) as work:
+        assert sorted(path.name for path in work.folder.iterdir()) == [STORE]
         with pytest.raises(LockHeld), work_folder(tmp_path):
             pass
     assert not left.exists()
@@ -277,12 +277,35 @@ def test_the_work_folder_is_swept_and_gone_in_the_end(tmp_path: Path) -> None:
 def test_what_was_fetched_stays_when_the_other_side_broke_off(
     tmp_path: Path, error: Exception, kept: list[str] | None
 ) -> None:
-    with pytest.raises(type(error)), work_folder(tmp_path) as folder:
-        (folder / STORE).mkdir()
-        (folder / "root").mkdir()
+    with pytest.raises(type(error)), work_folder(tmp_path) as work:
+        (work.folder / STORE).mkdir()
+        (work.folder / "root").mkdir()
         raise error
     found = sorted(path.name for path in (tmp_path / NAME).iterdir()) if (tmp_path / NAME).exists() else None
     assert found == kept
+
+
+def test_archives_stay_for_the_next_upgrade_until_room_is_short(tmp_path: Path) -> None:
+    blobs = tmp_path / NAME / STORE / "blobs/sha256"
+    one, two = (blobs / (digit * 64) for digit in "12")
+    with work_folder(tmp_path) as work:
+        blobs.mkdir(parents=True)
+        (work.folder / STORE / "trees/host").mkdir(parents=True)
+        one.touch()
+        two.touch()
+        work.keep([one])
+    assert (sorted(blobs.iterdir()), (tmp_path / NAME / STORE / "trees").exists()) == ([one], False)
+    with pytest.raises(IntegrityError), work_folder(tmp_path):
+        two.touch()
+        raise IntegrityError("no")
+    assert sorted(blobs.iterdir()) == [one]
+    with work_folder(tmp_path) as work:
+        two.touch()
+        work.keep([two])
+    assert sorted(blobs.iterdir()) == [two]
+    with pytest.raises(NoSpace), work_folder(tmp_path):
+        raise NoSpace("full")
+    assert not (tmp_path / NAME).exists()
 
 
 def test_room_to_work_in_is_asked_for_first(tmp_path: Path) -> None:

@@ -136,6 +136,25 @@ def test_the_newest_package_and_what_it_requires(device: Fleet, capsys: Capture)
     assert device.leftovers() == []
 
 
+def test_archives_are_kept_where_there_is_room_for_them(device: Fleet, capsys: Capture) -> None:
+    device.package("2.0")
+    persistent = device.top / "persistent"
+    persistent.mkdir()
+    work = ("--work", str(persistent))
+    assert asked(device, capsys, "upgrade", "system/os", *work)["state"] == "upgraded"
+    blobs = persistent / ".treebuild-upgrade/store/blobs/sha256"
+    kept = sorted(path.name for path in blobs.iterdir())
+    assert len(kept) == 2  # the package, and what it requires
+    assert asked(device, capsys, "check", "system/os", *work)["state"] in ("offered", "up-to-date")
+    assert sorted(path.name for path in blobs.iterdir()) == kept
+    device.package("3.0")
+    assert device.boot() == "2.0"
+    assert device.run("confirm") == 0
+    assert asked(device, capsys, "upgrade", "system/os", *work)["version"] == "3.0"
+    now = sorted(path.name for path in blobs.iterdir())
+    assert (len(now), len({*now, *kept})) == (2, 3)
+
+
 def test_the_same_package_gives_the_same_image_everywhere(device: Fleet, capsys: Capture) -> None:
     device.package("2.0")
     first = asked(device, capsys, "stage", "system/os")["digest"]

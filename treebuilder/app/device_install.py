@@ -53,7 +53,7 @@ def run(
     context = Context(settings, events, cancel, wish.verify)
     _stage("before-install", events, strict=wish.strict)
     with ExitStack() as stack:
-        folder = stack.enter_context(work_folder(work))
+        folder = stack.enter_context(work_folder(work)).folder
         found = _obtained(wish, context, folder)
         configs = tuple(_config(text, folder, context) for text in wish.configs)
         recovery = Path(LIVE_RECOVERY) if not wish.word and Path(LIVE_RECOVERY).is_file() else None

@@ -272,7 +272,9 @@ def _installed(packages: RepositoryPackages, ref: PackageRef, folder: Path, cont
         InstallRequest((ref,), epoch_s=epoch_s), SystemRoot(root, context.settings.root.database_path)
     )
     version = _version_of(plan, ref)
-    return composed(root, folder, context, f"{ref.pkgname}@{version}", version, epoch_s)
+    archives = tuple(item.repository.fetch(item.artifact) for item in plan)  # they are here
+    made = composed(root, folder, context, f"{ref.pkgname}@{version}", version, epoch_s)
+    return replace(made, archives=archives)
 
 
 def _built(text: str) -> int:

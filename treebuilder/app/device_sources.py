@@ -46,10 +46,14 @@ class Offer:
 
 @record
 class Obtained:
-    """An image file, whole and verified. `version` is what the slot's file will be called by."""
+    """An image file, whole and verified. `version` is what the slot's file will be called by.
+
+    `archives` are blobs of the store that it was made of: with them, the next upgrade fetches what changed.
+    """
 
     path: Path
     version: str
+    archives: tuple[Path, ...] = ()
 
 
 @record

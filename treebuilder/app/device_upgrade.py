@@ -71,9 +71,9 @@ def check(site: Site, wish: Wish, load: Load) -> Report:
     """Whether there is a version for this device. Raises what looking at the source raises."""
     device = site.machine.status()
     report(site, device)
-    with work_folder(site.work) as folder:
+    with work_folder(site.work) as work:
         source = _source(site, wish, _context(site, wish, load, device))
-        offer = source.look(device, folder)
+        offer = source.look(device, work.folder)
     return _report("check", offer.state, device, offer)
 
 
@@ -87,18 +87,20 @@ def upgrade(site: Site, wish: Wish, load: Load) -> Report:
     device = site.machine.status()
     rules.admit(device, wish.purpose)
     report(site, device)
-    with work_folder(site.work) as folder:
+    with work_folder(site.work) as work:
         context = _context(site, wish, load, device)
         source = _source(site, wish, context)
-        offer = source.look(device, folder)
+        offer = source.look(device, work.folder)
         if offer.state != "offered" or _is_there(device, offer, wish):
             return _report(action, "up-to-date" if offer.state == "offered" else offer.state, device, offer)
         _preflight(site, wish.purpose, offer)
         stage = "reset" if wish.purpose is Purpose.RESET else "upgrade"
         hooks(site, f"before-{stage}", strict=wish.strict)
         site.events.emit(Said(f"fetching {offer.source}"))
-        obtained = source.obtain(folder)
+        obtained = source.obtain(work.folder)
         device, image = _installed(site, wish, offer, obtained)
+        if obtained.archives and site.work != site.memory:  # COS_STATE is for images
+            work.keep(obtained.archives)
         if wish.purpose is not Purpose.RESET:  # that is not done yet
             hooks(site, "after-upgrade", strict=wish.strict)
     running = device.running
