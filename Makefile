@@ -1,11 +1,15 @@
 # The two commands: `make demo` builds, packs and boots the sample OS; `make test` passes the tests.
-.PHONY: demo test lint bench setup clean
+.PHONY: demo test vm-test lint bench setup clean
 
 demo: setup
 	.venv/bin/python scripts/demo.py
 
 test: setup-test
 	scripts/check
+
+# Machines that install themselves, start, fall back: every case, an hour without acceleration.
+vm-test: setup-test
+	TREEBUILD_VM_ALL=1 .venv/bin/python -m pytest -q -rA tests/vm
 
 lint: setup
 	scripts/lint

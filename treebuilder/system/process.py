@@ -27,9 +27,11 @@ _TAIL_LINES = 30
 _LEFT_S = 2.0
 
 PACKAGES = {
-    "apt-get": "apt", "bwrap": "bubblewrap", "dpkg-deb": "dpkg", "grub-mkimage": "grub-common", "mcopy": "mtools",
-    "mkfs.vfat": "dosfstools", "mksquashfs": "squashfs-tools", "mmd": "mtools", "mmdebstrap": "mmdebstrap",
-    "newgidmap": "uidmap", "newuidmap": "uidmap", "qemu-system-x86_64": "qemu-system-x86", "unshare": "util-linux",
+    "apt-get": "apt", "blkid": "util-linux", "bwrap": "bubblewrap", "dpkg-deb": "dpkg", "grub-install": "grub2-common",
+    "grub-mkimage": "grub-common", "mcopy": "mtools", "mkfs.ext4": "e2fsprogs", "mkfs.vfat": "dosfstools",
+    "mksquashfs": "squashfs-tools", "mmd": "mtools", "mmdebstrap": "mmdebstrap",
+    "newgidmap": "uidmap", "newuidmap": "uidmap", "qemu-system-x86_64": "qemu-system-x86", "sfdisk": "fdisk",
+    "unshare": "util-linux", "wipefs": "util-linux",
     "unsquashfs": "squashfs-tools", "xorriso": "xorriso",
 }  # fmt: skip
 
