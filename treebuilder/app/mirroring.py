@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from treebuilder.records import record
 from treebuilder.repository.api import INDEX_NAME
 
 if TYPE_CHECKING:
-    from treebuilder.repository.copying import Copied, Destination, Source
+    from treebuilder.repository.copying import Copied, Destination, Documents, Source
     from treebuilder.repository.docker import DockerBackend
 
 
@@ -43,7 +44,7 @@ class CopyReport:
         return {
             "source": self.source, "destination": self.destination, "references": list(done.references),
             "left_out": list(done.left_out), "files": done.files, "packages": done.packages,
-            "bytes": done.size_bytes, "changed": done.changed,
+            "bytes": done.size_bytes, "changed": done.changed, "channels": list(done.documents),
         }  # fmt: skip
 
     def text(self) -> str:
@@ -63,14 +64,23 @@ def copy(source: str, destination: str, snapshot: str, insecure: tuple[str, ...]
 
     if "/" in snapshot or snapshot.startswith("."):
         raise ConfigError(f"{snapshot!r} is no name of a snapshot")
-    to = _destination(destination, insecure, work)
-    found, references = _source(source, insecure, work)
+    found, references, files = _source(source, insecure, work)
+
+    def documents(copied: frozenset[str]) -> Mapping[str, bytes]:
+        """Channels are of the whole repository: a single snapshot is copied alone."""
+        from treebuilder.app.channel_names import to_copy
+
+        return {} if snapshot else to_copy(files, found.index, copied, work.events)
+
+    to = _destination(destination, insecure, work, found, documents)
     if snapshot:
         references = (f"{snapshot}-{INDEX_NAME}",)
     elif INDEX_NAME not in references:
         raise SpecError(f"there is no repository at {source}", hint=f"it has no {INDEX_NAME}", reason="no-repository")
     with work.store.single_flight(f"copy-{_key(destination)}", work.cancel):
-        done = copy_repository(found, to, references, work.store, work.events, work.cancel, what=source)
+        done = copy_repository(
+            found, to, references, work.store, work.events, work.cancel, what=source, documents=documents
+        )
     return CopyReport(source, destination, done)
 
 
@@ -86,47 +96,65 @@ def _docker(address: str, insecure: tuple[str, ...], work: Workspace) -> DockerB
     return DockerBackend(address, work.store, work.cancel, insecure=insecure)
 
 
-def _source(address: str, insecure: tuple[str, ...], work: Workspace) -> tuple[Source, tuple[str, ...]]:
-    """Where to read from, and the indexes that are known to be there. A web server cannot list its snapshots."""
+def _source(
+    address: str, insecure: tuple[str, ...], work: Workspace
+) -> tuple[Source, tuple[str, ...], tuple[str, ...]]:
+    """Where to read from, and the indexes and channels that are known to be there: a web server cannot list them."""
+    from treebuilder.app.channel_names import channel_files
+
     match kind_of(address):
         case "http":
             from treebuilder.repository.http import HttpBackend
 
-            return HttpBackend(address, work.store, work.cancel), (INDEX_NAME,)
+            return HttpBackend(address, work.store, work.cancel), (INDEX_NAME,), ()
         case "docker":
             from treebuilder.repository.copy_docker import docker_references
 
             target = _docker(address, insecure, work)
-            return target, docker_references(target)
+            return target, docker_references(target), channel_files(target.place.tags())
         case "bundle":
             from treebuilder.repository.copy_bundle import BundleSource
 
             bundle = BundleSource(Path(address), work.store, work.cancel)
-            return bundle, bundle.references()
+            return bundle, bundle.references(), channel_files(bundle.names())
         case _:
             from treebuilder.repository.disk import DiskBackend
 
             folder = Path(address)
             snapshots = sorted((path.name for path in folder.glob(f"*-{INDEX_NAME}")), reverse=True)
-            return DiskBackend(folder, work.store, work.cancel), (INDEX_NAME, *snapshots)
+            files = channel_files(path.name for path in folder.glob("channel-*.json"))
+            return DiskBackend(folder, work.store, work.cancel), (INDEX_NAME, *snapshots), files
 
 
-def _destination(address: str, insecure: tuple[str, ...], work: Workspace) -> Destination:
+def _destination(
+    address: str, insecure: tuple[str, ...], work: Workspace, source: Source, documents: Documents
+) -> Destination:
     match kind_of(address):
         case "http":
             raise ConfigError(f"{address} can only be read", hint="copy to HOST/NAME, a folder or FILE.tar")
         case "docker":
             from treebuilder.repository.copy_docker import DockerPlace
+            from treebuilder.repository.docker import DockerBackend
 
-            return DockerPlace(_docker(address, insecure, work), work.store, work.cancel)
+            origin = source if isinstance(source, DockerBackend) else None
+            return DockerPlace(_docker(address, insecure, work), work.store, work.cancel, origin)
         case "bundle":
             from treebuilder.repository.copy_bundle import BundlePlace
 
-            return BundlePlace(Path(address), work.store, work.cancel)
+            return BundlePlace(Path(address), work.store, work.cancel, documents)
         case _:
             from treebuilder.repository.copy_folder import FolderPlace
 
             return FolderPlace(Path(address), work.store, work.cancel)
+
+
+def folder_snapshots(folder: Path, work: Workspace) -> frozenset[str]:
+    """The snapshots that channels of a repository in a folder lead to. Raises IntegrityError."""
+    from treebuilder.app.channel_names import channel_files, named_snapshots
+    from treebuilder.repository.disk import DiskBackend
+
+    files = channel_files(path.name for path in folder.glob("channel-*.json"))
+    return named_snapshots(files, DiskBackend(folder, work.store, work.cancel).index)
 
 
 # gc -------------------------------------------------------------------------------------------------------------------
@@ -155,14 +183,18 @@ class GcReport:
 def gc(address: str, keep: int | None, insecure: tuple[str, ...], work: Workspace, *, delete: bool) -> GcReport:
     """Deletes, or only finds, what neither the newest index nor the last `keep` snapshots reach; None keeps them all.
 
-    Raises ConfigError, SpecError (reason "no-repository", "missing-packages"), IntegrityError, TransportError.
+    A snapshot that a channel leads to is kept. Raises ConfigError, SpecError (reason "no-repository",
+    "missing-packages"), IntegrityError (also a channel that cannot be read), TransportError.
     """
+    from treebuilder.app.channel_names import channel_files, named_snapshots
+
     match kind_of(address):
         case "docker":
             from treebuilder.repository import collecting
 
             target = _docker(address, insecure, work)
-            found = collecting.unreached(target, keep)
+            files = channel_files(target.place.tags())
+            found = collecting.unreached(target, keep, named_snapshots(files, target.index), frozenset(files))
             if delete:
                 collecting.delete(target, found)
             return GcReport(address, tuple(tag for tag, _ in found.tags), found.size_bytes, delete)
@@ -174,7 +206,7 @@ def gc(address: str, keep: int | None, insecure: tuple[str, ...], work: Workspac
                 raise SpecError(
                     f"there is no repository at {address}", hint=f"it has no {INDEX_NAME}", reason="no-repository"
                 )
-            paths = pruning.unreached(folder, folder, keep)
+            paths = pruning.unreached(folder, folder, keep, folder_snapshots(folder, work))
             names = tuple(str(path) for path in paths)
             size = sum(path.lstat().st_size for path in paths if path.is_file())
             if delete:

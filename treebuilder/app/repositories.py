@@ -116,11 +116,16 @@ class RepositoryReport:
         }  # fmt: skip
 
 
-def pruned(report: RepositoryReport, options: CreateOptions, keep: int) -> RepositoryReport:
-    """Deletes what neither the index nor the last `keep` snapshots reach. Raises IntegrityError, SpecError."""
+def pruned(report: RepositoryReport, options: CreateOptions, keep: int, work: Workspace) -> RepositoryReport:
+    """Deletes what neither the index, the last `keep` snapshots nor those of channels reach.
+
+    Raises IntegrityError (also a channel that cannot be read), SpecError.
+    """
+    from treebuilder.app.mirroring import folder_snapshots
     from treebuilder.repository.pruning import prune
 
-    return replace(report, removed=prune(options.packages, Path(report.output), keep).removed)
+    output = Path(report.output)
+    return replace(report, removed=prune(options.packages, output, keep, folder_snapshots(output, work)).removed)
 
 
 def create(

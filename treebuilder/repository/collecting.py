@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from treebuilder.errors import IntegrityError, SpecError, TransportError
@@ -39,8 +39,12 @@ class Unreached:
     index: Digest
 
 
-def unreached(target: DockerBackend, keep: int | None) -> Unreached:
+def unreached(
+    target: DockerBackend, keep: int | None, spared: Collection[str] = (), documents: Collection[str] = ()
+) -> Unreached:
     """What neither the newest index nor the `keep` last snapshots by name reach; None keeps all snapshots.
+
+    Snapshots that are `spared` are kept too, and the tags of `documents`.
 
     Raises SpecError (reason "no-repository"), IntegrityError, TransportError.
     """
@@ -49,11 +53,13 @@ def unreached(target: DockerBackend, keep: int | None) -> Unreached:
     if first is None:
         raise SpecError(f"there is no repository at {target}", hint=f"it has no {INDEX_NAME}", reason="no-repository")
     references = docker_references(target)
-    kept = references if keep is None else references[: 1 + keep]
+    stay = {f"{id}-{INDEX_NAME}" for id in spared}
+    last = references if keep is None else references[: 1 + keep]
+    kept = tuple(name for name in references if name in last or name in stay)
     states = [state for name in kept if (state := read_state(target, name, str(target))) is not None]
     tags = place.tags()
-    reached = {tag for state in states for tag in _tags_of(state)}
-    given_up = [tag for name in references[len(kept) :] for tag in _given_up(target, name)]
+    reached = {tag for state in states for tag in _tags_of(state)} | set(documents)
+    given_up = [tag for name in references if name not in kept for tag in _given_up(target, name)]
     others = [tag for tag in dict.fromkeys([*given_up, *tags]) if tag in set(tags) and tag not in reached]
     if not others:
         return Unreached((), 0, first)

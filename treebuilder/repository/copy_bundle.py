@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -20,7 +20,7 @@ from treebuilder.errors import IntegrityError, TransportError, UnsafeArchive
 from treebuilder.model.digest import Digest
 from treebuilder.oci.store import Store
 from treebuilder.repository.api import INDEX_NAME, MAX_INDEX_BYTES, SIGNATURE_SUFFIX
-from treebuilder.repository.copying import MAX_PACKAGE_BYTES, SNAPSHOT_SUFFIX, Piece, State
+from treebuilder.repository.copying import MAX_PACKAGE_BYTES, SNAPSHOT_SUFFIX, Documents, Piece, State
 from treebuilder.repository.plain import open_plain
 from treebuilder.system.files import disk_errors, new_name, sync_folder
 from treebuilder.system.process import Cancel
@@ -90,9 +90,13 @@ class BundleSource:
             raise IntegrityError(f"{self._path}: {name} is longer than {max_bytes} bytes, or was lost: try again")
         return path
 
-    def holds(self, states: Sequence[State]) -> bool:
-        """Whether it is the bundle of these states, and of nothing else."""
-        wanted: dict[str, Digest] = {}
+    def names(self) -> tuple[str, ...]:
+        """All files, sorted."""
+        return tuple(sorted(self._files))
+
+    def holds(self, states: Sequence[State], documents: Mapping[str, bytes]) -> bool:
+        """Whether it is the bundle of these states and documents, and of nothing else."""
+        wanted = {name: Digest.of(data) for name, data in documents.items()}
         for state in states:
             wanted |= {piece.name: piece.sha256 for piece in state.pieces}
             wanted[state.reference] = Digest.of(state.index)
@@ -102,19 +106,21 @@ class BundleSource:
 
 
 class BundlePlace:
-    """Implements `Destination`. Equal input gives equal bytes."""
+    """Implements `Destination`. Equal input gives equal bytes. `documents` are those that will be published."""
 
     by_name = True
 
-    def __init__(self, path: Path, store: Store, cancel: Cancel) -> None:
+    def __init__(self, path: Path, store: Store, cancel: Cancel, documents: Documents) -> None:
         self._path, self._store, self._cancel = path, store, cancel
+        self._documents = documents
         self._brought: dict[str, Path] = {}
         self._same = False
 
     def missing(self, states: Sequence[State]) -> tuple[Piece, ...]:
         if self._path.is_file():
             try:
-                self._same = BundleSource(self._path, self._store, self._cancel).holds(states)
+                present = BundleSource(self._path, self._store, self._cancel)
+                self._same = present.holds(states, self._documents(frozenset(state.reference for state in states)))
             except IntegrityError:
                 self._same = False  # what is broken is written anew
         return () if self._same else tuple(dict.fromkeys(piece for state in states for piece in state.pieces))
@@ -123,11 +129,11 @@ class BundlePlace:
         self._brought[piece.name] = source
         return source.stat().st_size
 
-    def publish(self, states: Sequence[State]) -> bool:
+    def publish(self, states: Sequence[State], documents: Mapping[str, bytes]) -> bool:
         if self._same:
             return False
         digests = {piece.name: piece.sha256 for state in states for piece in state.pieces}
-        documents: dict[str, bytes] = {}
+        documents = dict(sorted(documents.items()))
         for state in states:
             if state.signature is not None:
                 documents[state.reference + SIGNATURE_SUFFIX] = state.signature

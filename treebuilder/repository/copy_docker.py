@@ -6,7 +6,7 @@ What the index that is there names with the same digest is left alone; everythin
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from treebuilder.archive.compress import decompressed, sniff
@@ -15,6 +15,7 @@ from treebuilder.model.digest import Digest
 from treebuilder.oci.layerimage import ImageLayer, layer_image, push_image
 from treebuilder.oci.store import Store
 from treebuilder.repository.api import INDEX_NAME, SIGNATURE_SUFFIX
+from treebuilder.repository.carrying import Carrier
 from treebuilder.repository.copying import MAX_PACKAGE_BYTES, SNAPSHOT_SUFFIX, Piece, State, read_state, show
 from treebuilder.repository.docker import ARCHIVE, DockerBackend, package_tag, tag_of
 from treebuilder.system.process import Cancel
@@ -39,12 +40,15 @@ def docker_references(target: DockerBackend) -> tuple[str, ...]:
 
 
 class DockerPlace:
-    """Implements `Destination`."""
+    """Implements `Destination`. What comes from the registry `origin` is carried as it is, with who signed it."""
 
     by_name = False
 
-    def __init__(self, target: DockerBackend, store: Store, cancel: Cancel) -> None:
+    def __init__(
+        self, target: DockerBackend, store: Store, cancel: Cancel, origin: DockerBackend | None = None
+    ) -> None:
         self._target, self._store, self._cancel = target, store, cancel
+        self._carrier = Carrier(origin, target, store) if origin is not None else None
 
     def missing(self, states: Sequence[State]) -> tuple[Piece, ...]:
         wanted: dict[Piece, None] = {}
@@ -83,6 +87,14 @@ class DockerPlace:
                     raise ConfigError(f"{taken[tag]} and {name} would have the same tag {tag}", reason="same-tag")
 
     def add(self, piece: Piece, source: Path) -> int:
+        if self._carrier is not None:
+            carried = (
+                self._carrier.package(package_tag(piece.name), piece.sha256, source)
+                if piece.package
+                else self._carrier.file(piece.name, piece.sha256)
+            )
+            if carried is not None:
+                return carried
         if not piece.package:
             data = source.read_bytes()
             if Digest.of(data) != piece.sha256:
@@ -121,6 +133,18 @@ class DockerPlace:
         self._store.index.set_notes(_NOTES, {piece.sha256.hex: f"{length} {seen.hexdigest()}".encode()})
         return ImageLayer(piece.sha256, length, Digest(seen.hexdigest()), kind)
 
-    def publish(self, states: Sequence[State]) -> bool:
-        shown = [show(state, self._target.index, self._target.commit) for state in states]
-        return any(shown)
+    def publish(self, states: Sequence[State], documents: Mapping[str, bytes]) -> bool:
+        shown = [show(state, self._target.index, self._write) for state in states]
+        changed = any(shown)
+        if self._carrier is not None:
+            changed = bool(self._carrier.signatures([state.reference for state in states])) or changed
+        for name, data in documents.items():
+            if self._target.index(name) != data:
+                self._target.put(name, data)
+                changed = True
+        return changed
+
+    def _write(self, reference: str, data: bytes) -> None:
+        carrier = None if reference.endswith(SIGNATURE_SUFFIX) else self._carrier
+        if carrier is None or not carrier.index(reference, Digest.of(data)):
+            self._target.commit(reference, data)

@@ -87,9 +87,10 @@ class FolderPlace:
             )
         return size
 
-    def publish(self, states: Sequence[State]) -> bool:
+    def publish(self, states: Sequence[State], documents: Mapping[str, bytes]) -> bool:
         placed: dict[str, Path] = {}
-        documents: dict[str, bytes] = {}
+        others = {name: data for name, data in documents.items() if self._backend.index(name) != data}
+        documents = dict(others)
         gone: set[str] = set()
         for state in states:
             placed |= {p.name: self._incoming / p.sha256.hex for p in state.pieces if p not in self._there}
@@ -104,6 +105,8 @@ class FolderPlace:
             self._folder.mkdir(parents=True, exist_ok=True)
             if changed and not self._exchanged(placed, documents, gone):
                 self._one_by_one(placed, gone, states)
+                for name, data in others.items():
+                    self._backend.commit(name, data)
             remove_tree(self._incoming)
         return changed
 

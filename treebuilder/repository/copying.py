@@ -5,7 +5,7 @@ Indexes, signatures and metas stay byte for byte what they are, so who trusts th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -49,7 +49,7 @@ class State:
 class Copied:
     """What a copy came to: the references that are in the destination now, those left out, and what was brought.
 
-    `changed` is False where the destination already was the same.
+    `changed` is False where the destination already was the same. `documents` are those that lead to the references.
     """
 
     references: tuple[str, ...]
@@ -58,6 +58,14 @@ class Copied:
     packages: int
     size_bytes: int
     changed: bool
+    documents: tuple[str, ...] = ()
+
+
+Documents = Callable[[frozenset[str]], Mapping[str, bytes]]
+
+
+def _none(references: frozenset[str]) -> Mapping[str, bytes]:
+    return {}
 
 
 class Source(Protocol):
@@ -85,8 +93,11 @@ class Destination(Protocol):
         """Takes a file in, which nobody sees before `publish`; the bytes moved. Raises IntegrityError, NoSpace."""
         ...
 
-    def publish(self, states: Sequence[State]) -> bool:
-        """Lets readers see the states, all of which were brought; the last is the newest. False if they did already."""
+    def publish(self, states: Sequence[State], documents: Mapping[str, bytes]) -> bool:
+        """Lets readers see the states, all of which were brought; the last is the newest. False if they did already.
+
+        `documents` by name lead to the states, and show after them.
+        """
         ...
 
 
@@ -125,9 +136,10 @@ def packages_of(meta: Path, what: str) -> tuple[Piece, ...]:
 
 def copy_repository(
     source: Source, destination: Destination, references: Sequence[str], store: Store, events: EventSink,
-    cancel: Cancel, *, what: str,
+    cancel: Cancel, *, what: str, documents: Documents = _none,
 ) -> Copied:  # fmt: skip
-    """Copies what the references lead to; the first is the newest and must be there.
+    """Copies what the references lead to; the first is the newest and must be there. `documents` says what is to be
+    copied with these references.
 
     Raises SpecError (reason "no-repository"), IntegrityError, TransportError, ConfigError, NoSpace; the destination is
     what it was then.
@@ -137,14 +149,15 @@ def copy_repository(
     events.emit(Started(_TASK, f"copying {what}", len(wanted), "files"))
     try:
         moved = _bring(source, destination, wanted, store, events, cancel)
-        changed = destination.publish(states)
+        others = documents(frozenset(state.reference for state in states))
+        changed = destination.publish(states, others)
     except BaseException:
         events.emit(Finished(_TASK, "failed"))
         raise
     events.emit(Finished(_TASK))
     packages = sum(piece.package for piece in wanted)
     done = tuple(state.reference for state in reversed(states))
-    return Copied(done, left_out, len(wanted) - packages, packages, moved, changed)
+    return Copied(done, left_out, len(wanted) - packages, packages, moved, changed, tuple(sorted(others)))
 
 
 def _states(

@@ -306,12 +306,22 @@ class DockerBackend:
         """The image of an index that `index` read or `commit` wrote; None where there is none."""
         return self._seen.get(reference)
 
+    def described(self, name: str) -> Digest | None:
+        """The image that an index which was read gives for a file."""
+        return self._files.get(name)
+
     def _push(self, name: str, data: bytes, annotations: Mapping[str, str], seen: Digest | None) -> LayerImage:
         """Lets a tag lead to an image with one file, unless it does."""
         image, layer = file_image(name, data, self._epoch_s, annotations)
         if image.digest != (seen or self.place.digest_of(tag_of(name))):
             push_image(self.place, image, tag_of(name), lambda: io.BytesIO(layer))
         return image
+
+
+def file_of_layer(store: Store, layer: Digest) -> Digest | None:
+    """The file that a layer holds, if one was read out of it."""
+    noted = store.index.note(_FILE, layer.hex)
+    return None if noted is None else Digest(noted.decode())
 
 
 def file_image(name: str, data: bytes, epoch_s: int, annotations: Mapping[str, str]) -> tuple[LayerImage, bytes]:

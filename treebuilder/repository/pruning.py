@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from treebuilder.errors import IntegrityError
@@ -25,23 +25,24 @@ class Pruned:
     size_bytes: int
 
 
-def prune(packages: Path, output: Path, keep: int) -> Pruned:
-    """Keeps the newest index and the `keep` last snapshots by name, what they name, and their packages.
+def prune(packages: Path, output: Path, keep: int, spared: Collection[str] = ()) -> Pruned:
+    """Keeps the newest index, the `keep` last snapshots by name and those `spared`, what they name, and their packages.
 
     Everything that is kept is read before anything is deleted. Raises IntegrityError (an index or meta that cannot be
     read: nothing is deleted then), SpecError, NoSpace.
     """
-    return delete(unreached(packages, output, keep))
+    return delete(unreached(packages, output, keep, spared))
 
 
-def unreached(packages: Path, output: Path, keep: int | None) -> tuple[Path, ...]:
+def unreached(packages: Path, output: Path, keep: int | None, spared: Collection[str] = ()) -> tuple[Path, ...]:
     """What `prune` deletes, in that order: indexes before what they lead to. `keep` None keeps every snapshot.
 
     Raises IntegrityError, SpecError.
     """
     ids = sorted((path.name.removesuffix(_SNAPSHOT) for path in output.glob(f"*{_SNAPSHOT}")), reverse=True)
     count = len(ids) if keep is None else keep
-    kept = [INDEX_NAME, *(f"{id}{_SNAPSHOT}" for id in ids[:count])]
+    stay = {*ids[:count], *spared}
+    kept = [INDEX_NAME, *(f"{id}{_SNAPSHOT}" for id in ids if id in stay)]
     reached: set[Path] = set()
     for name in kept:
         index = _index(output / name)
@@ -49,7 +50,7 @@ def unreached(packages: Path, output: Path, keep: int | None) -> tuple[Path, ...
         for archive in _archives(output, index):
             reached |= {packages / archive, packages / f"{archive.rpartition('.package.tar')[0]}{SUFFIX}"}
     given_up: list[Path] = []
-    for id in ids[count:]:
+    for id in (id for id in ids if id not in stay):
         index = _index(output / f"{id}{_SNAPSHOT}")
         files = (output / file.filename for _, file in index.files)
         given_up += [output / f"{id}{_SNAPSHOT}", *(path for path in files if path.name.startswith(f"{id}-"))]

@@ -155,7 +155,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
         )  # fmt: skip
         patches = deltas.make(work) if deltas is not None else 0
         if args.prune is not None:
-            report = repositories.pruned(report, options, args.prune)
+            report = repositories.pruned(report, options, args.prune, work)
     session.close()
     state = "" if report.created.changed else " (unchanged)"
     count = len(report.created.packages)

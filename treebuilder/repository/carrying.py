@@ -1,0 +1,145 @@
+"""Images that go from one registry to another as they are, manifest and all, and with them who signed them.
+
+A signature is of a manifest, so an image that is made anew has none. What is carried is compared with what the
+repository promises: a package's image is one whose only layer is the archive, a file's one that holds this file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from treebuilder.errors import IntegrityError, TransportError
+from treebuilder.events import Silent
+from treebuilder.model.digest import Digest
+from treebuilder.oci.layerimage import MANIFEST, only_layer
+from treebuilder.oci.layout import item_digest, json_object
+from treebuilder.oci.remote import Progress, descriptor_size
+from treebuilder.oci.store import Store
+from treebuilder.repository.docker import DockerBackend, file_of_layer, tag_of
+from treebuilder.repository.docker_layers import in_parallel
+from treebuilder.trust import cosign
+
+_TAG = re.compile(r"sha256-([0-9a-f]{64})\.(?:sig|att|sbom)\Z")
+_MOST_BYTES = 64 << 20  # of what is no package
+_MOST_REFERRERS = 100
+_THREADS = 4
+
+
+class Carrier:
+    """Carries images of one copy."""
+
+    def __init__(self, origin: DockerBackend, target: DockerBackend, store: Store) -> None:
+        self._origin, self._target, self._store = origin, target, store
+
+    def package(self, tag: str, archive: Digest, file: Path) -> int | None:
+        """A package's image, whose layer is here as `file`; the bytes moved. None for one that cannot be carried."""
+        return self._image(tag, tag, lambda layer: layer == archive, file)
+
+    def file(self, name: str, content: Digest) -> int | None:
+        """The image of a repository's file, where the origin has one of this content."""
+        known = self._origin.described(name)
+        return self._image(
+            str(known or tag_of(name)), tag_of(name), lambda layer: file_of_layer(self._store, layer) == content, None
+        )
+
+    def index(self, reference: str, content: Digest) -> bool:
+        """The image of an index; False for one that cannot be carried."""
+        seen = self._origin.seen(reference)
+        if seen is None:
+            return False
+        moved = self._image(
+            str(seen), tag_of(reference), lambda layer: file_of_layer(self._store, layer) == content, None
+        )
+        return moved is not None
+
+    def _image(self, reference: str, tag: str, fits: Any, file: Path | None) -> int | None:  # noqa: ANN401
+        try:
+            data = self._origin.place.manifest_bytes(reference, None)
+            manifest = json_object(data, reference)
+            layer, size = only_layer(manifest, reference)
+            if not fits(layer):
+                return None
+        except IntegrityError:
+            return None
+        except TransportError as err:
+            if err.status != 404:
+                raise
+            return None
+        place = self._target.place
+        if place.digest_of(tag) == Digest.of(data):
+            return 0
+        moved = 0
+        if file is not None:
+            moved += size if place.push_blob(layer, size, lambda: file.open("rb", buffering=0)) else 0
+        else:
+            moved += self._blob(layer, size)
+        moved += self._blob(item_digest(manifest.get("config"), reference), descriptor_size(manifest["config"]))
+        place.put_manifest(tag, data, str(manifest.get("mediaType") or MANIFEST))
+        return moved
+
+    def _blob(self, digest: Digest, size: int) -> int:
+        """Brings a small blob over unless it is there; the bytes moved."""
+        place = self._target.place
+        if place.has_blob(digest):
+            return 0
+        if size > _MOST_BYTES:
+            raise IntegrityError(f"{self._origin}: {digest} is too large for what it belongs to")
+        with self._store.part() as part:
+            self._origin.place.blob(digest, size, part, Progress("copy", Silent()))
+            place.push_blob(digest, part.stat().st_size, lambda: part.open("rb", buffering=0))
+        return size
+
+    # signatures -------------------------------------------------------------------------------------------------
+    def signatures(self, references: Sequence[str]) -> int:
+        """Carries the signatures of all images that are in both places; how many images got any.
+
+        An index is signed after all that it names: where its signatures are the same, so are those of the rest, and
+        only what has none at all is looked at. Raises TransportError, IntegrityError.
+        """
+        there = {tag: match[1] for tag in self._origin.place.tags() if (match := _TAG.match(tag))}
+        if not there:
+            return 0
+        ours = set(self._target.place.tags())
+        indexes = [self._origin.seen(reference) for reference in references]
+        signed = [cosign.signature_tag(index) for index in indexes if index is not None]
+        first = [tag for tag in signed if tag in there]
+        same = bool(first) and all(self._same(tag) for tag in first)
+        wanted = [tag for tag in there if tag not in ours] if same else [tag for tag in there if not self._same(tag)]
+        last = [tag for tag in wanted if tag in first]  # the indexes' after all others
+        done = in_parallel([tag for tag in wanted if tag not in last], self._signature, _THREADS)
+        return sum([*done, *map(self._signature, last)])
+
+    def _same(self, tag: str) -> bool:
+        return self._target.place.digest_of(tag) == self._origin.place.digest_of(tag)
+
+    def _signature(self, tag: str) -> bool:
+        """What is under a tag, and the bundles; False where the image that it is of is not in the destination."""
+        origin, place = self._origin.place, self._target.place
+        match = _TAG.match(tag)
+        assert match is not None
+        subject = Digest(match[1])
+        if place.digest_of(str(subject)) is None:
+            return False
+        present = {str(item.get("digest")) for item in place.referrers(subject)}
+        for item in origin.referrers(subject)[:_MOST_REFERRERS]:
+            digest = item_digest(item, str(origin))
+            if item.get("artifactType") != cosign.BUNDLE or str(digest) in present:
+                continue
+            data = origin.manifest_bytes(str(digest), digest)
+            self._blobs(json_object(data, str(digest)), str(digest))
+            described: dict[str, Any] = {key: item[key] for key in ("artifactType", "annotations") if key in item}
+            place.put_referrer(data, MANIFEST, subject, described)
+        data = origin.manifest_bytes(tag, None)
+        manifest = json_object(data, tag)
+        self._blobs(manifest, tag)
+        place.put_manifest(tag, data, str(manifest.get("mediaType") or MANIFEST))
+        return True
+
+    def _blobs(self, manifest: dict[str, Any], what: str) -> None:
+        layers = manifest.get("layers")
+        for item in (manifest.get("config"), *(layers if isinstance(layers, list) else ())):
+            digest = item_digest(item, what)
+            self._blob(digest, descriptor_size(item) if isinstance(item, dict) else 0)
