@@ -47,7 +47,7 @@ def test_it_is_installed_and_starts(iso: Path, tmp_path: Path, firmware: Firmwar
         assert "Read-only" in device.run("touch /usr/file")[1]
         device.ask("touch /etc/file /var/file")
         assert device.ask("stat -c %a /oem/99_custom.yaml") == "600"
-        assert "COS_PERSISTENT" in device.ask("lsblk -no LABEL $(findmnt -no SOURCE /usr/local)")
+        assert "COS_PERSISTENT" in device.ask("lsblk -no LABEL $(findmnt -no SOURCE -t ext4 /usr/local)")
         assert device.ask("systemctl --failed --no-legend --plain") == ""
         device.ask("test -f /run/cos/active_mode")
         device.power_off()
