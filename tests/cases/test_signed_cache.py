@@ -191,3 +191,22 @@ def test_one_limit_is_for_all() -> None:
     assert waiting.until(lambda: asked.append(1), lambda: False) is None
     assert asked == [1], "the time is up: it is asked for once"
     assert time.monotonic() - began >= 0.4
+
+
+def test_an_interrupt_ends_it() -> None:
+    from treebuilder.build.waiting import Waiting
+    from treebuilder.errors import Cancelled
+    from treebuilder.events import Silent
+    from treebuilder.system.process import Cancel
+
+    cancel = Cancel()
+    asked: list[int] = []
+
+    def ask() -> None:
+        asked.append(1)
+        if len(asked) == 2:
+            cancel.set()
+
+    with pytest.raises(Cancelled):
+        Waiting(3600, Silent(), cancel).until(ask, lambda: False)
+    assert len(asked) == 2
