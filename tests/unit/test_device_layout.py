@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from tests.services import program
 from treebuilder.device.layout import Firmware, Layout, Sizes, Table, node, plan, sfdisk_script
 from treebuilder.errors import ConfigError, NoSpace
 
-needs_sfdisk = pytest.mark.skipif(shutil.which("sfdisk") is None, reason="fdisk is not installed")
 KINDS = [(Firmware.EFI, Table.GPT), (Firmware.BIOS, Table.GPT), (Firmware.BIOS, Table.MSDOS)]
 
 
@@ -79,10 +78,10 @@ def test_partitions_lie_on_the_disk_one_behind_the_other(
     assert layout.labelled("COS_STATE").size_mib >= 3 * image_mib
 
 
-@needs_sfdisk
 @pytest.mark.parametrize(("firmware", "table"), KINDS)
 @pytest.mark.parametrize("persistent", [0, 300])
 def test_sfdisk_makes_what_was_planned(tmp_path: Path, firmware: Firmware, table: Table, persistent: int) -> None:
+    program("sfdisk", "fdisk")
     disk = tmp_path / "disk"
     with disk.open("wb") as out:
         out.truncate(3000 << 20)
