@@ -9,7 +9,10 @@ import signal
 import hypothesis
 import pytest
 
+from tests.isos import iso, sampleos_folder
 from tests.services import need
+
+__all__ = ["iso", "sampleos_folder"]  # fixtures
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # a slow machine is no fault
 hypothesis.settings.load_profile("untimed")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from itertools import product
 from pathlib import Path
 
 import pytest
 
+from tests.services import need, program
 from tests.vm.grub_disk import make_disk, serial_output
 from treebuilder.device import grubcfg
 from treebuilder.device.grubenv import GrubControl
@@ -15,11 +15,7 @@ from treebuilder.device.rules import TRIES, Device, Image, Pointer, Slot, boot
 from treebuilder.device.slots import LINKS
 from treebuilder.model.digest import Digest
 
-pytestmark = [
-    pytest.mark.vm,
-    pytest.mark.skipif(shutil.which("grub-mkimage") is None, reason="grub-common is not installed"),
-    pytest.mark.skipif(not Path("/usr/lib/grub/i386-pc").is_dir(), reason="grub-pc-bin is not installed"),
-]
+pytestmark = pytest.mark.vm
 IMAGE = Image("1", Digest.of(b"x"))
 UUID = "5a1f0c1e-7b70-4a5e-9d57-0d6a4d0f7c11"
 POINTERS = [
@@ -69,6 +65,8 @@ def expected(number: int, pointer: Pointer, present: frozenset[Slot]) -> tuple[s
 
 @pytest.mark.timeout(300)
 def test_grub_chooses_counts_and_writes_as_the_rules_do(tmp_path: Path) -> None:
+    program("grub-mkimage", "grub-common")
+    need(Path("/usr/lib/grub/i386-pc").is_dir(), "grub-pc-bin is not installed")
     files = tmp_path / "files"
     script = ["serial --unit=0 --speed=115200", "terminal_output serial", grubcfg.choice(), "echo"]
     for number, (pointer, present) in enumerate(CASES):

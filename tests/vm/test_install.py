@@ -5,7 +5,6 @@ One case runs always; `make vm-test` (TREEBUILD_VM_ALL) runs all of them.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
 from tests.vm.machine import Firmware, machine
 
 pytestmark = [pytest.mark.vm, pytest.mark.engine, pytest.mark.network, pytest.mark.timeout(3000)]
-every_case = pytest.mark.skipif(not os.environ.get("TREEBUILD_VM_ALL"), reason="make vm-test runs it")
+every_case = pytest.mark.every_case
 CONFIG = r"stages:\n  initramfs:\n  - hostname: installed\n"
 STATE = "/run/initramfs/cos-state"
 
