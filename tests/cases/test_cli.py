@@ -141,6 +141,10 @@ def test_machines_and_images_are_as_published() -> None:
     assert schemas.faults({"schema": "treebuild.images/1", "images": [image]}, schemas.load("iso")) == []
 
 
+# Held against what the commands say in tests/unit/test_device_cli.py and its neighbours.
+DEVICE_RESULTS = {f"device-{verb}" for verb in ("confirm", "install", "rebrand", "run-stage", "status", "upgrade")}
+
+
 def test_every_schema_is_one_of_a_verb() -> None:
     published = {path.stem for path in schemas.FOLDER.glob("*.json")}
     assert published == {
@@ -153,6 +157,7 @@ def test_every_schema_is_one_of_a_verb() -> None:
         "serve-repo",
         "channel",
         "channel-watch",
+        *DEVICE_RESULTS,
         "error",
     }
     for name in published:
