@@ -31,13 +31,16 @@ _BOX_LIMIT_S = 7 * 24 * 3600.0
 
 
 # unpacking ------------------------------------------------------------------------------------------------------------
-def unpack(image: str, folder: Path, store: Store, events: EventSink, cancel: Cancel) -> int:
+def unpack(
+    image: str, folder: Path, store: Store, events: EventSink, cancel: Cancel, insecure: tuple[str, ...] = ()
+) -> int:
     """Lays an image's files into a folder, which is made if it is not there; how many entries.
 
-    `image` is `file://TAR` (what `docker save` writes), `oci:FOLDER` (a layout), or a reference of a registry.
+    `image` is `file://TAR` (what `docker save` writes), `oci:FOLDER` (a layout), or a reference of a registry;
+    `insecure` are hosts to speak plain HTTP to.
     Raises ConfigError, SpecError, TransportError, IntegrityError, UnsafeArchive, NoSpace.
     """
-    layers = _layers(image, store, events, cancel)
+    layers = _layers(image, store, events, cancel, insecure)
     count = 0
     with disk_errors(f"unpacking {image} into {folder}", folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +56,9 @@ def unpack(image: str, folder: Path, store: Store, events: EventSink, cancel: Ca
     return count
 
 
-def _layers(image: str, store: Store, events: EventSink, cancel: Cancel) -> tuple[Digest, ...]:
+def _layers(
+    image: str, store: Store, events: EventSink, cancel: Cancel, insecure: tuple[str, ...]
+) -> tuple[Digest, ...]:
     if image.startswith("file://"):
         return _of_archive(Path(image.removeprefix("file://")), store)
     if image.startswith("oci:"):
@@ -61,7 +66,7 @@ def _layers(image: str, store: Store, events: EventSink, cancel: Cancel) -> tupl
         return layout.load(layout.resolve(), store).layers
     from treebuilder.oci.registry import RegistryImages
 
-    images = RegistryImages(events, cancel)
+    images = RegistryImages(events, cancel, insecure)
     return images.load(image, images.resolve(image), store).layers
 
 

@@ -28,7 +28,10 @@ class Described:
     size_bytes: int
 
 
-def pinned(reference: str, settings: ClientSettings, events: EventSink, cancel: Cancel, *, verify: bool) -> str:
+def pinned(
+    reference: str, settings: ClientSettings, events: EventSink, cancel: Cancel, *, verify: bool,
+    insecure: tuple[str, ...] = (),
+) -> str:  # fmt: skip
     """The reference by the digest that a trusted key signed, so that nothing else can be fetched.
 
     Raises ConfigError (reason "no-keys"), IntegrityError (reasons "unsigned", "wrong-signature"), TransportError.
@@ -39,7 +42,7 @@ def pinned(reference: str, settings: ClientSettings, events: EventSink, cancel: 
         return reference
     files = _keys(settings)
     if files:
-        found = verify_image(reference, files, (), cancel)
+        found = verify_image(reference, files, insecure, cancel)
         events.emit(Said(f"{reference} is signed by {', '.join(found.signers)}"))
         return f"{named.host}/{named.repository}@{found.image}"
     if named.digest is None:
@@ -63,10 +66,14 @@ def _keys(settings: ClientSettings) -> tuple[str, ...]:
     return tuple(found)
 
 
-def described(reference: str, cancel: Cancel, folder: Path) -> Described:
-    """Reads manifest and configuration. Raises TransportError, IntegrityError, SpecError (no image for us)."""
+def described(reference: str, cancel: Cancel, folder: Path, insecure: tuple[str, ...] = ()) -> Described:
+    """Reads manifest and configuration; of `insecure` hosts by plain HTTP.
+
+    Raises TransportError, IntegrityError, SpecError (no image for us).
+    """
     named = parse_reference(reference)
-    place = Repository(named.host, named.repository, is_loopback(named.host), cancel)
+    plain = is_loopback(named.host) or named.host in insecure
+    place = Repository(named.host, named.repository, plain, cancel)
     _, manifest = place.manifest(str(named.digest or named.tag), named.digest)
     for _ in range(3):
         if "manifests" not in manifest:

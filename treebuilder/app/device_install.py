@@ -44,13 +44,14 @@ class InstallWish:
     title: str = ""
     verify: bool = True
     strict: bool = False
+    insecure: tuple[str, ...] = ()
 
 
 def run(
     wish: InstallWish, settings: ClientSettings, work: Path, events: EventSink, cancel: Cancel
 ) -> install.Installed:
     """Raises what the source and `device.install.install` raise; before the disk is partitioned nothing has changed."""
-    context = Context(settings, events, cancel, wish.verify)
+    context = Context(settings, events, cancel, wish.verify, insecure=wish.insecure)
     _stage("before-install", events, strict=wish.strict)
     with ExitStack() as stack:
         folder = stack.enter_context(work_folder(work)).folder

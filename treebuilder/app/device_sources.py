@@ -58,13 +58,17 @@ class Obtained:
 
 @record
 class Context:
-    """What sources work with. `size_bytes`: of the image that runs, as a measure for the next one; 0 if not known."""
+    """What sources work with. `size_bytes`: of the image that runs, as a measure for the next one; 0 if not known.
+
+    `insecure` are registries (with port) that plain HTTP is spoken with.
+    """
 
     settings: ClientSettings
     events: EventSink
     cancel: Cancel
     verify: bool = True
     size_bytes: int = 0
+    insecure: tuple[str, ...] = ()
 
 
 class UpgradeSource(Protocol):
@@ -136,8 +140,11 @@ class ImageSource:
         from treebuilder.app.device_images import described, pinned, version_of_tag
 
         context = self._context
-        self._reference = pinned(self._named, context.settings, context.events, context.cancel, verify=context.verify)
-        found = described(self._reference, context.cancel, folder)
+        self._reference = pinned(
+            self._named, context.settings, context.events, context.cancel, verify=context.verify,
+            insecure=context.insecure,
+        )  # fmt: skip
+        found = described(self._reference, context.cancel, folder, context.insecure)
         contents.require_architecture(found.architecture, self._named)
         self._size_bytes = found.size_bytes
         self._version = self._version or found.version or version_of_tag(self._named)
@@ -150,7 +157,7 @@ class ImageSource:
         need(folder, 3 * self._size_bytes, self._named)
         root = folder / "root"
         with opened_store(folder) as store:
-            unpack(self._reference, root, store, context.events, context.cancel)
+            unpack(self._reference, root, store, context.events, context.cancel, context.insecure)
         return composed(root, folder, context, self._named, self._version, _EPOCH_S)
 
 

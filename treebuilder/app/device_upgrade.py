@@ -31,7 +31,7 @@ class Wish:
     """What was asked. `word` names a source by its form; without one the channel counts, else the configuration.
 
     `kind` says what the word is ("package", "image", "directory", "file"; "" by its form). `force`: also what is there
-    already or failed here.
+    already or failed here. `insecure`: registries that plain HTTP is spoken with.
     """
 
     word: str = ""
@@ -43,6 +43,7 @@ class Wish:
     force: bool = False
     verify: bool = True
     strict: bool = False
+    insecure: tuple[str, ...] = ()
 
 
 @record
@@ -167,7 +168,7 @@ def _context(site: Site, wish: Wish, load: Load, device: Device) -> Context:
             size = site.image_file(device.booted).stat().st_size
         except OSError:
             size = 0
-    return Context(load(not verify), site.events, site.cancel, verify, size)
+    return Context(load(not verify), site.events, site.cancel, verify, size, wish.insecure)
 
 
 def _source(site: Site, wish: Wish, context: Context) -> UpgradeSource:

@@ -143,7 +143,7 @@ def _wish(args: argparse.Namespace) -> Wish:
     return Wish(
         args.words[0] if args.words else "", kind, "", args.version,
         Purpose.RECOVERY if args.into_recovery else Purpose.UPGRADE, True, args.force,
-        not (args.no_verify or args.no_cosign), args.strict,
+        not (args.no_verify or args.no_cosign), args.strict, tuple(args.insecure_registry),
     )  # fmt: skip
 
 

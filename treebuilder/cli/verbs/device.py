@@ -147,7 +147,7 @@ def _wish(args: argparse.Namespace) -> Wish:
     purpose = Purpose.RECOVERY if args.recovery_slot else Purpose.UPGRADE
     return Wish(
         word, args.kind, args.channel, args.version, purpose, args.what != "stage", args.force, not args.no_verify,
-        args.strict,
+        args.strict, tuple(args.insecure_registry),
     )  # fmt: skip
 
 

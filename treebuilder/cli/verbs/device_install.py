@@ -16,6 +16,11 @@ WORK = "/run"  # a live system has nothing that lasts
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Of an installation; and how a registry is spoken with, wherever an image may come from one."""
+    parser.add_argument(
+        "--insecure-registry", action="append", default=[], metavar="HOST[:PORT]",
+        help="speak plain HTTP to it; signatures are looked at all the same",
+    )  # fmt: skip
     group = parser.add_argument_group("install")
     group.add_argument(
         "--cloud-init", action="append", default=[], metavar="FILE", help="for COS_OEM; a file or URL; may be repeated"
@@ -46,6 +51,7 @@ def wish_of(args: argparse.Namespace) -> InstallWish:
         args.words[0], args.words[1] if len(args.words) > 1 else "", args.version, tuple(args.cloud_init),
         Firmware(args.firmware) if args.firmware else None, Table(args.part_table) if args.part_table else None, sizes,
         not args.no_format, args.force, args.tty, args.title, not args.no_verify, args.strict,
+        tuple(args.insecure_registry),
     )  # fmt: skip
 
 
