@@ -54,7 +54,8 @@ def main() -> int:
     boots = {}
     for firmware in ("bios", "uefi"):
         boots[firmware] = treebuild(
-            "boot", iso["path"], "--firmware", firmware, "--http", SERVICE, "--login", "root:sampleos:root@sampleos"
+            "boot", iso["path"], "--firmware", firmware, "--http", SERVICE, "--login", "root:sampleos:root@sampleos",
+            "--timeout", "900",  # a machine without acceleration, and others on it
         )
     print()
     show_packages(report)
