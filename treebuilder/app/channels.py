@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from treebuilder.app.repositories import local_source
 from treebuilder.app.workspace import Workspace
-from treebuilder.channel import files, publishing
+from treebuilder.channel import files, places, publishing
 from treebuilder.channel.document import share_of, snapshot_ok
+from treebuilder.channel.places import Place
 from treebuilder.channel.publishing import Release, Terms
 from treebuilder.channel.rules import Channel, Limit, Step, share_at
-from treebuilder.errors import ConfigError, SpecError
+from treebuilder.errors import ConfigError, IntegrityError, SpecError
 from treebuilder.model.digest import Digest
-from treebuilder.records import record, replace
-from treebuilder.repository import INDEX_NAME, RepositoryBackend, open_backend, sync
-from treebuilder.system import clock, locks
+from treebuilder.records import record
+from treebuilder.repository import INDEX_NAME, RepositoryBackend, RepositorySource, SyncedRepository
+from treebuilder.repository.api import SIGNATURE_SUFFIX
+from treebuilder.repository.index import parse_index
+from treebuilder.system import clock
 
 if TYPE_CHECKING:
     from treebuilder.trust.keys import PublicKey
 
 SCHEMA = "treebuild.channel-shown/1"
+UNSIGNED = "nothing says whose word this is: devices believe no unsigned channel over a network (--sign, --trust)"
 _MAX_KEY_BYTES = 1 << 16
 _UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-
-
-@record
-class Place:
-    """The repository in a folder, and how its channels are signed."""
-
-    folder: Path
-    seal: files.Seal
 
 
 @record
@@ -45,57 +40,75 @@ class Chosen:
 
 
 def publish(work: Workspace, place: Place, name: str, chosen: Chosen, terms: Terms) -> Channel:
-    """Makes or changes a channel.
+    """Makes or changes a channel. In a registry, keys that sign it or are trusted must have signed the snapshot too.
 
-    Raises SpecError (reasons no-snapshot, no-package), ConfigError, UpdateRefused, IntegrityError, LockHeld.
+    Raises SpecError (reasons no-repository, no-snapshot, no-package), ConfigError, UpdateRefused, IntegrityError (also
+    the reasons of `trust.faults`), TransportError, LockHeld (also reason raced).
     """
-    release = _release(work, place, chosen)
-    backend = _backend(work, place)
-    with _alone(place, name):
-        before = files.find(backend, name, place.seal)
-        return _stored(backend, place, publishing.publish(before, name, release, terms, clock.now_epoch_s()))
+    files.file_name(name)
+    places.check_writable(place)
+    release = _release(work, place, opened(work, place), chosen)
+    return _changed(
+        work, place, name, lambda _, before: publishing.publish(before, name, release, terms, clock.now_epoch_s())
+    )
 
 
 def promote(work: Workspace, place: Place, source: str, target: str, terms: Terms) -> Channel:
     """What one channel names is named by another one. Raises as `publish` does; SpecError (reason no-channel)."""
-    backend = _backend(work, place)
-    with _alone(place, target):
+
+    def named(backend: RepositoryBackend, before: Channel | None) -> Channel:
         found = files.load(backend, source, place.seal)
         if found.halted:
             raise ConfigError(f"{source} is halted: {found.halt_reason}", reason="halted", hint="promote what is good")
-        before = files.find(backend, target, place.seal)
-        made = publishing.publish(before, target, publishing.release_of(found), terms, clock.now_epoch_s())
-        return _stored(backend, place, made)
+        return publishing.publish(before, target, publishing.release_of(found), terms, clock.now_epoch_s())
+
+    return _changed(work, place, target, named)
 
 
 def roll_out(work: Workspace, place: Place, name: str, terms: Terms, *, resume: bool) -> Channel:
-    """Changes who is offered the version. Raises ConfigError (reason halted), SpecError, IntegrityError, LockHeld."""
-    backend = _backend(work, place)
-    with _alone(place, name):
-        before = files.load(backend, name, place.seal)
-        return _stored(backend, place, publishing.roll_out(before, terms, clock.now_epoch_s(), resume=resume))
+    """Changes who is offered the version.
+
+    Raises ConfigError (reason halted), SpecError, IntegrityError, TransportError, LockHeld (also reason raced).
+    """
+
+    def rolled(_: RepositoryBackend, before: Channel | None) -> Channel:
+        return publishing.roll_out(files.needed(before, name), terms, clock.now_epoch_s(), resume=resume)
+
+    return _changed(work, place, name, rolled)
 
 
 def halt(work: Workspace, place: Place, name: str, reason: str, *, snapshot: str = "") -> Channel:
-    """Stops a rollout; of that `snapshot` only, where one is named. Raises SpecError, IntegrityError, LockHeld."""
-    backend = _backend(work, place)
-    with _alone(place, name):
-        before = files.load(backend, name, place.seal)
-        if snapshot not in ("", before.snapshot):
-            return before
-        return _stored(backend, place, publishing.halt(before, reason, clock.now_epoch_s()))
+    """Stops a rollout; of that `snapshot` only, where one is named, and once.
+
+    Raises SpecError, IntegrityError, TransportError, LockHeld (also reason raced).
+    """
+
+    def halted(_: RepositoryBackend, before: Channel | None) -> Channel:
+        found = files.needed(before, name)
+        if snapshot and (snapshot != found.snapshot or found.halted):
+            return found
+        return publishing.halt(found, reason, clock.now_epoch_s())
+
+    return _changed(work, place, name, halted)
 
 
 def show(work: Workspace, place: Place, name: str) -> Channel:
-    """Raises SpecError (reason no-channel), IntegrityError."""
-    return files.load(_backend(work, place), name, place.seal)
+    """Raises SpecError (reason no-channel), IntegrityError, TransportError, ConfigError."""
+    return files.load(opened(work, place), name, place.seal)
 
 
-def warnings(channel: Channel, now_epoch_s: int) -> tuple[str, ...]:
+def opened(work: Workspace, place: Place) -> RepositoryBackend:
+    """Raises ConfigError (reason "repository-type")."""
+    return places.opened(place, work.store, work.cancel)
+
+
+def warnings(place: Place, channel: Channel, now_epoch_s: int) -> tuple[str, ...]:
     """What its author should know."""
     said = []
+    if place.remote and not place.keys:
+        said.append(UNSIGNED)
     if channel.halted:
-        return ("the channel is halted: nobody is offered this version",)
+        return (*said, "the channel is halted: nobody is offered this version")
     if not channel.report_url:
         said.append("nothing will halt this rollout by itself: devices report nowhere (--report-url, channel watch)")
     elif channel.limit.least == 0:
@@ -181,18 +194,37 @@ def parse_limit(text: str) -> Limit:
 
 
 # parts ---------------------------------------------------------------------------------------------------------------
-def _release(work: Workspace, place: Place, chosen: Chosen) -> Release:
+def _changed(
+    work: Workspace, place: Place, name: str, change: Callable[[RepositoryBackend, Channel | None], Channel]
+) -> Channel:
+    """Publishes what `change` makes of the channel as it is; what is the same is not written again."""
+    files.file_name(name)
+    backend = opened(work, place)
+    with places.alone(place, work.store):
+        data = files.read(backend, name)
+        before = None if data is None else files.believed(data, name, place.seal)
+        channel = change(backend, before)
+        if channel != before:
+            places.replace(backend, place, data, channel)
+        return channel
+
+
+def _release(work: Workspace, place: Place, backend: RepositoryBackend, chosen: Chosen) -> Release:
     if not snapshot_ok(chosen.snapshot):
         raise ConfigError(f"{chosen.snapshot[:80]!r} is no name of a snapshot", hint="create-repo --snapshot-id ID")
     reference = f"{chosen.snapshot}-{INDEX_NAME}"
-    data = _backend(work, place).index(reference)
+    data = backend.index(reference)
     if data is None:
+        type = "--type docker --push-images " if place.remote else ""
         raise SpecError(
-            f"{place.folder} has no snapshot {chosen.snapshot}", reason="no-snapshot",
-            hint=f"treebuild create-repo --output {place.folder} --snapshot-id {chosen.snapshot}",
+            f"{place} has no snapshot {chosen.snapshot}", reason="no-snapshot",
+            hint=f"treebuild create-repo {type}--output {place} --snapshot-id {chosen.snapshot}",
         )  # fmt: skip
-    source = replace(local_source(str(place.folder)), name=reference, reference=reference)
-    synced = sync(source, work.store, work.events, work.cancel)
+    index = parse_index(data, f"{place}: {reference}")
+    if place.remote and place.keys:
+        _check_signed(place, reference, data, backend.index(reference + SIGNATURE_SUFFIX), index.name)
+    source = RepositorySource(reference, place.type, (place.url,), reference=reference)
+    synced = SyncedRepository(source, index, backend, (), work.store, work.events)
     built = [found for found in synced.packages() if found.id in synced.artifacts]
     for package in built:  # newest first
         id = package.id
@@ -202,17 +234,20 @@ def _release(work: Workspace, place: Place, chosen: Chosen) -> Release:
     raise SpecError(f"the snapshot {chosen.snapshot} holds no {wanted}", reason="no-package")
 
 
-def _backend(work: Workspace, place: Place) -> RepositoryBackend:
-    return open_backend("disk", str(place.folder.absolute()), work.store, work.cancel)
+def _check_signed(place: Place, reference: str, data: bytes, signature: bytes | None, name: str) -> None:
+    """Devices take what a channel names for signed: so it must be, as for any client that trusts these keys.
 
+    Raises IntegrityError, its reason one of `trust.faults.REASONS`.
+    """
+    from treebuilder.trust.index import believe
+    from treebuilder.trust.policy import Trust
 
-def _alone(place: Place, name: str) -> AbstractContextManager[None]:
-    files.file_name(name)
-    if not place.folder.is_dir():
-        raise SpecError(f"there is no repository in {place.folder}", reason="no-repository")
-    return locks.exclusive(place.folder / ".channels.lock", f"the channels of {place.folder}")
-
-
-def _stored(backend: RepositoryBackend, place: Place, channel: Channel) -> Channel:
-    files.store(backend, channel, place.seal)
-    return channel
+    what = f"{place}: {reference}"
+    try:
+        now_s = clock.now_epoch_s()
+        believe(data, signature, Trust(place.keys), (), reference=reference, name=name, now_s=now_s, what=what)
+    except IntegrityError as err:
+        raise IntegrityError(
+            err.message, reason=err.reason,
+            hint="treebuild create-repo --sign KEY signs the snapshot; --trust PUBLIC-KEY takes the word of who did",
+        ) from err  # fmt: skip

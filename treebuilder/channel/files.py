@@ -48,32 +48,49 @@ def file_name(name: str) -> str:
     return f"channel-{name}.json"
 
 
-def find(backend: RepositoryBackend, name: str, seal: Seal) -> Channel | None:
-    """The channel as it is published; None where there is none.
+def read(backend: RepositoryBackend, name: str) -> bytes | None:
+    """What is published under the name, as it is; None where nothing is. Raises TransportError, ConfigError."""
+    return backend.index(file_name(name))
 
-    Raises IntegrityError (not to be believed; also when the file names another channel), TransportError, ConfigError.
+
+def believed(data: bytes, name: str, seal: Seal) -> Channel:
+    """The channel of that name, as it was read.
+
+    Raises IntegrityError (not to be believed; also when the file names another channel), ConfigError.
     """
     file = file_name(name)
-    data = backend.index(file)
-    if data is None:
-        return None
     channel = read_channel(seal.unwrap(data, file), file)
     if channel.name != name:
         raise IntegrityError(f"{file} is the channel {channel.name}", reason="bad-channel")
     return channel
 
 
+def find(backend: RepositoryBackend, name: str, seal: Seal) -> Channel | None:
+    """The channel as it is published; None where there is none. Raises what `read` and `believed` raise."""
+    data = read(backend, name)
+    return None if data is None else believed(data, name, seal)
+
+
 def load(backend: RepositoryBackend, name: str, seal: Seal) -> Channel:
     """Like `find`. Raises SpecError (reason "no-channel") where there is none."""
-    channel = find(backend, name, seal)
+    return needed(find(backend, name, seal), name)
+
+
+def needed(channel: Channel | None, name: str) -> Channel:
+    """Raises SpecError (reason "no-channel")."""
     if channel is None:
         raise SpecError(f"there is no channel {name}", reason="no-channel", hint="treebuild channel publish makes one")
     return channel
 
 
-def store(backend: RepositoryBackend, channel: Channel, seal: Seal) -> None:
-    """Publishes the document: readers see the one before or this one. Raises what `read_channel` would refuse."""
+def store(backend: RepositoryBackend, channel: Channel, seal: Seal) -> bytes:
+    """Publishes the document: readers see the one before or this one. What was written.
+
+    Raises what `read_channel` would refuse, TransportError.
+    """
     document = channel_bytes(channel)
     file = file_name(channel.name)
     read_channel(document, file)  # what nobody could read is not published
-    backend.commit(file, seal.wrap(document))
+    data = seal.wrap(document)
+    backend.commit(file, data)
+    return data

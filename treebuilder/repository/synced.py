@@ -33,9 +33,11 @@ _LAST = "repository-index"  # by address, what was last read; by key and name, t
 
 
 def open_backend(
-    type: str, url: str, store: Store, cancel: Cancel, auth: tuple[tuple[str, str], ...] = (), *, loose: bool = False
-) -> RepositoryBackend:
+    type: str, url: str, store: Store, cancel: Cancel, auth: tuple[tuple[str, str], ...] = (), *, loose: bool = False,
+    insecure: tuple[str, ...] = (),
+) -> RepositoryBackend:  # fmt: skip
     """`loose`: nobody signed it, so luet's own repositories in registries, which keep no digests, may be read.
+    Plain HTTP is spoken with `insecure` registries.
 
     Raises ConfigError for types that are not known.
     """
@@ -46,7 +48,7 @@ def open_backend(
     if type in ("docker", "oci"):
         from treebuilder.repository.docker import DockerBackend
 
-        return DockerBackend(url, store, cancel, dict(auth), loose=loose)
+        return DockerBackend(url, store, cancel, dict(auth), insecure=insecure, loose=loose)
     raise ConfigError(f"the repository {url} is of the unknown type {type!r}", reason="repository-type")
 
 

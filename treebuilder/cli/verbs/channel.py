@@ -14,6 +14,7 @@ examples:
   treebuild channel halt stable --repository build --sign team.key --reason "does not find its disk"
   treebuild channel show stable --repository build --json
   treebuild channel watch stable --repository build --sign team.key --listen :8080 --results stable.results
+  treebuild channel promote candidate stable --type docker --repository registry.example.org/team/os --sign team.key
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from typing import TYPE_CHECKING
 from treebuilder.cli.session import Session, add_output_flags
 
 if TYPE_CHECKING:
-    from treebuilder.app.channels import Place
     from treebuilder.app.workspace import Workspace
+    from treebuilder.channel.places import Place
     from treebuilder.channel.publishing import Terms
     from treebuilder.channel.rules import Channel
 
@@ -36,7 +37,17 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=("publish", "promote", "rollout", "halt", "show", "watch"), help="what to do")
     parser.add_argument("names", nargs="+", metavar="NAME", help="channels")
-    parser.add_argument("--repository", default="build", metavar="DIR", help="the repository's folder (default: build)")
+    parser.add_argument(
+        "--repository", default="build", metavar="WHERE",
+        help="the repository's folder (default: build); for type docker HOST/NAME, for type http its address",
+    )  # fmt: skip
+    parser.add_argument(
+        "--type", choices=("disk", "docker", "http"), default="disk",
+        help="disk, docker, or http, which can only be shown (default: disk)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--insecure-registry", action="append", default=[], metavar="HOST[:PORT]", help="speak plain HTTP to it"
+    )
     parser.add_argument(
         "--snapshot", default="", metavar="ID", help="publish: what create-repo --snapshot-id was given"
     )
@@ -63,6 +74,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, session: Session) -> int:
     from treebuilder.app import channels
+    from treebuilder.channel.places import Place
     from treebuilder.errors import ConfigError
 
     wanted = 2 if args.what == "promote" else 1
@@ -71,13 +83,14 @@ def run(args: argparse.Namespace, session: Session) -> int:
     terms = _terms(args)
     if args.trust and not args.sign and args.what != "show":
         raise ConfigError(f"channel {args.what} writes, and a channel that is signed needs --sign")
-    place = channels.Place(Path(args.repository), channels.seal_of(tuple(args.sign), tuple(args.trust)))
+    seal = channels.seal_of(tuple(args.sign), tuple(args.trust))
+    place = Place(args.type, args.repository, seal, tuple(args.insecure_registry))
     with session.workspace() as work:
         if args.what == "watch":
             return _watch(args, session, work, place)
         found = _done(args, work, place, terms)
         session.close()
-    _tell(found, session.output)
+    _tell(place, found, session.output)
     return 0
 
 
@@ -144,7 +157,7 @@ def _terms(args: argparse.Namespace) -> Terms:
     )  # fmt: skip
 
 
-def _tell(found: Channel, output: str) -> None:
+def _tell(place: Place, found: Channel, output: str) -> None:
     from treebuilder.app import channels
     from treebuilder.channel.document import channel_json, percentage
     from treebuilder.channel.rules import share_at
@@ -153,7 +166,7 @@ def _tell(found: Channel, output: str) -> None:
 
     now = clock.now_epoch_s()
     share = 0 if found.halted else share_at(found, now)
-    said = channels.warnings(found, now)
+    said = channels.warnings(place, found, now)
     value = {
         "schema": channels.SCHEMA, "channel": channel_json(found), "percentage_now": percentage(share),
         "warnings": list(said),
