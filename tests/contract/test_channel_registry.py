@@ -25,12 +25,17 @@ from tests.unit.device_fleet import Fleet, answer, fleet
 from tests.unit.repository_parts import Workshop, workshop
 from treebuilder.channel.results import Result, device_name, result_bytes
 from treebuilder.cli.main import main
+from treebuilder.model.digest import Digest
 from treebuilder.oci.remote import Repository
+from treebuilder.records import replace
+from treebuilder.repository.docker import DockerBackend
 from treebuilder.serve.exchange import Exchange, RefusedError
 from treebuilder.serve.registry import Registry
 from treebuilder.serve.server import Listening, serving
 from treebuilder.serve.storage import Storage
 from treebuilder.system.process import Cancel
+from treebuilder.trust.index import Signing, Statement, signature_document
+from treebuilder.trust.keys import read_private
 
 Capture = pytest.CaptureFixture[str]
 TOP = Path(__file__).parents[2]
@@ -222,6 +227,14 @@ def test_a_channel_names_nothing_that_its_keys_do_not_vouch_for(shop: Workshop, 
     created(shop, where, "s3", *SIGN)
     place(where).put_manifest("s3-repository.yaml.sig", signature, MEDIA)
     assert reason(capsys, where, *publish("s3", *SIGN, "--trust", "other.key.pub")) == (2, "wrong-signature")
+    backend = DockerBackend(where, shop.store, Cancel())
+    index, key = backend.index("s3-repository.yaml"), read_private(Path("team.key").read_bytes(), "team.key")
+    assert index is not None
+    said = Statement("os", "s3-repository.yaml", Digest.of(index), 1, 1_700_000_000)
+    backend.commit("s3-repository.yaml.sig", signature_document(said, Signing((key,))))
+    assert reason(capsys, where, *publish("s3", *SIGN)) == (2, "expired")
+    backend.commit("s3-repository.yaml.sig", signature_document(replace(said, expires_s=0), Signing((key,))))
+    assert channel(capsys, where, *publish("s3", *SIGN, name="other"))["channel"]["index"] == str(said.index)
 
 
 def test_without_keys_it_works_and_says_what_that_means(shop: Workshop, capsys: Capture, debian: str) -> None:
@@ -245,6 +258,12 @@ def test_what_is_refused(shop: Workshop, capsys: Capture, debian: str) -> None:
         assert reason(capsys, wrong, *publish("s1")) == (1, "repository-type")
     assert reason(capsys, f"{where}:tag", *publish("s1"))[0] == 1
     assert reason(capsys, "127.0.0.1:9/a/os", "show", "stable") == (2, "transport")
+
+
+def test_plain_http_is_spoken_with_who_is_named(capsys: Capture, meeting: tuple[Meeting, str]) -> None:
+    host = meeting[1].replace("127.0.0.1", "0.0.0.0")  # the same machine, and no name of loopback
+    assert reason(capsys, f"{host}/a/os", "show", "stable") == (2, "transport")
+    assert reason(capsys, f"{host}/a/os", "show", "stable", "--insecure-registry", host) == (2, "no-channel")
 
 
 # somebody else at the same moment -------------------------------------------------------------------------------------
