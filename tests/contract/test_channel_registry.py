@@ -76,7 +76,8 @@ def debian() -> Iterator[str]:
 
 
 @pytest.fixture
-def meeting(tmp_path: Path) -> Iterator[tuple[Meeting, str]]:
+def meeting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Meeting, str]]:
+    monkeypatch.chdir(tmp_path)
     storage = Storage(tmp_path / "registry")
     site = Meeting(Registry(storage))
     with serving(site, Listening("127.0.0.1", 0)) as found:
