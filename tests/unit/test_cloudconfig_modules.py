@@ -345,13 +345,13 @@ def test_users(root: Path) -> None:
 
 def test_authorized_keys_are_added_once(root: Path) -> None:
     (root / "etc/passwd").write_text(f"u:x:{ME}:{MINE}::/home/u:/bin/sh\n")
-    step = "authorized_keys: {u: [ssh-rsa A, ssh-rsa B, 'github:someone'], nobody: [x]}"
+    step = "authorized_keys: {u: [ssh-rsa A, ssh-rsa B, 'github:../someone'], nobody: [x]}"
     first = Run(root, step)
     again = Run(root, step)
     assert again.text("home/u/.ssh/authorized_keys") == "ssh-rsa A\nssh-rsa B\n"
     assert first.errors == again.errors
     assert first.errors == [
-        "the key github:someone is not fetched: keys over the network are not supported yet",
+        "'../someone' is no name of github",
         "there is no user nobody to give keys to",
     ]
 
@@ -415,11 +415,12 @@ def test_timesyncd(root: Path) -> None:
     assert done.text("etc/systemd/timesyncd.conf.d/10-yip.conf") == "[Time]\nFallbackNTP=\nNTP=0.pool\n"
 
 
-def test_what_is_not_there_yet_is_said(root: Path) -> None:
-    done = run(root, "layout: {}\ndownloads: [{path: /x}]\ngit: {url: y}\nhostname: z")
-    assert done.warnings == [
-        f"{key} is not supported yet and was passed over" for key in ("downloads", "git", "layout")
-    ]  # fmt: skip
+def test_what_belongs_to_the_image_is_an_error_and_the_rest_is_done(root: Path) -> None:
+    done = Run(root, "packages: {install: [x]}\nunpack_images: []\npackage_pins: {}\nhostname: z")
+    assert done.errors == [
+        f"{key} is not done by this program" for key in ("package_pins", "packages", "unpack_images")
+    ]
+    assert done.text("etc/hostname") == "z\n"
 
 
 def test_the_order_of_modules(root: Path, programs: Path) -> None:

@@ -13,9 +13,8 @@ from treebuilder.cloudconfig.config import Source, dotted_document, parse
 from treebuilder.cloudconfig.facts import architecture
 from treebuilder.cloudconfig.schema import check
 from treebuilder.cloudconfig.sha512crypt import verify
-from treebuilder.cloudconfig.stages import Runner, run_stage
+from treebuilder.cloudconfig.stages import run_stage
 from treebuilder.errors import Place, SpecError
-from treebuilder.events import Recorder, Warned
 from treebuilder.nodes import load
 
 
@@ -97,14 +96,14 @@ def test_what_cannot_be_read_is_said_and_the_rest_runs(
     write(tmp_path, "oem/1.yaml", "stages:\n  default: [\n")
     write(tmp_path, "oem/2.yaml", "stages: {default: 5}")
     (tmp_path / "oem/0.yaml").write_bytes(b"\xff\xfe\xfa")
-    code = main(["--root", str(root), str(good.parent), "https://example.org/x.yaml", "nofile"])
+    code = main(["--root", str(root), str(good.parent), "http://a:b@127.0.0.1:1/x.yaml", "nofile"])
     err = capsys.readouterr().err
     assert code == 1
     assert ran(root) == ["good"]
     assert f"{good.parent}/1.yaml:3: broken YAML" in err
     assert f"{good.parent}/2.yaml:1: stages.default must be a list" in err
     assert "0.yaml cannot be read" in err
-    assert "over the network is not supported yet" in err
+    assert "http://127.0.0.1:1/x.yaml cannot be reached: Connection refused" in err
     assert "nofile is neither a file nor a folder nor YAML" in err
 
 
@@ -117,17 +116,6 @@ def test_an_error_makes_exit_code_1_and_stops_nothing(root: Path, capsys: pytest
     assert main(["--root", str(root), text]) == 1
     assert ran(root) == ["after"]
     assert "error: <argument>:3: /etc is not a regular file" in capsys.readouterr().err
-
-
-def test_classic_cloud_config_is_said_not_to_be_supported(root: Path) -> None:
-    recorder = Recorder()
-    runner = Runner(root, recorder)
-    runner.read(["#cloud-config\nruncmd: [x]\n", f"#cloud-config\nstages: {{default: [{stage(root, 'both')}]}}"])
-    runner.run("default")
-    assert [e.message for e in recorder.events if isinstance(e, Warned)] == [
-        "cloud-init's own keys are not supported yet, only `stages`"
-    ]
-    assert ran(root) == ["both"]
 
 
 # order ------------------------------------------------------------------------------------------------------------

@@ -111,7 +111,7 @@ class Table:
         numbers = range(999, 99, -1) if system else range(1000, 60000)
         found = next((number for number in numbers if number not in taken), None)
         if found is None:
-            raise TreebuildError(f"there is no free {field} left", reason="entity")
+            raise TreebuildError(f"there is no free {field} left", reason="no-account")
         return found
 
     def save(self) -> None:

@@ -2,7 +2,7 @@
 
     yip [-s STAGE] [-d] [-a] [--with-hooks] [--root DIR] ARGUMENT...
 
-An argument is a file, a folder (its *.yaml and *.yml, recursively), `-` for standard input, or YAML itself.
+An argument is a file, a folder (its *.yaml and *.yml, recursively), a URL, `-` for standard input, or YAML itself.
 Exit code 1 if anything failed, 2 for wrong usage. This is the one file of the room that writes to the terminal.
 """
 
@@ -54,7 +54,9 @@ def _complain(err: TreebuildError) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="yip", description="Runs a stage of cloud-config files.")
-    parser.add_argument("arguments", nargs="+", metavar="ARGUMENT", help="file, folder, - (standard input) or YAML")
+    parser.add_argument(
+        "arguments", nargs="+", metavar="ARGUMENT", help="file, folder, URL, - (standard input) or YAML"
+    )
     parser.add_argument("-s", "--stage", default="default", help="the stage to run (default: %(default)s)")
     parser.add_argument("-d", "--dotnotation", action="store_true", help="arguments are in dot notation")
     parser.add_argument("-a", "--analyze", action="store_true", help="print the order of the steps and run nothing")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from treebuilder.cloudconfig.ask import Ask, is_url, shown
 from treebuilder.errors import ConfigError, Place, SpecError, TreebuildError
 from treebuilder.nodes import Entries, Node, load
 from treebuilder.records import record
@@ -67,16 +68,17 @@ class Source:
     text: str
 
 
-def sources(argument: str, stdin: str | None = None) -> tuple[list[Source], list[TreebuildError]]:
+def sources(
+    argument: str, stdin: str | None = None, fetch: Callable[[Ask], bytes] | None = None
+) -> tuple[list[Source], list[TreebuildError]]:  # fmt: skip
     """What an argument stands for, and what of it cannot be read.
 
-    A folder is read recursively, files in lexicographic order of their paths. `-` is `stdin`.
+    A folder is read recursively, files in lexicographic order of their paths. `-` is `stdin`. URLs are for `fetch`.
     """
     if argument == "-":
         return [Source("<stdin>", stdin or "")], []
-    if re.match(r"https?://", argument):
-        return [], [ConfigError(f"{argument} is not read: configuration over the network is not supported yet",
-                                hint="download it first")]  # fmt: skip
+    if is_url(argument):
+        return _fetched(argument, fetch)
     path = Path(argument)
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
@@ -185,6 +187,17 @@ def _node(value: object, place: Place) -> Node:
             return Node("nothing", place, None)
         case _:
             return Node("text", place, str(value))
+
+
+def _fetched(url: str, fetch: Callable[[Ask], bytes] | None) -> tuple[list[Source], list[TreebuildError]]:
+    if fetch is None:
+        return [], [ConfigError(f"{shown(url)} is not read here", hint="download it first", reason="url")]
+    try:
+        return [Source(shown(url), fetch(Ask(url, limit_bytes=_MAX_BYTES)).decode("utf-8"))], []
+    except UnicodeDecodeError as err:
+        return [], [ConfigError(f"{shown(url)} is no text: {err}", reason="encoding")]
+    except TreebuildError as err:
+        return [], [err]
 
 
 def _files_below(folder: Path) -> list[Path]:

@@ -6,6 +6,7 @@ import base64
 import binascii
 import gzip
 import io
+import stat
 import zlib
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from treebuilder.cloudconfig.root import Root
 from treebuilder.errors import ToolFailed
 from treebuilder.nodes import Node
 
-_SECRET = 0o600  # yip writes mode 0 where none is given: only root reads it, and so it is here
+SECRET = 0o600  # yip writes mode 0 where none is given: only root reads it, and so it is here
 _FOLDER = 0o755
 _NO_ID = 0xFFFF_FFFF  # the kernel's (uid_t) -1
 _MAX_UNPACKED = 256 << 20
@@ -24,12 +25,13 @@ _MAX_UNPACKED = 256 << 20
 def directories(node: Node, machine: Machine) -> None:
     for item in node.items("directories"):
         with machine.attempt(item.place):
-            inside = _path(item, machine)
+            inside = path_of(item, machine)
             mode = permissions(item, machine)
+            owner = owners(item, machine)
             path = machine.root.make_folders(inside, _FOLDER if mode is None else mode)
             if mode is not None:
                 path.chmod(mode)
-            _give(path, item, machine)
+            machine.root.own(path, *owner)
 
 
 def files(node: Node, machine: Machine) -> None:
@@ -39,15 +41,27 @@ def files(node: Node, machine: Machine) -> None:
 
 
 def write_file(item: Node, machine: Machine) -> None:
-    """One item of `files`: its folder, its content, then owner and mode."""
-    inside = _path(item, machine)
+    """One item of `files`: its folder, its content, then owner and mode.
+
+    `append` adds the content to what is there, unless it is there already. It is cloud-init's; yip does not know it.
+    """
+    inside = path_of(item, machine)
     mode = permissions(item, machine)
-    mode = _SECRET if mode is None else mode
     data = decoded(item, machine)
-    folder_mode = 0o700 | mode & 0o055 | (mode & 0o044) >> 2  # who may read the file may pass through to it
-    machine.root.make_folders(str(Path(inside).parent), folder_mode)
-    path = machine.root.write(inside, data, mode=mode)
-    _give(path, item, machine)
+    owner = owners(item, machine)
+    if item.boolean("append"):
+        old = machine.root.read(inside) or b""
+        data = old if data in old else old + data
+        if mode is None and machine.root.exists(inside):  # what is there keeps its mode
+            mode = stat.S_IMODE(machine.root.locate(inside).stat().st_mode)
+    mode = SECRET if mode is None else mode
+    make_folder_of(inside, mode, machine)
+    machine.root.own(machine.root.write(inside, data, mode=mode), *owner)
+
+
+def make_folder_of(inside: str, mode: int, machine: Machine) -> None:
+    """Who may read the file may pass through to it."""
+    machine.root.make_folders(str(Path(inside).parent), 0o700 | mode & 0o055 | (mode & 0o044) >> 2)
 
 
 def commands(node: Node, machine: Machine) -> None:
@@ -109,24 +123,22 @@ def _unzip(data: bytes) -> bytes:
     return plain
 
 
-def _path(item: Node, machine: Machine) -> str:
+def path_of(item: Node, machine: Machine) -> str:
     path = machine.render(machine.text(item, "path"), item.place)
     if not path.strip("/"):
         item.fail("path is missing", reason="missing-key")
     return path
 
 
-def _give(path: Path, item: Node, machine: Machine) -> None:
-    """Owner and group by number, or by name through `ownerstring`."""
+def owners(item: Node, machine: Machine) -> tuple[int, int]:
+    """Owner and group by number, or by name through `ownerstring`; -1 for what is not said."""
     text = machine.text(item, "ownerstring")
     if text:
-        user, group = owner_of(text, machine.root, item)
-    else:
-        user, group = (item.integer(key) if item.get(key) is not None else -1 for key in ("owner", "group"))
-        if not (-1 <= user < _NO_ID and -1 <= group < _NO_ID):
-            item.fail(f"owner {user}:{group} is no pair of numbers of the system", reason="wrong-type")
-    if (user, group) != (-1, -1):
-        machine.root.own(path, user, group)
+        return owner_of(text, machine.root, item)
+    user, group = (item.integer(key) if item.get(key) is not None else -1 for key in ("owner", "group"))
+    if not (-1 <= user < _NO_ID and -1 <= group < _NO_ID):
+        item.fail(f"owner {user}:{group} is no pair of numbers of the system", reason="wrong-type")
+    return user, group
 
 
 def owner_of(text: str, root: Root, item: Node) -> tuple[int, int]:

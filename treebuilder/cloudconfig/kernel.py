@@ -28,7 +28,7 @@ def modules(node: Node, machine: Machine) -> None:
             if not words:
                 continue
             if not machine.root.is_host:
-                machine.warn(f"the module {words[0]} is not loaded: --root is not the running system", item.place)
+                machine.note(f"the module {words[0]} is not loaded: --root is not the running system", item.place)
                 continue
             status = machine.run(["modprobe", "--", *words])
             if status != 0:

@@ -6,7 +6,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
+from treebuilder.cloudconfig.ask import Ask
 from treebuilder.cloudconfig.root import Root
 from treebuilder.errors import Cancelled, Place, TreebuildError
 from treebuilder.events import EventSink, LogLine, Silent, Warned
@@ -20,8 +22,11 @@ _TASK = "cloud-config"
 class Machine:
     """One run. An error is kept and does not stop what comes after it; `errors` has them in order.
 
-    `values` is what templates see as `.Values`; it is asked for only when a text has `{{`.
+    `values` is what templates see as `.Values`; it is asked for only when a text has `{{`. A `rehearsal` reads all that
+    a module reads, and does nothing outside of its root: no program, no network, no disk.
     """
+
+    rehearsal: ClassVar[bool] = False
 
     def __init__(self, root: Root, values: Callable[[], Mapping[str, object]], events: EventSink | None = None) -> None:
         self.root = root
@@ -49,6 +54,10 @@ class Machine:
 
     def warn(self, message: str, place: Place, hint: str | None = None) -> None:
         self._events.emit(Warned(message, place, hint))
+
+    def note(self, message: str, place: Place, hint: str | None = None) -> None:
+        """A warning that is about this machine, not about what the file says."""
+        self.warn(message, place, hint)
 
     # texts --------------------------------------------------------------------------------------------------------
     @property
@@ -95,10 +104,13 @@ class Machine:
         return tuple(self.text_of(one, f"an item of {key}") for one in item.children(key))
 
     # programs -----------------------------------------------------------------------------------------------------
-    def run(self, argv: Sequence[str], *, quiet: bool = False) -> int:
-        """Runs a program of this machine with this process's environment; returns its exit code.
+    def run(
+        self, argv: Sequence[str], *, quiet: bool = False, timeout_s: float | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> int:  # fmt: skip
+        """Runs a program of this machine with this process's environment and `env`; returns its exit code.
 
-        What it writes becomes log lines. Raises MissingProgram.
+        What it writes becomes log lines. Raises MissingProgram, ToolFailed for a passed time limit.
         """
 
         def say(line: str) -> None:
@@ -107,8 +119,8 @@ class Machine:
 
         if any("\0" in word for word in argv):
             raise TreebuildError("a command must not hold a NUL", reason="command")
-        env = {**os.environ, "PATH": process.search_path()}
-        done = process.run(argv, env=env, check=False, on_line=say)
+        full = {**os.environ, "PATH": process.search_path(), **(env or {})}
+        done = process.run(argv, env=full, check=False, on_line=say, timeout_s=timeout_s)
         return done.status
 
     def shell(self, command: str, *, quiet: bool = False) -> int:
@@ -117,6 +129,12 @@ class Machine:
         if not self.root.is_host:
             words = ["chroot", str(self.root.folder), "/bin/sh", "-c", command]
         return self.run(words, quiet=quiet)
+
+    def fetch(self, ask: Ask, *, tries: int = 3) -> bytes:
+        """What a URL has. Raises TransportError, ConfigError."""
+        from treebuilder.cloudconfig.net import fetch
+
+        return fetch(ask, tries=tries)
 
     @property
     def booted_with_systemd(self) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from treebuilder.cloudconfig import entities, environment, files, kernel, network, systemd, users
 from treebuilder.cloudconfig.machine import Machine
 from treebuilder.cloudconfig.schema import UNSUPPORTED
+from treebuilder.errors import TreebuildError
 from treebuilder.nodes import Node
 
 Module = Callable[[Node, Machine], None]
@@ -35,10 +36,13 @@ _ORDER: tuple[tuple[str, Module], ...] = (
 
 def apply(step: Node, machine: Machine) -> None:
     """Runs every module that the step names. Errors are kept by the machine."""
-    for key in UNSUPPORTED:
+    for key, instead in UNSUPPORTED.items():
         node = step.get(key)
         if node is not None:
-            machine.warn(f"{key} is not supported yet and was passed over", node.place)
+            with machine.attempt(node.place):
+                raise TreebuildError(
+                    f"{key} is not done by this program", hint=f"instead: {instead}", reason="unsupported"
+                )
     for key, module in _ORDER:
         node = step.get(key)
         if node is None:

@@ -47,7 +47,7 @@ def hostname(node: Node, machine: Machine) -> None:
             try:
                 socket.sethostname(name)
             except PermissionError:
-                machine.warn("the kernel's host name stays: not allowed here", node.place)
+                machine.note("the kernel's host name stays: not allowed here", node.place)
 
 
 def with_host(hosts: str, name: str, old: str) -> str:

@@ -17,17 +17,31 @@ Form = None | dict[str, "Form"] | list["Form"]
 
 _FILE: Final[Form] = {
     "path": None, "content": None, "permissions": None, "owner": None, "group": None, "ownerstring": None,
-    "encoding": None,
+    "encoding": None, "append": None,
 }  # fmt: skip
-_USER: Final[Form] = dict.fromkeys(
+_USER: Final[dict[str, Form]] = dict.fromkeys(
     ("name", "passwd", "gecos", "homedir", "no_create_home", "primary_group", "groups", "no_user_group", "system",
      "no_log_init", "shell", "lock_passwd", "uid", "ssh_authorized_keys")
 )  # fmt: skip
 _ENTITY: Final[Form] = [{"path": None, "entity": None}]
 
-UNSUPPORTED: Final = (
-    "datasource", "downloads", "git", "layout", "package_pins", "packages", "unpack_images",
-)  # fmt: skip
+_OWNED: Final = ("path", "permissions", "owner", "group", "ownerstring")
+_LAYOUT: Final[Form] = {
+    "device": dict.fromkeys(("label", "path", "init_disk", "disk_name")), "expand_partition": {"size": None},
+    "add_partitions": [dict.fromkeys(("fsLabel", "pLabel", "size", "filesystem", "bootable"))],
+}  # fmt: skip
+_GIT: Final[Form] = {
+    **dict.fromkeys(("url", "path", "branch", "branch_only")),
+    "auth": dict.fromkeys(("username", "password", "private_key", "public_key", "insecure")),
+}  # fmt: skip
+
+# What belongs to the image, with what to do instead.
+UNSUPPORTED: Final = {
+    **dict.fromkeys(("datasource", "downloads", "git", "layout"), "commands of the step"),
+    "package_pins": "a version is said where the image is built: name: category/name, version: ...",
+    "packages": "packages are part of the image; one for this machine alone: commands: [treebuild install ...]",
+    "unpack_images": "commands: [treebuild util unpack IMAGE FOLDER]",
+}  # fmt: skip
 CONDITIONS: Final = (
     "if", "if_files", "node", "only_os", "only_os_version", "only_arch", "only_service_manager",
 )  # fmt: skip
@@ -36,7 +50,8 @@ STEP: Final[dict[str, Form]] = {
     "name": None, "after": [{"name": None}],
     **dict.fromkeys(CONDITIONS), "if_files": {"any": None, "all": None, "none": None},
     "commands": None, "files": [_FILE], "hostname": None,
-    "directories": [{"path": None, "permissions": None, "owner": None, "group": None}],
+    "directories": [dict.fromkeys(_OWNED)], "downloads": [dict.fromkeys((*_OWNED, "url", "timeout"))], "git": _GIT,
+    "layout": _LAYOUT, "datasource": dict.fromkeys(("providers", "path", "userdata_name")),
     "ensure_entities": _ENTITY, "delete_entities": _ENTITY, "users": {"*": _USER}, "authorized_keys": None,
     "dns": dict.fromkeys(("nameservers", "search", "options", "path")), "sysctl": None, "modules": None,
     "systemctl": {"enable": None, "disable": None, "mask": None, "start": None,
@@ -46,6 +61,20 @@ STEP: Final[dict[str, Form]] = {
 }  # fmt: skip
 
 FILE: Final[dict[str, Form]] = {"name": None, "stages": {"*": [STEP]}}
+CLASSIC: Final[dict[str, Form]] = {
+    **FILE, "hostname": None, "ssh_authorized_keys": None, "runcmd": None, "growpart": {"mode": None, "devices": None},
+    "users": [{**_USER, **dict.fromkeys(("sudo", "hashed_passwd", "plain_text_passwd"))}],
+    "write_files": [dict.fromkeys(("path", "content", "permissions", "owner", "encoding", "append", "defer"))],
+}  # fmt: skip
+_CLASSIC_KEYS: Final = CLASSIC.keys() - FILE.keys()
+_ELSEWHERE: Final = {
+    "bootcmd": "commands of a step in stages.initramfs or stages.fs", "packages": UNSUPPORTED["packages"],
+    "package_update": UNSUPPORTED["packages"], "package_upgrade": "treebuild device upgrade, or cos-upgrade",
+    "apt": "sources are part of the image", "chpasswd": "users: [{name: NAME, passwd: HASH}]", "ntp":
+    "timesyncd of a step", "timezone": "commands of a step: ln -sf /usr/share/zoneinfo/... /etc/localtime",
+    "fs_setup": "layout of a step", "disk_setup": "layout of a step", "power_state":
+    "commands of a step in stages.boot.after", "fqdn": "hostname", "manage_etc_hosts": "hostname does it",
+}  # fmt: skip
 
 _MEANT: Final = {
     "systemd": "systemctl", "permission": "permissions", "owner_string": "ownerstring", "ssh_authorized_keys":
@@ -54,9 +83,12 @@ _MEANT: Final = {
 }  # fmt: skip
 
 
-def check(config: Node) -> tuple[Warned, ...]:
-    """A warning for each key of a whole file that means nothing, with its place and what was probably meant."""
-    return tuple(_check(config, FILE, ""))
+def check(config: Node, *, classic: bool = False) -> tuple[Warned, ...]:
+    """A warning for each key of a whole file that means nothing, with its place and what was probably meant.
+
+    `classic` is for files that begin with `#cloud-config`.
+    """
+    return tuple(_check(config, CLASSIC if classic else FILE, ""))
 
 
 def _check(node: Node, form: Form, path: str) -> Iterator[Warned]:
@@ -66,12 +98,20 @@ def _check(node: Node, form: Form, path: str) -> Iterator[Warned]:
     elif isinstance(form, dict) and node.kind == "map":
         wild = form.get("*")
         known = {name.lower(): inner for name, inner in form.items()}
+        dashes = form is CLASSIC or path == "users"  # cloud-init's keys were written so once
         for name, value in node.entries():
             here = f"{path}.{name}" if path else name
+            folded = name.lower().replace("-", "_") if dashes else name.lower()
             if "*" in form:
                 yield from _check(value, wild, here)
-            elif name.lower() in known:
-                yield from _check(value, known[name.lower()], here)
+            elif folded in known:
+                yield from _check(value, known[folded], here)
+            elif form is CLASSIC and folded in _ELSEWHERE:
+                hint = f"instead: {_ELSEWHERE[folded]}"
+                yield Warned(f"{name} of cloud-init is not translated: it does nothing", value.place, hint)
+            elif form is FILE and name.lower().replace("-", "_") in _CLASSIC_KEYS:
+                hint = "begin the file with #cloud-config, or write stages"
+                yield Warned(f"{name} is a key of cloud-init: it does nothing here", value.place, hint)
             else:
                 yield Warned(f"unknown key {here}: it does nothing", value.place, _hint(name, form))
 

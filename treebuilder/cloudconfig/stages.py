@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from treebuilder.cloudconfig import facts
+from treebuilder.cloudconfig.ask import is_url
+from treebuilder.cloudconfig.classic import translated
 from treebuilder.cloudconfig.conditions import applies
 from treebuilder.cloudconfig.config import Config, Source, Step, is_classic, parse, sources
 from treebuilder.cloudconfig.machine import Machine
@@ -18,6 +20,7 @@ from treebuilder.cloudconfig.root import Root
 from treebuilder.cloudconfig.schema import check
 from treebuilder.errors import Place, SpecError, TreebuildError
 from treebuilder.events import EventSink, Said, Silent
+from treebuilder.records import replace
 
 SYSTEM_PATHS = ("/system/oem", "/oem", "/usr/local/cloud-config")
 
@@ -43,7 +46,7 @@ class Runner:
     def read(self, arguments: Iterable[str], *, stdin: str | None = None, dotted: bool = False) -> None:
         """Adds sources in the order given. What cannot be read or parsed becomes an error, the rest is kept."""
         for argument in arguments:
-            found, errors = sources(argument, stdin)
+            found, errors = sources(argument, stdin, self._machine.fetch)
             self._machine.errors += errors
             for source in found:
                 self._add(source, dotted)
@@ -71,13 +74,10 @@ class Runner:
     def _add(self, source: Source, dotted: bool) -> None:
         with self._machine.attempt(Place(source.name)):
             config = parse(source, dotted=dotted)
-            if is_classic(source) and config.node.get("stages") is None:
-                place = Place(source.name, 1)
-                self._machine.warn("cloud-init's own keys are not supported yet, only `stages`", place)
-                return
-            self.configs.append(config)
-            for warning in check(config.node):
+            classic = is_classic(source)
+            for warning in check(config.node, classic=classic):
                 self._events.emit(warning)
+            self.configs.append(replace(config, node=translated(config.node)) if classic else config)
 
 
 def run_stage(
@@ -90,11 +90,11 @@ def run_stage(
 ) -> tuple[TreebuildError, ...]:
     """What `cos-setup STAGE` does: all `.before` steps of all paths, then all of the stage, then all `.after`.
 
-    `paths` are folders and files of this machine; missing ones are passed over. Each part ends with what
+    `paths` are URLs, and folders and files of this machine; missing ones are passed over. Each part ends with what
     `kernel_arguments` says in dot notation. Returns all errors, in order.
     """
     runner = Runner(root, events)
-    runner.read(path for path in paths if os.path.exists(path))
+    runner.read(path for path in paths if is_url(path) or os.path.exists(path))
     if "stages." in kernel_arguments:
         runner.read(["-"], stdin=kernel_arguments, dotted=True)
     for part in hooks(stage):

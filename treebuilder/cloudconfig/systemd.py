@@ -38,7 +38,7 @@ def _do(verb: str, word: str, item: Node, machine: Machine) -> None:
     if machine.booted_with_systemd:
         argv = ["systemctl", verb, "--", name]
     elif verb == "start":
-        machine.warn(f"{name} is not started: systemd does not run here", item.place)
+        machine.note(f"{name} is not started: systemd does not run here", item.place)
         return
     elif process.which("systemctl") is not None:
         argv = ["systemctl", f"--root={machine.root.folder}", verb, "--", name]

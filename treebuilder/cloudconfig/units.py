@@ -27,7 +27,7 @@ _SUFFIXES = (
 def unit_name(word: str) -> str:
     """With its suffix: a bare word is a service. Raises TreebuildError for a path."""
     if not word or "/" in word or word.startswith("."):
-        raise TreebuildError(f"{word!r} is no name of a unit", reason="unit")
+        raise TreebuildError(f"{word!r} is no name of a unit", reason="unit-name")
     return word if word.endswith(_SUFFIXES) else f"{word}.service"
 
 

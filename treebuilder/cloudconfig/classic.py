@@ -1,0 +1,185 @@
+"""cloud-init's own keys (`#cloud-config`) as stages (os-and-ota.md §6.1).
+
+`hostname` becomes a step of stage initramfs, keys that are fetched one of stage network, all else steps of stage boot
+in the order in which cloud-init works: growpart, write_files, users with their keys, deferred files, runcmd. The file's
+own `stages` follow. Every node keeps its line.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+
+from treebuilder.errors import Place
+from treebuilder.nodes import Entries, Node
+
+FETCHED = ("github:", "gitlab:", "http://", "https://")
+_SUDOERS = "/etc/sudoers.d/90-cloud-init-users"
+_PASSWORDS = ("passwd", "hashed_passwd", "plain_text_passwd")
+_STEP = "Cloud init"
+
+
+def translated(node: Node) -> Node:
+    """The document with `stages` alone. Raises SpecError for wrong types.
+
+    Keys that mean nothing are not looked at here: `schema.CLASSIC` knows them.
+    """
+    names = [(name.replace("-", "_").lower(), value) for name, value in node.entries("a cloud-config file")]
+    found = {name: value for name, value in names if value.kind != "nothing"}
+    people, sudo = _people(found)
+    local, fetched = _keys(found, people)
+    plain, deferred = _files(found.get("write_files"))
+    boot: list[Node | None] = [_layout(item) for item in _devices(found.get("growpart"))]
+    boot.append(_step(files=[*plain, *([sudo] if sudo is not None else [])]))
+    boot.append(_step(users=_map(people.items()), authorized_keys=local))
+    boot.append(_step(files=deferred))
+    boot.append(_step(commands=[_command(item) for item in _items(found.get("runcmd"), "runcmd")]))
+    stages: dict[str, list[Node]] = {"boot": [step for step in boot if step is not None]}
+    for stage, step in (
+        ("initramfs", _step(hostname=found.get("hostname"))),
+        ("network", _step(authorized_keys=fetched)),
+    ):
+        if step is not None:
+            stages[stage] = [step]
+    own = node.get("stages")
+    for stage, steps in () if own is None else own.entries("stages"):
+        stages.setdefault(stage, []).extend(steps.items(f"stages.{stage}"))
+    entries = [("stages", _map((stage, _list(steps)) for stage, steps in stages.items() if steps))]
+    if (name := node.get("name")) is not None:
+        entries.insert(0, ("name", name))
+    return Node("map", node.place, Entries(entries))
+
+
+# people -----------------------------------------------------------------------------------------------------------
+def _people(found: dict[str, Node]) -> tuple[dict[str, Node], Node | None]:
+    """Users by name as the module `users` takes them, and the file of those who may sudo."""
+    people: dict[str, Node] = {}
+    rules: list[str] = []
+    first: Node | None = None
+    users = found.get("users")
+    for item in _items(users, "users"):
+        if item.kind == "text":  # `default` is a distribution's own user: there is none here
+            if item.as_text() != "default":
+                item.fail(f"the user {item.as_text()} must be a map with a name", reason="wrong-type")
+            continue
+        keys = {name.replace("-", "_").lower(): value for name, value in item.entries("a user")}
+        name = keys.get("name")
+        if name is None or not name.as_text("name"):
+            item.fail("a user needs a name", reason="missing-key")
+        sudo = keys.get("sudo")
+        if sudo is not None and sudo.kind not in ("boolean", "nothing"):
+            each = sudo.items() if sudo.kind == "list" else (sudo,)
+            rules += [f"{name.as_text()} {rule.as_text('sudo')}" for rule in each]
+            first = first or sudo
+        people[name.as_text()] = _person(keys, item.place)
+    if first is None:
+        return people, None
+    text = "".join(f"{rule}\n" for rule in rules)
+    return people, _map((("path", _text(_SUDOERS, first.place)), ("content", _text(text, first.place)),
+                         ("permissions", _text("0440", first.place))), first.place)  # fmt: skip
+
+
+def _person(keys: dict[str, Node], place: Place) -> Node:
+    kept: list[tuple[str, Node]] = []
+    for name, value in keys.items():
+        if name in _PASSWORDS:
+            kept.append(("passwd", value))
+        elif name == "groups" and value.kind == "text":
+            words = [word.strip() for word in value.as_text().split(",")]
+            kept.append((name, _list([_text(word, value.place) for word in words if word])))
+        elif name not in ("name", "sudo", "ssh_authorized_keys"):
+            kept.append((name, value))
+    return _map(kept, place)
+
+
+def _keys(found: dict[str, Node], people: dict[str, Node]) -> tuple[Node | None, Node | None]:
+    """Keys by user: those that stand there, and those that are fetched. Keys of the file are for all its users."""
+    shared = list(_items(found.get("ssh_authorized_keys"), "ssh_authorized_keys"))
+    keys: dict[str, list[Node]] = {name: [] for name in people}
+    for item in _items(found.get("users"), "users"):
+        if item.kind == "map":
+            own = {name.replace("-", "_").lower(): value for name, value in item.entries()}
+            keys[own["name"].as_text()] += _items(own.get("ssh_authorized_keys"), "ssh_authorized_keys")
+    for mine in keys.values():
+        mine += shared
+    if not keys and shared:
+        keys["root"] = shared
+    for each in (key for mine in keys.values() for key in mine):
+        each.as_text("a key")
+    there = {name: _list([key for key in mine if not _is_fetched(key)]) for name, mine in keys.items()}
+    fetched = {name: _list([key for key in mine if _is_fetched(key)]) for name, mine in keys.items()}
+    return _some(there), _some(fetched)
+
+
+def _is_fetched(key: Node) -> bool:
+    return key.as_text("a key").strip().startswith(FETCHED)
+
+
+# files, commands, disks -------------------------------------------------------------------------------------------
+def _files(node: Node | None) -> tuple[list[Node], list[Node]]:
+    """Items of `files`: those written before users are made, and those that wait for them (`defer`)."""
+    plain: list[Node] = []
+    deferred: list[Node] = []
+    for item in _items(node, "write_files"):
+        entries = item.entries("an item of write_files")
+        kept = [("ownerstring" if name == "owner" else name, value) for name, value in entries if name != "defer"]
+        (deferred if item.boolean("defer") else plain).append(_map(kept, item.place))
+    return plain, deferred
+
+
+def _command(item: Node) -> Node:
+    """A line for the shell, or words that it does not look into."""
+    if item.kind != "list":
+        return item
+    words = [word.written if word.kind in ("number", "boolean") else word.as_text("a word") for word in item.items()]
+    return _text(shlex.join(words), item.place)
+
+
+def _devices(node: Node | None) -> tuple[Node, ...]:
+    if node is None:
+        return ()
+    mode = node.get("mode")
+    if mode is not None and str(mode.written or mode.value).lower() in ("off", "false"):
+        return ()
+    return node.children("devices")
+
+
+def _layout(device: Node) -> Node:
+    """Growing the last partition of a disk to its end; `/` is the disk that holds the root."""
+    grow = _map((("size", Node("number", device.place, 0, "0")),), device.place)
+    layout = _map((("device", _map((("path", device),), device.place)), ("expand_partition", grow)), device.place)
+    return _map((("name", _text(_STEP, device.place)), ("layout", layout)), device.place)
+
+
+# nodes ------------------------------------------------------------------------------------------------------------
+def _items(node: Node | None, what: str) -> tuple[Node, ...]:
+    return () if node is None else node.items(what)
+
+
+def _step(**modules: Node | list[Node] | None) -> Node | None:
+    """A step of what there is; None when there is nothing."""
+    entries = [(name, _list(value) if isinstance(value, list) else value) for name, value in modules.items()]
+    there = [(name, value) for name, value in entries if value is not None and value.value]
+    if not there:
+        return None
+    place = there[0][1].place
+    return _map([("name", _text(_STEP, place)), *there], place)
+
+
+def _some(lists: dict[str, Node]) -> Node | None:
+    there = {name: items for name, items in lists.items() if items.value}
+    return _map(there.items()) if there else None
+
+
+def _text(text: str, place: Place) -> Node:
+    return Node("text", place, text)
+
+
+def _list(items: list[Node]) -> Node:
+    return Node("list", items[0].place if items else Place(""), items)
+
+
+def _map(entries: Iterable[tuple[str, Node]], place: Place | None = None) -> Node:
+    made = Entries(entries)
+    first = next(iter(made.values()), None)
+    return Node("map", place or (first.place if first is not None else Place("")), made)
