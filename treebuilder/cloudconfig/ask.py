@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import SplitResult, urlsplit
 
+from treebuilder.errors import ConfigError
 from treebuilder.records import field, record
 
 
@@ -29,3 +31,15 @@ def shown(url: str) -> str:
     head, slashes, rest = url.partition("://")
     host, slash, path = rest.partition("/")
     return f"{head}{slashes}{host.rpartition('@')[2]}{slash}{path}"
+
+
+def split(url: str) -> SplitResult:
+    """The parts of an http or https URL. Raises ConfigError (reason "url")."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as err:
+        raise ConfigError(f"{shown(url)} is no URL: {err}", reason="url") from err
+    if parts.scheme.lower() not in ("http", "https") or not parts.hostname:
+        raise ConfigError(f"{shown(url)} is no http or https URL", reason="url")
+    return parts

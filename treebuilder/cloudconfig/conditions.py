@@ -19,6 +19,15 @@ def applies(step: Node, machine: Machine) -> bool:
     return True
 
 
+def read_all(step: Node, machine: Machine) -> None:
+    """Asks every condition, whatever the others say; faults are kept by the machine."""
+    for key, holds in _CONDITIONS:
+        node = step.get(key)
+        if node is not None:
+            with machine.attempt(node.place):
+                holds(node, machine)
+
+
 def _matches(node: Node, key: str, *words: str) -> bool:
     text = Machine.text_of(node, key)
     if not text:
@@ -49,6 +58,9 @@ def _service_manager(node: Node, machine: Machine) -> bool:
     wanted = machine.text_of(node, "only_service_manager").strip().lower()
     if not wanted:
         return True
+    if wanted not in ("systemd", "openrc"):
+        machine.warn(f"only_service_manager {wanted} is never true", node.place, "systemd or openrc")
+        return False
     systemd = any(machine.root.exists(path) for path in ("/usr/bin/systemctl", "/bin/systemctl", "/sbin/systemctl"))
     openrc = any(machine.root.exists(path) for path in ("/sbin/openrc", "/usr/sbin/openrc"))
     if systemd == openrc:  # neither, or no telling which one runs

@@ -52,12 +52,13 @@ class Machine:
             name = f": {err.filename}" if err.filename else ""
             self.errors.append(TreebuildError(f"{err.strerror or err}{name}", where=place, reason="files"))
 
-    def warn(self, message: str, place: Place, hint: str | None = None) -> None:
+    def warn(self, message: str, place: Place, hint: str | None = None, *, rule: str = "value") -> None:
+        """About what the file says. `rule` is for the linter: what kind of fault it is."""
         self._events.emit(Warned(message, place, hint))
 
     def note(self, message: str, place: Place, hint: str | None = None) -> None:
-        """A warning that is about this machine, not about what the file says."""
-        self.warn(message, place, hint)
+        """About this machine, which cannot do what the file says."""
+        self._events.emit(Warned(message, place, hint))
 
     # texts --------------------------------------------------------------------------------------------------------
     @property
@@ -76,9 +77,9 @@ class Machine:
             templates = Templates(epoch_s=self.now_s(), seed=os.urandom(16))
             return templates.render(text, self.values, file=place.file)
         except TreebuildError as err:
-            self.warn(f"{err.message}; the text is used as it stands", place)
+            self.warn(f"{err.message}; the text is used as it stands", place, err.hint, rule="template")
         except ModuleNotFoundError as err:
-            self.warn(f"templates need {err.name}; the text is used as it stands", place, "install python3-jinja2")
+            self.note(f"templates need {err.name}; the text is used as it stands", place, "install python3-jinja2")
         return text
 
     @staticmethod

@@ -23,7 +23,7 @@ from urllib.request import (
     Request,
 )
 
-from treebuilder.cloudconfig.ask import Ask, shown
+from treebuilder.cloudconfig.ask import Ask, shown, split
 from treebuilder.errors import ConfigError, TransportError
 from treebuilder.system.clock import monotonic_s, sleep
 
@@ -49,13 +49,7 @@ def fetch(ask: Ask, *, tries: int = 1, pause_s: float = 2.0) -> bytes:
 def fetch_into(ask: Ask, out: IO[bytes]) -> None:
     """Writes the body as it comes. Raises as `fetch`; then `out` holds a part of it."""
     where = shown(ask.url)
-    try:
-        parts = urlsplit(ask.url)
-        _ = parts.port
-    except ValueError as err:
-        raise ConfigError(f"{where} is no URL: {err}", reason="url") from err
-    if parts.scheme.lower() not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"{where} is no http or https URL", reason="url")
+    parts = split(ask.url)
     until = None if ask.total_s is None else monotonic_s() + ask.total_s
     try:
         request = _request(ask, parts)

@@ -1,6 +1,6 @@
 """The keys of a step, for warnings: yip ignores an unknown key, so a slip of the pen does nothing, silently.
 
-`check` is also the linter's: it needs no machine.
+`check` is also the linter's: it needs no machine. What types values have is known by who reads them alone.
 """
 
 from __future__ import annotations

@@ -140,5 +140,5 @@ def _find(name: str, step: Step, steps: list[Step], machine: Machine) -> list[in
         if name and name in names and other is not step:
             found.append(number)
     if not found:
-        machine.warn(f"there is no step {name!r} to run after", step.place)
+        machine.warn(f"there is no step {name!r} to run after", step.place, rule="after")
     return found

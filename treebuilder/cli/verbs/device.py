@@ -10,6 +10,7 @@
   reset [SOURCE]         active and passive become what recovery has; from recovery only
   confirm                run the health checks: this version is good, or the device boots again
   run-stage STAGE        run a stage of the cloud-config files
+  lint FILE|DIR...       what is wrong with cloud-config files; nothing of them is run
   rebrand [NAME]         the title of the boot menu's entries
   install DISK [SOURCE]  the live system, or a source, to a disk
 
@@ -24,6 +25,7 @@ examples:
   treebuild device upgrade registry.example.org/os:1.4 --recovery
   treebuild device stage ./sampleOS-0.6.0.squashfs --version 0.6.0
   treebuild device install /dev/vda --cloud-init cloud.yaml
+  treebuild device lint packages/cloud-config
   treebuild device check --state /tmp/state --recovery /tmp/recovery --channel stable
 """
 
@@ -34,7 +36,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from treebuilder.cli.session import Session, add_output_flags, duration
-from treebuilder.cli.verbs import device_install
+from treebuilder.cli.verbs import device_install, device_lint
 
 if TYPE_CHECKING:
     from treebuilder.app.client_settings import ClientSettings
@@ -42,8 +44,8 @@ if TYPE_CHECKING:
     from treebuilder.app.device_upgrade import Report, Wish
 
 _ACTIONS = (
-    "status", "check", "upgrade", "stage", "apply", "cancel", "rollback", "reset", "confirm", "run-stage", "rebrand",
-    "install",
+    "status", "check", "upgrade", "stage", "apply", "cancel", "rollback", "reset", "confirm", "run-stage", "lint",
+    "rebrand", "install",
 )  # fmt: skip
 _WORDS = {"check": 1, "upgrade": 1, "stage": 1, "reset": 1, "run-stage": 1, "rebrand": 1, "install": 2}
 _FETCHING = ("check", "upgrade", "stage", "reset")
@@ -52,7 +54,7 @@ _CHECK_LIMIT_S = 120.0
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=_ACTIONS, help="what to do")
-    parser.add_argument("words", nargs="*", metavar="WORD", help="a source, a stage or a name")
+    parser.add_argument("words", nargs="*", metavar="WORD", help="a source, a stage, a name or files")
     parser.add_argument("--channel", default="", metavar="NAME", help="the channel to follow")
     parser.add_argument(
         "--as", dest="kind", default="", choices=("package", "image", "directory", "file"),
@@ -99,6 +101,8 @@ def add_folder_flags(parser: argparse.ArgumentParser, recovery: str = "--recover
 def run(args: argparse.Namespace, session: Session) -> int:
     from treebuilder.errors import ConfigError
 
+    if args.what == "lint":
+        return device_lint.run(args.words, session)
     if len(args.words) > _WORDS.get(args.what, 0) or (args.what == "run-stage" and not args.words):
         count = f"at most {_WORDS.get(args.what, 0)} words" if args.what != "run-stage" else "the name of a stage"
         raise ConfigError(f"device {args.what} takes {count}", reason="usage")
