@@ -109,13 +109,13 @@ def decoded(item: Node, machine: Machine) -> bytes:
         if kind is None:
             item.fail(f"unknown encoding {encoding!r}", hint="b64, gz or gz+b64", reason="encoding")
         try:
-            data = base64.b64decode(b"".join(data.split()), validate=True) if kind == "b" else _unzip(data)
+            data = base64.b64decode(b"".join(data.split()), validate=True) if kind == "b" else unzip(data)
         except (binascii.Error, OSError, EOFError, zlib.error) as err:
             item.fail(f"the content is not {layer}: {err}", reason="encoding")
     return data
 
 
-def _unzip(data: bytes) -> bytes:
+def unzip(data: bytes) -> bytes:
     with gzip.GzipFile(fileobj=io.BytesIO(data)) as packed:
         plain = packed.read(_MAX_UNPACKED + 1)
     if len(plain) > _MAX_UNPACKED:

@@ -15,6 +15,13 @@ from treebuilder.nodes import Node
 
 Module = Callable[[Node, Machine], None]
 
+
+def _datasource(node: Node, machine: Machine) -> None:
+    from treebuilder.cloudconfig.datasource import datasource  # hardly any step has one, and every boot starts us
+
+    datasource(node, machine)
+
+
 _ORDER: tuple[tuple[str, Module], ...] = (
     ("dns", network.dns),
     ("ensure_entities", entities.ensure),
@@ -31,6 +38,7 @@ _ORDER: tuple[tuple[str, Module], ...] = (
     ("systemctl", systemd.systemctl),
     ("environment", environment.environment),
     ("systemd_firstboot", systemd.firstboot),
+    ("datasource", _datasource),
 )
 
 

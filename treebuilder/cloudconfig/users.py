@@ -206,6 +206,11 @@ def _add_keys(name: str, keys: tuple[tuple[str, Place], ...], machine: Machine) 
         root.own(path, uid, gid)
 
 
+def is_key(line: str) -> bool:
+    """Whether a line of authorized_keys is a key and nothing but a key: no options, no second line."""
+    return _KEY.match(line) is not None
+
+
 def _fetched(word: str, machine: Machine) -> list[str]:
     """The keys of a person at a forge, or those behind a URL. Raises TransportError, TreebuildError for other lines."""
     forge, _, person = word.partition(":")
@@ -214,7 +219,7 @@ def _fetched(word: str, machine: Machine) -> list[str]:
     url = f"{_FORGES[forge]}/{person}.keys" if forge in _FORGES else word
     lines = machine.fetch(Ask(url, limit_bytes=_MAX_KEYS)).decode("utf-8", "replace").splitlines()
     keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    other = next((key for key in keys if not _KEY.match(key)), None)
+    other = next((key for key in keys if not is_key(key)), None)
     if other is not None:  # a page that says something else must not let anybody in
         raise TreebuildError(f"{shown(url)} holds a line that is no key: {other[:40]!r}", reason="keys")
     return keys
