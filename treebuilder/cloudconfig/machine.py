@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar
+from typing import IO, ClassVar
 
 from treebuilder.cloudconfig.ask import Ask
 from treebuilder.cloudconfig.root import Root
@@ -136,6 +136,12 @@ class Machine:
         from treebuilder.cloudconfig.net import fetch
 
         return fetch(ask, tries=tries)
+
+    def fetch_into(self, ask: Ask, out: IO[bytes], *, tries: int = 3) -> None:
+        """The same to an open file. Raises TransportError, ConfigError."""
+        from treebuilder.cloudconfig.net import fetch_into
+
+        fetch_into(ask, out, tries=tries)
 
     @property
     def booted_with_systemd(self) -> bool:

@@ -16,14 +16,29 @@ from treebuilder.nodes import Node
 Module = Callable[[Node, Machine], None]
 
 
+# Hardly any step has one of these, and a boot starts us several times: they are imported when they are asked for.
 def _datasource(node: Node, machine: Machine) -> None:
-    from treebuilder.cloudconfig.datasource import datasource  # hardly any step has one, and every boot starts us
+    from treebuilder.cloudconfig.datasource import datasource
 
     datasource(node, machine)
 
 
+def _downloads(node: Node, machine: Machine) -> None:
+    from treebuilder.cloudconfig.downloads import downloads
+
+    downloads(node, machine)
+
+
+def _git(node: Node, machine: Machine) -> None:
+    from treebuilder.cloudconfig.git import git
+
+    git(node, machine)
+
+
 _ORDER: tuple[tuple[str, Module], ...] = (
     ("dns", network.dns),
+    ("downloads", _downloads),
+    ("git", _git),
     ("ensure_entities", entities.ensure),
     ("directories", files.directories),
     ("files", files.files),

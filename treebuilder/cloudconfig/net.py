@@ -34,20 +34,27 @@ _AGENT = "treebuild-yip"
 
 def fetch(ask: Ask, *, tries: int = 1, pause_s: float = 2.0) -> bytes:
     """The body. Temporary failures are tried again. Raises TransportError, ConfigError for what is no URL."""
+    out = io.BytesIO()
+    fetch_into(ask, out, tries=tries, pause_s=pause_s)
+    return out.getvalue()
+
+
+def fetch_into(ask: Ask, out: IO[bytes], *, tries: int = 1, pause_s: float = 2.0) -> None:
+    """Writes the body as it comes, anew at each try. Raises as `fetch`; then `out` holds a part of it."""
     while True:
-        out = io.BytesIO()
         try:
-            fetch_into(ask, out)
-            return out.getvalue()
+            _fetch(ask, out)
+            return
         except TransportError as err:
             tries -= 1
             if not err.temporary or tries < 1:
                 raise
         sleep(pause_s)
+        out.seek(0)
+        out.truncate()
 
 
-def fetch_into(ask: Ask, out: IO[bytes]) -> None:
-    """Writes the body as it comes. Raises as `fetch`; then `out` holds a part of it."""
+def _fetch(ask: Ask, out: IO[bytes]) -> None:
     where = shown(ask.url)
     parts = split(ask.url)
     until = None if ask.total_s is None else monotonic_s() + ask.total_s

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from treebuilder.errors import TreebuildError
 from treebuilder.records import record
-from treebuilder.system.files import disk_errors, write_atomic
+from treebuilder.system.files import disk_errors, new_name, sync_folder, write_atomic
 
 _MAX_LINKS = 40
 
@@ -90,6 +93,27 @@ class Root:
             if keep and old is not None and (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
                 self.own(path, old.st_uid, old.st_gid)
         return path
+
+    @contextmanager
+    def receive(self, inside: str, *, mode: int, owner: tuple[int, int] = (-1, -1)) -> Iterator[IO[bytes]]:
+        """A file that is written piece by piece: in its place when the block ends, and not at all when it raises."""
+        path = self.locate(inside)
+        with disk_errors(f"writing {inside}"):
+            self._make(path.parent, 0o755)
+            fresh = path.with_name(f".{path.name[:80]}.{new_name()}")
+            fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            try:
+                with os.fdopen(fd, "wb") as out:
+                    yield out
+                    out.flush()
+                    os.fchown(fd, *owner)
+                    os.fchmod(fd, mode)
+                    os.fsync(fd)
+                os.rename(fresh, path)
+            except BaseException:
+                fresh.unlink(missing_ok=True)
+                raise
+            sync_folder(path.parent)
 
     def write_text(self, inside: str, text: str, *, mode: int | None = None, default_mode: int = 0o644) -> Path:
         return self.write(inside, text.encode("utf-8", "surrogateescape"), mode=mode, default_mode=default_mode)

@@ -1,0 +1,173 @@
+"""The modules downloads and git, against a web server and real repositories."""
+
+from __future__ import annotations
+
+import base64
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.services import program
+from tests.unit.cloud_parts import Web, web
+from treebuilder.cloudconfig.stages import Runner
+
+
+@pytest.fixture
+def site() -> Iterator[Web]:
+    with web() as made:
+        yield made
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    made = tmp_path / "root"
+    (made / "etc").mkdir(parents=True)
+    return made
+
+
+def run(root: Path, step: str) -> list[str]:
+    runner = Runner(root)
+    runner.read([f"stages: {{default: [{{{step}}}]}}"])
+    runner.run("default")
+    return [err.message for err in runner.errors]
+
+
+# downloads ----------------------------------------------------------------------------------------------------------
+def test_a_file_with_its_mode(root: Path, site: Web) -> None:
+    site.pages = {"/a%20b.tar?x=1": b"new", "/a": b"x" * 200_000}
+    (root / "opt").mkdir()
+    items = (
+        f"[{{path: /srv/deep/a, url: '{site.url('/a')}', permissions: 0644, owner: {os.getuid()}}},"
+        f" {{path: /opt, url: '{site.url('/a%20b.tar?x=1')}', timeout: 5}}]"
+    )
+    assert run(root, f"downloads: {items}") == []
+    assert (root / "srv/deep/a").read_bytes() == b"x" * 200_000
+    assert stat.S_IMODE((root / "srv/deep/a").stat().st_mode) == 0o644
+    assert (root / "opt/a b.tar").read_bytes() == b"new"
+    assert stat.S_IMODE((root / "opt/a b.tar").stat().st_mode) == 0o600
+
+
+def test_what_fails_leaves_what_was_there(root: Path, site: Web) -> None:
+    site.pages = {"/cut": (403, {}, b"")}
+    (root / "etc/a").write_text("old")
+    assert run(root, f"downloads: [{{path: /etc/a, url: '{site.url('/cut')}'}}]") == [
+        f"{site.url('/cut')}: the server answers 403 Forbidden"
+    ]
+    assert (root / "etc/a").read_text() == "old"
+    assert os.listdir(root / "etc") == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("item", "error"),
+    [("path: /x", " is no http or https URL"), ("path: /x, url: 'file:///etc/passwd'", "file:///etc/passwd is no http"),
+     ("url: 'http://x/'", "path is missing"), ("path: /x/, url: 'http://x/'", "http://x/ ends with no name"),
+     ("path: /x/, url: 'http://x/%2e%2e'", "http://x/%2e%2e ends with no name"),
+     ("path: /x, url: 'http://x', timeout: -1", "timeout must be"),
+     ("path: /x, url: 'http://x', timeout: soon", "timeout")],
+)  # fmt: skip
+def test_wrong_items(root: Path, item: str, error: str) -> None:
+    (found,) = run(root, f"downloads: [{{{item}}}]")
+    assert found.startswith(error)
+
+
+# git ----------------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def upstream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    program("git", "git")
+    for name in ("GIT_AUTHOR", "GIT_COMMITTER"):
+        monkeypatch.setenv(f"{name}_NAME", "me")
+        monkeypatch.setenv(f"{name}_EMAIL", "me@here")
+    made = tmp_path / "upstream"
+    git(tmp_path, "init", "-q", "-b", "main", str(made))
+    commit(made, "one")
+    git(made, "branch", "side")
+    return made
+
+
+def git(folder: Path, *words: str) -> str:
+    return subprocess.run(["git", "-C", folder, *words], check=True, capture_output=True, text=True).stdout
+
+
+def commit(folder: Path, text: str) -> None:
+    (folder / "file").write_text(text)
+    git(folder, "add", "file")
+    git(folder, "commit", "-q", "-m", text)
+
+
+def test_a_clone_and_what_comes_later(root: Path, upstream: Path) -> None:
+    step = f"git: {{url: 'file://{upstream}', path: /srv/it}}"
+    (root / "srv/.it.clone/.git").mkdir(parents=True)  # of a run that was cut short
+    assert run(root, step) == []
+    assert (root / "srv/it/file").read_text() == "one"
+    assert os.listdir(root / "srv") == ["it"]
+    commit(upstream, "two")
+    (root / "srv/it/file").write_text("changed here")
+    (root / "srv/it/own").write_text("stays")
+    assert run(root, step) == []
+    assert (root / "srv/it/file").read_text() == "two"
+    assert (root / "srv/it/own").read_text() == "stays"
+    assert run(root, f"git: {{url: 'file://{upstream}', path: /srv/it, branch: side}}") == []
+    assert (root / "srv/it/file").read_text() == "one"
+
+
+def test_one_branch_only(root: Path, upstream: Path) -> None:
+    assert run(root, f"git: {{url: 'file://{upstream}', path: /it, branch: side, branch_only: true}}") == []
+    assert git(root / "it", "branch", "-a", "--format=%(refname)").split() == [
+        "refs/heads/side", "refs/remotes/origin/side"
+    ]  # fmt: skip
+
+
+def test_git_does_not_overwrite_other_things(root: Path, upstream: Path) -> None:
+    assert run(root, f"git: {{url: 'file://{upstream}', path: /etc/..}}") == [
+        "/etc/.. holds other things than a repository"
+    ]
+    (missing,) = run(root, f"git: {{url: 'file://{upstream}/none', path: /it}}")
+    assert missing.startswith(f"git and file://{upstream}/none: fatal: ")
+    assert not (root / "it").exists()
+
+
+def test_a_password_is_for_its_server_only(root: Path, site: Web) -> None:
+    program("git", "git")
+    basic = {"WWW-Authenticate": 'Basic realm="x"'}
+    path = "/repo/info/refs?service=git-upload-pack"
+    site.pages = {path: [(401, basic, b""), (403, {}, b"")]}
+    auth = "{username: ann, password: secret}"
+    (said,) = run(root, f"git: {{url: '{site.url('/repo')}', path: /it, auth: {auth}}}")
+    assert "403" in said
+    assert site.headers[path]["authorization"] == f"Basic {base64.b64encode(b'ann:secret').decode()}"
+    with web() as other:
+        other.pages = {path: [(401, basic, b""), (403, {}, b"")]}
+        site.pages = {path: (302, {"Location": other.url(path)}, b"")}
+        (said,) = run(root, f"git: {{url: '{site.url('/repo')}', path: /it, auth: {auth}}}")
+        assert other.asked == [f"GET {path}"]
+        assert "authorization" not in other.headers[path]
+        assert "secret" not in said
+
+
+def test_keys_are_files_that_go(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program("git", "git")
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "ssh").write_text(
+        f'#!/bin/sh\necho "$*" > {tools}/words\nfor w; do case $w in /*/key) stat -c %a "$w"; cat "$w";;'
+        f" UserKnownHostsFile=*) cat ${{w#*=}};; esac; done > {tools}/seen\nexit 1\n"
+    )
+    (tools / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    auth = "{private_key: 'THE KEY', public_key: 'ssh-ed25519 HOST'}"
+    run(root, f"git: {{url: 'git@127.0.0.1:x/y.git', path: /it, auth: {auth}}}")
+    assert (tools / "seen").read_text() == "600\nTHE KEY\n* ssh-ed25519 HOST\n"
+    words = (tools / "words").read_text()
+    assert "StrictHostKeyChecking=yes" in words
+    key = next(word for word in words.split() if word.endswith("/key"))
+    assert not Path(key).exists()
+
+
+@pytest.mark.parametrize("url", ["", "--upload-pack=x", "ext::sh -c x", "http://[x"])
+def test_wrong_urls(root: Path, url: str) -> None:
+    assert len(run(root, f"git: {{url: '{url}', path: /it}}")) == 1
+    assert not (root / "it").exists()

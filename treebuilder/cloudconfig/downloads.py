@@ -1,0 +1,45 @@
+"""The module `downloads`: files from http and https, which are there whole or not at all."""
+
+from __future__ import annotations
+
+import posixpath
+from urllib.parse import unquote
+
+from treebuilder.cloudconfig.ask import Ask, shown, split
+from treebuilder.cloudconfig.files import SECRET, make_folder_of, owners, path_of, permissions
+from treebuilder.cloudconfig.machine import Machine
+from treebuilder.errors import TreebuildError
+from treebuilder.nodes import Node
+
+_LIMIT_BYTES = 16 << 30
+_SOCKET_S = 30.0
+_TOTAL_S = 3600.0
+
+
+def downloads(node: Node, machine: Machine) -> None:
+    for item in node.items("downloads"):
+        with machine.attempt(item.place):
+            _download(item, machine)
+
+
+def _download(item: Node, machine: Machine) -> None:
+    """A path that is a folder, or ends with a slash, takes the name that the URL ends with."""
+    inside = path_of(item, machine)
+    url = machine.render(machine.text(item, "url"), item.place)
+    name = unquote(posixpath.basename(split(url).path))
+    mode = permissions(item, machine)
+    mode = SECRET if mode is None else mode
+    owner = owners(item, machine)
+    limit_s = item.integer("timeout")
+    if limit_s < 0:
+        item.fail(f"timeout must be a number of seconds, not {limit_s}", reason="wrong-type")
+    if inside.endswith("/") or machine.root.locate(inside).is_dir():
+        if not name or "/" in name or name in (".", ".."):
+            raise TreebuildError(f"{shown(url)} ends with no name for a file in {inside}", reason="url")
+        inside = f"{inside.rstrip('/')}/{name}"
+    if machine.rehearsal:
+        return
+    make_folder_of(inside, mode, machine)
+    ask = Ask(url, limit_bytes=_LIMIT_BYTES, socket_s=_SOCKET_S, total_s=float(limit_s) if limit_s else _TOTAL_S)
+    with machine.root.receive(inside, mode=mode, owner=owner) as out:
+        machine.fetch_into(ask, out)
