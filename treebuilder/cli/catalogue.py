@@ -23,7 +23,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "serve-repo": ("serve_repo", "serve a repository over HTTP"),
     "channel": ("channel", "say which snapshot a fleet runs: publish, promote, rollout, halt, show, watch"),
     "device": ("device", "look after a device: status, upgrade, rollback, reset, confirm, install"),
-    "cos": ("cos", "the commands of cOS images: upgrade, reset, deploy, rebrand, installer"),
+    "cos": ("cos", "the commands of cOS images: upgrade, reset, deploy, rebrand, installer, feature"),
     "repo": ("repo", "configured repositories: list, get, add, update"),
     "util": ("util", "images unpacked, packed and asked for"),
     "box": ("box", "run a command in a root"),
@@ -43,7 +43,7 @@ VERBS: dict[str, tuple[str, str]] = {
 
 ALIASES = {"make-iso": "iso", "makeiso": "iso", "geniso": "iso"}
 PROGRAMS = {"luet-makeiso": "iso", "luet": "luet"} | {
-    f"cos-{name}": f"cos {name}" for name in ("upgrade", "reset", "deploy", "rebrand", "installer")
+    f"cos-{name}": f"cos {name}" for name in ("upgrade", "reset", "deploy", "rebrand", "installer", "feature")
 }  # names of links to us that stand for one verb
 
 EXAMPLES = """examples:

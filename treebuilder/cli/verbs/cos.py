@@ -5,6 +5,8 @@
   deploy [IMAGE]         cos-deploy: the first active and passive of a disk that has only recovery
   rebrand                cos-rebrand: GRUB_ENTRY_NAME becomes the title in the boot menu
   installer DEVICE       cos-installer: the live system to a disk
+  feature list           cos-feature: the cloud-config files of /system/features, and which of them are on
+  feature enable NAME... a link in /oem/features turns one on; disable NAME... takes it away
 
 /etc/cos-upgrade-image and /etc/cos/config are read as data. Every failure ends with 1. --config of the installer is a
 cloud-config file or its URL.
@@ -14,6 +16,7 @@ examples:
   cos-upgrade --docker-image registry.example.org/os:1.4
   cos-upgrade --directory /run/new-root
   cos-installer --config cloud.yaml --tty ttyS0 /dev/vda
+  cos-feature enable vagrant
   treebuild cos reset --state state --recovery-dir recovery --slot recovery
 """
 
@@ -21,11 +24,12 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from treebuilder.cli.session import Session
+from treebuilder.cli.verbs import cos_feature, device_install
 from treebuilder.cli.verbs import device as verb
-from treebuilder.cli.verbs import device_install
 from treebuilder.errors import TreebuildError
 
 if TYPE_CHECKING:
@@ -33,7 +37,7 @@ if TYPE_CHECKING:
     from treebuilder.app.device import Site
     from treebuilder.app.device_upgrade import Report, Wish
 
-_ACTIONS = ("upgrade", "reset", "deploy", "rebrand", "installer")
+_ACTIONS = ("upgrade", "reset", "deploy", "rebrand", "installer", "feature")
 _POWER_OFF = {"upgrade": "cos.upgrade.power_off=true", "installer": "cos.install.power_off=true"}
 
 
@@ -45,7 +49,7 @@ class _FailedError(TreebuildError):
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=_ACTIONS, help="which command")
-    parser.add_argument("words", nargs="*", metavar="WORD", help="an image, or a disk")
+    parser.add_argument("words", nargs="*", metavar="WORD", help="an image, a disk, or a feature")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--docker-image", action="store_true", help="IMAGE is a container image")
     how.add_argument("--directory", action="store_true", help="upgrade: IMAGE is a folder with a root file system")
@@ -81,6 +85,8 @@ def run(args: argparse.Namespace, session: Session) -> int:
 def _run(args: argparse.Namespace, session: Session) -> int:
     from treebuilder.app import device
 
+    if args.what == "feature":
+        return cos_feature.run(args.words, Path(args.root).absolute(), session)
     verb.enter(args, session)
     if args.what == "installer":
         return _install(args, session)

@@ -1,0 +1,132 @@
+"""cos-feature: links that the stage runner reads, its messages and its results."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import schemas
+from treebuilder.cli.catalogue import PROGRAMS
+from treebuilder.cli.main import main
+from treebuilder.cloudconfig.stages import run_stage
+
+Capture = pytest.CaptureFixture[str]
+COS_SETUP = Path(__file__).parents[2] / "packages/system/cos-setup/cos-setup"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    made = tmp_path / "root"
+    (made / "etc/cos").mkdir(parents=True)
+    for folder in ("system/features", "system/oem", "oem"):
+        (made / folder).mkdir(parents=True)
+    for name in ("vagrant", "carrier"):
+        text = f"stages: {{boot: [{{environment_file: /log, environment: {{{name}: x}}}}]}}\n"
+        (made / f"system/features/{name}.yaml").write_text(text)
+    return made
+
+
+def feature(root: Path, capsys: Capture, *words: str, code: int = 0) -> tuple[dict[str, tuple[bool, bool]], str]:
+    """What is present and enabled by name, and what was complained of."""
+    capsys.readouterr()
+    assert main([*PROGRAMS["cos-feature"].split(), *words, "--root", str(root), "--json"]) == code
+    out, err = capsys.readouterr()
+    value: dict[str, Any] = json.loads(out)
+    if "error" in value:
+        return {}, str(value["error"]["reason"])
+    assert schemas.faults(value, schemas.load("device-feature")) == []
+    return {each["name"]: (each["present"], each["enabled"]) for each in value["features"]}, err
+
+
+def boot(root: Path) -> str:
+    (root / "log").unlink(missing_ok=True)
+    paths = [str(root / path) for path in ("system/oem", "oem")]
+    assert run_stage("boot", paths, root=root) == ()
+    return (root / "log").read_text() if (root / "log").exists() else ""
+
+
+def test_on_and_off(root: Path, capsys: Capture) -> None:
+    off = (True, False)
+    assert feature(root, capsys, "list")[0] == {"carrier": off, "vagrant": off}
+    assert boot(root) == ""
+    assert feature(root, capsys, "enable", "vagrant", "carrier")[0] == {
+        "carrier": (True, True),
+        "vagrant": (True, True),
+    }
+    assert os.readlink(root / "oem/features/vagrant.yaml") == "../../system/features/vagrant.yaml"
+    assert boot(root) == 'carrier="x"\nvagrant="x"\n'
+    assert feature(root, capsys, "disable", "carrier")[0] == {"carrier": off, "vagrant": (True, True)}
+    assert boot(root) == 'vagrant="x"\n'
+
+
+def test_what_cannot_be_done_is_said_and_the_rest_is_done(root: Path, capsys: Capture) -> None:
+    found, said = feature(root, capsys, "enable", "nothere", "vagrant", code=1)
+    assert "Feature nothere not present" in said
+    assert found["vagrant"] == (True, True)
+    assert "Feature vagrant already enabled" in feature(root, capsys, "enable", "vagrant", code=1)[1]
+    assert "Feature carrier not enabled" in feature(root, capsys, "disable", "carrier", code=1)[1]
+    assert "Feature ../x not present" in feature(root, capsys, "enable", "../x", code=1)[1]
+
+
+def test_one_that_the_image_has_no_more(root: Path, capsys: Capture) -> None:
+    feature(root, capsys, "enable", "vagrant")
+    (root / "system/features/vagrant.yaml").unlink()
+    assert feature(root, capsys, "list")[0]["vagrant"] == (False, True)
+    assert boot(root) == ""
+    assert "vagrant" not in feature(root, capsys, "disable", "vagrant")[0]
+
+
+def test_links_of_cos_and_a_folder_of_ones_own(root: Path, capsys: Capture) -> None:
+    (root / "oem/features").mkdir()
+    (root / "oem/features/carrier.yaml").symlink_to("/system/features/carrier.yaml")
+    assert feature(root, capsys, "list")[0]["carrier"] == (True, True)
+    (root / "usr/more").mkdir(parents=True)
+    (root / "usr/more/mine.yaml").write_text("stages: {}\n")
+    (root / "etc/cos/config").write_text("COS_FEATURESDIR=/usr/more\n")
+    assert feature(root, capsys, "enable", "mine")[0] == {"carrier": (False, True), "mine": (True, True)}
+    assert (root / "oem/features/mine.yaml").resolve() == root / "usr/more/mine.yaml"
+
+
+@pytest.mark.parametrize("words", [(), ("list", "x"), ("enable",), ("toggle", "x")])
+def test_wrong_words(root: Path, capsys: Capture, words: tuple[str, ...]) -> None:
+    assert feature(root, capsys, *words, code=1)[1] == "usage"
+
+
+def test_people_are_told(root: Path, capsys: Capture) -> None:
+    assert main(["cos", "feature", "enable", "vagrant", "--root", str(root)]) == 0
+    assert capsys.readouterr().out == "vagrant enabled\n"
+    assert main(["cos", "feature", "list", "--root", str(root)]) == 0
+    assert capsys.readouterr().out == "carrier\nvagrant (enabled)\n"
+
+
+# cos-setup ----------------------------------------------------------------------------------------------------------
+def test_cos_setup_looks_into_links_and_classic_files(root: Path, tmp_path: Path, capsys: Capture) -> None:
+    feature(root, capsys, "enable", "vagrant")
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "yip").write_text(f'#!/bin/sh\necho "$*" >> {tools}/ran\n')
+    (tools / "yip").chmod(0o755)
+    (tmp_path / "cmdline").write_text("quiet cos.setup=http://here.invalid/x\n")
+    script = COS_SETUP.read_text().replace("/proc/cmdline", str(tmp_path / "cmdline"))
+    script = script.replace('"/system/oem /oem /usr/local/cloud-config"', f'"{root}/system/oem {root}/oem"')
+    assert str(root) in script
+
+    def ran(stage: str) -> list[str]:
+        (tools / "ran").write_text("")
+        env = {"PATH": f"{tools}:{os.environ['PATH']}"}
+        subprocess.run(["sh", "-c", script, "cos-setup", stage], check=True, env=env)
+        return (tools / "ran").read_text().splitlines()
+
+    url = "http://here.invalid/x"
+    parts = [
+        f"-s boot{part} {root}/oem {url}" if not part else f"-s boot{part} {url}" for part in (".before", "", ".after")
+    ]
+    assert ran("boot") == parts
+    assert ran("fs") == []
+    (root / "system/oem/c.yaml").write_text("#cloud-config\nhostname: x\n")
+    assert ran("initramfs") == [f"-s initramfs{part} {root}/system/oem" for part in (".before", "", ".after")]
