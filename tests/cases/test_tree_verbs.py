@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import schemas
 from tests.services import program
 from tests.trees import Project, chain, requires
 from treebuilder.app.bumping import next_version
@@ -92,6 +94,28 @@ def test_validate_looks_at_the_side_and_the_packages_asked_for(project: Project)
         assert [f["side"] for f in project.run("tree", "validate", *TREE, flag).value["faults"]] == [side]
     assert project.run("tree", "validate", *TREE, "-e", "bad").code == 0
     assert project.run("tree", "validate", *TREE, "-m", "t/a").value["packages"] == 1
+
+
+def test_all_specfiles_that_cannot_be_read_are_told_at_once(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.base()
+    project.package("t/a", "requires: 5\n")
+    project.package("t/b", requires("t/a") + "steps:\n- '{{ nothing }}'\n")
+    (project.package("t/c", "") / "definition.yaml").write_text("name: [\n")
+    run = project.run("tree", "validate", *TREE)
+    assert run.code == 2
+    files = [(fault["package"], fault["where"]["file"]) for fault in run.value["faults"]]
+    assert files == [("", f"packages/t/{name}") for name in ("a/build.yaml", "b/build.yaml", "c/definition.yaml")]
+    assert schemas.faults(run.value, schemas.load("tree-validate")) == []
+
+
+def test_a_package_that_stands_twice_is_a_fault(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.base()
+    project.package("t/a", "")
+    shutil.copytree(project.top / "packages" / "t" / "a", project.top / "packages" / "t" / "again")
+    faults = project.run("tree", "validate", *TREE).value["faults"]
+    assert [(fault["package"], fault["reason"]) for fault in faults] == [("t/a-1.0", "duplicate-package")]
 
 
 def test_validate_says_what_no_build_could_do(project: Project) -> None:

@@ -57,13 +57,19 @@ def epoch_from_environment() -> int | None:
     return int(text)
 
 
-def open_tree(options: BuildOptions, work: Workspace, epoch_s: int, *, recipes: bool = True) -> Tree:
-    """The tree of a request; without `recipes` no build.yaml is rendered before it is needed. Raises SpecError."""
+def open_tree(
+    options: BuildOptions, work: Workspace, epoch_s: int, *, recipes: bool = True,
+    faults: list[SpecError] | None = None,
+) -> Tree:  # fmt: skip
+    """The tree of a request; without `recipes` no build.yaml is rendered before it is needed.
+
+    Raises SpecError for a broken specfile, unless such are collected in `faults`.
+    """
     env = {name: os.environ[name] for name in work.settings.template_env if name in os.environ}
     return load_tree(
         options.roots, values_files=options.values, events=work.events, index=work.specs, template_env=env,
         epoch_s=epoch_s, dockerfiles=options.dockerfiles, layering=options.layering, recipes=recipes,
-        salt=code_stamp(),
+        salt=code_stamp(), faults=faults,
     )  # fmt: skip
 
 

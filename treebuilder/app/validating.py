@@ -13,12 +13,12 @@ from treebuilder.app.options import BuildOptions
 from treebuilder.app.soundness import troubles, unanswered
 from treebuilder.app.workspace import Workspace
 from treebuilder.errors import SpecError, TreebuildError
-from treebuilder.model.package import Package, PackageRef
+from treebuilder.model.package import PackageRef
 from treebuilder.model.patterns import compile_pattern
 from treebuilder.oci.layout import Layout
 from treebuilder.plan.places import place_of, said_at
 from treebuilder.plan.planner import image_reference
-from treebuilder.plan.refusals import refuse_recipe
+from treebuilder.plan.refusals import refuse_recipe, refuse_twice
 from treebuilder.records import record, replace
 from treebuilder.solver.world import World
 from treebuilder.tree import Tree, TreePackage
@@ -47,37 +47,44 @@ class Wanted:
 
 @record
 class Fault:
-    package: Package
+    """`package` is `category/name-version`; "" for a specfile that cannot be read."""
+
+    package: str
     side: str
     error: TreebuildError
 
 
 def validate(options: BuildOptions, work: Workspace, wanted: Wanted) -> tuple[int, tuple[Fault, ...]]:
-    """How many packages were looked at, and the faults, by package. Raises SpecError for a tree that cannot be read."""
+    """How many packages were looked at, and the faults, by package.
+
+    Where specfiles cannot be read, all of those are the faults: what misses their packages is not looked into.
+    Raises SpecError for a tree or a file of values that is not there.
+    """
     patterns = {text: compile_pattern(text) for text in (*wanted.matches, *wanted.excludes)}
-    tree = open_tree(options, work, 0, recipes="build" in wanted.sides)
+    unreadable: list[SpecError] = []
+    tree = open_tree(options, work, 0, recipes="build" in wanted.sides, faults=unreadable)
     cells = [cell for cell in tree.cells if wanted.chooses(str(cell.id), patterns)]
-    faults: list[Fault] = []
-    for side in wanted.sides:
+    faults = [Fault("", "files", err) for err in unreadable]
+    for side in wanted.sides if not unreadable else ():
         views = [cell.view() if side == "build" else cell.definition() for cell in cells]
         universe = tree.compiler() if side == "build" else tree.runtime()
         if wanted.solve:
             found = troubles(views, universe, side)
-            faults += [Fault(view, side, found[view.id]) for view in views if view.id in found]
+            faults += [Fault(str(view.id), side, found[view.id]) for view in views if view.id in found]
         else:
             world = World(universe, ())
             for view in views:
-                faults += [Fault(view, side, _unanswered(ref)) for ref in unanswered(view, world)]
+                faults += [Fault(str(view.id), side, _unanswered(ref)) for ref in unanswered(view, world)]
     for cell in cells:
         found_package = cell.package()
-        faults += [Fault(found_package.package, "files", err) for err in _of_files(found_package, tree, wanted.deep)]
+        faults += [Fault(str(cell.id), "files", err) for err in _of_files(found_package, tree, wanted.deep)]
     if wanted.deep and not faults and cells:
         try:
             make_plan(replace(options, all=True), work, tree)
         except TreebuildError as err:
-            faults.append(Fault(cells[0].definition(), "plan", err))
-    position = {cell.id: at for at, cell in enumerate(cells)}
-    return len(cells), tuple(sorted(faults, key=lambda fault: position[fault.package.id]))
+            faults.append(Fault(str(cells[0].id), "plan", err))
+    position = {str(cell.id): at for at, cell in enumerate(cells)}
+    return len(cells), tuple(sorted(faults, key=lambda fault: position.get(fault.package, -1)))
 
 
 def _unanswered(ref: PackageRef) -> SpecError:
@@ -89,6 +96,7 @@ def _of_files(found: TreePackage, tree: Tree, deep: bool) -> Iterator[TreebuildE
     recipe, package = found.recipe, found.package
     base = recipe.image or recipe.bootstrap or recipe.requires_final_images or recipe.dockerfile
     try:
+        refuse_twice(package.id, tree)
         tree.finalizer(found)
         refuse_recipe(recipe)
         if not recipe.is_empty and not base and not recipe.requires:

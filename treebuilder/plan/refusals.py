@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from treebuilder.errors import SpecError
-from treebuilder.model.package import Recipe
+from treebuilder.model.package import PackageId, Recipe
 from treebuilder.plan.places import place_of
 from treebuilder.tree import Tree, TreePackage, recipe_faults
 
 
 def refuse(found: TreePackage, tree: Tree) -> None:
     """Raises SpecError for a package that stands twice, or whose recipe cannot be built."""
-    package = found.package
-    twice = tree.doubled.get(package.id.fingerprint)
+    refuse_twice(found.package.id, tree)
+    refuse_recipe(found.recipe)
+
+
+def refuse_twice(id: PackageId, tree: Tree) -> None:
+    """Raises SpecError for a package that stands twice."""
+    twice = tree.doubled.get(id.fingerprint)
     if twice is not None:
         raise SpecError(
-            f"the package {package.id} is defined twice, first in {twice[0]}", where=twice[1],
+            f"the package {id} is defined twice, first in {twice[0]}", where=twice[1],
             reason="duplicate-package", hint="change a version, or remove one of the two",
         )  # fmt: skip
-    refuse_recipe(found.recipe)
 
 
 def refuse_recipe(recipe: Recipe) -> None:

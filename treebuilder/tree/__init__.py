@@ -64,11 +64,12 @@ def load_tree(
     layering: Literal["chain", "merge"] = "chain",
     recipes: bool = True,
     salt: str = "",
+    faults: list[SpecError] | None = None,
 ) -> Tree:
     """Walks the roots and reads every specfile (`loader.load_tree`). Raises SpecError with file and line."""
     from treebuilder.tree import loader
 
     return loader.load_tree(
         roots, values_files=values_files, events=events, index=index, template_env=template_env, epoch_s=epoch_s,
-        dockerfiles=dockerfiles, layering=layering, recipes=recipes, salt=salt,
+        dockerfiles=dockerfiles, layering=layering, recipes=recipes, salt=salt, faults=faults,
     )  # fmt: skip

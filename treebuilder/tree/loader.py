@@ -55,8 +55,11 @@ def load_tree(
     layering: Literal["chain", "merge"] = "chain",
     recipes: bool = True,
     salt: str = "",
+    faults: list[SpecError] | None = None,
 ) -> Tree:
     """Walks the roots and reads every specfile; any that is broken fails the whole load, as in luet.
+
+    With a list of `faults` a broken folder is added there instead, and its packages are missing.
 
     With `recipes` False no build.yaml is rendered before somebody asks for it. What the index knows of a folder whose
     files are unchanged is not read again; `salt` names whatever else that depends on, such as our own code.
@@ -85,7 +88,7 @@ def load_tree(
         whole = None
     read: list[FolderCells] = []
     for number, snapshot in enumerate(snapshots):
-        reader = _Reader(snapshot, renderer, values, events, doubled)
+        reader = _Reader(snapshot, renderer, values, events, doubled, faults)
         cells = FolderCells(index, base, snapshot, reader, recipes=recipes)
         read.append(cells)
         for cell in (
@@ -95,7 +98,7 @@ def load_tree(
         ):
             found.setdefault(cell.id.fingerprint, cell)
     # what is said of a tree while it is listed has to be said each time
-    if index is not None and whole is None and not (dockerfiles or doubled) and all(one.complete for one in read):
+    if index is not None and whole is None and not (dockerfiles or doubled or faults) and all(one.complete for one in read):
         made = WholeTree(all(one.whole for one in read), tuple(one.listed for one in read))
         wholetree.save(index, places, key, made)
     return Tree(
@@ -156,12 +159,14 @@ class _Reader:
         values: template_values.Values,
         events: EventSink,
         doubled: dict[str, tuple[Place, Place]],
+        faults: list[SpecError] | None,
     ) -> None:
         self._snapshot = snapshot
         self._renderer = renderer
         self._values = values
         self._events = events
         self._doubled = doubled
+        self._faults = faults
         self._warned: set[tuple[str, str]] = set()
         self._found: list[Warning_] = []
         self._places: dict[str, Callable[[], Place]] = {}
@@ -169,11 +174,16 @@ class _Reader:
         self._subs_anywhere = any(_SUBS in text for text in given)
 
     def cells(self, dockerfiles: bool, cells: FolderCells) -> Iterator[Cell]:
-        """All packages of the root in walk order. Raises SpecError."""
+        """All packages of the root in walk order. Raises SpecError where faults are not collected."""
         for folder in _folders(self._snapshot):
-            yield from cells.of(folder)
-            if dockerfiles:
-                yield from map(Cell.of, self._dockerfiles(folder))
+            try:
+                yield from cells.of(folder)
+                if dockerfiles:
+                    yield from map(Cell.of, self._dockerfiles(folder))
+            except SpecError as err:
+                if self._faults is None:
+                    raise
+                self._faults.append(err)
 
     def _text(self, folder: _Folder, name: str) -> tuple[str, str] | None:
         """Shown path and text of one of the folder's specfiles."""

@@ -174,10 +174,11 @@ def _validate(args: argparse.Namespace, options: BuildOptions, work: Workspace, 
     count, faults = validating.validate(options, work, wanted)
     session.close()
     for fault in faults:
-        sys.stderr.write(f"{fault.package.id} ({fault.side}): {failures.render(fault.error)}\n")
+        package = f"{fault.package} ({fault.side}): " if fault.package else ""
+        sys.stderr.write(f"{package}{failures.render(fault.error)}\n")
     value: dict[str, Any] = {
         "schema": "treebuild.validate/1", "packages": count,
-        "faults": [{"package": str(f.package.id), "side": f.side, **failures.to_json(f.error)} for f in faults],
+        "faults": [{"package": f.package, "side": f.side, **failures.to_json(f.error)} for f in faults],
     }  # fmt: skip
     tables.write(value, session.output, f"{count} packages, {len(faults)} faults")
     return 2 if faults else 0
