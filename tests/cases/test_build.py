@@ -225,7 +225,9 @@ def test_merged_arms_that_disagree_are_refused(project: Project) -> None:
     project.package("t/merged", "layering: merge\n" + requires("t/left", "t/right") + "steps:\n- echo > /x\n")
     done = project.building("t/merged")
     assert done.code == 2
-    assert "/same" in done.node("t/merged")["reason"]
+    node = done.node("t/merged")
+    assert "t/left-1.0 and t/right-1.0 both make /same" in node["reason"]
+    assert node["error"]["where"] == "packages/t/merged/build.yaml:2"
 
 
 def test_virtual_packages_pass_their_base_through(project: Project) -> None:

@@ -227,7 +227,7 @@ class Runner:
 
     # doing one thing ---------------------------------------------------------------------------------------------
     def _inputs(self) -> Inputs:
-        return Inputs(self._nodes, {id: found.main for id, found in self._artifacts.items()})
+        return Inputs(self._nodes, {id: found.main for id, found in self._artifacts.items()}, self._plan.nodes)
 
     def _do(self, task: Task) -> None:
         kind, id = task

@@ -75,10 +75,11 @@ class LayerLostError(Exception):
 
 @record
 class Inputs:
-    """What a node stands on, built: results of nodes and artifacts by node id."""
+    """What a node stands on, built: results of nodes and artifacts by node id, and what the nodes are of."""
 
     nodes: Mapping[str, NodeResult]
     artifacts: Mapping[str, ArtifactResult]
+    names: Mapping[str, BuildNode]
 
 
 class Worker:
@@ -159,11 +160,12 @@ class Worker:
             case BootstrapBase(wish):
                 return self._bases.bootstrap(wish, task)
             case NodeBase(nodes):
-                states = [(str(n), inputs.nodes[n].state) for n in nodes]
+                states = [(str(inputs.names[n].pid), inputs.nodes[n].state) for n in nodes]
                 if len(states) > 1:
                     for _, state in states:
                         self.need(state.layers)
-                return union(states, self._store)
+                with said_at(partial(place_of, node.package.recipe.where, "requires")):
+                    return union(states, self._store)
             case JoinBase(members):
                 return State(tuple(self._member(m, inputs) for m in members))
 
@@ -295,7 +297,7 @@ class Worker:
 
     def prepare(self, node: BuildNode) -> None:
         """Makes the context's layers ahead of time, on a thread that has nothing else to do."""
-        self._contexts[node.id] = self._context(node, Inputs({}, {}))
+        self._contexts[node.id] = self._context(node, Inputs({}, {}, {}))
 
     def _retrieved_file(self, item: Retrieved, inputs: Inputs) -> Extra:
         if item.resource:
