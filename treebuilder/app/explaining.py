@@ -11,6 +11,7 @@ from treebuilder.app.workspace import Workspace
 from treebuilder.errors import SpecError
 from treebuilder.model.package import PackageRef
 from treebuilder.model.solution import Request
+from treebuilder.model.version import Selector, select
 from treebuilder.oci.store import Store
 from treebuilder.plan.planner import exact
 from treebuilder.plan.why import differences
@@ -72,7 +73,7 @@ def versions(options: BuildOptions, work: Workspace, newer: PackageRef | None) -
             for package in solution.packages:
                 said.extend(explainer.why(package))
             continue
-        wanted = next((p for p in universe.versions(newer.pkgname) if p.id.version == newer.version), None)
+        wanted = next(iter(select(Selector.parse(newer.version), universe.versions(newer.pkgname))), None)  # the newest
         if wanted is None:
             raise SpecError(f"there is no {newer} in the tree", reason="no-version")
         said.extend(why_not(request, universe, (), wanted))
