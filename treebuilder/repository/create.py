@@ -238,6 +238,8 @@ def _index(
     except IntegrityError as err:
         events.emit(Warned(f"the index that is there cannot be read and is replaced: {err.message}"))
         return fresh, True
+    if before.name != options.name:
+        events.emit(Warned(f"the repository {before.name} that is there becomes {options.name}"))
     if options.reset_revision:
         return fresh, fresh != before
     if not options.always and replace(fresh, revision=before.revision) == before:
