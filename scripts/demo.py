@@ -13,6 +13,7 @@ from typing import Any
 TOP = Path(__file__).resolve().parent.parent
 TREEBUILD = TOP / ".venv" / "bin" / "treebuild"
 PACKAGES = ("system/sampleOS", "live/systemd-boot", "live/boot", "live/syslinux", "offline/bundle")
+TREE = ("--tree", "packages", "--values", "packages/values/demo.yaml")
 SERVICE = "8090/fortuneteller"
 
 
@@ -48,14 +49,22 @@ def show_packages(report: dict[str, Any]) -> None:
 def main() -> int:
     began = time.monotonic()
     build = os.environ.get("DESTINATION", "build")
-    report = treebuild("build", "--tree", "packages", "--destination", build, *PACKAGES)
-    treebuild("create-repo", "--tree", "packages", "--packages", build, "--output", build, "--name", "sampleOS")
+    report = treebuild("build", *TREE, "--destination", build, *PACKAGES)
+    treebuild("create-repo", *TREE, "--packages", build, "--output", build, "--name", "sampleOS")
     iso = treebuild("iso", "iso.yaml", "--local", build)["images"][0]
     boots = {}
     for firmware in ("bios", "uefi"):
         boots[firmware] = treebuild(
-            "boot", iso["path"], "--firmware", firmware, "--http", SERVICE, "--login", "root:sampleos:root@sampleos",
-            "--timeout", "900",  # a machine without acceleration, and others on it
+            "boot",
+            iso["path"],
+            "--firmware",
+            firmware,
+            "--http",
+            SERVICE,
+            "--login",
+            "root:sampleos:root@sampleos",
+            "--timeout",
+            "900",  # a machine without acceleration, and others on it
         )
     print()
     show_packages(report)

@@ -1,9 +1,13 @@
-"""The sample system's ISO: `TREEBUILD_TEST_ISO` names one that is there (`make demo` makes one), else built once."""
+"""The sample system: its packages and its ISO, built once for all tests, and further versions of it.
+
+`TREEBUILD_TEST_FOLDER` names a folder that is kept from one run of the tests to the next.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +16,8 @@ from typing import Any
 import pytest
 
 TOP = Path(__file__).resolve().parent.parent
+VALUES = ("--values", "packages/values/demo.yaml")
+TREE = ("--tree", "packages", *VALUES)
 PACKAGES = ("system/sampleOS", "live/systemd-boot", "live/boot", "live/syslinux", "offline/bundle")
 
 
@@ -26,20 +32,34 @@ def treebuild(folder: Path, *words: str) -> Any:
 
 @pytest.fixture(scope="session")
 def sampleos_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("sampleos")
+    named = os.environ.get("TREEBUILD_TEST_FOLDER")
+    folder = Path(named) if named else tmp_path_factory.mktemp("sampleos")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")
 def iso(sampleos_folder: Path) -> Path:
-    named = os.environ.get("TREEBUILD_TEST_ISO")
-    if named:
-        return Path(named)
     folder = sampleos_folder
     build = str(folder / "build")
-    report = treebuild(folder, "build", "--tree", "packages", "--destination", build, *PACKAGES)
+    report = treebuild(folder, "build", *TREE, "--destination", build, *PACKAGES)
     assert report["counts"]["failed"] == report["counts"]["skipped"] == 0
-    again = treebuild(folder, "build", "--tree", "packages", "--destination", build, *PACKAGES)
+    again = treebuild(folder, "build", *TREE, "--destination", build, *PACKAGES)
     assert again["counts"]["built"] == 0
-    treebuild(folder, "create-repo", "--tree", "packages", "--packages", build, "--output", build, "--name", "sampleOS")
+    treebuild(folder, "create-repo", *TREE, "--packages", build, "--output", build, "--name", "sampleOS")
     made = treebuild(folder, "iso", "iso.yaml", "--local", build, "--output", str(folder / "sampleos.iso"))
     return Path(made["images"][0]["path"])
+
+
+def newer(folder: Path, version: str) -> tuple[Path, Path]:
+    """The tree and the packages of a further version of system/sampleOS; what did not change comes from the cache."""
+    tree, build = folder / f"packages-{version}", folder / f"build-{version}"
+    shutil.rmtree(tree, ignore_errors=True)
+    shutil.copytree(TOP / "packages", tree, symlinks=True)
+    definition = tree / "system" / "sampleOS" / "definition.yaml"
+    text = definition.read_text()
+    assert 'version: "0.5.0"' in text
+    definition.write_text(text.replace('version: "0.5.0"', f'version: "{version}"'))
+    report = treebuild(folder, "build", "--tree", str(tree), *VALUES, "--destination", str(build), "system/sampleOS")
+    assert report["counts"]["failed"] == report["counts"]["skipped"] == 0
+    return tree, build
