@@ -107,7 +107,7 @@ def test_a_folder_holds_other_files_too(tmp_path: Path) -> None:
 def test_nothing_is_run_and_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tools = tmp_path / "bin"
     tools.mkdir()
-    for name in ("sh", "chroot", "modprobe", "systemctl", "systemd-firstboot", "git", "sfdisk"):
+    for name in ("sh", "chroot", "modprobe", "systemctl", "systemd-firstboot", "git", "sfdisk", "blkid"):
         (tools / name).write_text(f"#!/bin/bash\necho {name} >> {tmp_path}/ran\n")
         (tools / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
@@ -115,7 +115,10 @@ def test_nothing_is_run_and_nothing_is_written(tmp_path: Path, monkeypatch: pyte
     file.write_text(
         f"stages: {{boot: [{{if: 'touch {tmp_path}/ran', commands: ['touch {tmp_path}/ran'], modules: [loop],"
         f" files: [{{path: {tmp_path}/made, content: x}}], systemctl: {{start: [x], enable: [y]}},"
-        " systemd_firstboot: {keymap: us}, authorized_keys: {root: ['http://127.0.0.1:1/']}}]}\n"
+        " systemd_firstboot: {keymap: us}, authorized_keys: {root: ['http://127.0.0.1:1/']},"
+        " downloads: [{path: /x, url: 'http://127.0.0.1:1/'}], git: {url: 'http://127.0.0.1:1/', path: /y},"
+        f" datasource: {{providers: [cdrom, aws]}}, layout: {{device: {{path: 'script://touch {tmp_path}/ran'}},"
+        " add_partitions: [{pLabel: x}]}}]}\n"
     )
     assert linted(file) == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "f.yaml"]
@@ -163,6 +166,9 @@ STEP: dict[str, Any] = {
     "systemctl": {"enable": ["e"], "disable": [], "mask": ["m"], "start": ["s"],
                   "overrides": [{"service": "s", "name": "n", "content": "c"}]},
     "systemd_firstboot": {"locale": "C"},
+    "layout": {"device": {"path": "/no.img", "init_disk": False}, "expand_partition": {"size": 3},
+               "add_partitions": [{"pLabel": "x", "fsLabel": "y", "size": 40, "filesystem": "ext4", "bootable": True}]},
+    "datasource": {"providers": ["file"], "path": "/oem", "userdata_name": "u"},
 }  # fmt: skip
 WRONG = st.sampled_from([[], {}, ["a", {}], {"a": ["b"]}, 5, -7, 1.5, True, "text", "", None, [None], "a/b:c", "99"])
 

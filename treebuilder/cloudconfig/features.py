@@ -1,4 +1,4 @@
-"""Features: cloud-config files that an image brings and an owner turns on, by links in /oem/features (§5.4 of the facts).
+"""Features: cloud-config files of the image that an owner turns on, by links in /oem/features (facts, §5.4).
 
 A link says where it leads from its own folder, so that it is right wherever the root is mounted. Absolute links, as cOS
 makes them, count too.

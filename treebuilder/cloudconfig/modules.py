@@ -35,6 +35,12 @@ def _git(node: Node, machine: Machine) -> None:
     git(node, machine)
 
 
+def _layout(node: Node, machine: Machine) -> None:
+    from treebuilder.cloudconfig.disks import layout
+
+    layout(node, machine)
+
+
 _ORDER: tuple[tuple[str, Module], ...] = (
     ("dns", network.dns),
     ("downloads", _downloads),
@@ -54,6 +60,7 @@ _ORDER: tuple[tuple[str, Module], ...] = (
     ("environment", environment.environment),
     ("systemd_firstboot", systemd.firstboot),
     ("datasource", _datasource),
+    ("layout", _layout),
 )
 
 

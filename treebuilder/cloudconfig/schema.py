@@ -37,7 +37,6 @@ _GIT: Final[Form] = {
 
 # What belongs to the image, with what to do instead.
 UNSUPPORTED: Final = {
-    "layout": "commands of the step",
     "package_pins": "a version is said where the image is built: name: category/name, version: ...",
     "packages": "packages are part of the image; one for this machine alone: commands: [treebuild install ...]",
     "unpack_images": "commands: [treebuild util unpack IMAGE FOLDER]",
