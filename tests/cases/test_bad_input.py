@@ -28,6 +28,12 @@ CASES = [
     ("pattern", requires("seed/base") + "includes: ['(?=x)']\n", "t/x/build.yaml", ("(?=x)",)),
     ("bootstrap", "bootstrap: {distribution: plan9, suite: x, variant: minbase, packages: [a]}\n", "", ("plan9",)),
     ("retrieve", requires("seed/base") + "retrieve: ['../*']\n", "t/x/build.yaml", ("leads out",)),
+    (
+        "retrieve from nowhere",
+        requires("seed/base") + "retrieve:\n- http://127.0.0.1:1/x\n",
+        "t/x/build.yaml:4",
+        ("http://127.0.0.1:1/x",),
+    ),
     ("retrieve nothing", requires("seed/base") + "retrieve:\n- x*\n- y*\n", "t/x/build.yaml:4", ("'x*'",)),
     ("retrieve ours", requires("seed/base") + "retrieve: ['treebuild:no']\n", "t/x/build.yaml:3", ("treebuild:no",)),
     ("layout", "# a base\nimage: oci:none\nsteps: [echo]\n", "t/x/build.yaml:2:", ("no OCI image layout",)),

@@ -16,7 +16,7 @@ from treebuilder.oci.store import Store
 from treebuilder.plan.graph import BuildPlan, Foreign
 from treebuilder.plan.keys import bootstrap_document, digest_of, locked_image
 from treebuilder.plan.lock import FIRST_EPOCH_S, Lock, bootstrap_key
-from treebuilder.plan.places import named_images, said_at
+from treebuilder.plan.places import named_images, named_urls, said_at
 from treebuilder.records import replace
 from treebuilder.system.process import Cancel
 
@@ -127,11 +127,13 @@ class Resolver:
                 if self._images is None:
                     raise SpecError(f"the image {reference} needs a registry", reason="image")
                 lock = lock.with_image(reference, self._images.resolve(reference))
+        said = named_urls(plan.nodes.values())
         for url in plan.urls():
             if url not in lock.urls:
                 from treebuilder.oci.download import Downloader
 
-                lock = lock.with_url(url, Downloader(self._store, self._cancel).fetch(url, None))
+                with said_at(said[url]):
+                    lock = lock.with_url(url, Downloader(self._store, self._cancel).fetch(url, None))
         if not lock.epoch_s:
             dates = [b.date_s for b in lock.bootstraps.values()]
             lock = Lock(epoch_s or max([FIRST_EPOCH_S, *dates]), lock.images, lock.urls, lock.bootstraps)

@@ -61,6 +61,16 @@ def named_images(nodes: Iterable[BuildNode]) -> dict[str, Callable[[], Place]]:
     return found
 
 
+def named_urls(nodes: Iterable[BuildNode]) -> dict[str, Callable[[], Place]]:
+    """The files that nodes retrieve from the network, with a way to find where the first one says so."""
+    found: dict[str, Callable[[], Place]] = {}
+    for node in nodes:
+        for item in node.retrieved:
+            if item.url:
+                found.setdefault(item.url, partial(place_of, node.package.recipe.where, "", item.url))
+    return found
+
+
 def look_at_layouts(nodes: Iterable[BuildNode]) -> None:
     """Reads the index of every image layout in the tree while it is known who names it.
 
