@@ -41,7 +41,7 @@ def _node(planned: Planned, id: str, store: Store, verdicts: dict[str, str]) -> 
         if kept is None:
             return "hit", []
         if kept.get("ran", True):
-            return "hit", [f"when it was built: {kept['why']}"]
+            return "hit", [f"why it was built: {kept['why']}"]
         return "hit", [f"early cut-off: {kept['why']}, and what it stands on came out the same"]
     if last is None:
         return "build", ["never built before"]
