@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,10 @@ from hypothesis import strategies as st
 from tests import schemas
 from treebuilder.app import cloudlint
 from treebuilder.cli.main import main
+from treebuilder.cloudconfig.metadata import NOT_DONE, SERVICES
 from treebuilder.cloudconfig.rehearsal import Fault, rehearse
+from treebuilder.cloudconfig.schema import STEP as STEP_KEYS
+from treebuilder.cloudconfig.schema import UNSUPPORTED
 from treebuilder.cloudconfig.stages import Runner
 from treebuilder.errors import SpecError
 from treebuilder.nodes import load
@@ -126,6 +130,17 @@ def test_nothing_is_run_and_nothing_is_written(tmp_path: Path, monkeypatch: pyte
 
 def test_the_packages_here_are_clean() -> None:
     assert linted(TOP / "packages", TOP / "examples") == []
+
+
+def test_the_documentation_names_what_there_is(tmp_path: Path) -> None:
+    text = (TOP / "docs/cloud-config.md").read_text()
+    named = set(re.findall(r"`([a-z_-]+)`", text))
+    assert {*cloudlint.RULES, *STEP_KEYS, *SERVICES, *NOT_DONE, *UNSUPPORTED} - {"name"} <= named | {"after"}
+    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    for number, block in enumerate(blocks):
+        (tmp_path / f"{number}.yaml").write_text(block)
+    assert len(blocks) == 3
+    assert linted(tmp_path) == []
 
 
 # the verb -----------------------------------------------------------------------------------------------------------
