@@ -131,7 +131,7 @@ def test_a_bomb_is_refused_before_it_goes_off() -> None:
     "segment",
     [
         (0, 0, SEGMENT_BYTES + 1, 10), (0, WINDOW_BYTES + 1, 100, 10), (0, 0, 100, 1 << 31), (0, 0, 0, 10),
-        (MIB, 1, 100, 10), (1 << 63, 1, 100, 10), (0, MIB + 1, 100, 10),
+        (MIB, 1, 100, 10), (1 << 63, 1, 100, 10), (1 << 59, 1, 100, 10), (0, MIB + 1, 100, 10),
     ],
 )  # fmt: skip
 def test_lengths_are_bounded(segment: tuple[int, int, int, int]) -> None:

@@ -1,11 +1,13 @@
 """The requests of one repository of one registry: tried again where that may help, logged in where it is asked for.
 
-Plain HTTP is spoken with loopback and with hosts that the user calls insecure, with nobody else. Only what may pass is
-tried again: broken connections, 429 and server errors, after as long as the server says.
+Plain HTTP is spoken with loopback and with hosts that the user calls insecure, with nobody else, whoever sends us to
+them. A registry on loopback may want TLS nevertheless: it gets it when plain HTTP is no language to it. Only what may
+pass is tried again: broken connections, 429 and server errors, after as long as the server says.
 """
 
 from __future__ import annotations
 
+import base64
 import random
 import re
 import threading
@@ -14,9 +16,11 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
-from treebuilder.errors import TransportError
-from treebuilder.oci.login import session_for
+from treebuilder.errors import IntegrityError, TransportError
+from treebuilder.oci.layout import json_object
+from treebuilder.oci.login import credentials
 from treebuilder.oci.reference import DOCKER_HUB, is_loopback
+from treebuilder.oci.session import is_plain, new_session
 from treebuilder.system import clock
 from treebuilder.system.process import Cancel
 
@@ -30,6 +34,7 @@ _ACCEPT = ", ".join([
     "application/vnd.docker.distribution.manifest.list.v2+json", "application/vnd.docker.distribution.manifest.v2+json",
 ])  # fmt: skip
 TRIES = 4
+BRIEF_S = 10.0  # for answers that nobody has to have: once, and no longer
 _FIRST_WAIT_S = 0.1
 _LONGEST_WAIT_S = 60.0
 _LOGINS = 4  # of one request: a token that others use too may be worn out when its turn comes
@@ -47,17 +52,22 @@ class Connection:
 
     def __init__(self, host: str, name: str, plain: bool, cancel: Cancel) -> None:
         self._host, self._name, self._plain, self._cancel = host, name, plain, cancel
-        api = _DOCKER_HUB_API if host == DOCKER_HUB else host
-        self._url = f"{'http' if plain else 'https'}://{api}/v2/{name}"
+        self._url = self._address()
+        self._heard = False  # whether the registry gave an answer to plain HTTP
         self._lock = threading.Lock()
         # what reads may not be enough to write, and threads do both at once
         self._authorization = {"read": "", "write": ""}
-        self._session, self._auth = session_for(host, name, plain)
+        self._session = new_session(self._follow)
+        self._basic = credentials(host, name)
         self._whole = True  # until the registry shows that it takes no blob in one request
+
+    def _address(self) -> str:
+        api = _DOCKER_HUB_API if self._host == DOCKER_HUB else self._host
+        return f"{'http' if self._plain else 'https'}://{api}/v2/{self._name}"
 
     def log_in(self, user: str, password: str) -> None:
         """A name and a password that count instead of Docker's, where the registry asks for some."""
-        self._auth.set_basic_auth(user, password)
+        self._basic = base64.b64encode(f"{user}:{password}".encode()).decode()
 
     def bear(self, token: str) -> None:
         """A token that goes with every request."""
@@ -67,9 +77,9 @@ class Connection:
         return f"{self._host}/{self._name}"
 
     # requests ---------------------------------------------------------------------------------------------------
-    def _tried(self, once: Callable[[], T]) -> T:
+    def _tried(self, once: Callable[[], T], tries: int = TRIES) -> T:
         """Only faults that may pass are tried again, a few times."""
-        for attempt in range(1, TRIES):
+        for attempt in range(1, tries):
             try:
                 return once()
             except TransportError as err:
@@ -88,39 +98,37 @@ class Connection:
             clock.sleep(min(left, 0.2))
         self._cancel.check()
 
-    def _parts(self, reply: Response) -> Iterator[bytes]:
+    def _parts(self, reply: Response, *, brief: bool = False) -> Iterator[bytes]:
         """The body as it was sent: layers are compressed themselves and must not be unpacked on the way."""
-        reply.raw.decode_content = False
-        while data := reply.raw.read(_CHUNK):
+        for data in pieces(reply, BRIEF_S if brief else None):
             self._cancel.check()
             yield data
 
-    def _get(self, path: str) -> AbstractContextManager[Response]:
+    def _get(self, path: str, *, brief: bool = False) -> AbstractContextManager[Response]:
         """A reply with status 200."""
-        return self._request("GET", path)
+        return self._request("GET", path, brief=brief)
 
     @contextmanager
     def _request(
         self, method: str, path: str, *, data: bytes | None = None, headers: Mapping[str, str] | None = None,
-        expect: tuple[int, ...] = (200,),
+        expect: tuple[int, ...] = (200,), brief: bool = False,
     ) -> Iterator[Response]:  # fmt: skip
         """A reply with one of the statuses expected, logged in if asked for. All of requests' errors become ours here.
 
-        `path` is below the repository's, or a whole URL that the registry gave.
+        `path` is below the repository's, or a whole URL that the registry gave. `brief`: nobody waits long for it.
         """
         import requests
         import urllib3
 
-        url = path if "://" in path else f"{self._url}/{path}"
-        if url.startswith("http://") and not self._plain and not is_loopback(urlsplit(url).netloc):
-            raise TransportError(f"{self}: the registry sends us to {urlsplit(url).netloc} without encryption: refused")
+        if "://" in path:
+            self._follow(self._url, path)
         try:
-            reply = self._ask(method, url, data, headers or {})
+            reply = self._understood(method, path, data, headers or {}, brief)
             for _ in range(_LOGINS):
                 if reply.status_code not in (401, 403) or not self._log_in(reply):
                     break
                 reply.close()
-                reply = self._ask(method, url, data, headers or {})
+                reply = self._ask(method, path, data, headers or {}, brief)
             with reply:
                 if reply.status_code not in expect:
                     raise self._refused(path, reply)
@@ -133,7 +141,46 @@ class Connection:
         except requests.RequestException as err:
             raise TransportError(f"{self}: {short(err)}") from err
 
-    def _ask(self, method: str, url: str, data: bytes | None, more: Mapping[str, str]) -> Response:
+    def _follow(self, before: str, after: str) -> None:
+        """Where the registry sends us. Raises TransportError for a place that would be spoken to in plain HTTP."""
+        if is_plain(after) and not self._may_be_plain(after):
+            raise TransportError(
+                f"{self}: the registry sends us to {urlsplit(after).netloc} without encryption: refused"
+            )
+
+    def _may_be_plain(self, url: str) -> bool:
+        """This machine's, and the host that the user allowed."""
+        parts = urlsplit(url)
+        return is_loopback(parts.hostname or "") or (self._plain and parts.hostname == urlsplit(self._url).hostname)
+
+    def _understood(
+        self, method: str, path: str, data: bytes | None, headers: Mapping[str, str], brief: bool
+    ) -> Response:
+        """The first answer of a registry on loopback shows whether it speaks plain HTTP."""
+        import requests
+
+        try:
+            reply = self._ask(method, path, data, headers, brief)
+        except requests.ConnectionError:
+            if not self._turns_to_tls():
+                raise
+            return self._ask(method, path, data, headers, brief)
+        if reply.status_code == 400 and self._turns_to_tls():  # what Go's and nginx's say to plain HTTP
+            reply.close()
+            return self._ask(method, path, data, headers, brief)
+        self._heard = True
+        return reply
+
+    def _turns_to_tls(self) -> bool:
+        if self._heard or not is_loopback(self._host) or not _speaks_tls(self._host):
+            return False
+        with self._lock:
+            self._plain = False
+            self._url = self._address()
+        return True
+
+    def _ask(self, method: str, path: str, data: bytes | None, more: Mapping[str, str], brief: bool) -> Response:
+        url = path if "://" in path else f"{self._url}/{path}"
         headers = {"Accept": _ACCEPT, "Accept-Encoding": "identity", **more}
         with self._lock:
             known = self._authorization[_use(method)]
@@ -141,7 +188,8 @@ class Connection:
                 headers["Authorization"] = known
         if data is not None:
             headers["Content-Length"] = str(len(data))
-        reply: Response = self._session.request(method, url, headers=headers, data=data, stream=True)
+        limit = {"timeout": (BRIEF_S, BRIEF_S)} if brief else {}
+        reply: Response = self._session.request(method, url, headers=headers, data=data, stream=True, **limit)
         return reply
 
     def _log_in(self, reply: Response) -> bool:
@@ -155,29 +203,40 @@ class Connection:
             before = self._authorization[use]
             if before not in ("", used):  # another thread was faster
                 return True
-            basic = getattr(self._auth, "_basic_auth", None)
             if challenge.lower().startswith("basic"):
-                if not basic or before == f"Basic {basic}":
+                if not self._basic or before == f"Basic {self._basic}":
                     return False
-                self._authorization[use] = f"Basic {basic}"
+                self._authorization[use] = f"Basic {self._basic}"
                 return True
-            realm = re.search(r'realm="([^"]+)"', challenge)
-            if realm is None or not self._may_ask(realm[1]):
-                raise TransportError(
-                    f"{self} wants a login at {realm[1] if realm else 'no place'}: refused", status=401
-                )
-            try:
-                headers, changed = self._auth.authenticate_request(reply, {}, refresh=True)
-            except (ValueError, KeyError, AttributeError) as err:
-                raise TransportError(f"{self}: the login at the registry failed: {err}", status=401) from err
-            self._authorization[use] = str(headers.get("Authorization", ""))
-            return bool(changed) and self._authorization[use] != before
+            said = dict(re.findall(r'([A-Za-z]+)="([^"]+)"', challenge))
+            realm = said.get("realm", "")
+            if urlsplit(realm).scheme != "https" and not (is_plain(realm) and self._may_be_plain(realm)):
+                raise TransportError(f"{self} wants a login at {realm or 'no place'}: refused", status=401)
+            token = self._token(realm, {key: said[key] for key in ("service", "scope") if key in said})
+            self._authorization[use] = f"Bearer {token}" if token else ""
+            return bool(token) and self._authorization[use] != before
 
-    def _may_ask(self, realm: str) -> bool:
-        """Passwords go to encrypted places, and to the plain ones that the user allowed."""
-        scheme, _, rest = realm.partition("://")
-        host = rest.partition("/")[0]
-        return scheme == "https" or (scheme == "http" and (is_loopback(host) or (self._plain and host == self._host)))
+    def _token(self, realm: str, asked: Mapping[str, str]) -> str:
+        """What the registry's place for logins gives us; "" for nothing. Source: distribution-spec, token."""
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        if self._basic:
+            headers["Authorization"] = f"Basic {self._basic}"
+        with self._session.get(realm, params=asked, headers=headers, stream=True) as reply:
+            if reply.status_code != 200:
+                return ""
+            data = b""
+            for part in pieces(reply):
+                data += part
+                if len(data) > _LONGEST_ANSWER:
+                    raise TransportError(
+                        f"{self}: the login at the registry failed: its answer is too long", status=401
+                    )
+        try:
+            value = json_object(data, realm)
+        except IntegrityError as err:
+            raise TransportError(f"{self}: the login at the registry failed: {err.message}", status=401) from err
+        found = value.get("token") or value.get("access_token") or ""
+        return found if isinstance(found, str) else ""
 
     def _refused(self, path: str, reply: Response) -> TransportError:
         status = reply.status_code
@@ -204,6 +263,37 @@ def _read_out(reply: Response) -> None:
     left = _LONGEST_ANSWER
     while left > 0 and (data := reply.raw.read(_CHUNK)):
         left -= len(data)
+
+
+def pieces(reply: Response, within_s: float | None = None) -> Iterator[bytes]:
+    """A body as it was sent. Raises TransportError where `within_s` seconds are not enough for it."""
+    raw = reply.raw
+    raw.decode_content = False
+    # as it comes, where it can: who sends a byte now and then would be waited for
+    read = raw.read if within_s is None else getattr(raw, "read1", raw.read)
+    began = clock.monotonic_s()
+    while data := read(_CHUNK):
+        if within_s is not None and clock.monotonic_s() - began > within_s:
+            raise TransportError(f"{urlsplit(reply.url).netloc}: the answer takes too long", temporary=True)
+        yield data
+
+
+def _speaks_tls(host: str) -> bool:
+    """Whether a server of this machine answers to TLS. Nothing is sent, so its certificate does not matter here."""
+    import socket
+    import ssl
+
+    parts = urlsplit(f"//{host}")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((parts.hostname or "", parts.port or 443), BRIEF_S) as plain,
+            context.wrap_socket(plain),
+        ):
+            return True
+    except (OSError, ValueError):
+        return False
 
 
 def short(err: Exception) -> str:

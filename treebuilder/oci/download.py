@@ -8,13 +8,13 @@ from typing import Any
 
 from treebuilder.errors import IntegrityError, TransportError
 from treebuilder.model.digest import Digest
+from treebuilder.oci.session import new_session
 from treebuilder.oci.store import Store
 from treebuilder.system import clock
 from treebuilder.system.process import Cancel
 
 _CHUNK = 1 << 18
 _TRIES = 4
-_TIMEOUT_S = (15.0, 60.0)
 MAX_BYTES = 64 << 30
 
 
@@ -29,13 +29,7 @@ class Downloader:
 
     def _get_session(self) -> Any:  # noqa: ANN401 - requests is imported only when there is something to fetch
         if self._session is None:
-            import requests
-            from requests.adapters import HTTPAdapter
-
-            session = requests.Session()
-            session.mount("http://", HTTPAdapter(pool_maxsize=16))
-            session.mount("https://", HTTPAdapter(pool_maxsize=16))
-            self._session = session
+            self._session = new_session(connections=16)
         return self._session
 
     def fetch(self, url: str, expected: Digest | None, on_bytes: Callable[[int], None] | None = None) -> Digest:
@@ -60,7 +54,7 @@ class Downloader:
         if not url.startswith(("http://", "https://")):
             raise TransportError(f"{url}: only http and https URLs can be fetched")
         try:
-            with self._get_session().get(url, stream=True, timeout=_TIMEOUT_S) as reply:
+            with self._get_session().get(url, stream=True) as reply:
                 if reply.status_code != 200:
                     temporary = reply.status_code in (408, 425, 429) or reply.status_code >= 500
                     raise TransportError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from treebuilder.oci.seal import measure
 from treebuilder.oci.store import Store
 
 MAX_JSON = 8 << 20
+_DEEPEST = 64  # levels of a document: whoever goes through it, or shows it, needs no more stack than that
 INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 
 
@@ -111,12 +113,27 @@ def image_config(config: dict[str, Any]) -> ImageConfig:
     return ImageConfig(env, str(own.get("User") or ""), str(own.get("WorkingDir") or ""), shell)
 
 
-def json_object(data: bytes, what: str) -> dict[str, Any]:
-    """A JSON document that is an object. Raises IntegrityError."""
+def json_value(data: bytes | str, what: str) -> object:
+    """A JSON document of strangers. Raises IntegrityError, also for one of more than `_DEEPEST` levels."""
     try:
-        value = json.loads(data)
-    except ValueError as err:
+        value: object = json.loads(data)
+    except (ValueError, RecursionError) as err:
         raise IntegrityError(f"{what} is no JSON: {err}") from err
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [inner for item in level for inner in _inside(item) if isinstance(inner, (dict, list))]
+        if not level:
+            return value
+    raise IntegrityError(f"{what} is no JSON that anybody needs: it has more than {_DEEPEST} levels")
+
+
+def _inside(value: object) -> Iterable[object]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+
+
+def json_object(data: bytes | str, what: str) -> dict[str, Any]:
+    """A JSON document of strangers that is an object. Raises IntegrityError."""
+    value = json_value(data, what)
     if not isinstance(value, dict):
         raise IntegrityError(f"{what} is no JSON object")
     return value

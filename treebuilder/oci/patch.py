@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import mmap
+import os
 import struct
 import zlib
 from bisect import bisect_left
@@ -149,7 +150,7 @@ def apply_patch(
         part = _Part(*_SEGMENT.unpack(_exactly(patch, _SEGMENT.size)))
         if not 0 < part.size <= min(SEGMENT_BYTES, size - done):
             raise IntegrityError("a segment of the patch is too large")
-        if part.at >> 60 or part.length > WINDOW_BYTES or part.packed > part.size + (part.size >> 6) + 1024:
+        if part.length > WINDOW_BYTES or part.packed > part.size + (part.size >> 6) + 1024:
             raise IntegrityError("a segment of the patch asks for too much")
         frame = _exactly(patch, part.packed)
         data = _unpacked(_window_of(old, part), frame, part.size)
@@ -172,10 +173,12 @@ def _exactly(source: IO[bytes], size: int) -> bytes:
 def _window_of(old: IO[bytes], part: _Part) -> bytes:
     if part.length == 0:
         return b""
+    if part.at + part.length > old.seek(0, os.SEEK_END):
+        raise IntegrityError("the patch asks for more of the old archive than there is")
     old.seek(part.at)
     data = old.read(part.length)
     if len(data) != part.length:
-        raise IntegrityError("the patch asks for more of the old archive than there is")
+        raise IntegrityError("the old archive ends too early")
     return data
 
 

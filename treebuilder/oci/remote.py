@@ -51,45 +51,52 @@ class Progress:
 class Repository(Connection):
     """One repository of one registry. May be used from many threads."""
 
-    def manifest(self, tag: str, expected: Digest | None) -> tuple[Digest, dict[str, Any]]:
-        """A manifest or index by tag or digest, and the digest of its bytes, which must be `expected` if given."""
-        data = self.manifest_bytes(tag, expected)
+    def manifest(self, tag: str, expected: Digest | None, *, brief: bool = False) -> tuple[Digest, dict[str, Any]]:
+        """A manifest or index by tag or digest, and the digest of its bytes, which must be `expected` if given.
+
+        `brief`: nobody has to have it, so it is asked for once and not waited for long; so in other methods.
+        """
+        data = self.manifest_bytes(tag, expected, brief=brief)
         return Digest.of(data), json_object(data, f"{self}:{tag}")
 
-    def manifest_bytes(self, tag: str, expected: Digest | None) -> bytes:
+    def manifest_bytes(self, tag: str, expected: Digest | None, *, brief: bool = False) -> bytes:
         """The same, as it is stored."""
 
         def once() -> bytes:
-            data = b""
-            with self._get(f"manifests/{tag}") as reply:
-                for part in self._parts(reply):
-                    data += part
-                    if len(data) > MAX_JSON:
-                        raise IntegrityError(f"{self}: the manifest {tag} is too large")
-            return data
+            with self._get(f"manifests/{tag}", brief=brief) as reply:
+                return self._document(reply, f"the manifest {tag}", brief=brief)
 
-        data = self._tried(once)
+        data = self._tried(once, 1 if brief else TRIES)
         digest = Digest.of(data)
         if expected is not None and digest != expected:
             raise IntegrityError(f"{self}: the manifest {expected} reads as {digest}")
         return data
 
-    def blob(self, digest: Digest, size: int, file: Path, progress: Progress) -> Path:
+    def _document(self, reply: Response, what: str, *, brief: bool = False) -> bytes:
+        """A small body. Raises IntegrityError for one that is none."""
+        data = b""
+        for part in self._parts(reply, brief=brief):
+            data += part
+            if len(data) > MAX_JSON:
+                raise IntegrityError(f"{self}: {what} is too large")
+        return data
+
+    def blob(self, digest: Digest, size: int, file: Path, progress: Progress, *, brief: bool = False) -> Path:
         """Fetches a blob of at most `size` bytes into `file`, going on after what is there of it already.
 
         Raises TransportError (what came stays in the file), IntegrityError (nothing stays).
         """
         resumed = file.is_file() and file.stat().st_size > 0
-        found = self._received(digest, size, file, progress)
+        found = self._received(digest, size, file, progress, brief)
         if found != digest.hex and resumed:  # what was there was not its beginning
             file.unlink()
-            found = self._received(digest, size, file, progress)
+            found = self._received(digest, size, file, progress, brief)
         if found != digest.hex:
             file.unlink()
             raise IntegrityError(f"{self}: {digest} reads as sha256:{found}")
         return file
 
-    def _received(self, digest: Digest, size: int, file: Path, progress: Progress) -> str:
+    def _received(self, digest: Digest, size: int, file: Path, progress: Progress, brief: bool) -> str:
         """The sha256 of what is in the file in the end. A try that brought something is none in vain."""
         tries = 0
         with file.open("ab+") as out:
@@ -99,20 +106,21 @@ class Repository(Connection):
             while True:
                 before = out.tell()
                 try:
-                    return self._receive(digest, size, out, seen, progress).hexdigest()
+                    return self._receive(digest, size, out, seen, progress, brief).hexdigest()
                 except TransportError as err:
                     tries = 1 if out.tell() > before else tries + 1
-                    if not err.temporary or tries >= TRIES:
+                    if not err.temporary or tries >= (1 if brief and out.tell() == before else TRIES):
                         raise
                     self._pause(tries, err)
                     out.seek(0)
                     seen = hashlib.file_digest(out, "sha256")
 
-    def _receive(self, digest: Digest, size: int, out: IO[bytes], seen: Hash, progress: Progress) -> Hash:
+    def _receive(self, digest: Digest, size: int, out: IO[bytes], seen: Hash, progress: Progress, brief: bool) -> Hash:
         """Appends what comes to a file of which `seen` has seen all."""
         have = out.tell()
         headers = {"Range": f"bytes={have}-"} if have else {}
-        with self._request("GET", f"blobs/{digest}", headers=headers, expect=(200, 206, 416)) as reply:
+        ok = (200, 206, 416)
+        with self._request("GET", f"blobs/{digest}", headers=headers, expect=ok, brief=brief) as reply:
             if reply.status_code == 416:  # it is whole, or something else: its digest tells
                 return seen
             if have and reply.status_code == 200:
@@ -136,19 +144,19 @@ class Repository(Connection):
         """Whether the repository has these bytes."""
         return self._is_there(f"blobs/{digest}")
 
-    def digest_of(self, reference: str) -> Digest | None:
+    def digest_of(self, reference: str, *, brief: bool = False) -> Digest | None:
         """The digest of the manifest that a tag or digest leads to; None when there is none."""
 
         def once() -> Digest | None:
-            with self._request("HEAD", f"manifests/{reference}", expect=(200, 404)) as reply:
+            with self._request("HEAD", f"manifests/{reference}", expect=(200, 404), brief=brief) as reply:
                 if reply.status_code == 404:
                     return None
                 try:
                     return Digest.parse(reply.headers.get("Docker-Content-Digest", ""))
                 except ValueError:
-                    return self.manifest(reference, None)[0]
+                    return self.manifest(reference, None, brief=brief)[0]
 
-        return self._tried(once)
+        return self._tried(once, 1 if brief else TRIES)
 
     def _is_there(self, path: str) -> bool:
         def once() -> bool:
@@ -289,26 +297,24 @@ class Repository(Connection):
         with self._request("GET", path, expect=(200, 404)) as reply:
             if reply.status_code == 404:
                 return {}, ""
-            data = b""
-            for part in self._parts(reply):
-                data += part
-                if len(data) > MAX_JSON:
-                    raise IntegrityError(f"{self}: the list of tags is too large")
-            return json_object(data, f"{self}: tags"), reply.headers.get("Link", "")
+            return json_object(self._document(reply, "the list of tags"), f"{self}: tags"), reply.headers.get(
+                "Link", ""
+            )
 
-    def referrers(self, subject: Digest) -> list[dict[str, Any]]:
+    def referrers(self, subject: Digest, *, brief: bool = False) -> list[dict[str, Any]]:
         """Descriptors of what refers to a manifest: by the API, or where there is none by the tag `sha256-…`."""
 
         def once() -> dict[str, Any] | None:
-            with self._request("GET", f"referrers/{subject}", expect=(200, 400, 404, 405)) as reply:
+            expect = (200, 400, 404, 405)
+            with self._request("GET", f"referrers/{subject}", expect=expect, brief=brief) as reply:
                 if reply.status_code != 200 or "image.index" not in reply.headers.get("Content-Type", ""):
                     return None
-                return json_object(b"".join(self._parts(reply)), f"{self}: referrers")
+                return json_object(self._document(reply, "the list of referrers", brief=brief), f"{self}: referrers")
 
-        value = self._tried(once)
+        value = self._tried(once, 1 if brief else TRIES)
         if value is None:
             try:
-                _, value = self.manifest(f"sha256-{subject.hex}", None)
+                _, value = self.manifest(f"sha256-{subject.hex}", None, brief=brief)
             except TransportError as err:
                 if err.status != 404:
                     raise

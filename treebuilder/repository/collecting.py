@@ -6,13 +6,13 @@ tag cannot be listed; the registry's own clean-up takes them.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from treebuilder.errors import IntegrityError, SpecError, TransportError
 from treebuilder.model.digest import Digest
+from treebuilder.oci.layout import json_object
 from treebuilder.records import record
 from treebuilder.repository.api import INDEX_NAME, SIGNATURE_SUFFIX
 from treebuilder.repository.copy_docker import docker_references
@@ -112,9 +112,9 @@ def _described(manifest: Mapping[str, Any]) -> set[Digest | None]:
     annotations = manifest.get("annotations")
     said = annotations.get(FILES) if isinstance(annotations, dict) else None
     try:
-        value = json.loads(said) if isinstance(said, str) else {}
+        value = json_object(said, FILES) if isinstance(said, str) else {}
         return {Digest.parse(str(digest)) for digest in value.values()}
-    except (ValueError, AttributeError) as err:
+    except (ValueError, IntegrityError) as err:
         raise IntegrityError("an index's manifest has an annotation that cannot be read: nothing is deleted") from err
 
 

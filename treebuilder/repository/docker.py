@@ -21,7 +21,7 @@ from treebuilder.errors import ConfigError, IntegrityError, SpecError, Transport
 from treebuilder.events import Silent
 from treebuilder.model.digest import Digest
 from treebuilder.oci.layerimage import ImageLayer, LayerImage, layer_image, only_layer, push_image
-from treebuilder.oci.layout import platform_item
+from treebuilder.oci.layout import json_object, platform_item
 from treebuilder.oci.reference import is_loopback, parse_reference
 from treebuilder.oci.remote import Progress, Repository
 from treebuilder.oci.store import Store
@@ -253,8 +253,8 @@ class DockerBackend:
 
     # patches ----------------------------------------------------------------------------------------------------
     def patches(self, name: str, content: Digest) -> tuple[Patch, ...]:
-        image = self.place.digest_of(package_tag(name))
-        found = [] if image is None else self.place.referrers(image)[:_MOST_REFERRERS]
+        image = self.place.digest_of(package_tag(name), brief=True)
+        found = [] if image is None else self.place.referrers(image, brief=True)[:_MOST_REFERRERS]
         ours = [item for item in found if item.get("artifactType") == ARTIFACT_TYPE]
         patches = [described(item, f"{self._url}: {name}") for item in ours]
         return tuple(patch for patch in patches if patch.after == content)
@@ -262,9 +262,9 @@ class DockerBackend:
     def open_patch(self, patch: Patch) -> Path:
         if self._store.has_blob(patch.sha256) and self._store.verify_blob(patch.sha256):
             return self._store.blob_path(patch.sha256)
-        return self._pull(patch.sha256, patch.size_bytes)
+        return self._pull(patch.sha256, patch.size_bytes, brief=True)
 
-    def _pull(self, digest: Digest, max_bytes: int) -> Path:
+    def _pull(self, digest: Digest, max_bytes: int, *, brief: bool = False) -> Path:
         """A blob into the store, going on where an earlier run stood."""
         parts = self._store.folder / "partial"
         parts.mkdir(exist_ok=True)
@@ -273,7 +273,7 @@ class DockerBackend:
             if not self._store.has_blob(digest):
                 forget_old(parts)
                 with disk_errors(f"fetching {digest} of {self._url}", self._store.folder):
-                    self.place.blob(digest, max_bytes, part, Progress(f"fetch {digest}", Silent()))
+                    self.place.blob(digest, max_bytes, part, Progress(f"fetch {digest}", Silent()), brief=brief)
                 self._store.add_blob_file(part, digest)
         return self._store.blob_path(digest)
 
@@ -347,7 +347,7 @@ def _described(manifest: Mapping[str, Any]) -> dict[str, Digest]:
     annotations = manifest.get("annotations")
     text = annotations.get(FILES) if isinstance(annotations, dict) else None
     try:
-        value = json.loads(text) if isinstance(text, str) else {}
+        value = json_object(text, FILES) if isinstance(text, str) else {}
         return {str(name): Digest.parse(str(digest)) for name, digest in value.items()}
-    except (ValueError, AttributeError):
+    except (ValueError, IntegrityError):
         return {}

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from treebuilder.errors import IntegrityError, TransportError
 from treebuilder.model.digest import Digest
+from treebuilder.oci import connection
+from treebuilder.oci.session import new_session
 from treebuilder.oci.store import Store
 from treebuilder.system import clock
 from treebuilder.system.files import disk_errors
@@ -37,21 +39,28 @@ def authorization(auth: Mapping[str, str]) -> dict[str, str]:
 
 
 class Fetcher:
-    """Fetches http(s) URLs with the same headers; keeps connections. May be used from many threads."""
+    """Fetches http(s) URLs with the same headers; keeps connections. May be used from many threads.
+
+    `brief`: nobody has to have what is fetched. It is asked for once, and not waited for long.
+    """
 
     def __init__(
-        self, store: Store, cancel: Cancel, headers: Mapping[str, str], *, silent_s: float = _SILENT_S
-    ) -> None:
+        self, store: Store, cancel: Cancel, headers: Mapping[str, str], *, silent_s: float = _SILENT_S,
+        brief: bool = False,
+    ) -> None:  # fmt: skip
         self._store = store
         self._cancel = cancel
         self._headers = {"Accept-Encoding": "identity", **headers}
-        self._silent_s = silent_s
+        self._silent_s = connection.BRIEF_S if brief else silent_s
+        self._connect_s = min(_CONNECT_S, self._silent_s)
+        self._most_tries = 1 if brief else _TRIES
+        self._brief = brief
         self._session: Any = None
 
     def small(self, url: str, max_bytes: int) -> bytes:
         """A document, always asked for. Raises TransportError."""
         with self._store.scratch() as work:
-            self._tries(url, work / "part", max_bytes)
+            self._tries(url, work / "part", max_bytes, connection.BRIEF_S if self._brief else None)
             return (work / "part").read_bytes()
 
     def fetch(self, url: str, expected: Digest, max_bytes: int) -> None:
@@ -74,7 +83,7 @@ class Fetcher:
                 raise IntegrityError(f"{url} is sha256:{found}, not {expected}")
             self._store.add_blob_file(part, expected)
 
-    def _tries(self, url: str, part: Path, max_bytes: int) -> None:
+    def _tries(self, url: str, part: Path, max_bytes: int, within_s: float | None = None) -> None:
         if not url.startswith(("http://", "https://")):
             raise TransportError(f"{url}: only http and https URLs can be fetched")
         attempt = 1
@@ -82,23 +91,24 @@ class Fetcher:
             before = _size(part)
             try:
                 with disk_errors(f"fetching {url}", self._store.folder):
-                    self._once(url, part, max_bytes)
+                    self._once(url, part, max_bytes, within_s)
                 return
             except TransportError as err:
                 # a try that brought something is none in vain
                 attempt = 1 if _size(part) > before else attempt + 1
-                if not err.temporary or attempt > _TRIES:
+                if not err.temporary or attempt > self._most_tries:
                     raise
                 clock.sleep(0.1 * 3**attempt)
 
-    def _once(self, url: str, part: Path, max_bytes: int) -> None:
+    def _once(self, url: str, part: Path, max_bytes: int, within_s: float | None) -> None:
         import requests
+        import urllib3
 
         have = _size(part)
         headers = {**self._headers, "Range": f"bytes={have}-"} if have else self._headers
         try:
             with self._connected().get(
-                url, stream=True, timeout=(_CONNECT_S, self._silent_s), headers=headers
+                url, stream=True, timeout=(self._connect_s, self._silent_s), headers=headers
             ) as reply:
                 if have and reply.status_code == 416:  # it is whole, or something else: its digest tells
                     return
@@ -107,16 +117,17 @@ class Fetcher:
                     raise TransportError(
                         f"{url}: the server answered {reply.status_code}", temporary=temporary, status=reply.status_code
                     )
-                self._receive(url, reply, part, have if reply.status_code == 206 else 0, max_bytes)
-        except requests.RequestException as err:
+                data = reply.iter_content(_CHUNK) if within_s is None else connection.pieces(reply, within_s)
+                self._receive(url, data, part, have if reply.status_code == 206 else 0, max_bytes)
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as err:
             raise TransportError(f"{url}: {_said(err)}", temporary=not isinstance(err, ValueError)) from err
 
-    def _receive(self, url: str, reply: Any, part: Path, have: int, max_bytes: int) -> None:  # noqa: ANN401
+    def _receive(self, url: str, pieces: Iterable[bytes], part: Path, have: int, max_bytes: int) -> None:
         """Appends what comes to the `have` bytes that are there."""
         with part.open("r+b" if have else "wb") as out:
             out.seek(have)
             size = have
-            for data in reply.iter_content(_CHUNK):
+            for data in pieces:
                 self._cancel.check()
                 size += len(data)
                 if size > max_bytes:
@@ -127,14 +138,7 @@ class Fetcher:
 
     def _connected(self) -> Any:  # noqa: ANN401 - requests is imported only when there is something to fetch
         if self._session is None:
-            import requests
-            from requests.adapters import HTTPAdapter
-
-            session = requests.Session()
-            session.trust_env = True  # proxies
-            for scheme in ("http://", "https://"):
-                session.mount(scheme, HTTPAdapter(pool_maxsize=16))
-            self._session = session
+            self._session = new_session(connections=16)
         return self._session
 
 

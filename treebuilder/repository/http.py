@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
@@ -22,21 +23,29 @@ class HttpBackend:
         self._url = url.rstrip("/")
         self._store = store
         self._fetcher = Fetcher(store, cancel, authorization(auth or {}))
+        self._of_patches = Fetcher(store, cancel, authorization(auth or {}), brief=True)
+        self._listing = threading.Lock()
         self._patches: tuple[Patch, ...] | None = None
 
     def index(self, reference: str) -> bytes | None:
+        return self._document(self._fetcher, reference)
+
+    def _document(self, fetcher: Fetcher, name: str) -> bytes | None:
         try:
-            return self._fetcher.small(self._at(reference), MAX_INDEX_BYTES)
+            return fetcher.small(self._at(name), MAX_INDEX_BYTES)
         except TransportError as err:
             if err.status in (404, 410):
                 return None
             raise
 
     def open(self, name: str, sha256: Digest, max_bytes: int) -> Path:
+        return self._opened(self._fetcher, name, sha256, max_bytes)
+
+    def _opened(self, fetcher: Fetcher, name: str, sha256: Digest, max_bytes: int) -> Path:
         if self._store.has_blob(sha256) and self._store.verify_blob(sha256):
             return self._store.blob_path(sha256)
         try:
-            self._fetcher.fetch(self._at(name), sha256, max_bytes)
+            fetcher.fetch(self._at(name), sha256, max_bytes)
         except IntegrityError as err:
             raise IntegrityError(
                 f"{self._at(name)} is not what its repository promises ({sha256})",
@@ -45,13 +54,15 @@ class HttpBackend:
         return self._store.blob_path(sha256)
 
     def patches(self, name: str, content: Digest) -> tuple[Patch, ...]:
-        if self._patches is None:  # two threads may both ask: it is the same list
-            data = self.index(LIST)
-            self._patches = () if data is None else read_list(data, self._at(LIST))
+        with self._listing:
+            if self._patches is None:
+                self._patches = ()  # also for whoever comes after a fault, which is said once
+                data = self._document(self._of_patches, LIST)
+                self._patches = () if data is None else read_list(data, self._at(LIST))
         return tuple(patch for patch in self._patches if patch.after == content)
 
     def open_patch(self, patch: Patch) -> Path:
-        return self.open(patch.name, patch.sha256, patch.size_bytes)
+        return self._opened(self._of_patches, patch.name, patch.sha256, patch.size_bytes)
 
     def put(self, name: str, data: bytes) -> None:
         raise ConfigError(f"{self._url} can only be read: repositories are written to a folder")

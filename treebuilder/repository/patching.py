@@ -2,18 +2,21 @@
 
 What comes out is compared with the digest of the plain tar that the repository's meta names (and that its signature
 covers), not with that of the archive: what a compressor writes may differ between its versions. A note says which blob
-of ours then stands for the archive. Whatever goes wrong with a patch, the whole archive is fetched instead.
+of ours then stands for the archive. Whatever goes wrong with a patch, the whole archive is fetched instead: nobody
+vouches for patches, so one takes no more room than is to be had, and is bounded by the version that is here.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import threading
 from pathlib import Path
 from typing import Protocol
 
 from treebuilder.archive.compress import compressor, decompressed
-from treebuilder.errors import IntegrityError, TransportError
+from treebuilder.archive.tar import Sink
+from treebuilder.errors import Cancelled, IntegrityError, NoSpace, TransportError, TreebuildError
 from treebuilder.events import EventSink, Said, Warned
 from treebuilder.model.digest import Digest
 from treebuilder.oci.patch import apply_patch
@@ -27,7 +30,8 @@ _BASES = "delta-base"  # notes: of a package's name, the tars whose archives are
 _MADE = "delta-made"  # notes: an archive's digest to that of the blob that stands for it
 _KEPT = 3
 _CHUNK = 1 << 20
-_MAX_TAR_BYTES = 64 << 30
+_TIMES = 2  # what is made, and a patch, may be so many times as long as the older version and
+_MORE = 64 << 20  # so many bytes: an honest patch that makes more gains little
 _one_at_a_time = threading.Lock()  # each needs a window and a segment, and a device has little memory
 
 
@@ -48,6 +52,7 @@ class Patched:
 
     def __init__(self, store: Store, events: EventSink, name: str) -> None:
         self._store, self._events, self._name = store, events, name
+        self._silent = False  # whoever has the patches does not answer: nobody waits for that again
 
     def known(self, artifact: Artifact) -> Path | None:
         """What was made for an archive before."""
@@ -74,9 +79,9 @@ class Patched:
     def make(self, artifact: Artifact, source: PatchSource) -> Path | None:
         """The package's archive, made of an older one; None where there is no patch for what is here, or none works.
 
-        Raises NoSpace.
+        Raises Cancelled, and nothing else for any fault of a patch or where there is no room for what it makes.
         """
-        if artifact.content is None:
+        if artifact.content is None or self._silent:
             return None
         bases = {
             Digest(content): Digest(blob)
@@ -91,48 +96,53 @@ class Patched:
             if best is None or best.after != artifact.content:
                 return None
             made = self._applied(best, bases[best.before], source)
-        except (IntegrityError, TransportError) as err:
+            self._store.index.set_notes(_MADE, {artifact.sha256.hex: made.hex.encode()})
+            self._store.index.set_notes("fetched", {made.hex: b"1"})
+            self.remember(artifact, made)
+        except Cancelled:
+            raise
+        except (TreebuildError, OSError, ValueError, MemoryError) as err:
+            if isinstance(err, TransportError) and err.temporary:
+                self._silent = True
+            said = err.message if isinstance(err, TreebuildError) else f"{type(err).__name__}: {err}"
             self._events.emit(
-                Warned(
-                    f"{self._name}: the patch for {artifact.package} is not used, all of it is fetched: {err.message}"
-                )
+                Warned(f"{self._name}: the patch for {artifact.package} is not used, all of it is fetched: {said}")
             )
             return None
-        self._store.index.set_notes(_MADE, {artifact.sha256.hex: made.hex.encode()})
-        self._store.index.set_notes("fetched", {made.hex: b"1"})
-        self.remember(artifact, made)
         self._events.emit(Said(f"   {artifact.package}: made of the version here and {best.size_bytes} bytes"))
         return self._store.blob_path(made)
 
     def _applied(self, patch: Patch, base: Digest, source: PatchSource) -> Digest:
         """The blob of the new archive."""
+        if patch.size_bytes > _TIMES * self._store.blob_path(base).stat().st_size + _MORE:
+            raise IntegrityError(f"it is of {patch.size_bytes} bytes, far more than the version that is here")
+        _Room(self._store.folder).take(patch.size_bytes)
         fetched = not self._store.has_blob(patch.sha256)
-        file = source.open_patch(patch)
         sink = HashingSink()
         try:
+            file = source.open_patch(patch)
             with (
                 _one_at_a_time, self._store.part() as old, self._store.part() as new,
                 disk_errors("applying a patch", self._store.folder),
             ):  # fmt: skip
-                self._plain(base, old)
+                room = _Room(self._store.folder)
+                limit = _TIMES * self._plain(base, old, room) + _MORE
                 with file.open("rb") as data, old.open("rb") as before, new.open("wb") as out:
-
-                    class Both:
-                        def write(self, data: bytes, /) -> int:
-                            sink.write(data)
-                            return out.write(data)
-
-                    packer = compressor("zstd", Both())
-                    apply_patch(data, before, patch.before, patch.after, _MAX_TAR_BYTES, packer.write)
+                    packer = compressor("zstd", _Bounded(out, sink, room))
+                    apply_patch(data, before, patch.before, patch.after, limit, packer.write)
                     packer.close()
                 self._store.add_blob_file(new, sink.digest())
         finally:
             if fetched:
-                file.unlink(missing_ok=True)
+                self._store.blob_path(patch.sha256).unlink(missing_ok=True)
+                (self._store.folder / "partial" / patch.sha256.hex).unlink(missing_ok=True)
         return sink.digest()
 
-    def _plain(self, base: Digest, target: Path) -> None:
-        """The tar of an archive that is here. Raises IntegrityError for one that was damaged."""
+    def _plain(self, base: Digest, target: Path, room: _Room) -> int:
+        """Writes the tar of an archive that is here; its size in bytes.
+
+        Raises IntegrityError for one that was damaged, NoSpace.
+        """
         if not self._store.verify_blob(base):
             raise IntegrityError("the older version that is here was damaged")
         size = 0
@@ -140,6 +150,34 @@ class Patched:
             stream = decompressed(source)
             while data := stream.read(_CHUNK):
                 size += len(data)
-                if size > _MAX_TAR_BYTES:
-                    raise IntegrityError("the older version that is here is too large")
+                room.take(len(data))
                 out.write(data)
+        return size
+
+
+class _Room:
+    """What a patch may fill: half of what is free, for others write there at the same time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        found = os.statvfs(folder)
+        self._left = found.f_bavail * found.f_frsize // 2
+
+    def take(self, size: int) -> None:
+        """Raises NoSpace."""
+        self._left -= size
+        if self._left < 0:
+            raise NoSpace(f"it would take more than half of the free space of {self._folder}")
+
+
+class _Bounded:
+    """Writes to a file, and counts."""
+
+    def __init__(self, out: Sink, seen: HashingSink, room: _Room) -> None:
+        self._out, self._seen, self._room = out, seen, room
+
+    def write(self, data: bytes, /) -> int:
+        self._room.take(len(data))
+        self._seen.write(data)
+        self._out.write(data)
+        return len(data)

@@ -1,0 +1,45 @@
+"""HTTP sessions whose requests all have time limits, and whose redirects are looked at before they are followed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from treebuilder.errors import TransportError
+
+TIMEOUT_S = (15.0, 60.0)  # to connect; between two pieces
+
+
+def is_plain(url: str) -> bool:
+    """Whether a URL is one of plain HTTP, however it is spelled."""
+    return urlsplit(url).scheme == "http"
+
+
+def no_downgrade(before: str, after: str) -> None:
+    """Raises TransportError where encryption would end."""
+    if not is_plain(before) and is_plain(after):
+        raise TransportError(f"{before}: the server sends us to {urlsplit(after).netloc} without encryption: refused")
+
+
+def new_session(may: Callable[[str, str], None] = no_downgrade, *, connections: int = 10) -> Any:  # noqa: ANN401 - requests is imported only when there is something to fetch
+    """A session for many threads, with so many connections to a host. `may` is given both URLs of a redirect, and
+    raises for one that is not to be followed."""
+    import requests
+    from requests.adapters import HTTPAdapter
+
+    class Session(requests.Session):
+        def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:  # noqa: ANN401
+            kwargs.setdefault("timeout", TIMEOUT_S)
+            return super().request(method, url, *args, **kwargs)
+
+        def get_redirect_target(self, resp: requests.Response) -> str | None:
+            target = super().get_redirect_target(resp)
+            if target is not None:
+                may(resp.url, urljoin(resp.url, target))
+            return target
+
+    session = Session()
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(pool_maxsize=connections))
+    return session
