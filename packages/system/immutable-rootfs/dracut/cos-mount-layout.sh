@@ -69,7 +69,8 @@ mount_volume() { # SPEC PATH
     if [ "$(mountpoint -d "$sysroot$2" 2> /dev/null)" != "$(mountpoint -x "$node")" ]; then
         mount -o rw "$node" "$sysroot$2" || { say "$1 cannot be mounted at $2"; return 1; }
     fi
-    note "UUID=$(blkid -p -s UUID -o value "$node") $2 auto defaults,nofail 0 0"
+    # The node, which is right for this boot: a label or a UUID may stand on another disk too.
+    note "$node $2 auto defaults,nofail 0 0"
 }
 
 dashed() { path=${1#/}; echo "$path" | tr / -; }
