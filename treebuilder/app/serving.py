@@ -1,8 +1,9 @@
-"""The use cases *registry serve* and *serve-repo*: a folder as an OCI registry or as it is, until somebody stops it."""
+"""The use cases *registry serve*, *registry gc* and *serve-repo*: a folder as an OCI registry, or as it is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from treebuilder.errors import ConfigError, LockHeld
@@ -11,7 +12,9 @@ from treebuilder.serve.folder import Folder
 from treebuilder.serve.registry import Registry
 from treebuilder.serve.server import Listening, Server, read_users, run
 from treebuilder.serve.storage import Storage
-from treebuilder.system import locks
+from treebuilder.serve.tidying import Freed, Tidying, tidy
+from treebuilder.serve.uploads import Uploads
+from treebuilder.system import clock, locks
 from treebuilder.system.process import Cancel
 
 
@@ -42,12 +45,33 @@ def serve(options: ServeOptions, ready: Callable[[str], None], log: Callable[[st
         raise ConfigError("a key without a certificate", hint="name the certificate with --tls-cert")
     users = read_users(options.users) if options.users is not None else {}
     options.folder.mkdir(parents=True, exist_ok=True)
+    with _storage(options.folder) as storage:
+        registry = Registry(storage)
+        server = Server(registry, Listening(host, port, options.certificate, options.key, users, log))
+        with Tidying(storage, registry.uploads, log):
+            run(server, ready, cancel)
+
+
+def collect(folder: Path) -> Freed:
+    """Deletes what nothing in a registry's folder needs, while nobody serves it.
+
+    Raises ConfigError (there is no registry), LockHeld (it is being served), StateCorrupt.
+    """
+    if not (folder / "registry.sqlite").is_file():
+        raise ConfigError(f"{folder} is no folder of a registry", hint="treebuild registry serve makes one")
+    with _storage(folder) as storage:
+        uploads = Uploads(storage.folder / "uploads")
+        return tidy(storage, uploads, clock.now_epoch_s())
+
+
+@contextmanager
+def _storage(folder: Path) -> Iterator[Storage]:
+    """A registry's folder, for this process alone. Raises LockHeld, StateCorrupt."""
     try:
-        with locks.exclusive(options.folder / "registry.lock", f"the folder {options.folder}"):
-            storage = Storage(options.folder)
-            listening = Listening(host, port, options.certificate, options.key, users, log)
+        with locks.exclusive(folder / "registry.lock", f"the folder {folder}"):
+            storage = Storage(folder)
             try:
-                run(Server(Registry(storage), listening), ready, cancel)
+                yield storage
             finally:
                 storage.close()
     except LockHeld as err:

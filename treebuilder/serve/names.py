@@ -9,11 +9,21 @@ from typing import Any
 _NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*\Z", re.ASCII)
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\Z", re.ASCII)
 _DIGEST = re.compile(r"(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})\Z")
+_ODD = re.compile(r"[^a-z0-9]+")
 _MAX_NAME = 255
 
 
 def is_name(text: str) -> bool:
     return len(text) <= _MAX_NAME and _NAME.match(text) is not None
+
+
+def as_name(text: str) -> str:
+    """A repository's name made from what other programs allow, as `host:port/Name`; empty if nothing is left."""
+    if is_name(text):
+        return text
+    parts = (_ODD.sub("-", part).strip("-") for part in text.lower().split("/"))
+    made = "/".join(part for part in parts if part)
+    return made if is_name(made) else ""
 
 
 def is_tag(text: str) -> bool:

@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable
 from urllib.parse import quote
 
+from treebuilder.errors import NoSpace
 from treebuilder.serve.exchange import Exchange, RefusedError
-from treebuilder.serve.manifests import INDEX, InvalidError, Manifest, parse
+from treebuilder.serve.manifests import INDEX, Descriptor, InvalidError, Manifest, Parsed, parse
 from treebuilder.serve.names import digest_of, is_digest, is_name, is_tag
 from treebuilder.serve.storage import Storage
 from treebuilder.serve.uploads import Upload, Uploads
@@ -25,7 +26,7 @@ class Registry:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._uploads = Uploads(storage.folder / "uploads")
+        self.uploads = self._uploads = Uploads(storage.folder / "uploads")
 
     def answer(self, exchange: Exchange) -> None:
         """Replies to one request. Raises RefusedError for what is refused."""
@@ -35,7 +36,10 @@ class Registry:
             exchange.json(200, {})
             return
         if exchange.path == "/v2/_catalog":
-            exchange.json(200, {"repositories": self._storage.repositories()})
+            if exchange.method != "GET":
+                raise _unsupported(exchange)
+            names, headers = _page(exchange, self._storage.repositories())
+            exchange.json(200, {"repositories": names}, **headers)
             return
         found = _PATH.match(exchange.path)
         if found is None:
@@ -64,7 +68,9 @@ class Registry:
                 raise RefusedError(404, "BLOB_UNKNOWN", f"{name} has no blob {digest}")
             exchange.empty(202)
         elif exchange.method in ("GET", "HEAD"):
-            if not self._storage.has_blob(name, digest):
+            # A damaged one is not there for whoever would push it again, and a fault for whoever reads it.
+            found = self._storage.use if exchange.method == "HEAD" else self._storage.check
+            if not found(name, digest):
                 raise RefusedError(404, "BLOB_UNKNOWN", f"{name} has no blob {digest}")
             exchange.file(self._storage.path(digest), "application/octet-stream", docker_content_digest=digest)
         else:
@@ -75,16 +81,18 @@ class Registry:
         if exchange.method != "POST":
             raise _unsupported(exchange)
         mount, source, digest = exchange.asked("mount"), exchange.asked("from"), exchange.asked("digest")
-        if mount and is_digest(mount) and source and self._storage.has_blob(source, mount):
-            self._storage.link(name, mount)
+        if mount and is_digest(mount) and source and self._storage.mount(name, source, mount):
             exchange.empty(201, location=f"/v2/{name}/blobs/{mount}", docker_content_digest=mount)
             return
         id = self._uploads.begin(name)
         upload = self._uploads.get(name, id)
         assert upload is not None
         if digest:
-            upload.append(exchange.parts())
-            self._finish(exchange, name, id, upload, digest)
+            try:
+                upload.append(exchange.parts())
+                self._finish(exchange, name, id, upload, digest)
+            finally:  # nobody was told its name
+                self._uploads.end(name, id)
             return
         exchange.empty(202, location=f"/v2/{name}/blobs/uploads/{id}", range="0-0", docker_upload_uuid=id)
 
@@ -100,17 +108,25 @@ class Registry:
                     self._state(exchange, name, id, upload, 204)
                 case "PATCH":
                     self._expect(exchange, name, id, upload)
-                    upload.append(exchange.parts())
+                    self._append(exchange, name, id, upload)
                     self._state(exchange, name, id, upload, 202)
                 case "PUT":
                     self._expect(exchange, name, id, upload)
-                    upload.append(exchange.parts())
+                    self._append(exchange, name, id, upload)
                     self._finish(exchange, name, id, upload, exchange.asked("digest"))
                 case "DELETE":
                     self._uploads.end(name, id)
                     exchange.empty(204)
                 case _:
                     raise _unsupported(exchange)
+
+    def _append(self, exchange: Exchange, name: str, id: str, upload: Upload) -> None:
+        """What arrived before the connection broke stays; what fills the disk does not."""
+        try:
+            upload.append(exchange.parts())
+        except NoSpace:
+            self._uploads.end(name, id)
+            raise
 
     def _state(self, exchange: Exchange, name: str, id: str, upload: Upload, status: int) -> None:
         place = f"/v2/{name}/blobs/uploads/{id}"
@@ -139,8 +155,10 @@ class Registry:
         if found != digest:
             self._uploads.end(name, id)
             raise RefusedError(400, "DIGEST_INVALID", f"what was sent reads as {found}")
-        self._storage.add_file(name, digest, upload.path)
-        self._uploads.end(name, id)
+        try:
+            self._storage.add_file(name, digest, upload.path)
+        finally:
+            self._uploads.end(name, id)
         exchange.empty(201, location=f"/v2/{name}/blobs/{digest}", docker_content_digest=digest)
 
     # manifests --------------------------------------------------------------------------------------------------
@@ -153,8 +171,8 @@ class Registry:
                 found = self._storage.manifest(name, reference)
                 if found is None:
                     raise RefusedError(404, "MANIFEST_UNKNOWN", f"{name} has no manifest {reference}")
-                path, media = self._storage.path(found.digest), found.media
-                exchange.bytes(200, path.read_bytes(), media, docker_content_digest=found.digest)
+                data = self._storage.manifest_bytes(found)
+                exchange.bytes(200, data, found.media, docker_content_digest=found.digest)
             case "PUT":
                 self._put_manifest(exchange, name, reference)
             case "DELETE":
@@ -177,16 +195,28 @@ class Registry:
             parsed = parse(data, exchange.headers.get("Content-Type", "").partition(";")[0].strip(), digest)
         except InvalidError as err:
             raise RefusedError(400, "MANIFEST_INVALID", str(err)) from err
-        missing = [blob for blob in parsed.blobs if not self._storage.has_blob(name, blob)]
-        missing += [child for child in parsed.children if self._storage.manifest(name, child) is None]
-        if missing:
-            raise RefusedError(404, "MANIFEST_BLOB_UNKNOWN", f"{name} has no {missing[0]}")
-        self._storage.put_manifest(name, parsed.manifest, data, tags)
+        with self._storage.steady():
+            self._check_needs(name, parsed)
+            self._storage.put_manifest(name, parsed.manifest, data, tags)
         more = {"oci_subject": parsed.manifest.subject} if parsed.manifest.subject else {}
         if by_digest and tags:
             more["oci_tag"] = ", ".join(tags)
         more = {key.replace("oci", "OCI", 1): value for key, value in more.items()}
         exchange.empty(201, location=f"/v2/{name}/manifests/{reference}", docker_content_digest=digest, **more)
+
+    def _check_needs(self, name: str, parsed: Parsed) -> None:
+        """All that a manifest names is there, and as long as it says. Raises RefusedError."""
+        for blob in parsed.blobs:
+            self._check_size(name, blob, self._storage.blob_size(name, blob.digest))
+        for child in parsed.children:
+            found = self._storage.manifest(name, child.digest)
+            self._check_size(name, child, found.size if found is not None else None)
+
+    def _check_size(self, name: str, wanted: Descriptor, size: int | None) -> None:
+        if size is None:
+            raise RefusedError(404, "MANIFEST_BLOB_UNKNOWN", f"{name} has no {wanted.digest}")
+        if size != wanted.size:
+            raise RefusedError(400, "MANIFEST_INVALID", f"{wanted.digest} has {size} bytes, not {wanted.size}")
 
     # discovery --------------------------------------------------------------------------------------------------
     def _tags(self, exchange: Exchange, name: str, _: str) -> None:
@@ -194,16 +224,7 @@ class Registry:
             raise _unsupported(exchange)
         if not self._storage.has_repository(name):
             raise RefusedError(404, "NAME_UNKNOWN", f"there is no repository {name}")
-        last, wanted = exchange.asked("last"), exchange.asked("n")
-        tags = [tag for tag in self._storage.tags(name) if tag > last]
-        headers = {}
-        if wanted:
-            if not (wanted.isascii() and wanted.isdigit() and len(wanted) < 10):
-                raise RefusedError(400, "UNSUPPORTED", f"n={wanted[:20]!r} is no number")
-            count = int(wanted)
-            if 0 < count < len(tags):
-                headers["link"] = f'</v2/{name}/tags/list?n={count}&last={quote(tags[count - 1])}>; rel="next"'
-            tags = tags[:count]
+        tags, headers = _page(exchange, self._storage.tags(name))
         exchange.json(200, {"name": name, "tags": tags}, **headers)
 
     def _referrers(self, exchange: Exchange, name: str, digest: str) -> None:
@@ -218,6 +239,21 @@ class Registry:
             headers["OCI_filters_applied"] = "artifactType"
         value = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [manifest.descriptor() for manifest in found]}
         exchange.json(200, value, INDEX, **headers)
+
+
+def _page(exchange: Exchange, items: list[str]) -> tuple[list[str], dict[str, str]]:
+    """The part of a sorted list that `n` and `last` ask for, and the header that leads to the next one."""
+    last, wanted = exchange.asked("last"), exchange.asked("n")
+    items = [item for item in items if item > last]
+    if not wanted:
+        return items, {}
+    if not (wanted.isascii() and wanted.isdigit() and len(wanted) < 10):
+        raise RefusedError(400, "UNSUPPORTED", f"n={wanted[:20]!r} is no number")
+    count = int(wanted)
+    if not 0 < count < len(items):
+        return items[:count], {}
+    link = f'<{exchange.path}?n={count}&last={quote(items[count - 1], safe="")}>; rel="next"'
+    return items[:count], {"link": link}
 
 
 def _unsupported(exchange: Exchange) -> RefusedError:

@@ -1,87 +1,108 @@
 """A registry's folder: blobs by digest as in an OCI layout, and which repository has what in one SQLite file.
 
-`index.json` is written when the registry stops, so that the folder is an OCI layout for everybody else. A blob is
-there under its name only when its bytes are; a tag leads to a manifest that is there.
+`index.json` is written when the registry stops, so that the folder is an OCI layout for everybody else, and what others
+wrote into it is taken in when it starts: all of it or, with an error, nothing. A blob is there under its name only when
+its bytes are; a tag leads to a manifest that is there.
+
+The time of a blob's file is when it was last pushed, mounted or asked for: who relies on it has a while to name it in a
+manifest before `forget_unused` takes it.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import sqlite3
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-from treebuilder.errors import ConfigError, StateCorrupt
-from treebuilder.serve.manifests import INDEX, MANIFEST, Manifest, parse
-from treebuilder.serve.names import digest_of, is_digest, is_name, is_tag
+from treebuilder.errors import StateCorrupt
+from treebuilder.serve import layouts
+from treebuilder.serve.database import Database
+from treebuilder.serve.manifests import INDEX, InvalidError, Manifest, Parsed, mentions, parse
+from treebuilder.serve.names import digest_of, is_digest
 from treebuilder.system.files import disk_errors, new_name, write_atomic
 
-_REF_NAME = "org.opencontainers.image.ref.name"
-_REPOSITORY = "dev.treebuild.repository"
-_VERSION = 1
-_SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS blobs (repository TEXT, digest TEXT, PRIMARY KEY (repository, digest)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS blobs_digest ON blobs (digest);
-CREATE TABLE IF NOT EXISTS manifests (repository TEXT, digest TEXT, media TEXT, size INTEGER, subject TEXT,
-  artifact TEXT, annotations TEXT, PRIMARY KEY (repository, digest)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS manifests_subject ON manifests (repository, subject);
-CREATE INDEX IF NOT EXISTS manifests_digest ON manifests (digest);
-CREATE TABLE IF NOT EXISTS tags (repository TEXT, tag TEXT, digest TEXT, PRIMARY KEY (repository, tag)) WITHOUT ROWID;
-PRAGMA user_version = {_VERSION};
-"""
+_COLUMNS = "digest, media, size, subject, artifact, annotations"
 
 
 class Storage:
-    """May be used from many threads; one process at a time serves a folder."""
+    """May be used from many threads; one process at a time serves a folder.
+
+    Raises StateCorrupt for a folder whose index leads to what is no manifest; then nothing was changed.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        fresh = not (folder / "registry.sqlite").exists()
+        items = layouts.read_index(folder)["manifests"]
+        if fresh:
+            layouts.read_items(folder, items)  # before there is anything of ours
         with disk_errors(f"preparing the registry's folder {folder}"):
             for name in ("blobs/sha256", "blobs/sha512", "uploads"):
                 (folder / name).mkdir(parents=True, exist_ok=True)
         if not (folder / "oci-layout").exists():
             write_atomic(folder / "oci-layout", b'{"imageLayoutVersion": "1.0.0"}\n')
-        self._lock = threading.RLock()
+        self._db = Database(folder / "registry.sqlite")
         try:
-            self._db = sqlite3.connect(folder / "registry.sqlite", isolation_level=None, check_same_thread=False)
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version > _VERSION:
-                raise ConfigError(f"{folder} was written by a newer version of treebuild")
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.executescript(_SCHEMA)
-        except sqlite3.DatabaseError as err:
-            raise StateCorrupt(f"the registry's index {folder}/registry.sqlite cannot be read: {err}") from err
-        if version == 0:
-            self._take_in_layout()
+            before = self._db.version
+            self._db.upgrade(self._complete)
+            self._take_in(items, before)
+        except BaseException:
+            self._db.close()
+            raise
 
     @contextmanager
-    def _changing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-
-    def _rows(self, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
-        with self._lock:
-            return self._db.execute(query, values).fetchall()
+    def steady(self) -> Iterator[None]:
+        """Nothing is changed by others meanwhile."""
+        with self._db.lock:
+            yield
 
     # blobs ------------------------------------------------------------------------------------------------------
     def path(self, digest: str) -> Path:
         """Where a blob's bytes are, if they are anywhere. `digest` must be one."""
-        kind, _, hexed = digest.partition(":")
-        return self.folder / "blobs" / kind / hexed
+        return layouts.path_of(self.folder, digest)
 
     def has_blob(self, repository: str, digest: str) -> bool:
-        found = self._rows("SELECT 1 FROM blobs WHERE repository = ? AND digest = ?", (repository, digest))
-        return bool(found) and self.path(digest).is_file()
+        """Whether it is there and whole."""
+        return self.blob_size(repository, digest) is not None
+
+    def blob_size(self, repository: str, digest: str) -> int | None:
+        """Bytes of a blob; None if it is not there, or not as long as it was."""
+        return self._size(repository, digest, self._length(digest))
+
+    def _size(self, repository: str, digest: str, length: int | None) -> int | None:
+        rows = self._db.rows("SELECT size FROM blobs WHERE repository = ? AND digest = ?", repository, digest)
+        return length if rows and rows[0][0] in (None, length) else None
+
+    def _length(self, digest: str) -> int | None:
+        path = self.path(digest)
+        return path.stat().st_size if path.is_file() else None
+
+    def use(self, repository: str, digest: str) -> bool:
+        """Like `has_blob`; a blob that is there stays for a while, whether a manifest names it or not."""
+        with self._db.lock:
+            if not self.has_blob(repository, digest):
+                return False
+            with suppress(PermissionError):  # somebody else's file in a folder that is ours to write to
+                os.utime(self.path(digest))
+            return True
+
+    def check(self, repository: str, digest: str) -> bool:
+        """Whether a repository has a blob. Raises StateCorrupt if it is not as long as it was."""
+        rows = self._db.rows("SELECT size FROM blobs WHERE repository = ? AND digest = ?", repository, digest)
+        length = self._length(digest)
+        if rows and length is not None and rows[0][0] not in (None, length):
+            raise StateCorrupt(f"the blob {digest} is damaged: it has {length} bytes, not {rows[0][0]}")
+        return bool(rows) and length is not None
+
+    def mount(self, repository: str, source: str, digest: str) -> bool:
+        """Makes a blob of one repository one of another too. False if it is not there."""
+        with self._db.lock:
+            if not self.use(source, digest):
+                return False
+            self.link(repository, digest)
+            return True
 
     def add_file(self, repository: str, digest: str, made: Path) -> None:
         """Takes over a finished file whose digest was checked; it is on the disk before it has its name."""
@@ -89,11 +110,13 @@ class Storage:
             fd = os.open(made, os.O_RDONLY)
             try:
                 os.fsync(fd)
+                size = os.fstat(fd).st_size
             finally:
                 os.close(fd)
-            with self._lock:
+            with self._db.changing():
+                self._link(repository, digest, size)
+                os.utime(made)
                 os.replace(made, self.path(digest))
-                self.link(repository, digest)
 
     def add_bytes(self, repository: str, data: bytes, digest: str) -> None:
         made = self.folder / "uploads" / new_name()
@@ -103,142 +126,230 @@ class Storage:
 
     def link(self, repository: str, digest: str) -> None:
         """Makes a blob that another repository has one of this repository too."""
-        with self._changing() as db:
-            db.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?)", (repository, digest))
+        with self._db.changing():
+            self._link(repository, digest, self.path(digest).stat().st_size)
+
+    def _link(self, repository: str, digest: str, size: int) -> None:
+        self._db.do("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?)", repository, digest, size)
 
     def delete_blob(self, repository: str, digest: str) -> bool:
         """False if it was not there."""
-        with self._lock:
-            with self._changing() as db:
-                gone = db.execute("DELETE FROM blobs WHERE repository = ? AND digest = ?", (repository, digest))
+        with self._db.lock:
+            gone = self._db.do("DELETE FROM blobs WHERE repository = ? AND digest = ?", repository, digest)
             self._forget(digest)
-            return gone.rowcount > 0
+            return gone > 0
 
-    def _forget(self, digest: str) -> None:
-        """Deletes bytes that no repository has any more."""
+    def _forget(self, digest: str) -> int:
+        """Deletes bytes that no repository has any more, and says how many."""
         users = "SELECT 1 FROM blobs WHERE digest = ? UNION ALL SELECT 1 FROM manifests WHERE digest = ? LIMIT 1"
-        if not self._rows(users, (digest, digest)):
-            self.path(digest).unlink(missing_ok=True)
+        if self._db.rows(users, digest, digest):
+            return 0
+        size = self._length(digest) or 0
+        self.path(digest).unlink(missing_ok=True)
+        return size
+
+    def unused(self) -> dict[str, list[tuple[str, float]]]:
+        """The blobs of each repository that none of its manifests mentions, sorted, and when each was last used.
+
+        A row without a file was last used at 0.
+        """
+        found: dict[str, list[tuple[str, float]]] = {}
+        query = "SELECT repository, digest FROM blobs WHERE {} ORDER BY repository, digest"
+        for repository, digest in self._db.rows(query.format(_UNUSED)):
+            path = self.path(digest)
+            used = path.stat().st_mtime if path.is_file() else 0.0
+            found.setdefault(repository, []).append((digest, used))
+        return found
+
+    def forget_unused(self, repository: str, digest: str, before_epoch_s: float) -> int | None:
+        """Deletes a blob that no manifest mentions and that nobody used since; the bytes that this freed.
+
+        None if it stays.
+        """
+        with self._db.lock:
+            try:
+                if self.path(digest).stat().st_mtime >= before_epoch_s:
+                    return None
+            except FileNotFoundError:
+                pass  # a row without a file
+            query = "DELETE FROM blobs WHERE repository = ? AND digest = ? AND {}"
+            if not self._db.do(query.format(_UNUSED), repository, digest):
+                return None
+            return self._forget(digest)
 
     # manifests --------------------------------------------------------------------------------------------------
     def put_manifest(self, repository: str, manifest: Manifest, data: bytes, tags: Sequence[str]) -> None:
         """Stores a manifest and points tags to it, in that order."""
-        with self._lock:
+        parsed = parse(data, manifest.media, manifest.digest)
+        with self._db.lock:
             made = self.folder / "uploads" / new_name()
             with disk_errors("storing a manifest"):
-                fd = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-                with os.fdopen(fd, "wb") as out:
-                    out.write(data)
-                    out.flush()
-                    os.fsync(fd)
-                os.replace(made, self.path(manifest.digest))
-            with self._changing() as db:
-                db.execute(
-                    "INSERT OR REPLACE INTO manifests VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        repository, manifest.digest, manifest.media, manifest.size, manifest.subject,
-                        manifest.artifact, manifest.annotations,
-                    ),
-                )  # fmt: skip
-                rows = [(repository, tag, manifest.digest) for tag in tags]
-                db.executemany("INSERT OR REPLACE INTO tags VALUES (?, ?, ?)", rows)
+                try:
+                    fd = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+                    with os.fdopen(fd, "wb") as out:
+                        out.write(data)
+                        out.flush()
+                        os.fsync(fd)
+                    os.replace(made, self.path(manifest.digest))
+                except BaseException:
+                    made.unlink(missing_ok=True)
+                    raise
+            try:
+                with self._db.changing():
+                    self._add_manifest(repository, parsed, tags)
+            except BaseException:
+                self._forget(manifest.digest)
+                raise
+
+    def _add_manifest(self, repository: str, parsed: Parsed, tags: Iterable[str]) -> None:
+        one = parsed.manifest
+        self._db.do(
+            "INSERT OR REPLACE INTO manifests VALUES (?, ?, ?, ?, ?, ?, ?)",
+            repository, one.digest, one.media, one.size, one.subject, one.artifact, one.annotations,
+        )  # fmt: skip
+        children = {child.digest for child in parsed.children}
+        rows = [(one.digest, digest, int(digest in children)) for digest in parsed.mentioned]
+        self._db.do_many("INSERT OR REPLACE INTO mentions VALUES (?, ?, ?)", rows)
+        tagged = [(repository, tag, one.digest) for tag in tags]
+        self._db.do_many("INSERT OR REPLACE INTO tags VALUES (?, ?, ?)", tagged)
 
     def manifest(self, repository: str, reference: str) -> Manifest | None:
         """By tag or digest."""
         if not is_digest(reference):
-            found = self._rows("SELECT digest FROM tags WHERE repository = ? AND tag = ?", (repository, reference))
+            found = self._db.rows("SELECT digest FROM tags WHERE repository = ? AND tag = ?", repository, reference)
             if not found:
                 return None
             reference = found[0][0]
-        columns = "digest, media, size, subject, artifact, annotations"
-        rows = self._rows(
-            f"SELECT {columns} FROM manifests WHERE repository = ? AND digest = ?",  # noqa: S608 - our own words
-            (repository, reference),
+        rows = self._db.rows(
+            f"SELECT {_COLUMNS} FROM manifests WHERE repository = ? AND digest = ?",  # noqa: S608 - our own words
+            repository,
+            reference,
         )
         return Manifest(*rows[0]) if rows and self.path(reference).is_file() else None
 
+    def manifest_bytes(self, manifest: Manifest) -> bytes:
+        """Raises StateCorrupt for a file that was damaged."""
+        data = self.path(manifest.digest).read_bytes()
+        if digest_of(data, manifest.digest) != manifest.digest:
+            raise StateCorrupt(f"the manifest {manifest.digest} is damaged")
+        return data
+
     def delete_manifest(self, repository: str, reference: str) -> bool:
         """A tag alone, or a manifest with all its tags. False if it was not there."""
-        with self._lock:
-            with self._changing() as db:
-                if not is_digest(reference):
-                    gone = db.execute("DELETE FROM tags WHERE repository = ? AND tag = ?", (repository, reference))
-                    return gone.rowcount > 0
-                db.execute("DELETE FROM tags WHERE repository = ? AND digest = ?", (repository, reference))
-                gone = db.execute("DELETE FROM manifests WHERE repository = ? AND digest = ?", (repository, reference))
+        with self._db.lock:
+            if not is_digest(reference):
+                return self._db.do("DELETE FROM tags WHERE repository = ? AND tag = ?", repository, reference) > 0
+            with self._db.changing():
+                self._db.do("DELETE FROM tags WHERE repository = ? AND digest = ?", repository, reference)
+                gone = self._db.do("DELETE FROM manifests WHERE repository = ? AND digest = ?", repository, reference)
+                if not self._db.rows("SELECT 1 FROM manifests WHERE digest = ? LIMIT 1", reference):
+                    self._db.do("DELETE FROM mentions WHERE manifest = ?", reference)
             self._forget(reference)
-            return gone.rowcount > 0
+            return gone > 0
 
     def has_repository(self, repository: str) -> bool:
         asked = "SELECT 1 FROM {} WHERE repository = ?"
         query = " UNION ALL ".join(asked.format(table) for table in ("blobs", "manifests", "tags"))
-        return bool(self._rows(f"{query} LIMIT 1", (repository,) * 3))
+        return bool(self._db.rows(f"{query} LIMIT 1", repository, repository, repository))
 
     def repositories(self) -> list[str]:
         """All names, sorted."""
-        return [row[0] for row in self._rows("SELECT DISTINCT repository FROM manifests ORDER BY repository", ())]
+        return [row[0] for row in self._db.rows("SELECT DISTINCT repository FROM manifests ORDER BY repository")]
 
     def tags(self, repository: str) -> list[str]:
         """Sorted by bytes."""
-        return [row[0] for row in self._rows("SELECT tag FROM tags WHERE repository = ? ORDER BY tag", (repository,))]
+        return [row[0] for row in self._db.rows("SELECT tag FROM tags WHERE repository = ? ORDER BY tag", repository)]
 
     def referrers(self, repository: str, subject: str) -> list[Manifest]:
         """The manifests whose subject is this digest, sorted by digest."""
-        rows = self._rows(
-            "SELECT digest, media, size, subject, artifact, annotations FROM manifests"
-            " WHERE repository = ? AND subject = ? ORDER BY digest",
-            (repository, subject),
+        rows = self._db.rows(
+            f"SELECT {_COLUMNS} FROM manifests WHERE repository = ? AND subject = ? ORDER BY digest",  # noqa: S608
+            repository,
+            subject,
         )
         return [Manifest(*row) for row in rows]
 
     # the layout -------------------------------------------------------------------------------------------------
     def close(self) -> None:
-        """Writes the layout's index and closes."""
-        with self._lock:
-            self._write_index()
-            self._db.close()
+        """Writes the layout's index and closes. Raises StateCorrupt for an index that somebody broke meanwhile."""
+        with self._db.lock:
+            try:
+                self._write_index()
+            finally:
+                self._db.close()
+
+    def _complete(self) -> None:
+        """What an earlier version did not note down."""
+        if self._db.version != 1:
+            return
+        for digest in {row[0] for row in self._db.rows("SELECT digest FROM blobs")}:
+            self._db.do("UPDATE blobs SET size = ? WHERE digest = ?", self._length(digest), digest)
+        for digest, media in set(self._db.rows("SELECT digest, media FROM manifests")):
+            path = self.path(digest)
+            data = path.read_bytes() if path.is_file() else b""
+            try:
+                parsed = parse(data, str(media), digest)
+                named, children = parsed.mentioned, {child.digest for child in parsed.children}
+            except InvalidError:
+                named, children = mentions(data), set()
+            rows = [(digest, one, int(one in children)) for one in named]
+            self._db.do_many("INSERT OR REPLACE INTO mentions VALUES (?, ?, ?)", rows)
+
+    def _noted(self, name: str) -> list[layouts.Item]:
+        rows = self._db.rows("SELECT value FROM layout WHERE name = ?", name)
+        return list(json.loads(rows[0][0])) if rows else []
+
+    def _note(self, name: str, items: Sequence[layouts.Item]) -> None:
+        self._db.do("INSERT OR REPLACE INTO layout VALUES (?, ?)", name, json.dumps(items))
+
+    def _take_in(self, items: Sequence[layouts.Item], before: int) -> None:
+        """What somebody else wrote into the layout: its manifests become repositories named by their ref names."""
+        new = layouts.added(items, self._noted("written"))
+        if not new:
+            return
+        old = before == 1  # then nothing says which items are new, and some may be older than what we have
+        found = layouts.read_items(self.folder, new, lenient=old)
+        with self._db.changing():
+            for entry in found.entries:
+                for blob in entry.parsed.blobs:
+                    if self._length(blob.digest) == blob.size:
+                        self._link(entry.repository, blob.digest, blob.size)
+                keep = old and self.manifest(entry.repository, entry.tag) is not None
+                self._add_manifest(entry.repository, entry.parsed, [entry.tag] if entry.tag and not keep else [])
+            self._note("written", items)
+            self._note("others", [*self._noted("others"), *found.others])
 
     def _write_index(self) -> None:
-        rows = self._rows(
+        """What others wrote meanwhile stays and is taken in at the next start."""
+        rows = self._db.rows(
             "SELECT m.repository, t.tag, m.media, m.digest, m.size FROM manifests m LEFT JOIN tags t"
-            " ON t.repository = m.repository AND t.digest = m.digest ORDER BY 1, 2, 4",
-            (),
+            " ON t.repository = m.repository AND t.digest = m.digest ORDER BY 1, 2, 4"
         )
+        below = {row[0] for row in self._db.rows("SELECT digest FROM mentions WHERE child = 1")}
+        index, written = layouts.read_index(self.folder), self._noted("written")
+        known = {layouts.key_of(item): item for item in (*written, *index["manifests"])}
+        others = [item for item in self._noted("others") if self._is_there(item)]
+        twice = {str(item.get("digest")) for item in others}
         items = []
         for repository, tag, media, digest, size in rows:
-            names = {_REPOSITORY: repository} | ({_REF_NAME: f"{repository}:{tag}"} if tag else {})
-            items.append({"mediaType": media, "digest": digest, "size": size, "annotations": names})
-        value = {"schemaVersion": 2, "mediaType": INDEX, "manifests": items}
+            item = known.get((repository, tag or "", digest))
+            if item is None and not tag and (digest in below or digest in twice):
+                continue  # it is found through what lists it
+            items.append(item or layouts.item_of(repository, tag or "", media, digest, size))
+        items += others
+        ours = {layouts.same(item) for item in items}
+        new = [item for item in layouts.added(index["manifests"], written) if layouts.same(item) not in ours]
+        value = {**index, "schemaVersion": 2, "mediaType": INDEX, "manifests": items + new}
         write_atomic(self.folder / "index.json", json.dumps(value, indent=1).encode() + b"\n")
+        self._note("written", items)
 
-    def _take_in_layout(self) -> None:
-        """A layout that somebody else made: its manifests become repositories named by their ref names."""
-        try:
-            index = json.loads((self.folder / "index.json").read_bytes())
-        except FileNotFoundError:
-            return
-        except (ValueError, OSError) as err:
-            raise StateCorrupt(f"{self.folder}/index.json cannot be read: {err}") from err
-        for item in index.get("manifests", []) if isinstance(index, dict) else []:
-            names = item.get("annotations") or {}
-            repository, _, tag = str(names.get(_REF_NAME, "")).rpartition(":")
-            if not is_tag(tag):
-                repository, tag = "", ""
-            repository = names.get(_REPOSITORY) or repository or "layout"
-            if is_name(repository) and is_digest(str(item.get("digest"))):
-                self._take_in(repository, str(item["digest"]), str(item.get("mediaType", MANIFEST)), tag)
+    def _is_there(self, item: layouts.Item) -> bool:
+        """Whether the bytes of an item of others are there, as far as we could have deleted them."""
+        digest = item.get("digest")
+        return not isinstance(digest, str) or not is_digest(digest) or self.path(digest).is_file()
 
-    def _take_in(self, repository: str, digest: str, media: str, tag: str) -> None:
-        try:
-            data = self.path(digest).read_bytes()
-        except FileNotFoundError:
-            return
-        if digest_of(data, digest) != digest:
-            return
-        parsed = parse(data, media, digest)
-        for blob in parsed.blobs:
-            if self.path(blob).is_file():
-                self.link(repository, blob)
-        for child in parsed.children:
-            self._take_in(repository, child, MANIFEST, "")
-        self.put_manifest(repository, parsed.manifest, data, [tag] if tag else [])
+
+_UNUSED = (
+    "NOT EXISTS (SELECT 1 FROM mentions JOIN manifests ON manifests.digest = mentions.manifest"
+    " WHERE mentions.digest = blobs.digest AND manifests.repository = blobs.repository)"
+)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from treebuilder.serve.names import hasher
 from treebuilder.system import clock
 from treebuilder.system.files import disk_errors
 
-_KEPT_S = 7 * 24 * 3600  # an upload that nobody goes on with
+_KEPT_S = 24 * 3600  # an upload that nobody goes on with
 
 
 class Upload:
@@ -55,10 +56,7 @@ class Uploads:
         self._folder = folder
         self._known: dict[tuple[str, str], Upload] = {}
         self._lock = threading.Lock()
-        old = clock.now_epoch_s() - _KEPT_S
-        for path in sorted(folder.iterdir()):
-            if path.stat().st_mtime < old:
-                path.unlink()
+        self.sweep(clock.now_epoch_s())
 
     def begin(self, repository: str) -> str:
         """The id of a new upload."""
@@ -84,5 +82,37 @@ class Uploads:
             self._known.pop((repository, id), None)
         self._path(repository, id).unlink(missing_ok=True)
 
+    def sweep(self, now_epoch_s: float) -> tuple[int, int]:
+        """Removes what nobody has written to for a day; how many files, and bytes."""
+        count = size = 0
+        for path in sorted(self._folder.iterdir()):
+            try:
+                info = path.stat()
+            except FileNotFoundError:
+                continue  # it was finished just now
+            if info.st_mtime >= now_epoch_s - _KEPT_S:
+                continue
+            with self._lock:
+                for key, upload in list(self._known.items()):
+                    if upload.path == path:
+                        del self._known[key]
+            path.unlink(missing_ok=True)
+            count, size = count + 1, size + info.st_size
+        return count, size
+
+    def last_use(self, repository: str) -> float:
+        """When an upload to a repository got its last byte; 0 if there is none."""
+        end = _suffix(repository)
+        last = 0.0
+        for path in self._folder.iterdir():
+            if path.name.endswith(end):
+                with suppress(FileNotFoundError):
+                    last = max(last, path.stat().st_mtime)
+        return last
+
     def _path(self, repository: str, id: str) -> Path:
-        return self._folder / f"{id}-{repository.replace('/', '%')[-100:]}"
+        return self._folder / f"{id}{_suffix(repository)}"
+
+
+def _suffix(repository: str) -> str:
+    return f"-{repository.replace('/', '%')[-100:]}"
