@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 _CHUNK = 1 << 18
 _LINE = 1 << 12
+_UNFIT = re.compile(r"[^\x20-\x7e]")
 
 
 class BodyError(Exception):
@@ -26,15 +28,21 @@ class RefusedError(Exception):
         self.status, self.code, self.message, self.headers = status, code, message, dict(headers or {})
 
 
+class UnfitHeaderError(Exception):
+    """What would stand in a header is none, or would be more than one: nothing was sent."""
+
+
 class Exchange:
     """A request as the routes see it. The reply is sent by one of `empty`, `json`, `bytes` and `file`."""
 
     def __init__(self, handler: BaseHTTPRequestHandler) -> None:
         self._handler = handler
         self.method = handler.command
-        url = urlsplit(handler.path)
-        self.path = url.path
-        self.query = parse_qs(url.query, keep_blank_values=True)
+        target, _, query = handler.path.partition("#")[0].partition("?")
+        if not target.startswith("/"):  # a proxy's form: http://host/path
+            target = "/" + target.partition("://")[2].partition("/")[2]
+        self.path = target
+        self.query = parse_qs(query, keep_blank_values=True)
         self.headers = handler.headers
         self.replied = False
         self._read = False
@@ -49,10 +57,19 @@ class Exchange:
         """What Content-Length says; None when the body comes in chunks. Raises RefusedError."""
         if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
             return None
-        text = self.headers.get("Content-Length") or "0"
-        if not (text.isascii() and text.isdigit() and len(text) < 19):
+        said = set(self.headers.get_all("Content-Length") or ("0",))
+        text = said.pop()
+        if said or not (text.isascii() and text.isdigit() and len(text) < 19):
             raise RefusedError(400, "SIZE_INVALID", "Content-Length is no number")
         return int(text)
+
+    @property
+    def _has_body(self) -> bool:
+        """Whether bytes follow, or nobody can tell."""
+        try:
+            return self.length is None or self.length > 0
+        except RefusedError:
+            return True
 
     def parts(self) -> Iterator[bytes]:
         """The body. Raises BodyError."""
@@ -151,8 +168,11 @@ class Exchange:
             start += len(data)
 
     def _head(self, status: int, headers: Mapping[str, str]) -> None:
+        for name, value in headers.items():
+            if _UNFIT.search(name + value):
+                raise UnfitHeaderError(f"the reply's header {name} would be {value!r:.200}")
         self.replied = True
-        if not self._read and (self.length is None or self.length):
+        if not self._read and self._has_body:
             self.forget_body()
         self._handler.send_response(status)
         for name, value in headers.items():

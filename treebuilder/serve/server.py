@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import socket
 import ssl
 import threading
@@ -14,13 +15,13 @@ from typing import Protocol
 
 from treebuilder.errors import ConfigError, NoSpace, TreebuildError
 from treebuilder.records import record
-from treebuilder.serve.exchange import BodyError, Exchange, RefusedError
+from treebuilder.serve.exchange import BodyError, Exchange, RefusedError, UnfitHeaderError
 from treebuilder.system.process import Cancel
 
 _TIMEOUT_S = 60  # without a byte
 _MAX_CONNECTIONS = 256
 REGISTRY = {"Docker-Distribution-API-Version": "registry/2.0"}
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 class Site(Protocol):
@@ -46,7 +47,10 @@ class Listening:
 
 
 def read_users(path: Path) -> dict[str, str]:
-    """Lines `name:$6$salt$hash` as `openssl passwd -6` makes the hash. Raises ConfigError with the line."""
+    """Lines `name:$6$salt$hash` as `openssl passwd -6` makes the hash. Raises ConfigError with the line.
+
+    A file without any user is refused too: nobody could come in, or everybody.
+    """
     users: dict[str, str] = {}
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -59,6 +63,8 @@ def read_users(path: Path) -> dict[str, str]:
         if not name or not hashed.startswith("$6$"):
             raise ConfigError(f"{path}:{number}: not NAME:$6$SALT$HASH", hint="openssl passwd -6 makes the hash")
         users[name] = hashed
+    if not users:
+        raise ConfigError(f"{path} names no user", hint="without --users everybody is let in")
     return users
 
 
@@ -82,6 +88,20 @@ class Server:
             def log_message(self, format: str, *args: object) -> None:
                 said = (format % args).encode("ascii", "backslashreplace").decode()
                 listening.log(f"{self.client_address[0]} {said}")
+
+            def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+                """What is no request, or of an unknown method, is told as everything else is."""
+                said = message or self.responses.get(code, ("", ""))[0]
+                value = {"errors": [{"code": "UNSUPPORTED", "message": str(said), "detail": None}]}
+                data = json.dumps(value).encode()
+                self.close_connection = True
+                self.send_response(code)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(data)))
+                self.send_header("Connection", "close")
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(data)
 
             def end_headers(self) -> None:
                 for name, value in listening.headers.items():
@@ -155,7 +175,7 @@ class Server:
             handler.close_connection = True
         except NoSpace as err:
             self._fault(exchange, handler, 507, str(err))
-        except (TreebuildError, OSError) as err:
+        except (TreebuildError, OSError, ValueError, UnfitHeaderError) as err:  # also text that is no UTF-8
             self._fault(exchange, handler, 500, str(err))
         if not handler.wfile.closed:
             handler.wfile.flush()
