@@ -250,7 +250,10 @@ def test_a_manifest_that_is_not_what_was_asked_for(fake: Any) -> None:
         images().resolve(f"{address}/app@{wanted}")
 
 
-@pytest.mark.parametrize("data", [b"no json", b"[]", b'{"manifests": []}', b'{"manifests": [{"digest": "x"}]}'])
+DEEP = [b"[" * 200_000, b'{"a":' * 200_000, b'{"layers":' * 900 + b"1" + b"}" * 900]
+
+
+@pytest.mark.parametrize("data", [*DEEP, b"no json", b"[]", b'{"manifests": []}', b'{"manifests": [{"digest": "x"}]}'])
 def test_odd_documents(fake: Any, data: bytes) -> None:
     address, answers, _ = fake
     answers["/v2/app/manifests/latest"] = always(data)
@@ -301,6 +304,17 @@ def test_an_anonymous_token(fake: Any) -> None:
     source = images()
     assert source.resolve(f"{address}/app") == source.resolve(f"{address}/app") == Digest.of(manifest)
     assert sum(path.startswith("/token") for path in asked) == 1
+
+
+@pytest.mark.parametrize("data", [*DEEP, b"[]", b"{}", b'{"token": ["x"]}', b"x", b" " * (2 << 20)])
+def test_an_odd_token(fake: Any, data: bytes) -> None:
+    address, answers, _ = fake
+    challenge = {"Www-Authenticate": f'Bearer realm="http://{address}/token",service="s",scope="repository:app:pull"'}
+    answers["/v2/app/manifests/latest"] = lambda _: (401, challenge, b"")
+    answers["/token"] = always(data)
+    with pytest.raises(TransportError) as caught:
+        images().resolve(f"{address}/app")
+    assert caught.value.status == 401
 
 
 @pytest.mark.parametrize("kind", ["Basic", "Bearer"])
@@ -356,8 +370,14 @@ def _parsed(text: str) -> Any:
     return parse_reference(text)
 
 
-def test_a_broken_configuration_of_docker(fake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "config.json").write_text("{")
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", '{"auths": [1]}', '{"auths": {"HOST": [1]}}', '{"auths": {"HOST": {"auth": [1]}}}', "[" * 200_000],
+)
+def test_a_broken_configuration_of_docker(
+    fake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    (tmp_path / "config.json").write_text(text.replace("HOST", fake[0]))
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     with pytest.raises(TreebuildError, match=r"config\.json"):
         images().resolve(f"{fake[0]}/app")

@@ -136,8 +136,9 @@ class Connection:
                     _read_out(reply)
                 yield reply
         except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as err:
-            temporary = not isinstance(err, requests.exceptions.SSLError)
-            raise TransportError(f"{self}: {short(err)}", temporary=temporary) from err
+            refused = isinstance(err, requests.exceptions.SSLError)
+            hint = "REQUESTS_CA_BUNDLE=FILE names the certificates that are trusted" if refused else None
+            raise TransportError(f"{self}: {short(err)}", temporary=not refused, hint=hint) from err
         except requests.RequestException as err:
             raise TransportError(f"{self}: {short(err)}") from err
 
@@ -159,15 +160,18 @@ class Connection:
         """The first answer of a registry on loopback shows whether it speaks plain HTTP."""
         import requests
 
+        reply = None
         try:
             reply = self._ask(method, path, data, headers, brief)
         except requests.ConnectionError:
             if not self._turns_to_tls():
                 raise
-            return self._ask(method, path, data, headers, brief)
-        if reply.status_code == 400 and self._turns_to_tls():  # what Go's and nginx's say to plain HTTP
-            reply.close()
-            return self._ask(method, path, data, headers, brief)
+        else:
+            if reply.status_code == 400 and self._turns_to_tls():  # what Go's and nginx's say to plain HTTP
+                reply.close()
+                reply = None
+        if reply is None:
+            reply = self._ask(method, path, data, headers, brief)
         self._heard = True
         return reply
 
