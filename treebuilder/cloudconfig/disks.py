@@ -144,11 +144,15 @@ def _table(disk: Disk) -> Table:
     parts = []
     for item in value.get("partitions", []):
         number = int(item["node"].removeprefix(disk.path).lstrip("p"))
-        part = Part(number, int(item["start"]), int(item["size"]), item.get("name", ""))
-        place = _place(disk, table, part)
-        found = _probe(place.path, place.offset, place.size if place.is_image else 0)
-        parts.append(replace(part, filesystem=found.get("TYPE", ""), label=found.get("LABEL", "")))
-    return replace(table, parts=tuple(parts))
+        parts.append(Part(number, int(item["start"]), int(item["size"]), item.get("name", "")))
+    _await(disk, [_place(disk, table, part).path for part in parts])
+    return replace(table, parts=tuple(_probed(disk, table, part) for part in parts))
+
+
+def _probed(disk: Disk, table: Table, part: Part) -> Part:
+    place = _place(disk, table, part)
+    found = _probe(place.path, place.offset, place.size if place.is_image else 0)
+    return replace(part, filesystem=found.get("TYPE", ""), label=found.get("LABEL", ""))
 
 
 def _dump(disk: Disk) -> dict[str, Any]:
@@ -166,9 +170,26 @@ def _dump(disk: Disk) -> dict[str, Any]:
 
 
 def _sfdisk(disk: Disk, words: list[str], script: str) -> None:
-    """The disk may be in use: only what changes is told to the kernel. Old signatures are looked after by mkfs."""
-    flags = ["--quiet", "--force", "--no-reread", *(["--no-tell-kernel"] if disk.is_image else [])]
-    run([require("sfdisk", _WHY), *flags, *words, disk.path], input=script.encode())
+    """The disk may be in use, so the kernel is told of what changed alone: it refuses to read such a table anew."""
+    flags = ["--quiet", "--force", "--no-reread", "--no-tell-kernel"]
+    program, tell = require("sfdisk", _WHY), [] if disk.is_image else [require("partx", _WHY)]
+    run([program, *flags, *words, disk.path], input=script.encode())
+    if tell:
+        run([*tell, "--update", disk.path], check=False)  # it fails where nothing changed on an empty disk
+
+
+def _await(disk: Disk, paths: list[str]) -> None:
+    """Until the kernel has these partitions. Raises TreebuildError (reason "disk")."""
+    if all(map(os.path.exists, paths)):
+        return
+    run([require("partx", _WHY), "--update", disk.path], check=False)
+    until = monotonic_s() + _APPEAR_S
+    while missing := [path for path in paths if not os.path.exists(path)]:
+        if monotonic_s() > until:
+            raise TreebuildError(
+                f"{missing[0]} is in the table, and does not appear", reason="disk", hint="start again"
+            )
+        sleep(_POLL_S)
 
 
 def _place(disk: Disk, table: Table, part: Part) -> _Place:
@@ -184,11 +205,7 @@ def _add(disk: Disk, table: Table, step: Step) -> None:
     place = _place(disk, table, step.part)
     _refuse_unknown(place, step.wanted.filesystem)
     _sfdisk(disk, ["--append", "--wipe-partitions", "always"], f"{step.script}\n")
-    until = monotonic_s() + _APPEAR_S
-    while not os.path.exists(place.path):
-        if monotonic_s() > until:
-            raise TreebuildError(f"{place.path} was made, and did not appear", reason="disk", hint="start again")
-        sleep(_POLL_S)
+    _await(disk, [place.path])
     if step.wanted.filesystem != "noformat":
         _format(place, step.wanted)
 
