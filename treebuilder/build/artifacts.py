@@ -16,7 +16,7 @@ from treebuilder.oci.store import Store
 from treebuilder.oci.view import StackView
 from treebuilder.plan.graph import BuildNode
 from treebuilder.plan.keys import NodeKeys, artifact_key, digest_of, sub_artifact_key
-from treebuilder.records import record
+from treebuilder.records import record, replace
 
 
 @record
@@ -35,6 +35,11 @@ class Packages:
     def from_json(v: dict[str, Any]) -> Packages:
         subs = tuple(ArtifactResult.from_json(sub) for sub in v["subs"])
         return Packages(ArtifactResult.from_json(v["main"]), subs, Digest(v["build_key"]))
+
+    def only(self, compression: str) -> Packages:
+        """The same with the archives of one compression alone, which each must have."""
+        main, *subs = (replace(one, blobs={compression: one.blobs[compression]}) for one in self.all())
+        return Packages(main, tuple(subs), self.build_key)
 
     def all(self) -> tuple[ArtifactResult, ...]:
         return (self.main, *self.subs)

@@ -2,9 +2,10 @@
 
 A record is a manifest under a tag made of its key. Its config holds the key's document and the result; its layers are
 the layers of the image, or the archives of the packages. A record is taken only if its document hashes to the key that
-was asked for, and bytes only if they are what their digests say. Records are never changed: the first wins. Layers are
-fetched when something is to be built on them, which is seldom. A registry that cannot be reached is warned of once
-and asked no more: what it has is built here.
+was asked for, and bytes only if they are what their digests say and hold what the record says. Records are never
+changed: the first wins. Layers are fetched when something is to be built on them, which is seldom. A record that is not
+what it should be is warned of and passed over; a registry that cannot be reached or has other layers than it said is
+warned of once and asked no more: what it has is built here.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from treebuilder.archive.compress import compressor, decompressed
 from treebuilder.archive.tar import write_folder
 from treebuilder.build.artifacts import Packages
 from treebuilder.build.emit import files_note, read_files
+from treebuilder.build.record_reading import check_archive, node_of, packages_of
 from treebuilder.build.record_signing import ANYBODY, RecordTrust
-from treebuilder.build.results import NodeResult
+from treebuilder.build.results import ArtifactResult, NodeResult
 from treebuilder.build.waiting import Waiting
-from treebuilder.errors import IntegrityError, TransportError
+from treebuilder.errors import IntegrityError, TransportError, TreebuildError, UnsafeArchive
 from treebuilder.events import EventSink, Finished, Started, Warned
 from treebuilder.model.digest import Digest
 from treebuilder.oci.layout import MAX_JSON, item_digest, json_object, unpack_into_store
@@ -30,7 +32,7 @@ from treebuilder.oci.remote import Progress, descriptor_size
 from treebuilder.oci.seal import HashingSink
 from treebuilder.oci.store import Store
 from treebuilder.plan.graph import BuildNode
-from treebuilder.plan.keys import NodeKeys, artifact_document, digest_of
+from treebuilder.plan.keys import NodeKeys, artifact_document
 from treebuilder.records import record
 
 SCHEMA = "treebuild.cache/1"
@@ -85,7 +87,6 @@ class SharedCache:
         self._store = store
         self._events = events
         self._layers: dict[str, _Blob] = {}
-        self._blobs: dict[str, _Blob] = {}
         self._lost: set[Records] = set()
         self._lock = threading.Lock()
 
@@ -98,13 +99,10 @@ class SharedCache:
         """The result under a plan key, if anybody has pushed one. Its layers stay where they are."""
         for repository, config, items in self._records(f"node-{keys.plan.hex}"):
             try:
-                document = json.loads(config["document"])
-                if _plan_key(document) != keys.plan:
-                    raise IntegrityError(f"{repository}: a record under a key that its document does not give")
-                result = NodeResult.from_json(config["result"])
+                result = node_of(config, keys, str(repository))
                 found = _by_content(repository, items)
-            except (KeyError, TypeError, ValueError, AttributeError, IntegrityError) as err:
-                self._events.emit(Warned(f"{repository}: the record of {keys.plan.hex[:16]} is not used: {err}"))
+            except IntegrityError as err:
+                self._pass_over(repository, keys.plan.hex, err)
                 continue
             wanted = {layer.hex for layer in (*result.state.layers, *result.own)}
             if wanted <= found.keys():
@@ -135,59 +133,72 @@ class SharedCache:
         """The packages under an artifact key, with their archives in the store."""
         for repository, config, items in self._records(f"artifact-{keys.artifact.hex}"):
             try:
-                plan = _plan_key(json.loads(config["document"]))
-                if digest_of(["artifact-plan", plan.hex, config["packing"]]) != keys.artifact:
-                    raise IntegrityError(f"{repository}: a record under a key that its document does not give")
-                packages = Packages.from_json(config["packages"])
-                listed = config["files"]
-                names = {one.content.hex: tuple(map(str, listed[one.content.hex])) for one in packages.all()}
-            except (KeyError, TypeError, ValueError, AttributeError, IntegrityError) as err:
-                self._events.emit(Warned(f"{repository}: the record of {keys.artifact.hex[:16]} is not used: {err}"))
-                continue
-            if not all(compression in one.blobs for one in packages.all()):
-                continue
-            sizes = {item_digest(item, str(repository)): descriptor_size(item) for item in items}
-            try:
+                packages, files = packages_of(config, keys, str(repository))
+                if not all(compression in one.blobs for one in packages.all()):
+                    continue
+                sizes = {item_digest(item, str(repository)): descriptor_size(item) for item in items}
                 for one in packages.all():
-                    blob, _ = one.blobs[compression]
-                    if not self._store.has_blob(blob):
-                        self._fetch(_Blob(repository, blob, sizes.get(blob, 0)))
+                    self._bring_archive(repository, one, compression, sizes, files[one.content.hex])
             except TransportError as err:
                 self._lose(repository, err)
                 continue
-            notes = [files_note(Digest(content), files) for content, files in names.items()]
-            self._store.index.replace([(keys.artifact.hex, "artifact", "", packages.to_json())], notes)
-            return packages
+            except (IntegrityError, UnsafeArchive) as err:
+                self._pass_over(repository, keys.artifact.hex, err)
+                continue
+            checked = packages.only(compression)
+            notes = [files_note(Digest(content), names) for content, names in files.items()]
+            self._store.index.replace([(keys.artifact.hex, "artifact", "", checked.to_json())], notes)
+            return checked
         return None
+
+    def _bring_archive(
+        self, repository: Records, one: ArtifactResult, compression: str, sizes: Mapping[Digest, int],
+        files: tuple[str, ...],
+    ) -> None:  # fmt: skip
+        """Fetches an archive and compares it with its record. Raises IntegrityError, UnsafeArchive, TransportError."""
+        blob, _ = one.blobs[compression]
+        what = f"{repository}@{blob}"
+        if self._store.has_blob(blob):
+            check_archive(self._store.blob_path(blob), one, files, what)
+            return
+        with self._store.part() as part:
+            self._download(_Blob(repository, blob, sizes.get(blob, 0)), f"package {blob.hex[:12]}", part)
+            check_archive(part, one, files, what)
+            self._store.add_blob_file(part, blob)
+
+    def _pass_over(self, repository: Records, key: str, err: TreebuildError) -> None:
+        """One record that is not what it should be keeps nobody from building."""
+        self._events.emit(Warned(f"{repository}: the record of {key[:16]} is not used: {err.message}"))
 
     def has(self, layer: Digest) -> bool:
         """Whether a layer that is not here can be fetched."""
         return layer.hex in self._layers
 
     def bring(self, layer: Digest) -> bool:
-        """Fetches a layer into the store; False if it is not to be had. Raises IntegrityError, TransportError."""
+        """Fetches a layer into the store; False if it is not to be had."""
         blob = self._layers.get(layer.hex)
         if blob is None:
             return False
         with self._store.single_flight(f"layer-{layer.hex}"):
             if self._store.has_tree(layer):
                 return True
-            with self._store.part() as part:
-                try:
-                    self._download(blob, f"layer {layer.hex[:12]}", part)
-                except TransportError as err:
-                    self._lose(blob.repository, err)
-                    return False
-                with part.open("rb") as source:
-                    found = unpack_into_store(decompressed(source), self._store, f"{blob.repository}@{blob.digest}")
+            try:
+                found = self._unpacked(blob, layer)
+            except TransportError as err:
+                self._lose(blob.repository, err)
+                return False
+            except (IntegrityError, UnsafeArchive) as err:
+                self._drop(blob.repository, err.message)
+                return False
         if found != layer:
-            raise IntegrityError(f"{blob.repository}: the layer {layer} reads as {found}")
-        return True
+            self._drop(blob.repository, f"the layer {layer} reads as {found}")
+        return found == layer
 
-    def _fetch(self, blob: _Blob) -> None:
+    def _unpacked(self, blob: _Blob, layer: Digest) -> Digest:
         with self._store.part() as part:
-            self._download(blob, f"package {blob.digest.hex[:12]}", part)
-            self._store.add_blob_file(part, blob.digest)
+            self._download(blob, f"layer {layer.hex[:12]}", part)
+            with part.open("rb") as source:
+                return unpack_into_store(decompressed(source), self._store, f"{blob.repository}@{blob.digest}")
 
     def _download(self, blob: _Blob, task: str, part: Path) -> None:
         self._events.emit(Started(task, f"fetching {task}", blob.size, "bytes"))
@@ -215,9 +226,7 @@ class SharedCache:
                     self._lose(repository, err)
                 continue
             except IntegrityError as err:
-                if not self._trust.keys:
-                    raise
-                self._events.emit(Warned(f"{repository}: the record of {tag[-64:][:16]} is not used: {err.message}"))
+                self._pass_over(repository, tag[-64:], err)
                 continue
             items = manifest.get("layers")
             if config.get("schema") == SCHEMA and isinstance(items, list):
@@ -227,12 +236,15 @@ class SharedCache:
         """Does without a registry that cannot be reached. Raises what only its user can mend: a wrong password."""
         if err.status in (401, 403):
             raise err
+        self._drop(repository, err.message)
+
+    def _drop(self, repository: Records, why: str) -> None:
         with self._lock:
             known = repository in self._lost
             self._lost.add(repository)
             self._layers = {layer: blob for layer, blob in self._layers.items() if blob.repository is not repository}
         if not known:
-            self._events.emit(Warned(f"{repository} is not asked any more, what it has is built here: {err.message}"))
+            self._events.emit(Warned(f"{repository} is not asked any more, what it has is built here: {why}"))
 
     # pushing ----------------------------------------------------------------------------------------------------
     def push_node(self, node: BuildNode, keys: NodeKeys, result: NodeResult) -> bool:
@@ -341,12 +353,10 @@ def _layer_item(blob: Digest, size: int, content: Digest) -> dict[str, Any]:
 def _by_content(repository: Records, items: list[dict[str, Any]]) -> dict[str, _Blob]:
     found = {}
     for item in items:
-        content = Digest.parse(str((item.get("annotations") or {}).get(_CONTENT, "")))
+        notes = item.get("annotations")
+        try:
+            content = Digest.parse(str(notes.get(_CONTENT, "") if isinstance(notes, dict) else ""))
+        except ValueError as err:
+            raise IntegrityError(f"{repository}: a layer that does not say what it holds") from err
         found[content.hex] = _Blob(repository, item_digest(item, str(repository)), descriptor_size(item))
     return found
-
-
-def _plan_key(document: Mapping[str, Any]) -> Digest:
-    """The plan key that a document gives (`plan.keys.plan_keys`)."""
-    recipe = digest_of(document["recipe"])
-    return digest_of(["plan", recipe.hex, document["base"], document["copies"], document["artifacts"]])
