@@ -203,3 +203,29 @@ def test_damaged_bytes_are_refused(tmp_path: Path) -> None:
         found = build(made, repository, "t/lib")
     storage.close()
     assert (found.code, found.states()["t/lib"]) == (2, "failed")
+
+
+def test_secrets_in_luets_environments_are_not_handed_on(address: str, tmp_path: Path) -> None:
+    """luet writes `env:` into its images, and images hand it on to what is built on them."""
+    value = "hunter2-hunter2"
+    made, repository = project(tmp_path / "one"), f"{address}/luet/cache"
+    made.package("t/lib", requires("seed/base") + f"env:\n- TOKEN={value}\nsecrets: [TOKEN]\nsteps:\n- exit 8\n")
+    made.package("t/mid", requires("t/lib") + "steps:\n- exit 8\n")
+    made.package("t/next", requires("t/mid") + "steps:\n- env > /env\n")
+    env = (f"TOKEN={value}", f"HEADER=Bearer {value}", "OPEN=seen")
+    shell = {"bin/": b"", "bin/sh": Path("/bin/busybox").read_bytes(), "bin/env": Path("/bin/busybox").read_bytes()}
+    package, built_on = tags(made, "seed/base", "t/lib", "t/mid")
+    push(repository, package, BASE, shell, LIB, {"etc/mid": b"mid"}, env=env)
+    push(repository, built_on, BASE, shell, LIB, env=env)
+    package, built_on = tags(made, "seed/base", "t/lib")
+    push(repository, package, BASE, shell, LIB, env=env)
+    push(repository, built_on, BASE, shell, env=env)
+    found = build(made, repository, "--cache-to", str(made.top / "shared"), "t/next")
+    assert (found.code, found.states()["t/mid"]) == (0, "pulled"), found.stderr
+    later = made.text("next-t-1.0", "env")
+    assert "OPEN=seen" in later
+    assert "TOKEN" not in later
+    assert "HEADER" not in later
+    blobs = (made.top / "shared/blobs/sha256").iterdir()
+    assert not [path for path in blobs if value.encode() in path.read_bytes()]
+    assert value not in json.dumps(found.value) + found.stderr

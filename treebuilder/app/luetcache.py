@@ -7,7 +7,7 @@ from treebuilder.app.secret_key import secret_key
 from treebuilder.app.sharing import opened
 from treebuilder.app.workspace import Workspace
 from treebuilder.build.bases import ImageSource
-from treebuilder.build.luetimages import LuetImage, LuetImages, luet_keys
+from treebuilder.build.luetimages import Hidden, LuetImage, LuetImages, hidden_below, luet_keys
 from treebuilder.build.shared import SharedCache
 from treebuilder.errors import ConfigError
 from treebuilder.plan.graph import BuildPlan
@@ -41,12 +41,13 @@ def from_luet(
     secret = secret_key(plan, work)
     keys = plan_keys(plan, tree, lock, secret_key=secret)
     if options.rebuild:
-        return keys, LuetImages({}, images, work.store, lock.epoch_s)
+        return keys, LuetImages({}, {}, images, work.store, lock.epoch_s)
     there = {name: frozenset(opened(name, options, work).tags()) for name in dict.fromkeys(names)}
     tags = luet_tags(plan, tree, PackageSolver())
     wanted = set(plan.artifacts.values())
     known: Keys = {}
     taken: dict[str, LuetImage] = {}
+    hidden: dict[str, Hidden] = {}
     todo = [*wanted]
     seen = set(todo)
     while todo:
@@ -61,12 +62,13 @@ def from_luet(
         image = _chosen(tags.get(id, ()), there, images, needs_builder=packs)
         if image is not None:
             taken[id] = image
-            known[id] = luet_keys(node, image, lock.epoch_s)
+            hidden[id] = hidden_below(plan, id)
+            known[id] = luet_keys(node, image, hidden[id], lock.epoch_s)
             continue
         below = [other for other in (*node.parents(), *node.joined()) if other not in seen]
         seen.update(below)
         todo += below
-    return plan_keys(plan, tree, lock, known, secret), LuetImages(taken, images, work.store, lock.epoch_s)
+    return plan_keys(plan, tree, lock, known, secret), LuetImages(taken, hidden, images, work.store, lock.epoch_s)
 
 
 def _chosen(

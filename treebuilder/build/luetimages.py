@@ -17,11 +17,12 @@ from typing import Protocol
 from treebuilder.build.dockerfile_squash import squash
 from treebuilder.build.results import NodeResult
 from treebuilder.errors import IntegrityError
+from treebuilder.model import envline
 from treebuilder.model.digest import Digest
 from treebuilder.model.image import ImageConfig, State
 from treebuilder.oci.store import Store
 from treebuilder.oci.view import StackView
-from treebuilder.plan.graph import BuildNode
+from treebuilder.plan.graph import BuildNode, BuildPlan
 from treebuilder.plan.keys import SCHEMA, NodeKeys, artifact_document, canonical, digest_of, host_platform
 from treebuilder.records import record
 from treebuilder.system import clock
@@ -45,9 +46,40 @@ class LuetImage:
     builder_digest: Digest | None = None
 
 
-def luet_keys(node: BuildNode, image: LuetImage, epoch_s: int) -> NodeKeys:
-    """The keys of a node that is taken from these images."""
-    digests = [str(image.digest), str(image.builder_digest or "")]
+@record
+class Hidden:
+    """What luet's environments may hold of `secrets:`: names of variables, sorted, and values."""
+
+    names: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
+
+    def without(self, env: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+        """The variables that may be handed on."""
+        return tuple(
+            (name, value) for name, value in env
+            if name not in self.names and not any(hidden in value for hidden in self.values)
+        )  # fmt: skip
+
+
+def hidden_below(plan: BuildPlan, id: str) -> Hidden:
+    """The secrets of a node and of all that it stands on: luet's images hand variables on."""
+    names: set[str] = set()
+    values: dict[str, None] = {}
+    waiting, seen = [id], {id}
+    while waiting:
+        node = plan.nodes[waiting.pop()]
+        recipe = node.package.recipe
+        names.update(recipe.secrets)
+        values |= dict.fromkeys(envline.secret_values(recipe.env, recipe.secrets))
+        below = [other for other in (*node.parents(), *node.joined()) if other not in seen]
+        seen.update(below)
+        waiting += below
+    return Hidden(tuple(sorted(names)), tuple(sorted(values)))
+
+
+def luet_keys(node: BuildNode, image: LuetImage, hidden: Hidden, epoch_s: int) -> NodeKeys:
+    """The keys of a node that is taken from these images, without what is hidden."""
+    digests = [str(image.digest), str(image.builder_digest or ""), *hidden.names]
     document = {
         "recipe": {"schema": SCHEMA, "platform": host_platform(), "luet": digests, "epoch": epoch_s},
         "base": ["luet"], "copies": [], "artifacts": [],
@@ -61,8 +93,12 @@ def luet_keys(node: BuildNode, image: LuetImage, epoch_s: int) -> NodeKeys:
 class LuetImages:
     """The nodes of one run that are taken so. May be used from many threads."""
 
-    def __init__(self, nodes: Mapping[str, LuetImage], images: LoadedImages, store: Store, epoch_s: int) -> None:
+    def __init__(
+        self, nodes: Mapping[str, LuetImage], hidden: Mapping[str, Hidden], images: LoadedImages, store: Store,
+        epoch_s: int,
+    ) -> None:  # fmt: skip
         self._nodes = dict(nodes)
+        self._hidden = dict(hidden)
         self._images = images
         self._store = store
         self._epoch_s = epoch_s
@@ -82,7 +118,8 @@ class LuetImages:
         began = clock.monotonic_s()
         image = self._nodes[id]
         whole = self._images.load(image.package, image.digest, self._store)
-        env = tuple(pair for pair in whole.config.env if pair[0] not in _OF_A_PACKAGE)
+        env = self._hidden.get(id, Hidden()).without(whole.config.env)
+        env = tuple(pair for pair in env if pair[0] not in _OF_A_PACKAGE)
         config = ImageConfig(env, whole.config.user, "/luetbuild", whole.config.shell)
         if image.builder_digest is None:
             seconds = clock.monotonic_s() - began
