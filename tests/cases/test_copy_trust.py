@@ -150,6 +150,28 @@ def test_channels_are_copied(address: str, project: Project, through: str) -> No
     ).read_bytes()
 
 
+def test_an_older_channel_does_not_replace_a_newer_one(address: str, project: Project) -> None:
+    """Somebody published at the mirror itself, or copies from an old bundle."""
+    three(project, "build")
+    copy(project, "build", "old.tar")
+    channel(project, "build", "2")
+    document = (project.build / "channel-stable.json").read_bytes()
+    for to in ("folder", f"{address}/mirror/os"):
+        copy(project, "build", to)
+        done = copy(project, "old.tar", to)
+        assert done.value["copied"]["channels"] == []
+        assert "channel-stable.json is of revision" in done.stderr
+        copy(project, to, "back.tar")
+        copy(project, "back.tar", "back")
+        assert (project.top / "back/channel-stable.json").read_bytes() == document
+        (project.top / "back.tar").unlink()
+    done = copy(project, "old.tar", "back")
+    (project.top / "back/channel-stable.json").write_text("{}")
+    assert copy(project, "old.tar", "back").value["copied"]["channels"] == ["channel-stable.json"], (
+        "what is broken goes"
+    )
+
+
 def test_a_channel_without_its_snapshot_is_not_copied(project: Project) -> None:
     three(project, "build")
     done = copy(project, "build", "alone", "--snapshot", "2")

@@ -16,20 +16,35 @@ if TYPE_CHECKING:
     from treebuilder.repository.docker import DockerBackend
 
 
+_ADDRESSES = "HOST/NAME, a folder, a URL or FILE.tar"
+
+
 def kind_of(address: str) -> str:
-    """What an address means: `http`, `docker`, `bundle` or `disk`. What exists as a folder is one."""
+    """What an address means: `http`, `docker`, `bundle` or `disk`. What exists as a folder is one.
+
+    Raises ConfigError for an empty one, and for what is none of these and would only by mistake become a new folder.
+    """
+    if not address.strip():
+        raise ConfigError("the address of a repository is empty", hint=_ADDRESSES)
     scheme, colon, _ = address.partition("://")
     if colon and scheme in ("http", "https"):
         return "http"
     if colon and scheme in ("docker", "oci"):
         return "docker"
     if colon:
-        raise ConfigError(f"{address} is no address of a repository", hint="HOST/NAME, a folder, a URL or FILE.tar")
+        raise ConfigError(f"{address} is no address of a repository", hint=_ADDRESSES)
     if address.endswith(".tar") and not Path(address).is_dir():
         return "bundle"
     host, slash, name = address.partition("/")
     looks = bool(slash and name) and (host == "localhost" or ":" in host or ("." in host and host.strip(".") != ""))
-    return "docker" if looks and not Path(address).is_dir() else "disk"
+    if Path(address).is_dir():
+        return "disk"
+    if not looks and (":" in address or "@" in address) and not address.startswith((".", "/")):
+        raise ConfigError(
+            f"{address} is neither HOST/NAME of a registry nor a folder that is there",
+            hint=f"HOST is a name with a dot or port, or localhost; a new folder is ./{address}",
+        )
+    return "docker" if looks else "disk"
 
 
 # copy -----------------------------------------------------------------------------------------------------------------
@@ -70,7 +85,7 @@ def copy(source: str, destination: str, snapshot: str, insecure: tuple[str, ...]
         """Channels are of the whole repository: a single snapshot is copied alone."""
         from treebuilder.app.channel_names import to_copy
 
-        return {} if snapshot else to_copy(files, found.index, copied, work.events)
+        return {} if snapshot else to_copy(files, found.index, copied, to.document, work.events)
 
     to = _destination(destination, insecure, work, found, documents)
     if snapshot:

@@ -80,17 +80,24 @@ def push_image(
     place: Repository, image: LayerImage, tag: str, opened: Callable[[], IO[bytes]], progress: Progress | None = None
 ) -> None:
     """Uploads what the repository lacks of an image and lets the tag lead to it. Raises what `push_blob` raises."""
+    push_blobs(place, image, opened, progress)
+    place.put_manifest(tag, image.manifest, MANIFEST)
+
+
+def push_blobs(
+    place: Repository, image: LayerImage, opened: Callable[[], IO[bytes]], progress: Progress | None = None
+) -> None:
+    """Uploads what the repository lacks of an image, all but its manifest. Raises what `push_blob` raises."""
     layer = image.layer
     if layer.size_bytes <= _SMALL:
         with opened() as source:
             data = source.read(_SMALL + 1)
         if Digest.of(data) != layer.digest:
-            raise IntegrityError(f"the layer {layer.digest} of {tag} reads as {Digest.of(data)}")
+            raise IntegrityError(f"the layer {layer.digest} reads as {Digest.of(data)}")
         place.push_small(data)
     else:
         place.push_blob(layer.digest, layer.size_bytes, opened, progress)
     place.push_small(image.config)
-    place.put_manifest(tag, image.manifest, MANIFEST)
 
 
 def only_layer(manifest: Mapping[str, Any], what: str) -> tuple[Digest, int]:

@@ -7,7 +7,7 @@ repository promises: a package's image is one whose only layer is the archive, a
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from treebuilder.oci.remote import Progress, descriptor_size
 from treebuilder.oci.store import Store
 from treebuilder.repository.docker import DockerBackend, file_of_layer, tag_of
 from treebuilder.repository.docker_layers import in_parallel
+from treebuilder.repository.late_tags import LateTags
 from treebuilder.trust import cosign
 
 _TAG = re.compile(r"sha256-([0-9a-f]{64})\.(?:sig|att|sbom)\Z")
@@ -29,33 +30,39 @@ _THREADS = 4
 
 
 class Carrier:
-    """Carries images of one copy."""
+    """Carries images of one copy. `tags` are those that move late."""
 
-    def __init__(self, origin: DockerBackend, target: DockerBackend, store: Store) -> None:
-        self._origin, self._target, self._store = origin, target, store
+    def __init__(self, origin: DockerBackend, target: DockerBackend, store: Store, tags: LateTags) -> None:
+        self._origin, self._target, self._store, self._tags = origin, target, store, tags
 
-    def package(self, tag: str, archive: Digest, file: Path) -> int | None:
+    def package(self, tag: str, archive: Digest, file: Path, *, newest: bool) -> int | None:
         """A package's image, whose layer is here as `file`; the bytes moved. None for one that cannot be carried."""
-        return self._image(tag, tag, lambda layer: layer == archive, file)
+        return self._image(tag, tag, lambda layer: layer == archive, file, newest)
 
-    def file(self, name: str, content: Digest) -> int | None:
+    def file(self, name: str, content: Digest, *, newest: bool) -> int | None:
         """The image of a repository's file, where the origin has one of this content."""
         known = self._origin.described(name)
-        return self._image(
-            str(known or tag_of(name)), tag_of(name), lambda layer: file_of_layer(self._store, layer) == content, None
-        )
+
+        def fits(layer: Digest) -> bool:
+            return file_of_layer(self._store, layer) == content
+
+        return self._image(str(known or tag_of(name)), tag_of(name), fits, None, newest)
 
     def index(self, reference: str, content: Digest) -> bool:
         """The image of an index; False for one that cannot be carried."""
         seen = self._origin.seen(reference)
         if seen is None:
             return False
-        moved = self._image(
-            str(seen), tag_of(reference), lambda layer: file_of_layer(self._store, layer) == content, None
-        )
-        return moved is not None
 
-    def _image(self, reference: str, tag: str, fits: Any, file: Path | None) -> int | None:  # noqa: ANN401
+        def fits(layer: Digest) -> bool:
+            return file_of_layer(self._store, layer) == content
+
+        return self._image(str(seen), tag_of(reference), fits, None, None) is not None
+
+    def _image(
+        self, reference: str, tag: str, fits: Callable[[Digest], bool], file: Path | None, newest: bool | None
+    ) -> int | None:
+        """`newest` as in `LateTags.put`; None for a tag that moves at once."""
         try:
             data = self._origin.place.manifest_bytes(reference, None)
             manifest = json_object(data, reference)
@@ -68,17 +75,23 @@ class Carrier:
             if err.status != 404:
                 raise
             return None
-        place = self._target.place
-        if place.digest_of(tag) == Digest.of(data):
-            return 0
-        moved = 0
-        if file is not None:
-            moved += size if place.push_blob(layer, size, lambda: file.open("rb", buffering=0)) else 0
-        else:
-            moved += self._blob(layer, size)
-        moved += self._blob(item_digest(manifest.get("config"), reference), descriptor_size(manifest["config"]))
-        place.put_manifest(tag, data, str(manifest.get("mediaType") or MANIFEST))
+        media = str(manifest.get("mediaType") or MANIFEST)
+        place, image = self._target.place, Digest.of(data)
+        there = place.digest_of(tag) == image if newest is None else self._tags.there(tag, image)
+        moved = 0 if there else self._blobs_of(manifest, reference, layer, size, file)
+        if newest is not None:
+            self._tags.put(tag, data, media, newest=newest)
+        elif not there:
+            place.put_manifest(tag, data, media)
         return moved
+
+    def _blobs_of(self, manifest: dict[str, Any], reference: str, layer: Digest, size: int, file: Path | None) -> int:
+        """The bytes moved."""
+        if file is None:
+            moved = self._blob(layer, size)
+        else:
+            moved = size if self._target.place.push_blob(layer, size, lambda: file.open("rb", buffering=0)) else 0
+        return moved + self._blob(item_digest(manifest.get("config"), reference), descriptor_size(manifest["config"]))
 
     def _blob(self, digest: Digest, size: int) -> int:
         """Brings a small blob over unless it is there; the bytes moved."""

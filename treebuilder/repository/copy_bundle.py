@@ -116,6 +116,9 @@ class BundlePlace:
         self._brought: dict[str, Path] = {}
         self._same = False
 
+    def document(self, name: str) -> bytes | None:
+        return None  # all of it is written anew
+
     def missing(self, states: Sequence[State]) -> tuple[Piece, ...]:
         if self._path.is_file():
             try:

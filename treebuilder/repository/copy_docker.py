@@ -1,29 +1,37 @@
 """A repository of a registry as the destination of a copy. A package's blob is its archive, byte for byte.
 
-What the index that is there names with the same digest is left alone; everything else is sent before the index is.
+What the index that is there names with the same digest is left alone; everything else is sent before the index is. No
+tag that leads somewhere moves before all is there.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import io
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from treebuilder.archive.compress import decompressed, sniff
 from treebuilder.errors import ConfigError, IntegrityError, TransportError
 from treebuilder.model.digest import Digest
-from treebuilder.oci.layerimage import ImageLayer, layer_image, push_image
+from treebuilder.oci.layerimage import MANIFEST, ImageLayer, LayerImage, layer_image, push_blobs
 from treebuilder.oci.store import Store
 from treebuilder.repository.api import INDEX_NAME, SIGNATURE_SUFFIX
 from treebuilder.repository.carrying import Carrier
 from treebuilder.repository.copying import MAX_PACKAGE_BYTES, SNAPSHOT_SUFFIX, Piece, State, read_state, show
 from treebuilder.repository.docker import ARCHIVE, DockerBackend, package_tag, tag_of
+from treebuilder.repository.late_tags import LateTags
 from treebuilder.system.process import Cancel
 
 _REF = "org.opencontainers.image.ref.name"
 _TITLE = "org.opencontainers.image.title"
 _NOTES = "mirrored-layer"  # an archive's digest to its size and the digest of its tar
 _CHUNK = 1 << 20
+
+
+def _tag(piece: Piece) -> str:
+    return package_tag(piece.name) if piece.package else tag_of(piece.name)
 
 
 def docker_references(target: DockerBackend) -> tuple[str, ...]:
@@ -48,7 +56,12 @@ class DockerPlace:
         self, target: DockerBackend, store: Store, cancel: Cancel, origin: DockerBackend | None = None
     ) -> None:
         self._target, self._store, self._cancel = target, store, cancel
-        self._carrier = Carrier(origin, target, store) if origin is not None else None
+        self._tags = LateTags(target.place)
+        self._carrier = Carrier(origin, target, store, self._tags) if origin is not None else None
+        self._newest: dict[str, Piece] = {}  # by tags
+
+    def document(self, name: str) -> bytes | None:
+        return self._target.index(name)
 
     def missing(self, states: Sequence[State]) -> tuple[Piece, ...]:
         wanted: dict[Piece, None] = {}
@@ -60,6 +73,8 @@ class DockerPlace:
             known |= self._known(state.reference)
             wanted |= dict.fromkeys(state.pieces)
         self._check_tags(states)
+        if all(state.reference != INDEX_NAME for state in states):  # the newest one there keeps its tags
+            self._newest |= {_tag(piece): piece for piece in self._known(INDEX_NAME)}
         return tuple(piece for piece in wanted if not (piece.package and piece in known))
 
     def _known(self, reference: str) -> set[Piece]:
@@ -81,34 +96,41 @@ class DockerPlace:
             for piece in state.pieces:
                 if piece.package and ARCHIVE not in piece.name:
                     raise IntegrityError(f"{piece.name} is no name of a package's archive")
-                named.append((package_tag(piece.name) if piece.package else tag_of(piece.name), piece.name))
+                tag = _tag(piece)
+                named.append((tag, piece.name))
+                self._newest[tag] = piece  # the last state is the newest
             for tag, name in named:
                 if taken.setdefault(tag, name) != name:
                     raise ConfigError(f"{taken[tag]} and {name} would have the same tag {tag}", reason="same-tag")
 
     def add(self, piece: Piece, source: Path) -> int:
+        tag = _tag(piece)
+        newest = self._newest[tag] == piece
         if self._carrier is not None:
             carried = (
-                self._carrier.package(package_tag(piece.name), piece.sha256, source)
+                self._carrier.package(tag, piece.sha256, source, newest=newest)
                 if piece.package
-                else self._carrier.file(piece.name, piece.sha256)
+                else self._carrier.file(piece.name, piece.sha256, newest=newest)
             )
             if carried is not None:
                 return carried
-        if not piece.package:
-            data = source.read_bytes()
-            if Digest.of(data) != piece.sha256:
-                raise IntegrityError(f"{piece.name} is not what its repository promises ({piece.sha256})")
-            self._target.put(piece.name, data)
-            return len(data)
-        tag = package_tag(piece.name)
-        place = self._target.place
-        layer = self._layer(piece, source)
-        image = layer_image(layer, 0, {_REF: tag})
-        if place.digest_of(tag) == image.digest:  # of a run that was cut off
-            return 0
-        push_image(place, image, tag, lambda: source.open("rb"))
-        return layer.size_bytes
+        if piece.package:
+            image = layer_image(self._layer(piece, source), 0, {_REF: tag})
+            return self._send(tag, image, lambda: source.open("rb"), newest)
+        data = source.read_bytes()
+        if Digest.of(data) != piece.sha256:
+            raise IntegrityError(f"{piece.name} is not what its repository promises ({piece.sha256})")
+        image, layer = self._target.made(piece.name, data)
+        return self._send(tag, image, lambda: io.BytesIO(layer), newest)
+
+    def _send(self, tag: str, image: LayerImage, opened: Callable[[], IO[bytes]], newest: bool) -> int:
+        """The bytes moved."""
+        moved = 0
+        if not self._tags.there(tag, image.digest):
+            push_blobs(self._target.place, image, opened)
+            moved = image.layer.size_bytes
+        self._tags.put(tag, image.manifest, MANIFEST, newest=newest)
+        return moved
 
     def _layer(self, piece: Piece, source: Path) -> ImageLayer:
         with source.open("rb") as data:
@@ -134,6 +156,7 @@ class DockerPlace:
         return ImageLayer(piece.sha256, length, Digest(seen.hexdigest()), kind)
 
     def publish(self, states: Sequence[State], documents: Mapping[str, bytes]) -> bool:
+        self._tags.move(frozenset(tag for tag, piece in self._newest.items() if not piece.package))
         shown = [show(state, self._target.index, self._write) for state in states]
         changed = any(shown)
         if self._carrier is not None:

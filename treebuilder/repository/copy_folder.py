@@ -1,25 +1,26 @@
 """A folder as the destination of a copy: what comes is staged, and shown by exchanging the folder for a new one.
 
 The new folder holds links to all that stays, so it costs names and no bytes. Whoever reads the path sees the old
-repository or the new one. Where folders cannot be exchanged (mount points, some file systems), files are renamed one by
-one, the index last.
+repository or the new one. Where folders cannot be exchanged (mount points and what is above them, some file systems),
+files are renamed one by one, the index last. A folder that holds something else than a repository is refused.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from treebuilder.container.exchange import exchange
-from treebuilder.errors import IntegrityError
+from treebuilder.errors import ConfigError, IntegrityError
 from treebuilder.model.digest import Digest
 from treebuilder.oci.store import Store
-from treebuilder.repository.api import SIGNATURE_SUFFIX
-from treebuilder.repository.copying import Piece, State, show
+from treebuilder.repository.api import INDEX_NAME, SIGNATURE_SUFFIX
+from treebuilder.repository.copying import SNAPSHOT_SUFFIX, Piece, State, show
 from treebuilder.repository.disk import DiskBackend
 from treebuilder.repository.plain import open_plain
 from treebuilder.system.files import disk_errors, new_name, remove_tree, sync_folder, write_atomic
@@ -27,10 +28,15 @@ from treebuilder.system.process import Cancel
 
 _INCOMING = ".incoming"
 _CHUNK = 1 << 20
+_NEW_NAME = re.compile(r"[0-9a-f]{16}")
+_OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
 class FolderPlace:
-    """Implements `Destination`. One run at a time may write to a folder."""
+    """Implements `Destination`. One run at a time may write to a folder.
+
+    Raises ConfigError for a place that is no folder, or one that holds something else than a repository.
+    """
 
     by_name = True
 
@@ -40,6 +46,11 @@ class FolderPlace:
         self._backend = DiskBackend(self._folder, store, cancel)
         self._cancel = cancel
         self._there: set[Piece] = set()
+        with disk_errors(f"reading {self._folder}"):
+            _refuse_foreign(self._folder)
+
+    def document(self, name: str) -> bytes | None:
+        return self._backend.index(name)
 
     def missing(self, states: Sequence[State]) -> tuple[Piece, ...]:
         pieces = dict.fromkeys(piece for state in states for piece in state.pieces)
@@ -107,36 +118,47 @@ class FolderPlace:
                 self._one_by_one(placed, gone, states)
                 for name, data in others.items():
                     self._backend.commit(name, data)
-            remove_tree(self._incoming)
+            _remove(self._incoming)
         return changed
 
     # at once ----------------------------------------------------------------------------------------------------
     def _exchanged(self, placed: Mapping[str, Path], documents: Mapping[str, bytes], gone: set[str]) -> bool:
         """False where that is not possible; nothing has changed then."""
+        if _mounts(self._folder):  # they would go with the old folder
+            return False
         prefix = f".{self._folder.name}.mirror-"
-        for left in [path for path in self._folder.parent.iterdir() if path.name.startswith(prefix)]:
-            remove_tree(left)  # of a run that was killed
         made = self._folder.with_name(f"{prefix}{new_name()}")
         leave = {*placed, *documents, *gone}
         try:
+            for left in self._folder.parent.iterdir():
+                if left.name.startswith(prefix) and _NEW_NAME.fullmatch(left.name[len(prefix) :]):
+                    _remove(left)  # of a run that was killed
             linked = _linked(self._folder, made, leave)
             for name, staged in placed.items():
                 (made / name).parent.mkdir(parents=True, exist_ok=True)
                 os.link(staged, made / name)
             for name, data in documents.items():
                 write_atomic(made / name, data)
+            _keep_times(self._folder, made, leave)
             sync_folder(made)
             exchange(made, self._folder)
         except OSError:
             with suppress(OSError):
-                remove_tree(made)
+                _remove(made)
+            return False
+        except BaseException:
+            _remove(made)
+            raise
+        if _mounts(made):  # just now
+            exchange(made, self._folder)
+            _remove(made)
             return False
         # what somebody else wrote in the meantime stays
         for name in _names(made) - linked - leave:
             if not (self._folder / name).exists():
                 (self._folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (made / name).replace(self._folder / name)
-        remove_tree(made)
+        _remove(made)
         sync_folder(self._folder.parent)
         return True
 
@@ -152,6 +174,38 @@ class FolderPlace:
             (self._folder / name).unlink(missing_ok=True)
         for state in states:
             show(state, self._backend.index, self._backend.commit)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Raises ConfigError, OSError."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is no folder", hint="HOST/NAME, a folder or FILE.tar")
+    names = {path.name for path in folder.iterdir()} - {"lost+found"}
+    ours = any(name in (INDEX_NAME, _INCOMING) or name.endswith(SNAPSHOT_SUFFIX) for name in names)
+    if names and not ours:
+        raise ConfigError(
+            f"{folder} is no repository, and not empty: nothing is copied there",
+            hint="name a new or empty folder, or one that a repository was copied to", reason="no-repository",
+        )  # fmt: skip
+
+
+def _mounts(folder: Path) -> bool:
+    """Whether something is mounted below a folder; True where nobody can tell. Source: proc_pid_mountinfo(5)."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    except OSError:
+        return True
+    inside = os.fsencode(folder) + b"/"
+    places = (line.split(b" ")[4] for line in lines)
+    return any(_OCTAL.sub(lambda found: bytes([int(found[1], 8)]), place).startswith(inside) for place in places)
+
+
+def _remove(folder: Path) -> None:
+    """Deletes a folder, unless something is mounted there: that would be deleted with it."""
+    if not _mounts(folder) and not os.path.ismount(folder):
+        remove_tree(folder)
 
 
 def _names(folder: Path) -> set[str]:
@@ -180,3 +234,12 @@ def _linked(folder: Path, made: Path, leave: set[str]) -> set[str]:
     for name in names:
         os.link(folder / name, made / name, follow_symlinks=False)
     return names
+
+
+def _keep_times(folder: Path, made: Path, changed: set[str]) -> None:
+    """Gives folders of which nothing changes the times of those they stand for."""
+    touched = {os.path.dirname(name) for name in changed} | {""}
+    for base, _, _ in os.walk(made):
+        name = "" if base == str(made) else os.path.relpath(base, made)
+        if name not in touched and (folder / name).is_dir():
+            shutil.copystat(folder / name, base)

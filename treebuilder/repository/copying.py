@@ -85,6 +85,10 @@ class Destination(Protocol):
 
     by_name: bool
 
+    def document(self, name: str) -> bytes | None:
+        """What is there under a name and stays unless it is replaced. Raises TransportError."""
+        ...
+
     def missing(self, states: Sequence[State]) -> tuple[Piece, ...]:
         """What is to be brought. Raises TransportError, ConfigError."""
         ...

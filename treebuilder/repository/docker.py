@@ -281,6 +281,12 @@ class DockerBackend:
     def put(self, name: str, data: bytes) -> None:
         self._made[name] = self._files[name] = self._push(name, data, {}, None).digest
 
+    def made(self, name: str, data: bytes) -> tuple[LayerImage, bytes]:
+        """The image of a file and its layer, which somebody else sends; the index that is committed next names it."""
+        image, layer = file_image(name, data, self._epoch_s, {})
+        self._made[name] = self._files[name] = image.digest
+        return image, layer
+
     def copy(self, name: str, target: str) -> None:
         self.put(target, self._single(self._manifest(name), name, 1 << 40)[0].read_bytes())
 
