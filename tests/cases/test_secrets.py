@@ -118,3 +118,21 @@ def test_output_without_line_ends(tmp_path: Path) -> None:
     written = log.read_bytes()
     assert VALUE.encode() not in written.replace(b"\n", b"")
     assert written.replace(b"\n", b"").count(b"***") == 4002
+
+
+@pytest.mark.parametrize("secrets", ["[TOKE]", "[TOKEN, OTHER]", "[token]", "[BASH_ENV]"])
+def test_a_name_that_nothing_sets_is_refused(tmp_path: Path, secrets: str) -> None:
+    """Misspelt, it would leave the value readable for everybody."""
+    made = project(tmp_path / "one", recipe=RECIPE.replace("secrets: [TOKEN]", f"secrets: {secrets}"))
+    found = made.run(*words("t/app"))
+    assert (found.code, found.value["error"]["reason"]) == (2, "secret")
+    assert "build.yaml:7:" in found.stderr
+    assert VALUE not in found.stderr
+    assert not (made.top / "build").exists() or not list(made.build.iterdir())
+
+
+def test_names_of_all_forms_of_env_are_known(tmp_path: Path) -> None:
+    lines = "env:\n- TOKEN {{ .Values.token }}\n- A=1 B='two words'\nsecrets: [TOKEN, B]\nsteps:\n- echo $B > /b\n"
+    made = project(tmp_path / "one", recipe=requires("seed/base") + lines)
+    found = made.run(*words("t/app"))
+    assert found.code == 0, found.stderr

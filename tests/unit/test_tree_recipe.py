@@ -53,7 +53,7 @@ def test_every_key() -> None:
         layering: merge
         delta: changes
         network: none
-        secrets: [TOKEN]
+        secrets: [OLD]
         """
     )
     assert recipe.image == "debian"
@@ -74,7 +74,7 @@ def test_every_key() -> None:
     assert (str(sub.package.id), sub.package.description) == ("a/doc-1", "words")
     assert (sub.includes, sub.excludes) == (("^/doc",), ("x",))
     assert (recipe.layering, recipe.delta, recipe.network) == ("merge", "changes", "none")
-    assert recipe.secrets == ("TOKEN",)
+    assert recipe.secrets == ("OLD",)
     assert recipe.has_build_file
 
 

@@ -139,13 +139,26 @@ def _word(node: Node, key: str, words: tuple[str, ...], default: str) -> str:
 
 
 def _secrets(node: Node) -> tuple[str, ...]:
+    """Names that `env` sets: one that it does not is a misspelt one, and what was meant would be public."""
     names: list[str] = []
+    lines = _texts(node, "env") if node.get("secrets") is not None else ()
+    known = {name for line in lines for name in _set_by(line)}
     for item in node.children("secrets"):
         name = item.as_text("an item of secrets")
         if not _NAME.match(name):
             item.fail(f"a secret is the name of a variable, not {name!r}", reason="wrong-word")
+        if name not in known:
+            item.fail(f"no line of env sets {name}, so nothing of that name is secret", reason="secret")
         names.append(name)
     return tuple(names)
+
+
+def _set_by(line: str) -> tuple[str, ...]:
+    """The variables that a line of `env` sets; none where it is refused anyway (`recipe_faults`)."""
+    try:
+        return tuple(name for name, _ in envline.parse(line, {}))
+    except SpecError:
+        return ()
 
 
 def _copy(node: Node, tell: Tell) -> CopyItem:
