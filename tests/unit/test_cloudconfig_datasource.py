@@ -83,14 +83,11 @@ def test_a_cd(root: Path, tmp_path: Path, tools: Path, label: str) -> None:
     for name in ("userdata", "userdata.yaml"):
         assert (root / "oem" / name).read_bytes() == CONFIG
         assert stat.S_IMODE((root / "oem" / name).stat().st_mode) == 0o600
-    assert (root / "etc/hostname").read_text() == "near\n"
+    assert (root / "run/config/hostname").read_text() == "near"
+    assert (root / "etc/hostname").read_text() == "far\n"  # the user data has the last word
     assert (root / "root/.ssh/authorized_keys").read_text() == f"{KEY}\n"
     assert (root / "run/config/ssh/authorized_keys").read_text() == f"{KEY}\n"
     assert (tools / "options").read_text() == "ro,nosuid,nodev,noexec\n"
-    runner = Runner(root)
-    runner.read([str(root / "oem")])
-    runner.run("initramfs")
-    assert (root / "etc/hostname").read_text() == "far\n"
 
 
 def test_a_cd_with_the_other_name_and_one_with_nothing(root: Path, tmp_path: Path, tools: Path) -> None:
@@ -115,7 +112,7 @@ def test_a_config_drive(root: Path, tmp_path: Path, tools: Path) -> None:
     about = json.dumps({"hostname": "drive", "public_keys": {"a": KEY}, "uuid": 3}).encode()
     volume(tmp_path, "config-2", {"openstack/latest/meta_data.json": about, "openstack/latest/user_data": CONFIG})
     assert run(root, "{providers: [cdrom, config-drive]}")[0] == []
-    assert (root / "etc/hostname").read_text() == "drive\n"
+    assert (root / "run/config/hostname").read_text() == "drive"
     assert (root / "run/config/userdata.yaml").read_bytes() == CONFIG
 
 
@@ -141,6 +138,24 @@ def test_parts_are_kept_and_said(root: Path) -> None:
     assert errors == ["the user data has several parts (MIME) and was only kept: /oem/userdata"]
 
 
+def test_stages_that_have_gone_by_are_run_once(root: Path, site: Web) -> None:
+    """Each step of the user data says its name by a variable in /log. It brings itself again, which has an end."""
+    steps = {"initramfs": "a", "boot.after": "b", "network": "c", "network.after": "d", "rootfs": "e"}
+    text = "".join(
+        f"  {stage}: [{{environment_file: /log, environment: {{{name}: x}}}}]\n" for stage, name in steps.items()
+    )
+    again = "{providers: [cmdline], path: /other}"
+    site.pages = {"/u": f"stages:\n{text}  network.before: [{{datasource: {again}}}]\n".encode()}
+    (root / "proc").mkdir()
+    (root / "proc/cmdline").write_text(f"cloud-config-url={site.url('/u')}\n")
+    for names in (["a", "b", "c"], []):
+        assert run(root, "{providers: [cmdline], path: /oem}") == ([], [])
+        log = root / "log"
+        assert [line[0] for line in log.read_text().splitlines()] == names if names else not log.exists()
+        log.unlink(missing_ok=True)
+    assert (root / "other/userdata.yaml").exists()
+
+
 # the kernel's command line ------------------------------------------------------------------------------------------
 def test_a_url_of_the_command_line(root: Path, site: Web) -> None:
     site.pages = {"/c": CONFIG, "/seed/user-data": b"#!/x", "/seed/meta-data": b"local-hostname: seeded\n",
@@ -150,8 +165,9 @@ def test_a_url_of_the_command_line(root: Path, site: Web) -> None:
     assert run(root, "{providers: [cmdline]}") == ([], [])
     assert (root / "run/config/userdata.yaml").read_bytes() == CONFIG
     (root / "proc/cmdline").write_text(f"ds=nocloud-net;s={site.url('/bare/')}\n")
+    (root / "etc/hostname").unlink()
     assert run(root, "{providers: [cmdline]}") == ([], [])
-    assert not (root / "etc/hostname").exists()
+    assert not (root / "etc/hostname").exists()  # it is the data of before, and this stage has nothing of its own
 
 
 # what a file may say ------------------------------------------------------------------------------------------------

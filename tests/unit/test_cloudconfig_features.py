@@ -123,10 +123,10 @@ def test_cos_setup_looks_into_links_and_classic_files(root: Path, tmp_path: Path
         return (tools / "ran").read_text().splitlines()
 
     url = "http://here.invalid/x"
-    parts = [
-        f"-s boot{part} {root}/oem {url}" if not part else f"-s boot{part} {url}" for part in (".before", "", ".after")
-    ]
-    assert ran("boot") == parts
+    parts = (".before", "", ".after")
+    assert ran("boot") == [f"-s boot {root}/oem"]
+    early = " ".join(f"-s {stage}{part}" for stage in ("initramfs", "fs", "boot") for part in parts)
+    assert ran("network") == [f"{early} {url}", *(f"-s network{part} {url}" for part in parts)]
     assert ran("fs") == []
     (root / "system/oem/c.yaml").write_text("#cloud-config\nhostname: x\n")
-    assert ran("initramfs") == [f"-s initramfs{part} {root}/system/oem" for part in (".before", "", ".after")]
+    assert ran("initramfs") == [f"-s initramfs{part} {root}/system/oem" for part in parts]

@@ -58,6 +58,9 @@ def test_the_default_stage_and_another(root: Path) -> None:
     assert ran(root) == ["d", "b"]
     assert main(["--root", str(root), "-s", "boot", "--with-hooks", text]) == 0
     assert ran(root) == ["d", "b", "p"]
+    (root / "log").unlink()
+    assert main(["--root", str(root), "-s", "boot", "-s", "default", text]) == 0
+    assert ran(root) == ["b", "d"]
 
 
 def test_standard_input(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

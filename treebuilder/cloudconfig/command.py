@@ -1,6 +1,6 @@
-"""The command `yip`: runs one stage of cloud-config files.
+"""The command `yip`: runs stages of cloud-config files.
 
-    yip [-s STAGE] [-d] [-a] [--with-hooks] [--root DIR] ARGUMENT...
+    yip [-s STAGE]... [-d] [-a] [--with-hooks] [--root DIR] ARGUMENT...
 
 An argument is a file, a folder (its *.yaml and *.yml, recursively), a URL, `-` for standard input, or YAML itself.
 Exit code 1 if anything failed, 2 for wrong usage. This is the one file of the room that writes to the terminal.
@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from treebuilder import __version__
-from treebuilder.cloudconfig.stages import Runner, hooks
+from treebuilder.cloudconfig.names import hooks
+from treebuilder.cloudconfig.stages import Runner
 from treebuilder.errors import TreebuildError
 from treebuilder.events import Event, LogLine, Said, Warned
 
@@ -57,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "arguments", nargs="+", metavar="ARGUMENT", help="file, folder, URL, - (standard input) or YAML"
     )
-    parser.add_argument("-s", "--stage", default="default", help="the stage to run (default: %(default)s)")
+    parser.add_argument("-s", "--stage", action="append", help="the stage to run (default); several run in turn")
     parser.add_argument("-d", "--dotnotation", action="store_true", help="arguments are in dot notation")
     parser.add_argument("-a", "--analyze", action="store_true", help="print the order of the steps and run nothing")
     parser.add_argument("--with-hooks", action="store_true", help="run STAGE.before and STAGE.after around it")
@@ -74,11 +75,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not root.is_dir():
         _say(f"error: {root} is not a folder")
         return 2
-    stage: str = options.stage
+    stages: list[str] = options.stage or ["default"]
     runner = Runner(root, _Terminal(options.debug))
     stdin = sys.stdin.read() if "-" in options.arguments else None
     runner.read(options.arguments, stdin=stdin, dotted=options.dotnotation)
-    for part in hooks(stage) if options.with_hooks else (stage,):
+    for part in [part for stage in stages for part in (hooks(stage) if options.with_hooks else (stage,))]:
         if options.analyze:
             for number, step in enumerate(runner.ordered(part), 1):
                 sys.stdout.write(f"{part} {number}: {step} ({step.place})\n")

@@ -2,7 +2,8 @@
 
 Providers on volumes and files are asked first, in the order written; then all services at once, of which the first in
 the order written that answers is taken. The data goes to PATH/userdata, also to PATH/userdata.yaml where it is
-cloud-config, and is run where it begins with `#!`. A name and keys go to /run/config, and are applied.
+cloud-config, and is run where it begins with `#!`. A name and keys go to /run/config, and are applied. Cloud-config
+that was not there when this boot began is run for the stages that have gone by (`stages.Runner`).
 """
 
 from __future__ import annotations
@@ -172,6 +173,7 @@ def _keep_data(data: bytes, wish: _Wish, machine: Machine) -> None:
         raise TreebuildError(f"the user data cannot be unpacked: {err}", reason="datasource") from err
     script = plain.startswith(b"#!")
     inside = f"{wish.path}/{wish.name}"
+    known = machine.root.read(inside) == plain
     machine.root.write(inside, plain, mode=SECRET)
     if script:
         status = _run(plain, inside, machine)
@@ -182,8 +184,11 @@ def _keep_data(data: bytes, wish: _Wish, machine: Machine) -> None:
             f"the user data has several parts (MIME) and was only kept: {inside}", reason="unsupported",
             hint="one part: cloud-config, or a script",
         )  # fmt: skip
-    elif not wish.name.endswith((".yaml", ".yml")) and _is_config(plain):
-        machine.root.write(f"{inside}.yaml", plain, mode=SECRET)
+    elif _is_config(plain):
+        if not wish.name.endswith((".yaml", ".yml")):
+            machine.root.write(f"{inside}.yaml", plain, mode=SECRET)
+        if not known:  # what is known was read when this boot began
+            machine.arrived.append((inside, plain.decode()))
 
 
 def _run(script: bytes, inside: str, machine: Machine) -> int:

@@ -31,6 +31,7 @@ class Machine:
     def __init__(self, root: Root, values: Callable[[], Mapping[str, object]], events: EventSink | None = None) -> None:
         self.root = root
         self.errors: list[TreebuildError] = []
+        self.arrived: list[tuple[str, str]] = []  # cloud-config that a module brought: name and text
         self._values = values
         self._known_values: Mapping[str, object] | None = None
         self._events: EventSink = events or Silent()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 from typing import Final
 
+_BOOT: Final = ("initramfs", "fs", "boot", "network")  # in the root itself; rootfs runs in the initrd
 _TOOLS: Final = ("install", "upgrade", "reset")
 RUN: Final = (
-    "rootfs", "initramfs", "fs", "boot", "network", "default",
+    "rootfs", *_BOOT, "default",
     *(f"{when}-{tool}" for tool in _TOOLS for when in ("before", "after")),
 )  # fmt: skip
 
@@ -21,6 +22,17 @@ _NOT_RUN: Final = {
     **{f"after-{tool}-chroot": "an image stays as it was published" for tool in (*_TOOLS, "deploy")},
     **{f"post-{tool}": f"after-{tool}" for tool in (*_TOOLS, "deploy")},
 }
+
+
+def hooks(stage: str) -> tuple[str, str, str]:
+    """A stage and what runs around it."""
+    return f"{stage}.before", stage, f"{stage}.after"
+
+
+def gone_by(stage: str) -> tuple[str, ...]:
+    """The stages of a boot up to this one, which is the last; none for a stage that is not of a boot."""
+    parts = tuple(part for each in _BOOT for part in hooks(each))
+    return parts[: parts.index(stage) + 1] if stage in parts else ()
 
 
 def stage_fault(name: str) -> tuple[str, str, str] | None:

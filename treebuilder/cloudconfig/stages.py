@@ -16,6 +16,7 @@ from treebuilder.cloudconfig.conditions import applies
 from treebuilder.cloudconfig.config import Config, Source, Step, is_classic, parse, sources
 from treebuilder.cloudconfig.machine import Machine
 from treebuilder.cloudconfig.modules import apply
+from treebuilder.cloudconfig.names import gone_by, hooks
 from treebuilder.cloudconfig.root import Root
 from treebuilder.cloudconfig.schema import check
 from treebuilder.errors import Place, SpecError, TreebuildError
@@ -23,11 +24,6 @@ from treebuilder.events import EventSink, Said, Silent
 from treebuilder.records import replace
 
 SYSTEM_PATHS = ("/system/oem", "/oem", "/usr/local/cloud-config")
-
-
-def hooks(stage: str) -> tuple[str, str, str]:
-    """A stage and what runs around it."""
-    return f"{stage}.before", stage, f"{stage}.after"
 
 
 class Runner:
@@ -52,12 +48,27 @@ class Runner:
                 self._add(source, dotted)
 
     def run(self, stage: str) -> None:
-        """Runs the steps of exactly this stage."""
+        """Runs the steps of exactly this stage; then those that have gone by, of files that a step brought."""
+        self._run(stage)
+        arrived, self._machine.arrived = self._machine.arrived, []
+        for name, text in arrived:
+            self._catch_up(stage, Source(name, text))
+
+    def _run(self, stage: str) -> None:
         for step in self.ordered(stage):
             self._events.emit(Said(f"{stage}: {step}"))
             with self._machine.attempt(step.place):
                 if applies(step.node, self._machine):
                     apply(step.node, self._machine)
+
+    def _catch_up(self, stage: str, source: Source) -> None:
+        """Runs a new file for the stages of this boot up to this one. Those that follow find it among the files."""
+        before, self.configs = self.configs, []
+        self._add(source, dotted=False)
+        for part in gone_by(stage) if self.configs else ():
+            self._run(part)
+        self._machine.arrived = []  # what brings itself is enough once
+        self.configs = [*before, *self.configs]
 
     def ordered(self, stage: str) -> list[Step]:
         """The steps in the order in which they run."""
