@@ -165,7 +165,6 @@ def test_an_older_channel_does_not_replace_a_newer_one(address: str, project: Pr
         copy(project, "back.tar", "back")
         assert (project.top / "back/channel-stable.json").read_bytes() == document
         (project.top / "back.tar").unlink()
-    done = copy(project, "old.tar", "back")
     (project.top / "back/channel-stable.json").write_text("{}")
     assert copy(project, "old.tar", "back").value["copied"]["channels"] == ["channel-stable.json"], (
         "what is broken goes"

@@ -77,7 +77,10 @@ def yaml(item: Listed) -> str:
 
 @record
 class NewRepository:
-    """What `repo add` was asked. `word` is a file, a URL of one, or a name."""
+    """What `repo add` was asked. `word` is a file, a URL of one, or a name.
+
+    `folder` is where the file goes: a path of the root, or relative to the current folder; "" for the configured one.
+    """
 
     word: str
     type: str
@@ -96,8 +99,13 @@ def add(client: PackageClient, new: NewRepository) -> Path:
     if not isinstance(name, str) or not name or "/" in name or name.startswith("."):
         raise ConfigError(f"{name!r} is no name for a repository")
     folders = client.settings.confdirs
-    given = Path("/", new.folder) if new.folder else (folders[0] if folders else Path("/etc/luet/repos.conf.d"))
-    folder = client.root / given.relative_to("/") if not given.is_relative_to(client.root) else given
+    given = Path(new.folder) if new.folder else (folders[0] if folders else Path("/etc/luet/repos.conf.d"))
+    if not given.is_absolute():
+        folder = Path.cwd() / given  # a folder of whoever types it, not of the root
+    elif given.is_relative_to(client.root):
+        folder = given
+    else:
+        folder = client.root / given.relative_to("/")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.yaml"
     write_atomic(path, write_yaml(value, sort_keys=True))

@@ -7,12 +7,14 @@
   copy SRC DST        mirror a repository, every file checked, the index last
   gc REPOSITORY       what no index of a folder or HOST/NAME reaches; --yes deletes it
 
-SRC and DST are HOST/NAME of a registry, a folder, or FILE.tar; SRC may be a URL.
+SRC and DST are HOST/NAME of a registry, a folder, or FILE.tar; SRC may be a URL. A folder to copy to is new, empty, or
+holds a repository. Registries of type docker that clients reach without TLS have the address http://HOST/NAME.
 
 examples:
   treebuild repo list
   treebuild repo update --ignore-errors
   treebuild repo add mine --type http --url https://example.org/repository --trust team.pub
+  treebuild repo add own --type docker --url registry.example.org/team/os --trust team.pub
   treebuild repo copy registry.example.org/team/os os.tar
   treebuild repo gc build --keep 3 --yes
 """
@@ -29,7 +31,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=("list", "get", "add", "update", "up", "copy", "gc"), help="what to do")
     parser.add_argument("names", nargs="*", metavar="NAME", help="repositories; copy, gc: where they are")
     parser.add_argument("--enabled", action="store_true", help="list: only what is enabled")
-    parser.add_argument("-t", "--type", default="", metavar="TYPE", help="list: only this type; add: disk or http")
+    parser.add_argument(
+        "-t", "--type", default="", metavar="TYPE", help="list: only this type; add: disk, http or docker"
+    )
     parser.add_argument("--url", action="append", default=[], metavar="URL", help="add: an address; may be repeated")
     parser.add_argument("--description", default="", metavar="TEXT", help="add: what it is")
     parser.add_argument("--reference", default="", metavar="NAME", help="add: a snapshot's index")
@@ -37,7 +41,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trust", action="append", default=[], metavar="KEY", help="add: whose signature it needs, or `none`"
     )
-    parser.add_argument("--dir", default="", metavar="DIR", help="add: where the file is written")
+    parser.add_argument(
+        "--dir", default="", metavar="DIR", help="add: where the file is written: in the root, or relative to here"
+    )
     parser.add_argument("-f", "--force", action="store_true", help="update: always so")
     parser.add_argument("-i", "--ignore-errors", action="store_true", help="update: go on after errors")
     parser.add_argument("-y", "--yes", action="store_true", help="ask nothing; gc: delete")
@@ -67,6 +73,11 @@ def run(args: argparse.Namespace, session: Session) -> int:
     from treebuilder.errors import ConfigError
     from treebuilder.ui import tables
 
+    if args.insecure_registry:
+        raise ConfigError(
+            f"repo {args.what} takes no --insecure-registry: an address says what is spoken",
+            hint="urls: [http://HOST/NAME] of a repository of type docker",
+        )
     if args.what in ("get", "add") and len(args.names) != 1:
         raise ConfigError(f"repo {args.what} takes one name")
     with changing.opened(args, session) as client:
