@@ -12,7 +12,8 @@ from treebuilder.app import client_settings, settings
 from treebuilder.app.repositories import source_of
 from treebuilder.app.trusting import TrustRules
 from treebuilder.build.metadata import document
-from treebuilder.events import Silent
+from treebuilder.errors import ConfigError
+from treebuilder.events import Event, Silent, Warned
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import Package, PackageId, Recipe
 from treebuilder.nodes.writing import write_yaml
@@ -66,3 +67,52 @@ def test_metadata_says_how_luet_was_told_to_build() -> None:
     spec = yaml.safe_load(write_yaml(value))["compilespec"]
     assert spec["buildoptions"]["pullimagerepository"] == []
     assert list(spec)[-3:] == ["buildoptions", "copy", "requires_final_images"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{key: [a.pub]}", "{keys: []}", "{keys: }", "{keys: ''}", "{keys: [a.pub, '']}", "{keys: a.pub, secretkey: b}",
+     "{KEYS: []}", "[a.pub]", "{keys: {a: b}}"],
+)  # fmt: skip
+def test_a_cache_whose_trust_is_not_understood_is_refused(tmp_path: Path, text: str) -> None:
+    """A misspelt or empty list would let everybody's build records count."""
+    file = tmp_path / "luet.yaml"
+    file.write_text(f"# ours\ncache: {text}\n")
+    with pytest.raises(ConfigError) as caught:
+        settings.load(str(file), Silent())
+    assert caught.value.where is not None
+    assert caught.value.where.line == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"), [("", 0), ("cache:", 0), ("cache: {Keys: a}", 1), ("cache: {keys: [a, b]}", 2)]
+)
+def test_a_cache_with_keys_and_without(tmp_path: Path, text: str, keys: int) -> None:
+    file = tmp_path / "luet.yaml"
+    file.write_text(text)
+    assert len(settings.load(str(file), Silent()).cache_keys) == keys
+
+
+def test_misspelt_keys_are_warned_of_and_luets_are_not(tmp_path: Path) -> None:
+    file = tmp_path / "luet.yaml"
+    file.write_text(
+        "cahce: {keys: [a]}\nlogging: {level: x}\nfinalizer_envs: []\nsubsets: {}\nrepositories:\n"
+        "- name: a\n  type: http\n  urls: [http://x]\n  turst: {keys: [k]}\n  verify: true\n"
+    )
+    seen = Kept()
+    settings.load(str(file), seen)
+    said = [(event.message, event.where.line) for event in seen.events if isinstance(event, Warned) and event.where]
+    assert said == [
+        ("the key 'cahce' means nothing; 'cache' would", 1),
+        ("the key 'turst' means nothing; 'trust' would", 9),
+    ]
+
+
+class Kept:
+    """Keeps events."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def emit(self, event: Event) -> None:
+        self.events.append(event)
