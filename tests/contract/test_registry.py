@@ -261,6 +261,27 @@ def test_odd_documents(fake: Any, data: bytes) -> None:
         images().resolve(f"{address}/app")
 
 
+def test_odd_layouts(tmp_path: Path, store: Store) -> None:
+    folder = write_layout(tmp_path / "layout")
+    whole = (folder / "index.json").read_bytes()
+    for data in (*DEEP[:2], b"{}", b'{"manifests": [' + b'{"a": 1},' * (1 << 20) + b"{}]}"):
+        (folder / "index.json").write_bytes(data)
+        with pytest.raises((IntegrityError, SpecError)):
+            Layout(folder).resolve()
+    for depth in (2, 2000):
+        data = whole
+        for _ in range(depth):
+            blob = folder / "blobs/sha256" / Digest.of(data).hex
+            blob.write_bytes(data)
+            data = json.dumps({"manifests": [{**describe(data), "mediaType": INDEX}]}).encode()
+        (folder / "index.json").write_bytes(data)
+        if depth == 2:
+            assert Layout(folder).load(Layout(folder).resolve(), store).layers
+        else:
+            with pytest.raises(IntegrityError, match="indexes of indexes"):
+                Layout(folder).resolve()
+
+
 def test_a_passing_fault_is_tried_again(fake: Any) -> None:
     address, answers, asked = fake
     manifest, _ = image_of(b"")

@@ -18,6 +18,7 @@ from treebuilder.oci.seal import measure
 from treebuilder.oci.store import Store
 
 MAX_JSON = 8 << 20
+_INDEXES_DEEP = 4
 _DEEPEST = 64  # levels of a document: whoever goes through it, or shows it, needs no more stack than that
 INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 
@@ -50,16 +51,22 @@ class Layout:
 
     def resolve(self) -> Digest:
         """The digest of the layout's one manifest for this platform. Raises SpecError, IntegrityError."""
+        file = self._folder / "index.json"
         try:
-            index = json_object((self._folder / "index.json").read_bytes(), str(self._folder / "index.json"))
+            with file.open("rb") as source:
+                data = source.read(MAX_JSON + 1)
         except OSError as err:
             raise SpecError(f"{self._folder} is no OCI image layout: {err.strerror}", reason="image") from err
-        return self._choose(index)
-
-    def _choose(self, index: dict[str, Any]) -> Digest:
-        item = platform_item(index, str(self._folder))
-        digest = item_digest(item, str(self._folder))
-        return self._choose(self._json(digest)) if item.get("mediaType") in INDEXES else digest
+        if len(data) > MAX_JSON:
+            raise IntegrityError(f"{file} is too large for an index")
+        index = json_object(data, str(file))
+        for _ in range(_INDEXES_DEEP):
+            item = platform_item(index, str(self._folder))
+            digest = item_digest(item, str(self._folder))
+            if item.get("mediaType") not in INDEXES:
+                return digest
+            index = self._json(digest)
+        raise IntegrityError(f"{self._folder}: indexes of indexes of indexes")
 
     def load(self, manifest_digest: Digest, store: Store) -> State:
         """Unpacks the image's layers into the store. Raises IntegrityError for any byte that is not as promised."""
