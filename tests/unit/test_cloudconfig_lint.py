@@ -79,6 +79,15 @@ def test_everything_is_found_with_its_line(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_template_has_a_machine_to_ask(tmp_path: Path) -> None:
+    file = tmp_path / "f.yaml"
+    file.write_text(
+        "stages: {boot: [{hostname: 'a-{{ .Values.node.hostname }}-{{ trunc 4 .Values.MachineID }}',"
+        " downloads: [{path: /x, url: 'https://{{ .Values.node.hostname }}.example.org/{{ .Values.os.version }}'}]}]}\n"
+    )
+    assert linted(file) == []
+
+
 def test_hints(tmp_path: Path) -> None:
     file = tmp_path / "f.yaml"
     file.write_text(TEXT)
@@ -201,8 +210,8 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 PLACES = [path for path in _places(STEP) if path]
 
 
-def _with(changes: list[tuple[tuple[Any, ...], Any]]) -> dict[str, Any]:
-    step: dict[str, Any] = json.loads(json.dumps(STEP))
+def _with(changes: list[tuple[tuple[Any, ...], Any]], base: dict[str, Any] = STEP) -> dict[str, Any]:
+    step: dict[str, Any] = json.loads(json.dumps(base))
     for path, value in changes:
         here: Any = step
         try:
@@ -234,3 +243,36 @@ def test_what_running_refuses_is_found(changes: list[tuple[tuple[Any, ...], Any]
     refused = {err.message for err in runner.errors if isinstance(err, SpecError) and err.reason != "unknown-owner"}
     found: list[Fault] = rehearse(load(json.dumps(step), "f.yaml"))
     assert refused <= {each.message for each in found}
+
+
+FETCHING: dict[str, Any] = {
+    "downloads": [{"path": "/x/", "url": "https://h/f", "timeout": 3, "permissions": 0o600, "ownerstring": "root"}],
+    "git": {"url": "https://h/r", "path": "/r", "branch": "b", "branch_only": True, "auth": {"username": "u"}},
+    "datasource": {"providers": ["aws", "cdrom"], "path": "/oem", "userdata_name": "u"},
+    "layout": {"device": {"label": "x"}, "add_partitions": [{"pLabel": "a", "size": 0}], "expand_partition": {}},
+}  # fmt: skip
+CLASSIC: dict[str, Any] = {
+    "hostname": "h", "ssh_authorized_keys": ["k"], "runcmd": ["a", ["b", 3]],
+    "growpart": {"mode": "x", "devices": ["/"]},
+    "users": ["default", {"name": "n", "sudo": ["x"], "groups": "a, b", "ssh_authorized_keys": ["github:x"]}],
+    "write_files": [{"path": "/f", "content": "x", "owner": "a:b", "defer": True}], "stages": {"boot": [{}]},
+}  # fmt: skip
+ODD = st.one_of(
+    WRONG, st.sampled_from(["https://[", "http://h:x/", "script://", "::", "-x", "\x7f", {"name": {}}, 1 << 70])
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from([path for path in _places(FETCHING) if path]), ODD), max_size=2))
+@settings(deadline=None)
+def test_any_form_is_understood_or_refused(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
+    assert all(each.message for each in rehearse(load(json.dumps(_with(changes, FETCHING)), "f.yaml")))
+
+
+@given(st.lists(st.tuples(st.sampled_from([path for path in _places(CLASSIC) if path]), ODD), max_size=2))
+@settings(deadline=None)
+def test_any_form_of_cloud_inits_keys_is_translated_or_refused(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
+    text = json.dumps(_with(changes, CLASSIC))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "f.yaml")
+        file.write_text(f"#cloud-config\n{text}\n")
+        assert all(0 < line <= 2 for line, _, _ in linted(file))

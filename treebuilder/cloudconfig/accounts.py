@@ -50,7 +50,7 @@ class Entry:
     def number(self, field: str) -> int:
         """A numeric field, -1 where it is none."""
         text = self.get(field)
-        return int(text) if text.isdigit() else -1
+        return int(text) if text.isdecimal() and len(text) <= 10 else -1
 
 
 class Table:

@@ -145,11 +145,18 @@ def owner_of(text: str, root: Root, item: Node) -> tuple[int, int]:
     """`user:group` as numbers, names looked up in the root. A user alone brings its own group."""
     user, _, group = text.partition(":")
     entry = Table(root, PASSWD).find(user)
-    uid = int(user) if user.isdigit() else -1 if entry is None else entry.number("uid")
+    uid = number(user, item) if user.isdecimal() else -1 if entry is None else entry.number("uid")
     gid = -1 if entry is None else entry.number("gid")
     if group:
         known = Table(root, GROUP).find(group)
-        gid = int(group) if group.isdigit() else -1 if known is None else known.number("gid")
+        gid = number(group, item) if group.isdecimal() else -1 if known is None else known.number("gid")
     if (user and uid < 0) or (group and gid < 0):
         item.fail(f"there is no {user if uid < 0 else group} in this system", reason="unknown-owner")
     return uid, gid
+
+
+def number(text: str, item: Node) -> int:
+    """Decimal digits as the number of a user or a group. Raises SpecError for one that the kernel does not have."""
+    if len(text) > 10 or int(text) >= _NO_ID:
+        item.fail(f"{text[:20]} is no number of a user or a group", reason="wrong-type")
+    return int(text)

@@ -1,7 +1,7 @@
 """Steps gone through without doing anything, for the linter: the code that runs them reads them, so both agree.
 
-Each step works on an empty folder of its own. No program is started and nothing is fetched. What is kept is what is
-wrong with the text; that this machine lacks a user, a unit or a setting is no fault of the file.
+Each step works on a folder of its own, which has a name and nothing else. No program is started and nothing is fetched.
+What is kept is what is wrong with the text; that this machine lacks a user, a unit or a setting is not.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ from treebuilder.errors import Place, SpecError, TreebuildError
 from treebuilder.nodes import Node
 from treebuilder.records import record
 
+_SOME_MACHINE = {
+    "/etc/hostname": "device\n", "/etc/machine-id": f"{1:032x}\n", "/etc/timezone": "Etc/UTC\n",
+    "/etc/os-release": "ID=os\nNAME=os\nPRETTY_NAME=os\nVERSION_ID=1\n",
+}  # fmt: skip
 _OF_THE_MACHINE = ("unknown-owner",)
 _OF_THE_TEXT = ("entity", "unit-name", "url", "unsupported", "cycle")
 
@@ -77,6 +81,8 @@ def rehearse(step: Node) -> list[Fault]:
     """What is wrong with a step."""
     with tempfile.TemporaryDirectory(prefix="treebuild-lint-") as folder:
         machine = Rehearsal(Path(folder))
+        for name, text in _SOME_MACHINE.items():  # a template that asks for its name gets one
+            machine.root.write_text(name, text)
         conditions.read_all(step, machine)
         modules.apply(step, machine)
         return machine.faults()

@@ -9,12 +9,12 @@ from treebuilder.cloudconfig.accounts import GROUP, PASSWD, SHADOW, Entry, Table
 from treebuilder.cloudconfig.ask import Ask, shown
 from treebuilder.cloudconfig.classic import FETCHED
 from treebuilder.cloudconfig.entities import hashed, today
+from treebuilder.cloudconfig.files import number
 from treebuilder.cloudconfig.machine import Machine
 from treebuilder.errors import Place, TreebuildError
 from treebuilder.nodes import Node
 from treebuilder.records import record
 
-_NO_ID = 0xFFFF_FFFF
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?\Z")
 _PERSON = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}\Z")
 _KEY = re.compile(r"(ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+ +[A-Za-z0-9+/]+=*( .*)?\Z")
@@ -58,15 +58,19 @@ def _read(name: str, item: Node, machine: Machine) -> _Account:
     if not _NAME.match(name):
         item.fail(f"{name!r} is no name for a user", reason="entity")
     uid = machine.text(item, "uid")
-    if uid and (not uid.isdecimal() or len(uid) > 10 or int(uid) >= _NO_ID):
+    if uid and not uid.isdecimal():
         item.fail(f"uid must be a number, not {uid!r}", reason="wrong-type")
+    primary_group = machine.text(item, "primary_group")
+    for digits in (uid, primary_group):
+        if digits.isdecimal():
+            number(digits, item)
     home = machine.text(item, "homedir")
     system = item.boolean("system")
     given = item.get("passwd")
     password = None if given is None else machine.render(machine.text_of(given, "passwd"), given.place)
     keys = item.get("ssh_authorized_keys")
     return _Account(
-        name, home, machine.text(item, "gecos"), machine.text(item, "shell"), uid, machine.text(item, "primary_group"),
+        name, home, machine.text(item, "gecos"), machine.text(item, "shell"), uid, primary_group,
         machine.texts(item, "groups"), password, item.boolean("lock_passwd"), system, item.boolean("no_user_group"),
         item.boolean("no_create_home") or (system and not home), None if keys is None else _read_keys(keys, machine),
     )  # fmt: skip
@@ -113,7 +117,7 @@ def _main_group(wanted: _Account, old: Entry | None, uid: int, machine: Machine)
     groups = Table(machine.root, GROUP)
     if wanted.primary_group:
         found = groups.find(wanted.primary_group)
-        if wanted.primary_group.isdigit() and found is None:
+        if wanted.primary_group.isdecimal() and found is None:
             return int(wanted.primary_group)
         if found is None:
             raise TreebuildError(f"user {wanted.name}: there is no group {wanted.primary_group}", reason="no-account")
