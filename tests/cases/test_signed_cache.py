@@ -170,6 +170,12 @@ def test_waiting_ends(address: str, tmp_path: Path) -> None:
     ]
 
 
+def test_a_limit_without_waiting_is_told(tmp_path: Path) -> None:
+    found = build(project(tmp_path / "one"), "--wait-limit", "5")
+    assert state(found) == "built"
+    assert [w["message"] for w in found.value["warnings"]] == ["--wait-limit has no effect without --wait"]
+
+
 def test_nobody_to_ask_is_not_waited_for(tmp_path: Path) -> None:
     found = build(project(tmp_path / "one"), "--image-repository", "127.0.0.1:1/cache", "--pull", "--wait")
     assert state(found) == "built"

@@ -104,8 +104,11 @@ def test_final_images_are_signed(address: str, project: Project) -> None:
     other = place.put_manifest("root-t-1.0", json.dumps(manifest, indent=1).encode(), MANIFEST)
     assert reason(project.top, "--key", "team.key.pub", f"{where}:root-t-1.0") == "unsigned"
     _, signature = place.manifest(cosign.signature_tag(signed), None)
+    signature["layers"] *= 40
     place.put_manifest(cosign.signature_tag(other), json.dumps(signature).encode(), MANIFEST)
     assert reason(project.top, "--key", "team.key.pub", f"{where}:root-t-1.0") == "wrong-signature"
+    _, said, _ = key(project.top, "verify", "--key", "team.key.pub", f"{where}:root-t-1.0")
+    assert len(str(said["error"]["message"])) < 600, "each reason is named once"
 
     # a tag that is kept is not signed as if it were ours
     assert project.building("t/root", *words, "--sign", "team.key").code == 0
@@ -120,4 +123,4 @@ def test_bad_input_is_told(address: str, project: Project) -> None:
     assert key(project.top, "verify", "--key", "team.key.pub", "not a reference")[0] == 2
     unused = project.building("t/root", "--sign", "team.key")
     assert unused.code == 0
-    assert "--sign has no effect without --push-final-images" in unused.stderr
+    assert "--sign has no effect without --push-final-images, --push or --cache-to" in unused.stderr

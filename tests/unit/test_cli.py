@@ -49,6 +49,23 @@ def test_examples_are_of_the_verb_and_are_understood(verb: str, capsys: pytest.C
             assert re.search(rf"(?<![\w-]){flag}(?![\w-])", listed), f"{flag} of {line!r}"
 
 
+def test_the_overview_names_what_verbs_do(capsys: pytest.CaptureFixture[str]) -> None:
+    """What stands behind a verb's colon are its words, all but those that are seldom needed."""
+    import re
+
+    seldom = {"device": {"cancel", "run-stage", "lint", "rebrand"}, "repo": {"up"}}
+    checked = []
+    for verb, (_, said) in VERBS.items():
+        assert main([verb, "--help"]) == 0
+        choices = re.match(r"usage: treebuild \S+ \[flags\] \{(\S+)\}", capsys.readouterr().out)
+        if choices is None or ":" not in said:
+            continue
+        listed = [word for part in said.split(";") for word in re.findall(r"[a-z-]+", part.partition(":")[2])]
+        assert sorted(listed) == sorted(set(choices[1].split(",")) - seldom.get(verb, set())), verb
+        checked.append(verb)
+    assert len(checked) > 6
+
+
 def test_the_overview(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     out, err = capsys.readouterr()

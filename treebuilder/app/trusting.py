@@ -22,6 +22,7 @@ SCHEMA = "treebuild.key/1"
 VERIFY_SCHEMA = "treebuild.key-verify/1"
 KEYS_FOLDER = "/etc/treebuild/keys.d"
 _MAX_BYTES = 1 << 16
+_SHOWN = 3  # reasons in one line
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _LONGEST_S = 100 * 366 * 86400
 
@@ -249,8 +250,11 @@ def verify_image(reference: str, files: tuple[str, ...], insecure: tuple[str, ..
     if not found:
         raise fault(UNSIGNED, f"{what} is not signed", "create-repo --sign KEY and build --sign KEY sign images")
     if not signers:
-        said = "; ".join(f"{each.form}: {each.fault}" for each in found)
+        faults = list(dict.fromkeys(f"{each.form}: {each.fault}" for each in found))
+        said = "; ".join(faults[:_SHOWN]) + (f" and {len(faults) - _SHOWN} others" if len(faults) > _SHOWN else "")
         raise fault(
-            WRONG, f"{what} has no signature that is right ({said})", "treebuild key show FILE prints the id of a key"
+            WRONG,
+            f"{what}: none of {len(found)} signatures is right ({said})",
+            "treebuild key show FILE prints the id of a key",
         )
     return VerifyReport(reference, str(image), found, signers)

@@ -73,9 +73,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-repository", default="", metavar="HOST/NAME", help="where the cache is shared")
     parser.add_argument("--pull", action="store_true", help="take from there what others have built")
     parser.add_argument("--wait", action="store_true", help="with --pull: wait for what targets stand on")
-    parser.add_argument(
-        "--wait-limit", type=duration, default=3600.0, metavar="SECONDS", help="for how long in all (default: 1h)"
-    )
+    parser.add_argument("--wait-limit", type=duration, metavar="SECONDS", help="for how long in all (default: 1h)")
     parser.add_argument("--push", action="store_true", help="put there what is built here")
     parser.add_argument("--push-final-images", action="store_true", help="push each package as an image that runs")
     parser.add_argument(
@@ -126,8 +124,14 @@ def options_of(args: argparse.Namespace, settings: Settings) -> BuildOptions:
         tuple(args.insecure_registry), args.full, args.revdeps, luetflags.parted(args.tree_deps),
         args.image_repository, luetflags.parted(args.pull_repository), args.pull or bool(args.pull_repository),
         args.push, tuple(map(Path, args.cache_from)), tuple(map(Path, args.cache_to)),
-        args.luet_cache, tuple(args.sign), args.wait_limit if args.wait else 0.0,
+        args.luet_cache, tuple(args.sign), _waits_s(args),
     )  # fmt: skip
+
+
+def _waits_s(args: argparse.Namespace) -> float:
+    """For how long `--wait` does; 0 without it."""
+    limit: float = 3600.0 if args.wait_limit is None else args.wait_limit
+    return limit if args.wait else 0.0
 
 
 def _kept(args: argparse.Namespace) -> Path | None:
@@ -138,13 +142,11 @@ def _kept(args: argparse.Namespace) -> Path | None:
 def _final_images(args: argparse.Namespace, session: Session) -> FinalImages | None:
     """What `--push-final-images` and its friends say. Raises ConfigError."""
     if not args.push_final_images:
-        from treebuilder.events import Warned
-
-        signs = "" if args.push or args.cache_to else "sign"
-        for flag in ("push_final_images_repository", "push_final_images_force", "cmd", *filter(None, [signs])):
+        for flag in ("push_final_images_repository", "push_final_images_force", "cmd"):
             if getattr(args, flag):
-                message = f"{luetflags.flag(flag)} has no effect without --push-final-images"
-                session.events.emit(Warned(message))
+                _say_needs(flag, "--push-final-images", session)
+        if args.sign and not (args.push or args.cache_to):
+            _say_needs("sign", "--push-final-images, --push or --cache-to", session)
         return None
     from treebuilder.app import finalimages
 
@@ -152,6 +154,12 @@ def _final_images(args: argparse.Namespace, session: Session) -> FinalImages | N
         args.push_final_images_repository or args.image_repository, force=args.push_final_images_force,
         command=args.cmd, insecure=tuple(args.insecure_registry), sign=tuple(args.sign),
     )  # fmt: skip
+
+
+def _say_needs(flag: str, needed: str, session: Session) -> None:
+    from treebuilder.events import Warned
+
+    session.events.emit(Warned(f"{luetflags.flag(flag)} has no effect without {needed}"))
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
@@ -165,9 +173,9 @@ def run(args: argparse.Namespace, session: Session) -> int:
     args.engine = luetflags.engine(args.engine, session.events)
     images = _final_images(args, session)
     if args.wait and not (args.pull or args.pull_repository):
-        from treebuilder.events import Warned
-
-        session.events.emit(Warned("--wait has no effect without --pull"))
+        _say_needs("wait", "--pull", session)
+    if args.wait_limit is not None and not args.wait:
+        _say_needs("wait_limit", "--wait", session)
     with session.workspace() as work:
         options = options_of(args, work.settings)
         if args.pretend:
