@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import SplitResult, urlsplit
+from typing import TYPE_CHECKING
 
 from treebuilder.errors import ConfigError
 from treebuilder.records import field, record
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
 
 
 @record
@@ -35,6 +38,8 @@ def shown(url: str) -> str:
 
 def split(url: str) -> SplitResult:
     """The parts of an http or https URL. Raises ConfigError (reason "url")."""
+    from urllib.parse import urlsplit
+
     try:
         parts = urlsplit(url)
         _ = parts.port

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Final
 
 _BOOT: Final = ("initramfs", "fs", "boot", "network")  # in the root itself; rootfs runs in the initrd
@@ -42,6 +41,8 @@ def stage_fault(name: str) -> tuple[str, str, str] | None:
         return None
     if plain in _NOT_RUN:
         return "stage-not-run", f"the stage {plain} is not run by this toolkit", _NOT_RUN[plain]
+    import difflib  # takes 8 ms, and every boot starts yip several times
+
     close = difflib.get_close_matches(plain, (*RUN, *_NOT_RUN), n=1, cutoff=0.7)
     meant = f"did you mean {close[0]}?" if close else f"only `yip -s {name}` runs it"
     return "unknown-stage", f"{name} is no stage of a boot, an installation, an upgrade or a reset", meant

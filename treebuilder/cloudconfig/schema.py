@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from typing import Final
 
@@ -118,6 +117,8 @@ def _check(node: Node, form: Form, path: str) -> Iterator[Warned]:
 def _hint(name: str, form: dict[str, Form]) -> str | None:
     meant = _MEANT.get(name.lower())
     if meant not in form:
+        import difflib  # takes 8 ms, and hardly any file has a fault
+
         close = difflib.get_close_matches(name.lower(), form, n=1, cutoff=0.7)
         meant = close[0] if close else None
     return f"did you mean {meant}?" if meant else None
