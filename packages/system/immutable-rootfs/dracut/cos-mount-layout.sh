@@ -54,7 +54,15 @@ node_of() {
 }
 
 fstab=""
-note() { fstab="$fstab$*$newline"; }
+note() { # WHAT PLACE TYPE OPTIONS 0 0; of several mounts at a place systemd is told the last
+    before=""
+    while read -r what place more; do
+        if [ -n "$place" ] && [ "$place" != "$2" ]; then before="$before$what $place $more$newline"; fi
+    done << END
+$fstab
+END
+    fstab="$before$*$newline"
+}
 
 mount_volume() { # SPEC PATH
     node=$(node_of "$1")
@@ -70,7 +78,7 @@ mount_volume() { # SPEC PATH
         mount -o rw "$node" "$sysroot$2" || { say "$1 cannot be mounted at $2"; return 1; }
     fi
     # The node, which is right for this boot: a label or a UUID may stand on another disk too.
-    note "$node $2 auto defaults,nofail 0 0"
+    note "$node" "$2" auto defaults,nofail 0 0
 }
 
 dashed() { path=${1#/}; echo "$path" | tr / -; }
@@ -93,7 +101,7 @@ overlay() { # PATH STORE NEEDED-MOUNT
     inside=${2#"$sysroot"}
     mount -t overlay -o "lowerdir=$lower,upperdir=$2/upper,workdir=$2/work" overlay "$sysroot$1" || return 1
     options="lowerdir=$lower,upperdir=$inside/upper,workdir=$inside/work,x-systemd.requires-mounts-for=$3"
-    note "overlay $1 overlay $options 0 0"
+    note overlay "$1" overlay "$options" 0 0
 }
 
 bound() { # PATH STORE
@@ -106,7 +114,7 @@ bound() { # PATH STORE
         fi
     fi
     mount --bind "$2" "$sysroot$1" || return 1
-    note "${2#"$sysroot"} $1 none bind,x-systemd.requires-mounts-for=/usr/local 0 0"
+    note "${2#"$sysroot"}" "$1" none bind,x-systemd.requires-mounts-for=/usr/local 0 0
 }
 
 machine_id() {
@@ -150,11 +158,11 @@ esac
 while read -r _ _ device _ place _; do
     if [ "$place" = "$sysroot" ]; then
         name=$(readlink -f "/sys/dev/block/$device")
-        note "/dev/${name##*/} / auto ro 0 0"
+        note "/dev/${name##*/}" / auto ro 0 0
     fi
 done < /proc/self/mountinfo
 mount -t tmpfs -o mode=1777,nosuid,nodev tmpfs "$sysroot/tmp"
-note "tmpfs /tmp tmpfs mode=1777,nosuid,nodev 0 0"
+note tmpfs /tmp tmpfs mode=1777,nosuid,nodev 0 0
 
 lasting=""
 lines() { for item in $1; do echo "$item"; done; }
