@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import gzip
+import io
 import json
 import re
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -105,11 +108,33 @@ def test_what_is_not_needed_is_taken(project: Project, flags: list[str]) -> None
     assert (flags[0].partition("=")[0] in done.stderr or flags[-1] in done.stderr) is not quiet
 
 
-def test_what_cannot_be_done_yet_is_refused(project: Project) -> None:
-    done = project.building("t/a", "--generate-final-images")
-    assert done.code != 0
-    assert done.value["error"]["reason"] == "not-yet"
-    assert not project.build.exists()
+def test_final_images_without_a_registry(project: Project) -> None:
+    """An OCI layout of this build's packages, which any tool reads; again the same bytes, and no others."""
+    assert project.building("t/lone", "--generate-final-images").code == 0
+    layout = project.build / "final-images"
+    found = project.building("t/a", "--generate-final-images", "--cmd", "/bin/cat /a")
+    assert found.code == 0, found.stderr
+    index = json.loads((layout / "index.json").read_text())
+    names = [item["annotations"]["org.opencontainers.image.ref.name"] for item in index["manifests"]]
+    assert "a-t-1.0" in names
+    assert "lone-t-1.0" not in names, "it was not of this build"
+    before = {path.name: path.read_bytes() for path in (layout / "blobs/sha256").iterdir()}
+    manifest = json.loads(before[index["manifests"][names.index("a-t-1.0")]["digest"][7:]])
+    config = json.loads(before[manifest["config"]["digest"][7:]])
+    assert config["config"]["Cmd"] == ["/bin/cat", "/a"]
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(before[manifest["layers"][0]["digest"][7:]]))) as tar:
+        assert "a" in tar.getnames()
+    assert project.building("t/a", "--generate-final-images", "--cmd", "/bin/cat /a").code == 0
+    assert {path.name: path.read_bytes() for path in (layout / "blobs/sha256").iterdir()} == before
+    assert [path.name for path in project.build.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_folder_of_somebody_else_is_not_replaced(project: Project) -> None:
+    (project.build / "final-images").mkdir(parents=True)
+    (project.build / "final-images/mine").write_text("x")
+    assert project.building("t/a", "--generate-final-images").code == 1
+    assert not list(project.build.glob("*.package.tar*")), "it is refused before anything is built"
+    assert (project.build / "final-images/mine").read_text() == "x"
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,13 @@
-"""`build --push-final-images`: what was built as images that any engine runs (luet.md §1.4, §5.4)."""
+"""`build --push-final-images` and `--generate-final-images`: packages as images that any engine runs.
+
+Source: luet.md §1.4, §5.4.
+"""
 
 from __future__ import annotations
 
 import shlex
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +16,14 @@ from treebuilder.app.trusting import image_keys
 from treebuilder.app.workspace import Workspace
 from treebuilder.build.report import BuildReport
 from treebuilder.errors import ConfigError
+from treebuilder.model.digest import Digest
 from treebuilder.records import record
+from treebuilder.system.files import disk_errors, new_name, remove_tree
 
 if TYPE_CHECKING:
     from treebuilder.trust.keys import PrivateKey
+
+GENERATED = "final-images"
 
 
 @record
@@ -44,11 +53,7 @@ def chosen(
             hint="--push-final-images-repository HOST/NAME, or --image-repository",
         )  # fmt: skip
     place_of(repository, Cancel(), {}, insecure)
-    try:
-        words = tuple(shlex.split(command))
-    except ValueError as err:
-        raise ConfigError(f"--cmd {command!r} is no command: {err}") from err
-    return FinalImages(repository, force, words, insecure, image_keys(sign))
+    return FinalImages(repository, force, _words(command), insecure, image_keys(sign))
 
 
 def push_final_images(report: BuildReport, how: FinalImages, options: BuildOptions, work: Workspace) -> int:
@@ -58,19 +63,82 @@ def push_final_images(report: BuildReport, how: FinalImages, options: BuildOptio
     from treebuilder.repository.docker_images import PackageImages
     from treebuilder.repository.docker_layers import Layers
     from treebuilder.repository.image_signing import ImageSigner
-    from treebuilder.repository.metadata import SUFFIX, read_built
 
     epoch_s = source_epoch(options.lock_file)
     layers = Layers(options.destination, work.store, work.cancel)
-    made = [Path(node.artifact.path) for node in report.nodes if node.artifact is not None and node.state != "failed"]
-    entries = []
-    for archive in dict.fromkeys(made):
-        metadata = archive.with_name(f"{archive.name.partition('.package.tar')[0]}{SUFFIX}")
-        entries.append(read_built(metadata, options.destination, Path.is_file)[0].entry)
     target = DockerBackend(how.repository, work.store, work.cancel, insecure=how.insecure, epoch_s=epoch_s)
     images = PackageImages(
         target, layers, work.events, work.cancel, epoch_s=epoch_s, force=how.force, keep=not how.force,
         command=how.command, signer=ImageSigner(lambda: target.place, how.keys) if how.keys else None,
     )  # fmt: skip
-    images.send(layers.entries(entries))
+    images.send(layers.entries(_entries(report, options.destination)))
     return images.sent
+
+
+def _entries(report: BuildReport, folder: Path) -> list[bytes]:
+    """What a repository's index would say of the packages of a build, in its order."""
+    from treebuilder.repository.metadata import SUFFIX, read_built
+
+    made = [Path(node.artifact.path) for node in report.nodes if node.artifact is not None and node.state != "failed"]
+    entries = []
+    for archive in dict.fromkeys(made):
+        metadata = archive.with_name(f"{archive.name.partition('.package.tar')[0]}{SUFFIX}")
+        entries.append(read_built(metadata, folder, Path.is_file)[0].entry)
+    return entries
+
+
+def generated(options: BuildOptions, command: str) -> tuple[Path, tuple[str, ...]]:
+    """The folder that `generate_final_images` writes, and what its images run.
+
+    Raises ConfigError where the folder is something else.
+    """
+    folder = options.destination / GENERATED
+    if folder.exists() and not (folder / "oci-layout").is_file():
+        raise ConfigError(f"{folder} is there and is no image layout", hint="move it away, or name a --destination")
+    return folder, _words(command)
+
+
+def generate_final_images(report: BuildReport, command: str, options: BuildOptions, work: Workspace) -> Path:
+    """Makes the images of a build's packages in the OCI layout `final-images` of the destination; its folder.
+
+    It holds those of this build alone, under the tags that a registry would have. Raises ConfigError, IntegrityError.
+    """
+    from treebuilder.app.repositories import source_epoch
+    from treebuilder.oci.folder import FolderRepository
+    from treebuilder.oci.layerimage import MANIFEST, layer_image
+    from treebuilder.repository.docker import package_tag
+    from treebuilder.repository.docker_images import package_annotations
+    from treebuilder.repository.docker_layers import Layers, archive_of
+
+    folder, words = generated(options, command)
+    epoch_s = source_epoch(options.lock_file)
+    layers = Layers(options.destination, work.store, work.cancel)
+    made, old = (folder.with_name(f".{GENERATED}.{new_name()}") for _ in range(2))
+    try:
+        place = FolderRepository(made)
+        for entry in layers.entries(_entries(report, options.destination)):
+            work.cancel.check()
+            layer, opened, _, _ = layers.layer(entry)
+            image = layer_image(layer, epoch_s, package_annotations(entry, epoch_s), command=words)
+            place.push_blob(layer.digest, layer.size_bytes, opened)
+            config = image.config
+            place.push_blob(Digest.of(config), len(config), partial(BytesIO, config))
+            place.put_manifest(package_tag(archive_of(entry).path), image.manifest, MANIFEST)
+        place.commit()
+        if made.is_dir():
+            with disk_errors(f"replacing {folder}", folder.parent):
+                if folder.exists():
+                    folder.rename(old)
+                made.rename(folder)
+    finally:
+        remove_tree(made)
+        remove_tree(old)
+    return folder
+
+
+def _words(command: str) -> tuple[str, ...]:
+    """What `--cmd` says. Raises ConfigError."""
+    try:
+        return tuple(shlex.split(command))
+    except ValueError as err:
+        raise ConfigError(f"--cmd {command!r} is no command: {err}") from err

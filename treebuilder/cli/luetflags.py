@@ -1,11 +1,10 @@
-"""Flags of luet's verbs that need nothing done here, or cannot be done yet: taken with a warning, or refused."""
+"""Flags of luet's verbs that need nothing done here: taken with a warning."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
 
-from treebuilder.errors import ConfigError
 from treebuilder.events import EventSink, Warned
 
 NEEDLESS = {
@@ -18,10 +17,7 @@ NEEDLESS = {
     "solver_discount": "the solver does not guess",
     "solver_attempts": "the solver does not guess",
 }
-NOT_YET = {
-    "generate_final_images": "making installable images without sending them",
-}
-_BARE = ("generate-final-images", "solver-concurrent", "privileged", "no-privileged", "keep-images",
+_BARE = ("solver-concurrent", "privileged", "no-privileged", "keep-images",
          "no-keep-images")  # fmt: skip
 _VALUED = ("solver-type", "solver-rate", "solver-discount", "solver-attempts")
 
@@ -36,10 +32,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def judge(args: argparse.Namespace, events: EventSink) -> None:
-    """Warns of what has no effect. Raises ConfigError (reason "not-yet") for what cannot be done."""
-    for name, what in NOT_YET.items():
-        if getattr(args, name):
-            raise ConfigError(f"{flag(name)}: {what} is not there yet", hint="build without it", reason="not-yet")
+    """Warns of what has no effect."""
     for name, why in NEEDLESS.items():
         if getattr(args, name):
             events.emit(Warned(f"{flag(name)} has no effect: {why}"))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from treebuilder.app.options import BuildOptions
     from treebuilder.app.settings import Settings
     from treebuilder.app.workspace import Workspace
+    from treebuilder.build.report import BuildReport
 
 
 def add_tree_flags(parser: argparse.ArgumentParser) -> None:
@@ -76,6 +77,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--wait-limit", type=duration, metavar="SECONDS", help="for how long in all (default: 1h)")
     parser.add_argument("--push", action="store_true", help="put there what is built here")
     parser.add_argument("--push-final-images", action="store_true", help="push each package as an image that runs")
+    parser.add_argument(
+        "--generate-final-images", action="store_true",
+        help="the same into the folder final-images of the destination, an OCI layout",
+    )  # fmt: skip
     parser.add_argument(
         "--push-final-images-repository", default="", metavar="HOST/NAME", help="where to (default: --image-repository)"
     )
@@ -142,9 +147,11 @@ def _kept(args: argparse.Namespace) -> Path | None:
 def _final_images(args: argparse.Namespace, session: Session) -> FinalImages | None:
     """What `--push-final-images` and its friends say. Raises ConfigError."""
     if not args.push_final_images:
-        for flag in ("push_final_images_repository", "push_final_images_force", "cmd"):
+        for flag in ("push_final_images_repository", "push_final_images_force"):
             if getattr(args, flag):
                 _say_needs(flag, "--push-final-images", session)
+        if args.cmd and not args.generate_final_images:
+            _say_needs("cmd", "--push-final-images or --generate-final-images", session)
         if args.sign and not (args.push or args.cache_to):
             _say_needs("sign", "--push-final-images, --push or --cache-to", session)
         return None
@@ -180,7 +187,11 @@ def run(args: argparse.Namespace, session: Session) -> int:
         options = options_of(args, work.settings)
         if args.pretend:
             return _pretend(options, work, session)
-        shares = args.push or args.cache_to or images is not None or args.luet_cache
+        if args.generate_final_images:
+            from treebuilder.app import finalimages
+
+            finalimages.generated(options, args.cmd)
+        shares = args.push or args.cache_to or images is not None or args.luet_cache or args.generate_final_images
         trees = "" if args.from_repositories or shares else unchanged.trees_key(options, work.settings.template_env)
         key = unchanged.request_key(options, trees) if trees else ""
         known = unchanged.recall(work.store, key, options.destination) if key and not args.rebuild else None
@@ -200,10 +211,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
             report = build_from_repositories(options, work)
         else:
             report = building.build(options, work)
-        if images is not None:
-            from treebuilder.app.finalimages import push_final_images
-
-            push_final_images(report, images, options, work)
+        _make_images(args, images, report, options, work, session)
         session.close()
         value = {**report.to_json(), "warnings": session.events.warnings()}
         if key and not report.failed and not value["counts"]["skipped"]:
@@ -220,6 +228,23 @@ def run(args: argparse.Namespace, session: Session) -> int:
             if failed.error is not None:
                 sys.stderr.write(failures.render(failed.error) + "\n")
         return 2 if report.failed else 0
+
+
+def _make_images(
+    args: argparse.Namespace, images: FinalImages | None, report: BuildReport, options: BuildOptions, work: Workspace,
+    session: Session,
+) -> None:  # fmt: skip
+    """What was built as images, if that is wanted."""
+    if images is None and not args.generate_final_images:
+        return
+    from treebuilder.app import finalimages
+    from treebuilder.events import Said
+
+    if images is not None:
+        finalimages.push_final_images(report, images, options, work)
+    if args.generate_final_images:
+        folder = finalimages.generate_final_images(report, args.cmd, options, work)
+        session.events.emit(Said(f"final images: {folder}"))
 
 
 def _pretend(options: BuildOptions, work: Workspace, session: Session) -> int:
