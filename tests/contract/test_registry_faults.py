@@ -157,7 +157,7 @@ def test_sizes_are_compared(lab: Lab) -> None:
 
 
 # users ---------------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("text", ["", "\n\n", "# nobody\n", "  \n# me:$6$a$b\n"])
+@pytest.mark.parametrize("text", ["", "\n\n", "# nobody\n", "  \n # me:$6$a$b\n"])
 def test_a_file_without_users_lets_nobody_in(tmp_path: Path, text: str) -> None:
     (tmp_path / "users").write_text(text)
     with pytest.raises(ConfigError, match="names no user"):

@@ -57,8 +57,9 @@ def read_users(path: Path) -> dict[str, str]:
     except (OSError, UnicodeDecodeError) as err:
         raise ConfigError(f"the users' file {path} cannot be read: {err}") from err
     for number, line in enumerate(lines, 1):
-        name, _, hashed = line.strip().partition(":")
-        if not line.strip() or line.startswith("#"):
+        line = line.strip()
+        name, _, hashed = line.partition(":")
+        if not line or line.startswith("#"):
             continue
         if not name or not hashed.startswith("$6$"):
             raise ConfigError(f"{path}:{number}: not NAME:$6$SALT$HASH", hint="openssl passwd -6 makes the hash")
