@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from treebuilder.system.clock import monotonic_s, sleep
 from treebuilder.system.process import kill_group, spawn
@@ -15,10 +16,10 @@ from treebuilder.vm.console import Console
 from treebuilder.vm.firmware import find_uefi
 
 Firmware = Literal["bios", "efi"]
-BOOT_S = 420.0
+BOOT_S = 900.0  # a machine without acceleration beside others
 _ARGV = (
-    "qemu-system-x86_64 -no-user-config -nodefaults -M q35 -accel tcg,thread=multi -cpu max -smp 2 -m 2048 "
-    "-display none -vga std -monitor none -serial stdio -device virtio-rng-pci"
+    "qemu-system-x86_64 -no-user-config -nodefaults -M q35 -accel tcg,thread=multi -cpu max,-erms,-fsrm -smp 2 -m 2048 "
+    "-display none -vga std -monitor none -serial stdio -device virtio-rng-pci -nic user,model=virtio-net-pci"
 )
 
 
@@ -80,16 +81,45 @@ class Machine:
     def type(self, text: str) -> None:
         self._console.type(text)
 
+    def reboot(self) -> None:
+        """Until somebody may log in again, who does."""
+        self._console.type("reboot")
+        self.log_in()
+
+    def status(self) -> Any:
+        """What `device status` says."""
+        return json.loads(self.ask("treebuild device status --json --quiet"))
+
+    def slot(self) -> str:
+        """The slot whose image runs, as the kernel was told."""
+        words = self.ask("cat /proc/cmdline").split()
+        names = [word.partition("=")[2] for word in words if word.startswith("cos-img/filename=")]
+        assert len(names) == 1, words
+        return names[0].removeprefix("/cOS/").partition(".")[0]
+
+    def confirmed(self) -> None:
+        """Waits for the service that says that this version is good; the deadline is off then."""
+        self.ask("until systemctl is-active --quiet treebuild-confirm; do sleep 2; done", 600)
+        self.ask("test ! -e /run/cos/deadline")
+
     def power_off(self) -> None:
         self._console.type("poweroff")
-        self._process.wait(120)
+        self._process.wait(300)
 
 
 @contextmanager
-def machine(disk: Path, firmware: Firmware, *, iso: Path | None = None) -> Iterator[Machine]:
-    """Boots from the CD where there is one, else from the disk. EFI keeps no variables: the disk has to do."""
+def machine(
+    disk: Path, firmware: Firmware, *, iso: Path | None = None, others: tuple[Path, ...] = ()
+) -> Iterator[Machine]:
+    """Boots from the CD where there is one, else from the disk. EFI keeps no variables: the disk has to do.
+
+    `others` are read-only disks: /dev/vdb, /dev/vdc, …. The host is 10.0.2.2, also what listens on its loopback.
+    """
     argv = [*_ARGV.split(), "-device", "virtio-blk-pci,drive=disk,bootindex=1"]
     argv += ["-drive", f"if=none,id=disk,format=raw,file={disk}"]
+    for number, other in enumerate(others):
+        argv += ["-drive", f"if=none,id=other{number},format=raw,readonly=on,file={other}"]
+        argv += ["-device", f"virtio-blk-pci,drive=other{number}"]
     if iso is not None:
         argv += ["-drive", f"if=none,id=cd,format=raw,media=cdrom,readonly=on,file={iso}"]
         argv += ["-device", "ide-cd,drive=cd,bootindex=0"]
