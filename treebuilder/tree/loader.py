@@ -98,7 +98,12 @@ def load_tree(
         ):
             found.setdefault(cell.id.fingerprint, cell)
     # what is said of a tree while it is listed has to be said each time
-    if index is not None and whole is None and not (dockerfiles or doubled or faults) and all(one.complete for one in read):
+    if (
+        index is not None
+        and whole is None
+        and not (dockerfiles or doubled or faults)
+        and all(one.complete for one in read)
+    ):
         made = WholeTree(all(one.whole for one in read), tuple(one.listed for one in read))
         wholetree.save(index, places, key, made)
     return Tree(
