@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Literal
 
+    from treebuilder.errors import SpecError
     from treebuilder.events import EventSink
     from treebuilder.tree.cells import build_view
     from treebuilder.tree.context import ContextFile
