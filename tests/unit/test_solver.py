@@ -257,6 +257,12 @@ def test_no_version() -> None:
     assert failure("lib 1", "lib>=3").message == "c/lib >=3: there is only 1"
 
 
+def test_only_a_version_that_nobody_can_read() -> None:
+    said = failure("lib x-y", "lib>=0").message
+    assert said.startswith("c/lib >=0: the version 'x-y'")
+    assert said.endswith("cannot be read")
+
+
 def test_the_core_is_minimal_and_names_everything_in_it() -> None:
     innocent = "\n".join(f"ok{i} {v}: ok{i + 1}" for i in range(40) for v in (1, 2)) + "\nok40 1"
     err = failure(f"{innocent}\napp 1: ok0, x, y\nx 1: lib>=2\ny 1: lib<2\nlib 1\nlib 2", "ok1, app")

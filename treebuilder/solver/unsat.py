@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from treebuilder.errors import Place, Unsatisfiable
 from treebuilder.model.package import Package, PackageRef
 from treebuilder.model.solution import Request
-from treebuilder.model.version import fault
+from treebuilder.model.version import Version, fault
 from treebuilder.solver.encode import Encoding, Reason
 from treebuilder.solver.oracle import Oracle, Undecided
 from treebuilder.solver.world import World
@@ -169,6 +169,10 @@ def _lack(world: World, ref: PackageRef) -> str:
     there = world.versions(ref.pkgname)
     if not there:
         return ", but there is no provider for that version"
+    unreadable = [p for p in there if not Version.parse(p.id.version).valid]
+    if unreadable == list(there):  # no selector takes those
+        said = _listed([f"{p.id.version!r}{f' ({p.where})' if p.where.file else ''}" for p in unreadable])
+        return f", but the version {said} cannot be read"
     return _versions_note(there, ", but there is only", "")
 
 
