@@ -77,6 +77,20 @@ def test_one_push_with_two_keys_serves_both(address: str, keys: Path) -> None:
         assert state(build(project(keys / f"reader-{key}", key), *at, "--pull")) == "pulled"
 
 
+@pytest.mark.parametrize("where", ["registry", "folder"])
+def test_what_is_signed_is_signed_once(address: str, keys: Path, where: str) -> None:
+    at = ["--cache-to", str(keys / "shared")] if where == "folder" else ["--image-repository", f"{address}/c", "--push"]
+    writer = project(keys / "writer")
+    assert state(build(writer, *at, "--sign", str(keys / "one"))) == "built"
+    assert state(build(writer, *at, "--sign", str(keys / "one"))) == "cached"
+    if where == "folder":  # a broken one does not end a build
+        for tag, path in _manifests(keys / "shared").items():
+            if "." in tag:
+                path.write_bytes(b"{")
+        assert state(build(writer, *at, "--sign", str(keys / "one"))) == "cached"
+        assert state(build(project(keys / "reader", "one"), "--cache-from", str(keys / "shared"))) == "built"
+
+
 def _manifests(folder: Path) -> dict[str, Path]:
     """The files of records' manifests in an OCI layout, by tag."""
     index = json.loads((folder / "index.json").read_text())

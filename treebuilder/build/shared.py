@@ -290,7 +290,11 @@ class SharedCache:
         missing = [plain] if target.digest_of(plain) is None else []
         for other in signed:
             digest = target.digest_of(other)
-            if digest is None or not self._trust.is_ours(tag, target.manifest(str(digest), digest)[1]):
+            try:
+                found = None if digest is None else target.manifest(other, digest)[1]
+            except IntegrityError:
+                found = None
+            if found is None or not self._trust.is_ours(tag, found):
                 missing.append(other)
         return missing
 
