@@ -7,6 +7,7 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -298,3 +299,16 @@ def test_a_small_blob_goes_on_after_a_fault(faulty: Any, tmp_path: Path, fault: 
     assert place.push_small(b"small") == Digest.of(b"small")
     assert site.asked == ["POST", "POST"]
     assert pulled(place, Digest.of(b"small"), 5, tmp_path) == b"small"
+
+
+def test_a_small_blob_that_many_share_is_sent_once(faulty: Any) -> None:
+    """By threads at the same time too; what failed is sent again."""
+    site, address = faulty
+    place = repository(address, "a")
+    site.faults = [reset, reset, reset, reset]
+    with pytest.raises(TransportError):
+        place.push_small(b"{}")
+    site.asked.clear()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: place.push_small(b"{}"), range(40)))
+    assert site.asked == ["POST"]

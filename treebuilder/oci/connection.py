@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from treebuilder.errors import IntegrityError, TransportError
+from treebuilder.model.digest import Digest
 from treebuilder.oci.layout import json_object
 from treebuilder.oci.login import credentials
 from treebuilder.oci.reference import DOCKER_HUB, is_loopback
@@ -59,6 +60,8 @@ class Connection:
         self._authorization = {"read": "", "write": ""}
         self._session = new_session(self._follow)
         self._basic = credentials(host, name)
+        self._sending: dict[Digest, threading.Lock] = {}  # small blobs, and those that are there
+        self._small: set[Digest] = set()
         self._whole = True  # until the registry shows that it takes no blob in one request
 
     def _address(self) -> str:

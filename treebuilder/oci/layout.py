@@ -124,14 +124,16 @@ def json_value(data: bytes | str, what: str) -> object:
     """A JSON document of strangers. Raises IntegrityError, also for one of more than `_DEEPEST` levels."""
     try:
         value: object = json.loads(data)
-    except (ValueError, RecursionError) as err:
+    except ValueError as err:
         raise IntegrityError(f"{what} is no JSON: {err}") from err
+    except RecursionError as err:
+        raise IntegrityError(f"{what} has more than {_DEEPEST} levels") from err
     level = [value]
     for _ in range(_DEEPEST):
         level = [inner for item in level for inner in _inside(item) if isinstance(inner, (dict, list))]
         if not level:
             return value
-    raise IntegrityError(f"{what} is no JSON that anybody needs: it has more than {_DEEPEST} levels")
+    raise IntegrityError(f"{what} has more than {_DEEPEST} levels")
 
 
 def _inside(value: object) -> Iterable[object]:

@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -207,8 +208,21 @@ class Repository(Connection):
                     place, position = self._resumed(place, position)
 
     def push_small(self, data: bytes) -> Digest:
-        """Uploads a blob of a few KiB, which is cheaper than to ask for it. Raises as `push_blob`."""
+        """Uploads a blob of a few KiB, which is cheaper than to ask for it. Raises as `push_blob`.
+
+        One that many images share is sent once: Debian's registry writes its note of a blob anew each time, and at
+        that instant denies the blob to whoever refers to it.
+        """
         digest = Digest.of(data)
+        with self._lock:
+            sending = self._sending.setdefault(digest, threading.Lock())
+        with sending:
+            if digest not in self._small:
+                self._push_small(digest, data)
+                self._small.add(digest)
+        return digest
+
+    def _push_small(self, digest: Digest, data: bytes) -> None:
 
         def once() -> None:
             place = ""
@@ -223,7 +237,6 @@ class Repository(Connection):
             self._send_last(place or self._begin(), io.BytesIO(data), 0, len(data), digest, None)
 
         self._tried(once)
-        return digest
 
     def put_manifest(self, reference: str, data: bytes, media: str) -> Digest:
         """Stores a manifest under a tag or its digest. Its blobs must be there."""
