@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +48,28 @@ def test_a_file_is_refused(lab: Lab) -> None:
     (lab.top / "file").write_text("dear")
     assert "no folder" in refused(lab, lab.build, str(lab.top / "file"))
     assert (lab.top / "file").read_text() == "dear"
+
+
+def tar_of(path: Path, *names: str) -> bytes:
+    with tarfile.open(path, "w") as out:
+        for name in names:
+            out.addfile(tarfile.TarInfo(name))
+    return path.read_bytes()
+
+
+def test_a_tar_of_somebody_else_is_refused(lab: Lab) -> None:
+    to = lab.top / "backup.tar"
+    for data in (tar_of(to, "home/letter.txt"), b"no tar at all" * 100, tar_of(to, *map(str, range(500)))[:-9000]):
+        to.write_bytes(data)
+        assert "no bundle" in refused(lab, lab.build, str(to))
+        assert to.read_bytes() == data
+    to.write_bytes(b"")  # as mktemp makes it
+    assert lab.copy(lab.build, str(to))["changed"]
+    whole = to.read_bytes()
+    to.write_bytes(whole[: len(whole) // 2])
+    assert lab.copy(lab.build, str(to))["changed"], "one that was cut off on its way"
+    assert to.read_bytes() == whole
+    assert not lab.copy(lab.build, str(to))["changed"]
 
 
 @pytest.mark.parametrize("name", ["UPPER/x:y", "team/os:latest", "team/os@sha256:0", "UPPER/x:y/z"])

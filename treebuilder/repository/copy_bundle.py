@@ -16,17 +16,19 @@ from treebuilder.archive.compress import decompressed
 from treebuilder.archive.entry import Entry
 from treebuilder.archive.extract import entries
 from treebuilder.archive.tar import write_entries
-from treebuilder.errors import IntegrityError, TransportError, UnsafeArchive
+from treebuilder.errors import ConfigError, IntegrityError, TransportError, TreebuildError, UnsafeArchive
 from treebuilder.model.digest import Digest
 from treebuilder.oci.store import Store
 from treebuilder.repository.api import INDEX_NAME, MAX_INDEX_BYTES, SIGNATURE_SUFFIX
 from treebuilder.repository.copying import MAX_PACKAGE_BYTES, SNAPSHOT_SUFFIX, Documents, Piece, State
+from treebuilder.repository.docker import ARCHIVE
 from treebuilder.repository.plain import open_plain
 from treebuilder.system.files import disk_errors, new_name, sync_folder
 from treebuilder.system.process import Cancel
 
 _MAX_FILES = 1_000_000
 _CHUNK = 1 << 20
+_FILES = (INDEX_NAME, "repository.meta.yaml", "tree.tar")  # parts of the names of a repository's own
 
 
 class BundleSource:
@@ -106,7 +108,10 @@ class BundleSource:
 
 
 class BundlePlace:
-    """Implements `Destination`. Equal input gives equal bytes. `documents` are those that will be published."""
+    """Implements `Destination`. Equal input gives equal bytes. `documents` are those that will be published.
+
+    Raises ConfigError for a file that is there and no bundle.
+    """
 
     by_name = True
 
@@ -115,6 +120,8 @@ class BundlePlace:
         self._documents = documents
         self._brought: dict[str, Path] = {}
         self._same = False
+        with disk_errors(f"reading {path}"):
+            _refuse_foreign(path)
 
     def document(self, name: str) -> bytes | None:
         return None  # all of it is written anew
@@ -168,3 +175,20 @@ class BundlePlace:
             finally:
                 made.unlink(missing_ok=True)
         return True
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Raises ConfigError, OSError. A bundle that broke off on its way here has no index."""
+    if not path.exists() or (path.is_file() and path.stat().st_size == 0):
+        return
+    try:
+        with open_plain(path) as source:
+            for entry, _ in entries(decompressed(source), str(path)):
+                file = "/" not in entry.path and any(part in entry.path for part in _FILES)
+                if file or ARCHIVE in entry.path:
+                    return
+    except TreebuildError:
+        pass  # whatever it is, it is not ours
+    raise ConfigError(
+        f"{path} is no bundle of a repository: it is not written over", hint="name a new file", reason="no-repository"
+    )
