@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 from tests import services
 from treebuilder.errors import IntegrityError, TransportError
+from treebuilder.events import Silent
 from treebuilder.model.digest import Digest
 from treebuilder.oci import connection, remote
 from treebuilder.oci.remote import Repository
@@ -65,8 +67,6 @@ def manifest(place: Repository, layers: list[bytes]) -> bytes:
 
 
 def pulled(place: Repository, digest: Digest, size: int, tmp_path: Path) -> bytes:
-    from treebuilder.events import Silent
-
     return place.blob(digest, size, tmp_path / "blob", remote.Progress("t", Silent())).read_bytes()
 
 
@@ -312,3 +312,31 @@ def test_a_small_blob_that_many_share_is_sent_once(faulty: Any) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: place.push_small(b"{}"), range(40)))
     assert site.asked == ["POST"]
+
+
+@pytest.mark.parametrize("ask", ["digest_of", "referrers", "manifest", "blob"])
+def test_what_nobody_has_to_have_is_asked_for_once(
+    faulty: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: str
+) -> None:
+    """A registry that takes the question and says nothing; or answers that it is busy."""
+    monkeypatch.setattr(connection, "BRIEF_S", 0.3)
+    site, address = faulty
+    place, digest, over = repository(address, "a"), Digest.of(b"x"), threading.Event()
+
+    def stalled(exchange: Exchange) -> None:
+        over.wait(30)
+
+    asks: dict[str, Callable[[], object]] = {
+        "digest_of": lambda: place.digest_of("v1", brief=True),
+        "referrers": lambda: place.referrers(digest, brief=True),
+        "manifest": lambda: place.manifest("v1", None, brief=True),
+        "blob": lambda: place.blob(digest, 1, tmp_path / "x", remote.Progress("t", Silent()), brief=True),
+    }
+    for fault in (stalled, busy):
+        site.asked.clear()
+        site.faults = [fault] * 4
+        with pytest.raises(TransportError) as caught:
+            asks[ask]()
+        assert caught.value.temporary
+        assert len(site.asked) == 1
+    over.set()
