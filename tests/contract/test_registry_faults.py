@@ -75,6 +75,12 @@ def test_what_is_no_media_type_is_no_manifest(lab: Lab, key: str, media: Any) ->
     assert lab.errors() == []
 
 
+def test_layers_may_say_what_they_like(lab: Lab) -> None:
+    """`oras push` takes any word for what a file is."""
+    layer = {"mediaType": "text/plain; charset=utf-8", "digest": lab.client.push("a", b"x"), "size": 1}
+    assert lab.client.put("a", "v1", {"schemaVersion": 2, "layers": [layer]})[0] == 201
+
+
 @pytest.mark.parametrize("said", ["x", "a/b\x0bX", "a/é"])
 def test_a_content_type_that_is_none(lab: Lab, said: str) -> None:
     data = b'{"schemaVersion": 2}'

@@ -89,7 +89,7 @@ def parse(data: bytes, content_type: str, digest: str) -> Parsed:
         config = _item(value.get("config", {}))
         blobs = [_descriptor(config)] if config else []
         for layer in _items(value, "layers"):
-            if not _media(layer, "mediaType").startswith(_ELSEWHERE) and not layer.get("urls"):
+            if not str(layer.get("mediaType", "")).startswith(_ELSEWHERE) and not layer.get("urls"):
                 blobs.append(_descriptor(layer))
     subject = value.get("subject")
     kind = _media(value, "artifactType") or (_media(config, "mediaType") if config else "")
@@ -145,4 +145,5 @@ def _descriptor(item: dict[str, Any]) -> Descriptor:
         raise InvalidError(f"{digest!r:.80} is no digest")
     if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 1 << 63:
         raise InvalidError(f"the size of {digest} is {size!r:.80}")
-    return Descriptor(digest, size, _media(item, "mediaType"))
+    media = item.get("mediaType")  # of what is below: it goes into no header, and some write parameters behind it
+    return Descriptor(digest, size, media if isinstance(media, str) else "")
