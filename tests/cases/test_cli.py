@@ -156,6 +156,7 @@ def test_every_schema_is_one_of_a_verb() -> None:
         "boot",
         "key-verify",
         "registry",
+        "registry-gc",
         "serve-repo",
         "channel",
         "channel-watch",
