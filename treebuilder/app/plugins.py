@@ -72,7 +72,7 @@ class Plugins:
         try:
             answer = json.loads(done.stdout)
             error, state = str(answer.get("error") or ""), str(answer.get("state") or "")
-        except (ValueError, AttributeError) as err:
+        except (ValueError, AttributeError, RecursionError) as err:
             raise PluginFailed(f"the plugin {name} answered {done.stdout[:100]!r} to {event}, and no JSON") from err
         if error:
             raise PluginFailed(f"the plugin {name} failed at {event}: {error}")
