@@ -52,8 +52,8 @@ def serve(options: ServeOptions, ready: Callable[[str], None], log: Callable[[st
             run(server, ready, cancel)
 
 
-def collect(folder: Path, *, untagged: bool) -> Freed:
-    """Deletes what nothing in a registry's folder needs, while nobody serves it; also manifests that no tag leads to.
+def collect(folder: Path) -> Freed:
+    """Deletes what nothing in a registry's folder needs, while nobody serves it.
 
     Raises ConfigError (there is no registry), LockHeld (it is being served), StateCorrupt.
     """
@@ -61,7 +61,7 @@ def collect(folder: Path, *, untagged: bool) -> Freed:
         raise ConfigError(f"{folder} is no folder of a registry", hint="treebuild registry serve makes one")
     with _storage(folder) as storage:
         uploads = Uploads(storage.folder / "uploads")
-        return tidy(storage, uploads, clock.now_epoch_s(), untagged=untagged)
+        return tidy(storage, uploads, clock.now_epoch_s())
 
 
 @contextmanager

@@ -240,40 +240,13 @@ class Storage:
             if not is_digest(reference):
                 return self._db.do("DELETE FROM tags WHERE repository = ? AND tag = ?", repository, reference) > 0
             there = self._db.rows("SELECT 1 FROM manifests WHERE repository = ? AND digest = ?", repository, reference)
-            self.forget_manifest(repository, reference)
-            return bool(there)
-
-    def forget_manifest(self, repository: str, digest: str) -> int:
-        """Deletes a manifest with all its tags, and says how many bytes this freed."""
-        with self._db.lock:
             with self._db.changing():
-                self._db.do("DELETE FROM tags WHERE repository = ? AND digest = ?", repository, digest)
-                self._db.do("DELETE FROM manifests WHERE repository = ? AND digest = ?", repository, digest)
-                if not self._db.rows("SELECT 1 FROM manifests WHERE digest = ? LIMIT 1", digest):
-                    self._db.do("DELETE FROM mentions WHERE manifest = ?", digest)
-            return self._forget(digest)
-
-    def untagged(self, repository: str) -> list[tuple[str, float]]:
-        """Manifests that no tag leads to, and when each was pushed last; sorted.
-
-        Tags lead to what they name, to all that this mentions, and to what refers to it (`subject`).
-        """
-        query = "SELECT digest, subject FROM manifests WHERE repository = ?"
-        subjects: dict[str, str] = dict(self._db.rows(query, repository))
-        leads: dict[str, list[str]] = {}  # what is reached from a manifest
-        query = "SELECT manifest, mentions.digest FROM mentions JOIN manifests ON manifest = manifests.digest"
-        for one, other in self._db.rows(f"{query} WHERE repository = ?", repository):
-            leads.setdefault(one, []).append(other)
-        for one, subject in subjects.items():
-            leads.setdefault(subject, []).append(one)
-        waiting = [row[0] for row in self._db.rows("SELECT digest FROM tags WHERE repository = ?", repository)]
-        reached = set(waiting)
-        while waiting:
-            new = [other for other in leads.get(waiting.pop(), ()) if other not in reached]
-            reached.update(new)
-            waiting += new
-        lost = sorted(subjects.keys() - reached)
-        return [(one, self.path(one).stat().st_mtime if self.path(one).is_file() else 0.0) for one in lost]
+                self._db.do("DELETE FROM tags WHERE repository = ? AND digest = ?", repository, reference)
+                self._db.do("DELETE FROM manifests WHERE repository = ? AND digest = ?", repository, reference)
+                if not self._db.rows("SELECT 1 FROM manifests WHERE digest = ? LIMIT 1", reference):
+                    self._db.do("DELETE FROM mentions WHERE manifest = ?", reference)
+            self._forget(reference)
+            return bool(there)
 
     def has_repository(self, repository: str) -> bool:
         asked = "SELECT 1 FROM {} WHERE repository = ?"

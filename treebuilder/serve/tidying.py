@@ -22,28 +22,22 @@ _EVERY_S = 600
 
 @record
 class Freed:
-    """What was deleted. Blobs and manifests are counted once for each repository that had them."""
+    """What was deleted. Blobs are counted once for each repository that had them."""
 
-    manifests: int = 0
     blobs: int = 0
     uploads: int = 0
     size_bytes: int = 0
 
 
-def tidy(storage: Storage, uploads: Uploads, now_epoch_s: float, *, untagged: bool = False) -> Freed:
+def tidy(storage: Storage, uploads: Uploads, now_epoch_s: float) -> Freed:
     """Deletes what has not been used for an hour (uploads: a day). Raises TreebuildError.
 
-    With `untagged` manifests that no tag leads to go too, if they were pushed before that hour: who knows their digests
-    can still pull them otherwise. Then nobody may push meanwhile.
+    No manifest goes, tagged or not: the index of an older snapshot names the archives of packages that were built anew
+    by the digests of blobs, which only manifests without a tag still mention.
     """
     count, size_bytes = uploads.sweep(now_epoch_s)
-    blobs = manifests = 0
+    blobs = 0
     before = now_epoch_s - UNUSED_S
-    for repository in storage.repositories() if untagged else ():
-        for digest, pushed in storage.untagged(repository):
-            if pushed < before:
-                manifests += 1
-                size_bytes += storage.forget_manifest(repository, digest)
     for repository, found in storage.unused().items():
         if max(uploads.last_use(repository), *(used for _, used in found)) >= before:
             continue
@@ -52,7 +46,7 @@ def tidy(storage: Storage, uploads: Uploads, now_epoch_s: float, *, untagged: bo
             if freed is not None:
                 blobs += 1
                 size_bytes += freed
-    return Freed(manifests, blobs, count, size_bytes)
+    return Freed(blobs, count, size_bytes)
 
 
 class Tidying:

@@ -5,14 +5,14 @@ unless an address says otherwise. Ctrl-C stops it;
 `--quiet` prints no line for each request.
 
 While it serves, blobs that no manifest mentions are deleted an hour after their last use, and uploads that were broken
-off after a day; manifests stay until somebody deletes them. `gc` does the same once, while nobody serves; with
-`--untagged` it deletes manifests of more than an hour that no tag leads to, as publishing leaves them when tags move. A
-layout that others made is taken in when it starts, and its index.json written anew when it stops.
+off after a day; manifests stay until somebody deletes them, with tags or without: older snapshots of a repository need
+what these name. `gc` does the same once, while nobody serves. A layout that others made is taken in when it starts, and
+its index.json written anew when it stops.
 
 examples:
   treebuild registry serve registry
   treebuild registry serve registry --address 0.0.0.0:5000 --tls-cert cert.pem --tls-key key.pem --users users
-  treebuild registry gc registry --untagged
+  treebuild registry gc registry
   printf 'me:%s\\n' "$(openssl passwd -6)" > users
 """
 
@@ -33,13 +33,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tls-cert", metavar="FILE", help="a certificate (chain) in PEM")
     parser.add_argument("--tls-key", metavar="FILE", help="its key, if it is not in the same file")
     parser.add_argument("--users", metavar="FILE", help="who may come in: lines NAME:$6$SALT$HASH")
-    parser.add_argument("--untagged", action="store_true", help="gc: also manifests that no tag leads to")
     add_output_flags(parser)
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
     from treebuilder.app.serving import ServeOptions, collect, serve
-    from treebuilder.errors import ConfigError
     from treebuilder.ui import tables
 
     def path(name: str | None) -> Path | None:
@@ -56,19 +54,14 @@ def run(args: argparse.Namespace, session: Session) -> int:
             sys.stderr.write(line + "\n")
 
     if args.what == "gc":
-        freed = collect(Path(args.folder), untagged=args.untagged)
-        said = (
-            f"{freed.manifests} manifests, {freed.blobs} unused blobs and {freed.uploads} uploads deleted, "
-            f"{freed.size_bytes} bytes freed"
-        )
+        freed = collect(Path(args.folder))
+        said = f"{freed.blobs} unused blobs and {freed.uploads} uploads deleted, {freed.size_bytes} bytes freed"
         value = {
-            "schema": "treebuild.registry-gc/1", "manifests": freed.manifests, "blobs": freed.blobs,
+            "schema": "treebuild.registry-gc/1", "blobs": freed.blobs,
             "uploads": freed.uploads, "freed_bytes": freed.size_bytes,
         }  # fmt: skip
         tables.write(value, session.output, said)
         return 0
-    if args.untagged:
-        raise ConfigError("--untagged is for gc", hint="treebuild registry gc DIR --untagged")
     options = ServeOptions(Path(args.folder), args.address, path(args.tls_cert), path(args.tls_key), path(args.users))
     with suppress(KeyboardInterrupt):  # that is how it is stopped
         serve(options, ready, log, session.cancel)
