@@ -55,7 +55,7 @@ def build(root: Path, items: list[tuple[str, Entry, bytes]]) -> None:
             continue
         try:
             os.makedirs(os.path.dirname(full), exist_ok=True)
-        except (FileExistsError, NotADirectoryError):
+        except (FileExistsError, FileNotFoundError, NotADirectoryError):  # a file, or a link to nowhere
             continue
         match item.kind:
             case "f":
