@@ -6,7 +6,6 @@ import base64
 import binascii
 import gzip
 import io
-import stat
 import zlib
 from pathlib import Path
 
@@ -28,10 +27,7 @@ def directories(node: Node, machine: Machine) -> None:
             inside = path_of(item, machine)
             mode = permissions(item, machine)
             owner = owners(item, machine)
-            path = machine.root.make_folders(inside, _FOLDER if mode is None else mode)
-            if mode is not None:
-                path.chmod(mode)
-            machine.root.own(path, *owner)
+            machine.root.make_folders(inside, _FOLDER if mode is None else mode, always=mode, owner=owner)
 
 
 def files(node: Node, machine: Machine) -> None:
@@ -52,11 +48,10 @@ def write_file(item: Node, machine: Machine) -> None:
     if item.boolean("append"):
         old = machine.root.read(inside) or b""
         data = old if data in old else old + data
-        if mode is None and machine.root.exists(inside):  # what is there keeps its mode
-            mode = stat.S_IMODE(machine.root.locate(inside).stat().st_mode)
-    mode = SECRET if mode is None else mode
-    make_folder_of(inside, mode, machine)
-    machine.root.own(machine.root.write(inside, data, mode=mode), *owner)
+    elif mode is None:  # what is added to keeps its mode
+        mode = SECRET
+    make_folder_of(inside, SECRET if mode is None else mode, machine)
+    machine.root.write(inside, data, mode=mode, default_mode=SECRET, owner=owner)
 
 
 def make_folder_of(inside: str, mode: int, machine: Machine) -> None:

@@ -165,12 +165,10 @@ def _join(name: str, group: str, machine: Machine) -> None:
 
 
 def _home(home: str, uid: int, gid: int, machine: Machine) -> None:
-    path = machine.root.locate(home)
-    if path.is_dir():
+    if machine.root.locate(home).is_dir():
         return
     machine.root.make_folders(str(Path(home).parent))
-    machine.root.make_folders(home, 0o700)
-    machine.root.own(path, uid, gid)
+    machine.root.make_folders(home, 0o700, owner=(uid, gid))
 
 
 def add_keys(name: str, keys: Node, machine: Machine) -> None:
@@ -200,14 +198,11 @@ def _add_keys(name: str, keys: tuple[tuple[str, Place], ...], machine: Machine) 
     file = f"{folder}/authorized_keys"
     there = root.read_text(file).splitlines()
     missing = [key for key in dict.fromkeys(wanted) if key and key not in there]
-    uid, gid = entry.number("uid"), entry.number("gid")
-    made = not root.exists(folder)
-    path = root.make_folders(folder, 0o700)
+    owner = (entry.number("uid"), entry.number("gid"))
+    root.make_folders(folder, 0o700, owner=(-1, -1) if root.exists(folder) else owner)
     if missing:
-        written = root.write_text(file, "".join(f"{line}\n" for line in [*there, *missing]), mode=0o600)
-        root.own(written, uid, gid)
-    if made:
-        root.own(path, uid, gid)
+        text = "".join(f"{line}\n" for line in [*there, *missing])
+        root.write_text(file, text, mode=0o600, owner=owner)
 
 
 def is_key(line: str) -> bool:
