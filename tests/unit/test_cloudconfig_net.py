@@ -5,8 +5,12 @@ from __future__ import annotations
 import base64
 import io
 import os
+import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
+from time import sleep
 
 import pytest
 
@@ -59,6 +63,54 @@ def test_too_much_too_little_and_too_long(site: Web) -> None:
         fetch(Ask(site.url("/cut")))
     with pytest.raises(TransportError, match="took longer"):
         fetch(Ask(site.url("/big"), total_s=-1))
+
+
+@contextmanager
+def talker(first: bytes, again: bytes, pause_s: float) -> Iterator[str]:
+    """A server that says `again` until nobody listens. Its URL."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def talk() -> None:
+        made, _ = server.accept()
+        with made:
+            made.recv(4096)
+            try:
+                made.sendall(first)
+                while True:
+                    made.sendall(again)
+                    sleep(pause_s)
+            except OSError:
+                return
+
+    thread = Thread(target=talk)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/"
+    finally:
+        thread.join()
+        server.close()
+
+
+@pytest.mark.parametrize(
+    ("first", "again", "pause_s"),
+    [(b"HTTP/1.1 200 OK\r\n", b"X", 0.05), (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 50, 0.0),
+     (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n", b"a: b\r\n" * 50, 0.0),
+     (b"HTTP/1.1 200 OK\r\n\r\n", b"x", 0.05)],
+)  # fmt: skip
+def test_nobody_is_listened_to_for_ever(first: bytes, again: bytes, pause_s: float) -> None:
+    with (
+        talker(first, again, pause_s) as url,
+        pytest.raises(TransportError, match=r"took longer than 0\.3 s") as caught,
+    ):
+        fetch(Ask(url, socket_s=5, total_s=0.3))
+    assert caught.value.temporary
+
+
+def test_the_body_of_a_redirect_is_not_read(site: Web) -> None:
+    site.pages = {"/a": b"text"}
+    head = f"HTTP/1.1 302 Found\r\nLocation: {site.url('/a')}\r\n\r\n".encode()
+    with talker(head, b"x" * 1000, 0.0) as url:
+        assert fetch(Ask(url, total_s=20)) == b"text"
 
 
 @pytest.mark.parametrize("place", ["file:///etc/passwd", "ftp://127.0.0.1/x", "gopher://x/"])
