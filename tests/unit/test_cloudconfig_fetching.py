@@ -67,6 +67,7 @@ def test_what_fails_leaves_what_was_there(root: Path, site: Web) -> None:
      ("url: 'http://x/'", "path is missing"), ("path: /x/, url: 'http://x/'", "http://x/ ends with no name"),
      ("path: /x/, url: 'http://x/%2e%2e'", "http://x/%2e%2e ends with no name"),
      ("path: /x, url: 'http://x', timeout: -1", "timeout must be"),
+     (f"path: /x, url: 'http://x', timeout: 1{'0' * 400}", "timeout must be"),
      ("path: /x, url: 'http://x', timeout: soon", "timeout")],
 )  # fmt: skip
 def test_wrong_items(root: Path, item: str, error: str) -> None:

@@ -11,6 +11,8 @@ import pytest
 from treebuilder.cloudconfig.command import main
 from treebuilder.cloudconfig.config import Source, dotted_document, parse
 from treebuilder.cloudconfig.facts import architecture
+from treebuilder.cloudconfig.machine import Machine
+from treebuilder.cloudconfig.root import Root
 from treebuilder.cloudconfig.schema import check
 from treebuilder.cloudconfig.sha512crypt import verify
 from treebuilder.cloudconfig.stages import run_stage
@@ -299,3 +301,14 @@ def test_files_like_a_derivatives(root: Path, tmp_path: Path, capsys: pytest.Cap
         'ANSI_COLOR="0;32"\nHOME_URL="https://example.org/sample#home"\nID="sampleOS"\nNAME="sampleOS"\nVERSION="0.5.0"\n'
     )
     assert f"warning: {setup}:5: unknown key stages.default.systemd" in capsys.readouterr().err
+
+
+def test_what_nobody_thought_of_ends_one_step_only(tmp_path: Path) -> None:
+    machine = Machine(Root(tmp_path), dict)
+    with machine.attempt(Place("f", 3)):
+        float(10**400)
+    (found,) = machine.errors
+    assert found.message.startswith("OverflowError: ")
+    assert found.where == Place("f", 3)
+    with pytest.raises(KeyboardInterrupt), machine.attempt(Place("f", 4)):
+        raise KeyboardInterrupt

@@ -13,7 +13,8 @@ from treebuilder.nodes import Node
 
 _LIMIT_BYTES = 16 << 30
 _SOCKET_S = 30.0
-_TOTAL_S = 3600.0
+_TOTAL_S = 3600.0  # of each try
+_MAX_S = 7 * 86400
 
 
 def downloads(node: Node, machine: Machine) -> None:
@@ -31,8 +32,8 @@ def _download(item: Node, machine: Machine) -> None:
     mode = SECRET if mode is None else mode
     owner = owners(item, machine)
     limit_s = item.integer("timeout")
-    if limit_s < 0:
-        item.fail(f"timeout must be a number of seconds, not {limit_s}", reason="wrong-type")
+    if not 0 <= limit_s <= _MAX_S:
+        item.fail(f"timeout must be a number of seconds, at most {_MAX_S}", reason="wrong-type")
     if inside.endswith("/") or machine.root.locate(inside).is_dir():
         if not name or "/" in name or name in (".", ".."):
             raise TreebuildError(f"{shown(url)} ends with no name for a file in {inside}", reason="url")

@@ -52,6 +52,8 @@ class Machine:
         except OSError as err:
             name = f": {err.filename}" if err.filename else ""
             self.errors.append(TreebuildError(f"{err.strerror or err}{name}", where=place, reason="files"))
+        except Exception as err:  # a boot goes on, whatever one step meets
+            self.errors.append(TreebuildError(f"{type(err).__name__}: {err}", where=place, reason="unexpected"))
 
     def warn(self, message: str, place: Place, hint: str | None = None, *, rule: str = "value") -> None:
         """About what the file says. `rule` is for the linter: what kind of fault it is."""
