@@ -170,6 +170,51 @@ def test_a_url_of_the_command_line(root: Path, site: Web) -> None:
     assert not (root / "etc/hostname").exists()  # it is the data of before, and this stage has nothing of its own
 
 
+def test_a_page_is_no_user_data(root: Path, site: Web) -> None:
+    site.pages = {"/c": b"\n<html>log in</html>"}
+    (root / "proc").mkdir()
+    (root / "proc/cmdline").write_text(f"cloud-config-url={site.url('/c')}\n")
+    errors, warned = run(root, "{providers: [cmdline]}")
+    assert errors == ["no provider has data: cmdline"]
+    assert "it answers a page" in warned[0]
+    assert not (root / "run/config/userdata").exists()
+
+
+# what is kept -------------------------------------------------------------------------------------------------------
+def test_what_cannot_be_unpacked_ends_nothing_else(root: Path) -> None:
+    (root / "oem").mkdir()
+    (root / "oem/userdata").write_bytes(b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + b"\xff" * 50)
+    runner = Runner(root)
+    runner.read(["stages: {network: [{datasource: {providers: [file], path: /oem}}, {hostname: later}]}"])
+    runner.run("network")
+    assert [err.reason for err in runner.errors] == ["datasource"]
+    assert (root / "etc/hostname").read_text() == "later\n"
+
+
+def test_userdata_is_written_last(root: Path, site: Web) -> None:
+    """Steps that ask only where it is missing ask again when something failed."""
+    site.pages = {"/c": CONFIG}
+    (root / "proc").mkdir()
+    (root / "proc/cmdline").write_text(f"cloud-config-url={site.url('/c')}\n")
+    (root / "oem/userdata.yaml").mkdir(parents=True)  # which cannot be replaced by a file
+    assert run(root, "{providers: [cmdline], path: /oem}")[0] == ["/oem/userdata.yaml is not a regular file"]
+    assert not (root / "oem/userdata").exists()
+
+
+@pytest.mark.parametrize("data", [b"plain words", b"#!/bin/sh\n", b"MIME-Version: 1.0\n"])
+def test_cloud_config_of_before_goes(root: Path, tools: Path, data: bytes) -> None:
+    (root / "oem").mkdir()
+    (root / "oem/userdata").write_bytes(CONFIG)
+    run(root, "{providers: [file], path: /oem}")
+    assert (root / "oem/userdata.yaml").exists()
+    (root / "oem/userdata").write_bytes(data)
+    run(root, "{providers: [file], path: /oem}")
+    assert os.listdir(root / "oem") == ["userdata"]
+    (root / "oem/x.yaml").write_bytes(data)
+    run(root, "{providers: [file], path: /oem, userdata_name: x.yaml}")
+    assert (root / "oem/x.yaml").read_bytes() == data
+
+
 # what a file may say ------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("text", "error"),
@@ -204,7 +249,7 @@ def test_aws_with_a_token_and_without(site: Web) -> None:
 
 def test_gcp(site: Web) -> None:
     lines = f'ann:{KEY}\ntmp:ssh-rsa AAA google-ssh {{"expireOn":"2020"}}\n'
-    site.pages = {"/instance/hostname": b"vm.c.x", "/instance/attributes/user-data": CONFIG,
+    site.pages = {"/instance/id": b"123", "/instance/hostname": b"vm.c.x", "/instance/attributes/user-data": CONFIG,
                   "/project/attributes/ssh-keys": lines.encode()}  # fmt: skip
     assert asked(site, "gcp") == Instance("gcp", CONFIG, "vm.c.x", (KEY,))
     assert site.headers["/instance/hostname"]["metadata-flavor"] == "Google"
@@ -212,32 +257,36 @@ def test_gcp(site: Web) -> None:
 
 def test_azure(site: Web) -> None:
     path = "/metadata/instance/compute?api-version=2021-01-01"
-    about = {"name": "vm", "userData": base64.b64encode(CONFIG).decode(), "publicKeys": [{"keyData": f"{KEY}\r\n"}]}
+    about = {"vmId": "13f5-a", "name": "vm", "userData": base64.b64encode(CONFIG).decode(),
+             "publicKeys": [{"keyData": f"{KEY}\r\n"}]}  # fmt: skip
     site.pages = {path: json.dumps(about).encode()}
     assert asked(site, "azure") == Instance("azure", CONFIG, "vm", (KEY,))
     assert site.headers[path]["metadata"] == "true"
-    site.pages = {path: b'{"userData": "%%"}'}
+    site.pages = {path: b'{"vmId": "13f5-a", "userData": "%%"}'}
     with pytest.raises(TreebuildError, match="not base64"):
         asked(site, "azure")
 
 
 def test_the_others(site: Web) -> None:
     site.pages = {
+        "/metadata/instance-id": b"42\n",
         "/metadata/hostname": b"h",
         "/metadata/public-keys": json.dumps([KEY, 3]).encode(),
         "/userdata": CONFIG,
     }
     assert asked(site, "hetzner") == Instance("hetzner", CONFIG, "h", (KEY,))
     site.pages = {
-        "/meta_data.json": json.dumps({"hostname": "o", "public_keys": {"k": KEY}}).encode(),
+        "/meta_data.json": json.dumps({"uuid": "83679162-1378", "hostname": "o", "public_keys": {"k": KEY}}).encode(),
         "/user_data": b"x",
     }
     assert asked(site, "openstack") == Instance("openstack", b"x", "o", (KEY,))
-    site.pages = {"/metadata": json.dumps({"hostname": "p", "ssh_keys": [KEY]}).encode()}
+    site.pages = {"/metadata": json.dumps({"id": "1-2", "hostname": "p", "ssh_keys": [KEY]}).encode()}
     assert asked(site, "packet") == Instance("packet", b"", "p", (KEY,))
-    site.pages = {"/v1.json": json.dumps({"hostname": "v", "public-keys": [KEY], "user-data": "u"}).encode()}
+    site.pages = {
+        "/v1.json": json.dumps({"instanceid": "7", "hostname": "v", "public-keys": [KEY], "user-data": "u"}).encode()
+    }
     assert asked(site, "vultr") == Instance("vultr", b"u", "v", (KEY,))
-    site.pages = {"/hostname": b"d", "/user-data": CONFIG, "/public-keys": f"{KEY}\n{KEY} 2\n".encode()}
+    site.pages = {"/id": b"7", "/hostname": b"d", "/user-data": CONFIG, "/public-keys": f"{KEY}\n{KEY} 2\n".encode()}
     assert asked(site, "digitalocean") == Instance("digitalocean", CONFIG, "d", (KEY, f"{KEY} 2"))
 
 
@@ -253,6 +302,25 @@ def test_answers_of_any_form(name: str, body: bytes) -> None:
     except TreebuildError:
         return
     assert all(isinstance(key, str) for key in found.keys)
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+@pytest.mark.parametrize(
+    "body",
+    [b"<!DOCTYPE html><html><title>log in</title></html>", b"success\n", b"", b"ok", b'{"logged_in": false}', b"{}"],
+)
+def test_a_page_for_every_request_is_no_cloud(name: str, body: bytes) -> None:
+    with pytest.raises(TreebuildError) as caught:
+        ask_service(name, lambda ask: body)
+    assert caught.value.reason == "metadata"
+
+
+def test_half_a_pair_of_surrogates(site: Web) -> None:
+    broken = "\\ud800"
+    site.pages = {"/v1.json": f'{{"instanceid": "7", "user-data": "a{broken}", "public-keys": ["b{broken}"]}}'.encode()}
+    assert asked(site, "vultr") == Instance("vultr", b"a?", "", ("b?",))
+    site.pages = {"/meta_data.json": f'{{"uuid": "7", "public_keys": {{"x": "b{broken}"}}}}'.encode()}
+    assert asked(site, "openstack").keys == ("b?",)
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))

@@ -9,6 +9,7 @@ that was not there when this boot began is run for the stages that have gone by 
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable
 from threading import Thread
 
@@ -20,16 +21,18 @@ from treebuilder.cloudconfig.metadata import NOT_DONE, SERVICES, Instance, ask_s
 from treebuilder.cloudconfig.network import hostname
 from treebuilder.cloudconfig.users import add_keys, is_key
 from treebuilder.cloudconfig.volumes import cdrom, config_drive, from_seed
-from treebuilder.errors import Place, SpecError, ToolFailed, TransportError, TreebuildError
+from treebuilder.errors import Cancelled, Place, SpecError, ToolFailed, TransportError, TreebuildError
 from treebuilder.nodes import Node
 from treebuilder.records import record
-from treebuilder.system.clock import sleep
+from treebuilder.system.clock import monotonic_s, sleep
+from treebuilder.system.files import sync_folder
 
 _LOCAL = ("cdrom", "config-drive", "file")
 _KNOWN = (*_LOCAL, "cmdline", *SERVICES)
 _FOLDER = "/run/config"
 _ROUNDS = 3  # a service may start after the network
 _PAUSE_S = 2.0
+_ROUND_S = 150.0  # more than any service takes; the resolver of names has no limit that could be set
 _SEED = re.compile(r"nocloud(-net)?(;.*)?\Z")
 
 
@@ -84,8 +87,10 @@ def _local(wish: _Wish, machine: Machine) -> Instance | None:
             data = machine.root.read(f"{wish.path}/{wish.name}")
             if data is not None:
                 return Instance(provider, data)
-        except TreebuildError as err:
-            _pass_over(provider, err, wish, machine)
+        except Cancelled:
+            raise
+        except Exception as err:
+            _pass_over(provider, _told(err), wish, machine)
     return None
 
 
@@ -112,16 +117,25 @@ def _ask_all(providers: list[str], machine: Machine) -> dict[str, Instance | Tre
             return machine.fetch(wanted, tries=1)
 
         try:
-            answers[provider] = _cmdline(machine, get) if provider == "cmdline" else ask_service(provider, get)
-        except TreebuildError as err:
-            answers[provider] = err
+            found = _cmdline(machine, get) if provider == "cmdline" else ask_service(provider, get)
+            if found.userdata.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+                raise TreebuildError("it answers a page: something on the way is in its place", reason="metadata")
+            answers[provider] = found
+        except Exception as err:  # nothing that one of them answers ends the others
+            answers[provider] = _told(err)
 
     threads = [Thread(target=ask, args=(provider,), daemon=True) for provider in providers]
     for thread in threads:
         thread.start()
+    until = monotonic_s() + _ROUND_S
     for thread in threads:
-        thread.join()
-    return {provider: answers.get(provider) or TreebuildError(f"{provider} was not asked") for provider in providers}
+        thread.join(max(0.0, until - monotonic_s()))
+    late = TreebuildError("no answer in time", reason="metadata")
+    return {provider: answers.get(provider, late) for provider in providers}
+
+
+def _told(err: Exception) -> TreebuildError:
+    return err if isinstance(err, TreebuildError) else TreebuildError(f"{type(err).__name__}: {err}", reason="metadata")
 
 
 def _cmdline(machine: Machine, get: Callable[[Ask], bytes]) -> Instance:
@@ -166,14 +180,23 @@ def _keep_instance(found: Instance, place: Place, machine: Machine) -> None:
 
 
 def _keep_data(data: bytes, wish: _Wish, machine: Machine) -> None:
-    """Raises TreebuildError for a script that fails, and for parts in MIME, which nothing here takes apart."""
+    """Raises TreebuildError for a script that fails, and for parts in MIME, which nothing here takes apart.
+
+    `userdata` is written last: it says that all is there, to steps that ask only where it is missing.
+    """
     try:
         plain = unzip(data) if data.startswith(b"\x1f\x8b") else data
-    except (OSError, EOFError) as err:
+    except (OSError, EOFError, zlib.error) as err:
         raise TreebuildError(f"the user data cannot be unpacked: {err}", reason="datasource") from err
     script = plain.startswith(b"#!")
     inside = f"{wish.path}/{wish.name}"
     known = machine.root.read(inside) == plain
+    config = not script and _is_config(plain)
+    if not wish.name.endswith((".yaml", ".yml")):
+        if config:
+            machine.root.write(f"{inside}.yaml", plain, mode=SECRET)
+        else:
+            _forget(f"{inside}.yaml", machine)
     machine.root.write(inside, plain, mode=SECRET)
     if script:
         status = _run(plain, inside, machine)
@@ -184,11 +207,16 @@ def _keep_data(data: bytes, wish: _Wish, machine: Machine) -> None:
             f"the user data has several parts (MIME) and was only kept: {inside}", reason="unsupported",
             hint="one part: cloud-config, or a script",
         )  # fmt: skip
-    elif _is_config(plain):
-        if not wish.name.endswith((".yaml", ".yml")):
-            machine.root.write(f"{inside}.yaml", plain, mode=SECRET)
-        if not known:  # what is known was read when this boot began
-            machine.arrived.append((inside, plain.decode()))
+    elif config and not known:  # what is known was read when this boot began
+        machine.arrived.append((inside, plain.decode()))
+
+
+def _forget(inside: str, machine: Machine) -> None:
+    """Cloud-config of user data that was there before."""
+    path = machine.root.locate(inside, last=False)
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+        sync_folder(path.parent)
 
 
 def _run(script: bytes, inside: str, machine: Machine) -> int:

@@ -1,7 +1,8 @@
 """Metadata services of clouds that answer plain HTTP: user data, the host's name, the keys of who owns it.
 
-Each is asked at its fixed address, never through a proxy, with short limits. A service is there when its first request
-is answered; what it does not have is empty. What it says is not trusted to have the right form.
+Each is asked at its fixed address, never through a proxy, with short limits. A service is there when it names this
+machine in its own form: a network's log-in page answers every request, too. What a service does not have is empty. What
+it says is not trusted to have the right form.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -19,6 +21,10 @@ from treebuilder.records import record
 Get = Callable[[Ask], bytes]
 _LIMIT_BYTES = 4 << 20
 _LINK = "http://169.254.169.254"
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}\Z")
+_INSTANCE = re.compile(r"i-[A-Za-z0-9]{1,64}\Z")
+_NUMBER = re.compile(r"[0-9]{1,32}\Z")
+_TOKEN = re.compile(r"[!-;=-~]{1,4096}\Z")
 
 
 @record
@@ -65,23 +71,41 @@ class Service:
             raise TreebuildError(f"{self.name} answers no JSON: {err}", reason="metadata") from err
         return value
 
+    def about(self, path: str, *names: str) -> object:
+        """JSON in which one of `names` is a word: the machine's. Raises as `json`."""
+        value = self.json(path)
+        if not any(_WORD.match(_text(value, name)) for name in names):
+            raise TreebuildError(f"{self.name} does not say which machine this is", reason="metadata")
+        return value
+
+    def word(self, path: str, form: re.Pattern[str] = _WORD) -> str:
+        """One word, and nothing else. Raises TransportError, TreebuildError."""
+        text = self.need(path).decode("utf-8", "replace").strip()
+        if not form.match(text):
+            raise TreebuildError(f"{self.name} answers at {path} what it never says", reason="metadata")
+        return text
+
 
 def aws(service: Service) -> Instance:
     """EC2: version 2 with its token, version 1 where there is no such thing."""
     try:
         token = service.need("/latest/api/token", "PUT", {"X-aws-ec2-metadata-token-ttl-seconds": "300"})
-        service = _with(service, {"X-aws-ec2-metadata-token": token.decode("ascii", "replace").strip()})
+        text = token.decode("utf-8", "replace").strip()
+        if not _TOKEN.match(text):
+            raise TreebuildError("aws answers no token", reason="metadata")
+        service = _with(service, {"X-aws-ec2-metadata-token": text})
     except TransportError as err:
         if err.status not in (400, 403, 404, 405):
             raise
-    service.need("/latest/meta-data/instance-id")
+    service.word("/latest/meta-data/instance-id", _INSTANCE)
     keys = _lines(service.maybe("/latest/meta-data/public-keys/0/openssh-key"))
     return Instance("aws", service.maybe("/latest/user-data"), _word(service.maybe("/latest/meta-data/hostname")), keys)
 
 
 def gcp(service: Service) -> Instance:
     """Keys are lines `user:key`; those that end at some time are left out, for nobody would take them away again."""
-    name = _word(service.need("/instance/hostname"))
+    service.word("/instance/id", _NUMBER)
+    name = service.word("/instance/hostname")
     lines = _lines(
         service.maybe("/project/attributes/ssh-keys") + b"\n" + service.maybe("/instance/attributes/ssh-keys")
     )
@@ -90,7 +114,7 @@ def gcp(service: Service) -> Instance:
 
 
 def azure(service: Service) -> Instance:
-    compute = service.json("/metadata/instance/compute?api-version=2021-01-01")
+    compute = service.about("/metadata/instance/compute?api-version=2021-01-01", "vmId")
     try:
         userdata = base64.b64decode(_text(compute, "userData"), validate=True)
     except (binascii.Error, ValueError) as err:
@@ -100,36 +124,38 @@ def azure(service: Service) -> Instance:
 
 
 def hetzner(service: Service) -> Instance:
-    name = _word(service.need("/metadata/hostname"))
+    service.word("/metadata/instance-id", _NUMBER)
+    name = service.word("/metadata/hostname")
     keys = _lines(service.maybe("/metadata/public-keys"))
     return Instance("hetzner", service.maybe("/userdata"), name, keys)
 
 
 def openstack(service: Service) -> Instance:
-    return openstack_instance("openstack", service.json("/meta_data.json"), service.maybe("/user_data"))
+    return openstack_instance("openstack", service.about("/meta_data.json", "uuid"), service.maybe("/user_data"))
 
 
 def openstack_instance(provider: str, about: object, userdata: bytes) -> Instance:
     """meta_data.json, of the service or of a config drive."""
     keys = about.get("public_keys") if isinstance(about, dict) else None
-    texts = [key for key in keys.values() if isinstance(key, str)] if isinstance(keys, dict) else []
+    texts = _texts(list(keys.values())) if isinstance(keys, dict) else ()
     return Instance(provider, userdata, _text(about, "hostname"), _lines("\n".join(texts).encode()))
 
 
 def packet(service: Service) -> Instance:
-    about = service.json("/metadata")
-    keys = tuple(key for key in _list(about, "ssh_keys") if isinstance(key, str))
+    about = service.about("/metadata", "id")
+    keys = _texts(_list(about, "ssh_keys"))
     return Instance("packet", service.maybe("/userdata"), _text(about, "hostname"), keys)
 
 
 def vultr(service: Service) -> Instance:
-    about = service.json("/v1.json")
-    keys = tuple(key for key in _list(about, "public-keys") if isinstance(key, str))
+    about = service.about("/v1.json", "instanceid", "instance-v2-id")
+    keys = _texts(_list(about, "public-keys"))
     return Instance("vultr", _text(about, "user-data").encode(), _text(about, "hostname"), keys)
 
 
 def digitalocean(service: Service) -> Instance:
-    name = _word(service.need("/hostname"))
+    service.word("/id", _NUMBER)
+    name = service.word("/hostname")
     return Instance("digitalocean", service.maybe("/user-data"), name, _lines(service.maybe("/public-keys")))
 
 
@@ -176,13 +202,22 @@ def _lines(data: bytes) -> tuple[str, ...]:
             value: object = json.loads(text)
         except (ValueError, RecursionError):
             value = None
-        return tuple(line for line in value if isinstance(line, str)) if isinstance(value, list) else ()
+        return _texts(value) if isinstance(value, list) else ()
     return tuple(line.strip() for line in text.splitlines() if line.strip())
 
 
 def _text(value: object, key: str) -> str:
     found = value.get(key) if isinstance(value, dict) else None
-    return found if isinstance(found, str) else ""
+    return _proper(found) if isinstance(found, str) else ""
+
+
+def _texts(values: list[object]) -> tuple[str, ...]:
+    return tuple(_proper(value) for value in values if isinstance(value, str))
+
+
+def _proper(text: str) -> str:
+    """JSON may say half of a surrogate pair, which no file can hold."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _list(value: object, key: str) -> list[object]:
