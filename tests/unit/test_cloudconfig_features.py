@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -105,28 +106,98 @@ def test_people_are_told(root: Path, capsys: Capture) -> None:
 
 
 # cos-setup ----------------------------------------------------------------------------------------------------------
+YIP = """#!/bin/sh
+echo "$*" >> TOOLS/ran
+if [ "$1" = --save ]; then mkdir "$2" && cp TOOLS/page "$2/000.yaml"; fi
+"""
+
+
+def cos_setup(root: Path, tools: Path, stage: str) -> list[str]:
+    """The words that each start of yip gets. The kernel's command line names a URL, which has TOOLS/page."""
+    tools.mkdir(exist_ok=True)
+    (tools / "yip").write_text(YIP.replace("TOOLS", str(tools)))
+    (tools / "yip").chmod(0o755)
+    (tools / "cmdline").write_text("quiet cos.setup=http://here.invalid/x\n")
+    script = COS_SETUP.read_text().replace("/proc/cmdline", str(tools / "cmdline"))
+    script = script.replace('"/system/oem /oem /usr/local/cloud-config"', f'"{root}/system/oem {root}/oem"')
+    script = script.replace("/run/cos-setup", str(tools / "kept"))
+    assert str(root) in script
+    assert str(tools / "kept") in script
+    (tools / "ran").write_text("")
+    env = {"PATH": f"{tools}:{os.environ['PATH']}"}
+    subprocess.run(["sh", "-c", script, "cos-setup", stage], check=True, env=env, timeout=60)
+    return (tools / "ran").read_text().splitlines()
+
+
 def test_cos_setup_looks_into_links_and_classic_files(root: Path, tmp_path: Path, capsys: Capture) -> None:
     feature(root, capsys, "enable", "vagrant")
     tools = tmp_path / "bin"
-    tools.mkdir()
-    (tools / "yip").write_text(f'#!/bin/sh\necho "$*" >> {tools}/ran\n')
-    (tools / "yip").chmod(0o755)
-    (tmp_path / "cmdline").write_text("quiet cos.setup=http://here.invalid/x\n")
-    script = COS_SETUP.read_text().replace("/proc/cmdline", str(tmp_path / "cmdline"))
-    script = script.replace('"/system/oem /oem /usr/local/cloud-config"', f'"{root}/system/oem {root}/oem"')
-    assert str(root) in script
-
-    def ran(stage: str) -> list[str]:
-        (tools / "ran").write_text("")
-        env = {"PATH": f"{tools}:{os.environ['PATH']}"}
-        subprocess.run(["sh", "-c", script, "cos-setup", stage], check=True, env=env)
-        return (tools / "ran").read_text().splitlines()
-
-    url = "http://here.invalid/x"
-    parts = (".before", "", ".after")
-    assert ran("boot") == [f"-s boot {root}/oem"]
-    early = " ".join(f"-s {stage}{part}" for stage in ("initramfs", "fs", "boot") for part in parts)
-    assert ran("network") == [f"{early} {url}", *(f"-s network{part} {url}" for part in parts)]
-    assert ran("fs") == []
+    assert cos_setup(root, tools, "boot") == [f"-s boot {root}/oem"]
+    assert cos_setup(root, tools, "fs") == []
     (root / "system/oem/c.yaml").write_text("#cloud-config\nhostname: x\n")
-    assert ran("initramfs") == [f"-s initramfs{part} {root}/system/oem" for part in parts]
+    assert cos_setup(root, tools, "initramfs") == [f"-s initramfs {root}/system/oem"]
+    assert cos_setup(root, tools, "boot") == [f"-s boot {root}/system/oem {root}/oem"]
+    assert cos_setup(root, tools, "fs") == cos_setup(root, tools, "rootfs") == []
+
+
+def test_cos_setup_fetches_a_url_once(root: Path, tmp_path: Path) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "page").write_text("stages: {network: [{hostname: x}], network.after: [{hostname: y}]}\n")
+    early = " ".join(f"-s {stage}{part}" for stage in ("initramfs", "fs", "boot") for part in (".before", "", ".after"))
+    kept = tools / "kept"
+    for _ in range(2):
+        assert cos_setup(root, tools, "network") == [
+            f"--save {kept} http://here.invalid/x", f"{early} {kept}", f"-s network {kept}", f"-s network.after {kept}"
+        ]  # fmt: skip
+    assert cos_setup(root, tools, "boot") == []
+
+
+def test_cos_setup_reads_no_pipes(root: Path, tmp_path: Path) -> None:
+    os.mkfifo(root / "oem/pipe")
+    (root / "oem/c.yaml").write_text("stages: {boot: []}\n")
+    assert cos_setup(root, tmp_path / "bin", "boot") == [f"-s boot {root}/oem"]
+
+
+# units --------------------------------------------------------------------------------------------------------------
+def unit(path: Path) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for line in path.read_text().splitlines():
+        key, equals, value = line.partition("=")
+        if equals and not line.startswith("#"):
+            found.setdefault(key, []).append(value)
+    return found
+
+
+@pytest.mark.parametrize("stage", ["rootfs", "initramfs", "fs", "boot", "network"])
+def test_no_stage_lasts_for_ever(stage: str) -> None:
+    (path,) = COS_SETUP.parent.glob(f"*/cos-setup-{stage}.service")
+    (limit,) = unit(path)["TimeoutStartSec"]
+    assert limit.removesuffix("min").isdecimal()
+
+
+def test_the_checks_wait_for_no_stage_for_ever(tmp_path: Path) -> None:
+    """They wait while the manager has a job for the system to come up, and not longer than it takes to be in time."""
+    found = unit(COS_SETUP.parents[1] / "device/units/treebuild-confirm.service")
+    ordered = " ".join(found["After"]).split()
+    assert "network-online.target" in ordered
+    assert not {"multi-user.target", "cos-setup-network.service"} & set(ordered)
+    assert found["DefaultDependencies"] == ["no"]  # else the target waits for the checks, which wait for it
+    (wait,) = found["ExecStartPre"]
+    words = shlex.split(wait.removeprefix("-").replace("$$", "$"))
+    assert words[:2] == ["/bin/sh", "-c"]
+    scripts = {
+        "systemctl": f'echo "$*" >> {tmp_path}/asked\n[ -e {tmp_path}/busy ] && echo 1 job',
+        "sleep": f'[ "$(wc -l < {tmp_path}/asked)" != "$UP" ] || rm {tmp_path}/busy',
+    }
+    for name, script in scripts.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    for up, asked in (("3", 4), ("never", 180)):
+        (tmp_path / "busy").touch()
+        (tmp_path / "asked").unlink(missing_ok=True)
+        env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "UP": up}
+        subprocess.run(words, check=False, env=env, timeout=60)
+        lines = (tmp_path / "asked").read_text().splitlines()
+        assert len(lines) == asked
+        assert set(lines) == {"list-jobs --no-legend multi-user.target cos-setup-network.service"}

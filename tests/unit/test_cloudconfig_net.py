@@ -16,6 +16,7 @@ import pytest
 
 from tests.unit.cloud_parts import Web, web
 from treebuilder.cloudconfig.ask import Ask, shown
+from treebuilder.cloudconfig.command import main
 from treebuilder.cloudconfig.net import fetch, fetch_into
 from treebuilder.cloudconfig.stages import Runner, run_stage
 from treebuilder.errors import ConfigError, TransportError
@@ -181,3 +182,18 @@ def test_a_url_is_a_source(root: Path, site: Web) -> None:
     errors = run_stage("boot", [site.url("/c.yaml"), site.url("/bad"), str(root / "none")], root=root)
     assert (root / "etc/hostname").read_text() == "far\n"
     assert [err.reason for err in errors] == ["encoding"]
+
+
+def test_urls_are_kept_for_later(tmp_path: Path, site: Web, capsys: pytest.CaptureFixture[str]) -> None:
+    site.pages = {"/b.yaml": b"stages: {}\n", "/a.yaml": b"name: a\n"}
+    kept = tmp_path / "kept"
+    urls = [site.url("/b.yaml"), site.url("/none"), site.url("/a.yaml")]
+    assert main(["--save", str(kept), *urls]) == 1
+    assert "/none" in capsys.readouterr().err
+    assert {path.name: path.read_text() for path in kept.iterdir()} == {
+        "000.yaml": "stages: {}\n", "002.yaml": "name: a\n"
+    }  # fmt: skip
+    assert {path.stat().st_mode & 0o777 for path in (kept, *kept.iterdir())} == {0o700, 0o600}
+    assert site.asked == ["GET /b.yaml", "GET /none", "GET /a.yaml"]
+    assert main(["--save", str(tmp_path / "other"), "boot"]) == 1
+    assert not any((tmp_path / "other").iterdir())

@@ -1,6 +1,7 @@
 """The command `yip`: runs stages of cloud-config files.
 
     yip [-s STAGE]... [-d] [-a] [--with-hooks] [--root DIR] ARGUMENT...
+    yip --save DIR URL...
 
 An argument is a file, a folder (its *.yaml and *.yml, recursively), a URL, `-` for standard input, or YAML itself.
 Exit code 1 if anything failed, 2 for wrong usage. This is the one file of the room that writes to the terminal.
@@ -14,10 +15,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from treebuilder import __version__
+from treebuilder.cloudconfig.ask import is_url, shown
+from treebuilder.cloudconfig.config import sources
+from treebuilder.cloudconfig.machine import Machine
 from treebuilder.cloudconfig.names import hooks
+from treebuilder.cloudconfig.root import Root
 from treebuilder.cloudconfig.stages import Runner
-from treebuilder.errors import TreebuildError
+from treebuilder.errors import ConfigError, Place, TreebuildError
 from treebuilder.events import Event, LogLine, Said, Warned
+from treebuilder.system.files import write_atomic
 
 
 class _Terminal:
@@ -63,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-a", "--analyze", action="store_true", help="print the order of the steps and run nothing")
     parser.add_argument("--with-hooks", action="store_true", help="run STAGE.before and STAGE.after around it")
     parser.add_argument("--root", default="/", metavar="DIR", help="configure the system in this folder")
+    parser.add_argument("--save", metavar="DIR", help="fetch the URLs into this folder, and run nothing")
     parser.add_argument("--debug", action="store_true", help="say each step")
     parser.add_argument("--version", action="version", version=f"yip {__version__}")
     return parser
@@ -75,6 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not root.is_dir():
         _say(f"error: {root} is not a folder")
         return 2
+    if options.save is not None:
+        return _save(Path(options.save), options.arguments)
     stages: list[str] = options.stage or ["default"]
     runner = Runner(root, _Terminal(options.debug))
     stdin = sys.stdin.read() if "-" in options.arguments else None
@@ -88,6 +97,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     for err in runner.errors:
         _complain(err)
     return 1 if runner.errors else 0
+
+
+def _save(folder: Path, urls: Sequence[str]) -> int:
+    """Keeps each URL as NUMBER.yaml, in their order. They may hold passwords."""
+    machine = Machine(Root(Path("/")), dict)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for number, url in enumerate(urls):
+        with machine.attempt(Place(shown(url))):
+            if not is_url(url):
+                raise ConfigError(f"{url} is no http or https URL", reason="url")
+            found, errors = sources(url, None, machine.fetch)
+            machine.errors += errors
+            for source in found:
+                write_atomic(folder / f"{number:03}.yaml", source.text.encode(), mode=0o600, sync=False)
+    for err in machine.errors:
+        _complain(err)
+    return 1 if machine.errors else 0
 
 
 def entry() -> None:
