@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import os
+import shutil
 import stat
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +63,18 @@ def test_what_fails_leaves_what_was_there(root: Path, site: Web) -> None:
     assert os.listdir(root / "etc") == ["a"]
 
 
+def test_what_a_power_cut_left_goes(root: Path, site: Web) -> None:
+    site.pages = {"/a": b"new"}
+    (root / "srv").mkdir()
+    part = ".a." + "0123456789abcdef"
+    for name in (part, f"{part}0", ".b.0123456789abcdef"):
+        (root / "srv" / name).write_text("half")
+    for path in ("/srv/a", "/srv/"):
+        (root / "srv" / part).write_text("half")
+        assert run(root, f"downloads: [{{path: {path}, url: '{site.url('/a')}'}}]") == []
+        assert sorted(os.listdir(root / "srv")) == [f"{part}0", ".b.0123456789abcdef", "a"]
+
+
 @pytest.mark.parametrize(
     ("item", "error"),
     [("path: /x", " is no http or https URL"), ("path: /x, url: 'file:///etc/passwd'", "file:///etc/passwd is no http"),
@@ -113,6 +127,68 @@ def test_a_clone_and_what_comes_later(root: Path, upstream: Path) -> None:
     assert (root / "srv/it/own").read_text() == "stays"
     assert run(root, f"git: {{url: 'file://{upstream}', path: /srv/it, branch: side}}") == []
     assert (root / "srv/it/file").read_text() == "one"
+
+
+@pytest.mark.parametrize(
+    "harm",
+    ["touch .git/index.lock", ": > .git/index", ": > .git/HEAD", "rm -r .git/objects", "mv .git .git.old",
+     "mv .git .git.old; mkdir .git.new", "rm -r .git; mkdir .git"],
+)  # fmt: skip
+def test_a_repository_that_a_power_cut_left(root: Path, upstream: Path, harm: str) -> None:
+    step = f"git: {{url: 'file://{upstream}', path: /srv/it}}"
+    assert run(root, step) == []
+    (root / "srv/it/own").write_text("stays")
+    commit(upstream, "two")
+    subprocess.run(["sh", "-c", harm], check=True, cwd=root / "srv/it")
+    for _ in range(2):
+        assert run(root, step) == []
+        assert (root / "srv/it/file").read_text() == "two"
+        assert sorted(os.listdir(root / "srv/it")) == [".git", "file", "own"]
+        assert git(root / "srv/it", "status", "--short") == "?? own\n"
+
+
+def test_the_repository_around_it_is_not_touched(root: Path, upstream: Path) -> None:
+    git(root, "init", "-q", "-b", "main", str(root / "srv"))
+    commit(root / "srv", "around")
+    (root / "srv/it/.git").mkdir(parents=True)
+    assert run(root, f"git: {{url: 'file://{upstream}', path: /srv/it}}") == []
+    assert (root / "srv/file").read_text() == "around"
+    assert (root / "srv/it/file").read_text() == "one"
+
+
+def test_what_cannot_be_had_anew_stays(root: Path, upstream: Path) -> None:
+    step = f"git: {{url: 'file://{upstream}', path: /srv/it}}"
+    assert run(root, step) == []
+    upstream.rename(upstream.with_name("gone"))
+    (said,) = run(root, step)
+    assert said.startswith(f"git and file://{upstream}: fatal: ")
+    assert sorted(os.listdir(root / "srv/it")) == [".git", "file"]
+    assert git(root / "srv/it", "status", "--short") == ""
+
+
+@pytest.mark.engine
+def test_a_folder_of_a_user_is_that_users(upstream: Path) -> None:
+    """Settings of the repository say what git runs: it runs as its owner."""
+    user = 54321
+    with tempfile.TemporaryDirectory() as name:
+        top = Path(name)
+        top.chmod(0o755)
+        shutil.copytree(upstream, top / "upstream")
+        (top / "root/srv/it").mkdir(parents=True)
+        subprocess.run(["chown", "-R", f"{user}:{user}", top / "upstream", top / "root/srv/it"], check=True)
+        step = f"git: {{url: 'file://{top}/upstream', path: /srv/it}}"
+        assert run(top / "root", step) == []
+        config = top / "root/srv/it/.git/config"
+        config.write_text(f'{config.read_text()}[filter "x"]\n\tsmudge = "id -u > ../../../seen; cat"\n')
+        (config.parent / "info/attributes").write_text("* filter=x\n")
+        (top / "seen").touch()
+        for path in (top / "seen", config.parent / "info/attributes"):
+            os.chown(path, user, user)
+        (top / "root/srv/it/file").unlink()
+        assert run(top / "root", step) == []
+        assert (top / "seen").read_text() == f"{user}\n"
+        assert (top / "root/srv/it/file").read_text() == "one"
+        assert {path.stat().st_uid for path in (top / "root/srv/it").rglob("*")} == {user}
 
 
 def test_one_branch_only(root: Path, upstream: Path) -> None:

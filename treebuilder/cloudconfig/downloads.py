@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import posixpath
+import re
+from pathlib import Path
 from urllib.parse import unquote
 
 from treebuilder.cloudconfig.ask import Ask, shown, split
@@ -41,6 +43,17 @@ def _download(item: Node, machine: Machine) -> None:
     if machine.rehearsal:
         return
     make_folder_of(inside, mode, machine)
+    _tidy(inside, machine)
     ask = Ask(url, limit_bytes=_LIMIT_BYTES, socket_s=_SOCKET_S, total_s=float(limit_s) if limit_s else _TOTAL_S)
     with machine.root.receive(inside, mode=mode, owner=owner) as out:
         machine.fetch_into(ask, out)
+
+
+def _tidy(inside: str, machine: Machine) -> None:
+    """Takes away what is left of downloads of this file that a power cut ended: it would fill the disk."""
+    place = Path(inside)
+    left = re.compile(rf"\.{re.escape(place.name[:80])}\.[0-9a-f]{{16}}\Z")  # as Root.receive names them
+    folder = machine.root.make_folders(str(place.parent))
+    for path in sorted(folder.iterdir()):
+        if left.match(path.name) and path.is_file() and not path.is_symlink():
+            path.unlink()

@@ -1,7 +1,11 @@
 """The module `git`: a repository cloned, or brought to what its branch has, by the program git.
 
-What was changed in the folder by hand is gone then; files that git does not know stay. Names, passwords and keys are
-neither on a command line nor in the repository, and passwords go to the server that the URL names alone.
+What was changed in the folder by hand is gone then; files that git does not know stay. A folder that cannot be updated,
+as after a power cut, gets a new repository in place of its old one. Names, passwords and keys are neither on a command
+line nor in the repository, and passwords go to the server that the URL names alone.
+
+A folder of another user is that user's affair, by whose settings git would run any program: git runs as that user, who
+can read what `auth` says then. No hooks run.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from treebuilder.system import process
 from treebuilder.system.files import remove_tree
 
 _LIMIT_S = 1800.0
+_GIT, _NEW, _OLD = ".git", ".git.new", ".git.old"
 _HELPER = '!f() { printf "username=%s\\npassword=%s\\n" "$YIP_GIT_NAME" "$YIP_GIT_PASSWORD"; }; f'
 
 
@@ -50,25 +55,77 @@ def git(node: Node, machine: Machine) -> None:
     program = process.which("git")
     if program is None:
         raise MissingProgram("git is needed for the module git, and is not there", hint="add it to the image")
-    folder = machine.root.locate(wish.inside)
+    folder = _folder(wish.inside, machine)
+    owner = folder.stat() if folder.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="yip-git-") as private:
         env = _environment(wish, Path(private))
-        if (folder / ".git").exists():
-            _update([program, "-C", str(folder)], wish, env)
-            return
-        if folder.is_dir() and any(folder.iterdir()):
+        env["GIT_CEILING_DIRECTORIES"] = str(folder.parent)  # a repository around this one is not meant
+        git = [program]
+        if owner is not None and os.geteuid() == 0 and owner.st_uid != 0:
+            git, env = _as(owner, program, Path(private)), {**env, "HOME": private}
+        if owner is None:
+            _clone(git, folder, wish, env)
+        elif not any(folder.iterdir()) or any(os.path.lexists(folder / name) for name in (_GIT, _NEW, _OLD)):
+            _refresh(git, folder, wish, env, machine, node)
+        else:
             raise TreebuildError(f"{wish.inside} holds other things than a repository", reason="git")
-        machine.root.make_folders(str(Path(wish.inside).parent))
-        words = ["clone", "--quiet"]
-        words += ["--branch", wish.branch] if wish.branch else []
-        words += ["--single-branch"] if wish.branch_only else []
-        fresh = folder.with_name(f".{folder.name}.clone")
-        remove_tree(fresh)  # of a run that was cut short
+
+
+def _folder(inside: str, machine: Machine) -> Path:
+    """Where the folder is or will be. Raises TreebuildError (reason "path") for a user's link on the way."""
+    if machine.root.locate(inside).is_dir():
+        return machine.root.make_folders(inside)
+    return machine.root.make_folders(str(Path(inside).parent)) / Path(inside).name
+
+
+def _as(owner: os.stat_result, program: str, private: Path) -> list[str]:
+    """The words that run git as the owner of the folder, who gets our private folder, too."""
+    setpriv = process.require("setpriv", "to run git as the owner of a folder")
+    for path in (*private.iterdir(), private):
+        os.chown(path, owner.st_uid, owner.st_gid)
+    ids = [f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--clear-groups", "--no-new-privs"]
+    return [setpriv, *ids, program]
+
+
+def _clone(git: list[str], folder: Path, wish: _Wish, env: Mapping[str, str]) -> None:
+    fresh = folder.with_name(f".{folder.name}.clone")
+    remove_tree(fresh)  # of a run that was cut short
+    try:
+        _run([*git, *_clone_words(wish), "--", wish.url, str(fresh)], wish, env)
+        os.rename(fresh, folder)
+    finally:
+        remove_tree(fresh)
+
+
+def _clone_words(wish: _Wish) -> list[str]:
+    words = ["clone", "--quiet"]
+    words += ["--branch", wish.branch] if wish.branch else []
+    return [*words, "--single-branch"] if wish.branch_only else words
+
+
+def _refresh(
+    git: list[str], folder: Path, wish: _Wish, env: Mapping[str, str], machine: Machine, node: Node
+) -> None:  # fmt: skip
+    """An update; where that fails, a repository from anew. Cut short at any point, the next run does it again."""
+    there = [*git, "-C", str(folder)]
+    if os.path.lexists(folder / _GIT):
         try:
-            _run([program, *words, "--", wish.url, str(fresh)], wish, env)
-            os.rename(fresh, folder)
-        finally:
-            remove_tree(fresh)
+            _update(there, wish, env)
+            return
+        except ToolFailed as err:
+            machine.note(f"{err.message}; it is cloned anew", node.place)
+    fresh, old = folder / _NEW, folder / _OLD
+    remove_tree(fresh)
+    try:
+        _run([*git, *_clone_words(wish), "--no-checkout", "--", wish.url, str(fresh)], wish, env)
+        remove_tree(old)
+        if os.path.lexists(folder / _GIT):
+            os.rename(folder / _GIT, old)
+        os.rename(fresh / ".git", folder / _GIT)
+        _run([*there, "reset", "--quiet", "--hard"], wish, env)
+        remove_tree(old)
+    finally:
+        remove_tree(fresh)
 
 
 def _read(node: Node, machine: Machine) -> _Wish:
@@ -114,7 +171,7 @@ def _environment(wish: _Wish, private: Path) -> dict[str, str]:
     """What git is told. It asks nobody for a password, and starts no other program than ssh to reach a server."""
     login = wish.login
     env = {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "/bin/false", "GIT_ALLOW_PROTOCOL": "https:http:ssh:git:file"}
-    settings: list[tuple[str, str]] = []
+    settings = [("core.hooksPath", "/dev/null"), ("core.fsmonitor", "false")]
     if (login.username or login.password) and is_url(wish.url):
         parts = split(wish.url)
         server = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
