@@ -21,7 +21,7 @@ from treebuilder.model.digest import Digest
 from treebuilder.oci.layout import json_object
 from treebuilder.oci.login import credentials
 from treebuilder.oci.reference import DOCKER_HUB, is_loopback
-from treebuilder.oci.session import is_plain, new_session
+from treebuilder.oci.session import TIMEOUT_S, is_plain, new_session
 from treebuilder.system import clock
 from treebuilder.system.process import Cancel
 
@@ -128,7 +128,7 @@ class Connection:
         try:
             reply = self._understood(method, path, data, headers or {}, brief)
             for _ in range(_LOGINS):
-                if reply.status_code not in (401, 403) or not self._log_in(reply):
+                if reply.status_code not in (401, 403) or not self._log_in(reply, brief):
                     break
                 reply.close()
                 reply = self._ask(method, path, data, headers or {}, brief)
@@ -195,11 +195,10 @@ class Connection:
                 headers["Authorization"] = known
         if data is not None:
             headers["Content-Length"] = str(len(data))
-        limit = {"timeout": (BRIEF_S, BRIEF_S)} if brief else {}
-        reply: Response = self._session.request(method, url, headers=headers, data=data, stream=True, **limit)
+        reply: Response = self._session.request(method, url, headers=headers, data=data, stream=True, **_limit(brief))
         return reply
 
-    def _log_in(self, reply: Response) -> bool:
+    def _log_in(self, reply: Response, brief: bool) -> bool:
         """Answers a challenge by user and password, or by a token. True if that is worth another try."""
         challenge = reply.headers.get("Www-Authenticate", "")
         if not challenge:
@@ -219,20 +218,21 @@ class Connection:
             realm = said.get("realm", "")
             if urlsplit(realm).scheme != "https" and not (is_plain(realm) and self._may_be_plain(realm)):
                 raise TransportError(f"{self} wants a login at {realm or 'no place'}: refused", status=401)
-            token = self._token(realm, {key: said[key] for key in ("service", "scope") if key in said})
+            token = self._token(realm, {key: said[key] for key in ("service", "scope") if key in said}, brief)
             self._authorization[use] = f"Bearer {token}" if token else ""
             return bool(token) and self._authorization[use] != before
 
-    def _token(self, realm: str, asked: Mapping[str, str]) -> str:
+    def _token(self, realm: str, asked: Mapping[str, str], brief: bool) -> str:
         """What the registry's place for logins gives us; "" for nothing. Source: distribution-spec, token."""
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         if self._basic:
             headers["Authorization"] = f"Basic {self._basic}"
-        with self._session.get(realm, params=asked, headers=headers, stream=True) as reply:
+        limit = _limit(brief)
+        with self._session.get(realm, params=asked, headers=headers, stream=True, **limit) as reply:
             if reply.status_code != 200:
                 return ""
             data = b""
-            for part in pieces(reply):
+            for part in pieces(reply, BRIEF_S if brief else TIMEOUT_S[1]):
                 data += part
                 if len(data) > _LONGEST_ANSWER:
                     raise TransportError(
@@ -263,6 +263,10 @@ class Connection:
             f"{self}: the registry answered {status}", temporary=temporary, status=status,
             retry_after_s=float(after) if after.isascii() and after.isdigit() and len(after) < 6 else None,
         )  # fmt: skip
+
+
+def _limit(brief: bool) -> dict[str, tuple[float, float]]:
+    return {"timeout": (BRIEF_S, BRIEF_S)} if brief else {}
 
 
 def _read_out(reply: Response) -> None:

@@ -1,14 +1,20 @@
-"""HTTP sessions whose requests all have time limits, and whose redirects are looked at before they are followed."""
+"""HTTP sessions whose requests all have time limits, and whose redirects are looked at before they are followed.
+
+No more than a redirect's place counts, so not much of what comes with it is read.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from treebuilder.errors import TransportError
 
 TIMEOUT_S = (15.0, 60.0)  # to connect; between two pieces
+_REDIRECTS = 10
+_REDIRECT_BYTES = 1 << 16
 
 
 def is_plain(url: str) -> bool:
@@ -26,7 +32,9 @@ def new_session(may: Callable[[str, str], None] = no_downgrade, *, connections: 
     """A session for many threads, with so many connections to a host. `may` is given both URLs of a redirect, and
     raises for one that is not to be followed."""
     import requests
-    from requests.adapters import HTTPAdapter
+    import urllib3
+
+    from treebuilder.oci.patience import Adapter
 
     class Session(requests.Session):
         def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:  # noqa: ANN401
@@ -37,9 +45,13 @@ def new_session(may: Callable[[str, str], None] = no_downgrade, *, connections: 
             target = super().get_redirect_target(resp)
             if target is not None:
                 may(resp.url, urljoin(resp.url, target))
+                with suppress(urllib3.exceptions.HTTPError):  # the connection can be used again if this is all
+                    resp.raw.read(_REDIRECT_BYTES, decode_content=False)
+                resp.raw.close()
             return target
 
     session = Session()
+    session.max_redirects = _REDIRECTS
     for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(pool_maxsize=connections))
+        session.mount(scheme, Adapter(pool_maxsize=connections))
     return session

@@ -1,0 +1,115 @@
+"""Servers that never come to an end: each answer here goes on for a while and is a good one then, which is too late."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from treebuilder.errors import TransportError
+from treebuilder.oci import connection, session
+from treebuilder.oci.download import Downloader
+from treebuilder.oci.remote import Repository
+from treebuilder.oci.store import Store
+from treebuilder.repository.fetching import Fetcher
+from treebuilder.system.process import Cancel
+
+_LIMIT_S = 0.25
+_TURNS, _TURN_S = 40, 0.05  # 2 seconds
+_OK = b"HTTP/1.1 200 OK\r\n"
+_CHUNKED = _OK + b"Transfer-Encoding: chunked\r\n\r\n"
+_SENT = Callable[[socket.socket], None]
+_HERE = {
+    "a header": ([_OK], b"X", b": y\r\nContent-Length: 2\r\n\r\n{}"),
+    "a status": ([], b"H", b""),
+    "go on": ([], b"HTTP/1.1 100 Continue\r\n\r\n", _OK + b"Content-Length: 2\r\n\r\n{}"),
+    "a chunk's size": ([_CHUNKED], b"0", b"2\r\n{}\r\n0\r\n\r\n"),
+    "what follows": ([_CHUNKED, b"2\r\n{}\r\n0\r\n"], b"X: y\r\n", b"\r\n"),
+    "chunks": ([_CHUNKED], b"1\r\n \r\n", b"2\r\n{}\r\n0\r\n\r\n"),
+    "a body": ([_OK + b"Content-Length: %d\r\n\r\n" % (_TURNS + 2)], b" ", b"{}"),
+}  # fmt: skip
+
+
+@contextmanager
+def server(*, begin: list[bytes], again: bytes, end: bytes) -> Iterator[str]:
+    """Answers every request with `begin`, many times `again`, and `end`."""
+    stop = threading.Event()
+
+    def one(peer: socket.socket) -> None:
+        with peer, suppress(OSError):
+            peer.recv(1 << 16)
+            for data in (*begin, *itertools.repeat(again, _TURNS), end):
+                peer.sendall(data)
+                if data is again and stop.wait(_TURN_S):
+                    return
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                peers.append(threading.Thread(target=one, args=(listening.accept()[0],)))
+                peers[-1].start()
+
+    peers: list[threading.Thread] = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        accepting = threading.Thread(target=accept)
+        accepting.start()
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+        stop.set()
+        listening.shutdown(socket.SHUT_RDWR)
+        accepting.join()
+    for thread in peers:
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def short_limits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(connection, "TRIES", 1)
+    monkeypatch.setattr(connection, "BRIEF_S", _LIMIT_S)
+    monkeypatch.setattr(session, "TIMEOUT_S", (5.0, _LIMIT_S))
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.mark.parametrize("brief", [True, False])
+@pytest.mark.parametrize("how", _HERE)
+def test_a_registry_that_never_comes_to_the_end(how: str, brief: bool) -> None:
+    begin, again, end = _HERE[how]
+    with server(begin=begin, again=again, end=end) as address:
+        place = Repository(address, "a/b", True, Cancel())
+        with pytest.raises(TransportError) as caught:
+            if brief:
+                place.manifest_bytes("x", None, brief=True)
+            else:
+                with place._request("GET", "manifests/x") as reply:
+                    place._document(reply, "it")
+        assert caught.value.temporary
+
+
+@pytest.mark.parametrize("how", ["a header", "go on", "what follows"])
+def test_downloads_and_web_servers(tmp_path: Path, how: str) -> None:
+    begin, again, end = _HERE[how]
+    with server(begin=begin, again=again, end=end) as address:
+        url = f"http://{address}/f"
+        store = Store(tmp_path / "cache")
+        with pytest.raises(TransportError):
+            Downloader(store, Cancel())._once(url, None, None)
+        with pytest.raises(TransportError):
+            Fetcher(store, Cancel(), {}, silent_s=_LIMIT_S, brief=True).small(url, 100)
+
+
+def test_a_redirect_with_a_body_without_end(tmp_path: Path) -> None:
+    """Nothing but its place counts: it is followed at once."""
+    with server(begin=[_OK + b"Content-Length: 2\r\n\r\n{}"], again=b"", end=b"") as good:
+        begin = [b"HTTP/1.1 302 Found\r\nLocation: http://%s/f\r\n\r\n" % good.encode()]
+        with server(begin=begin, again=b"x", end=b"") as address:
+            Downloader(Store(tmp_path / "cache"), Cancel())._once(f"http://{address}/f", None, None)
+
+
+def test_redirects_in_a_circle() -> None:
+    begin = [b"HTTP/1.1 302 Found\r\nLocation: /v2/\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"]
+    with server(begin=begin, again=b"", end=b"") as address, pytest.raises(TransportError, match="10 redirects"):
+        Repository(address, "a/b", True, Cancel()).manifest_bytes("x", None, brief=True)
