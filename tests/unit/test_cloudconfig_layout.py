@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.services import program
+from treebuilder.cloudconfig.disks import _grow_mounted, filesystem_bytes, own_disk
 from treebuilder.cloudconfig.layout import Part, Table, Wanted, Wish, plan, unformatted
 from treebuilder.cloudconfig.stages import Runner
-from treebuilder.errors import TreebuildError
+from treebuilder.errors import ToolFailed, TreebuildError
 from treebuilder.records import replace
 
 MIB = 2048  # sectors
@@ -40,7 +41,9 @@ WANTED = st.builds(
 )  # fmt: skip
 WISHES = st.builds(
     Wish, st.just("/d"), st.just(""), st.booleans(),
-    st.lists(WANTED, max_size=3, unique_by=lambda wanted: wanted.name).map(tuple),
+    st.lists(
+        WANTED, max_size=3, unique_by=(lambda wanted: wanted.name, lambda wanted: wanted.label or wanted.name)
+    ).map(tuple),
     st.one_of(st.none(), st.integers(0, 300)),
 )  # fmt: skip
 
@@ -66,18 +69,24 @@ def test_nothing_that_is_there_moves_and_nothing_overlaps(table: Table, wish: Wi
 
 @given(tables(), WISHES)
 def test_what_is_done_is_not_done_again(table: Table, wish: Wish) -> None:
-    kept = tuple(wanted for wanted in wish.add if table.kind == "gpt" or wanted.label)
-    wish = replace(wish, add=kept, grow_mib=None)
+    """Nor what was cut short: the last partition may have come to no file system, and so to no label."""
+    wish = replace(wish, grow_mib=None)
     try:
         steps = plan(table, wish)
     except TreebuildError:
         return
-    added = tuple(step.part for step in steps)
-    after = replace(table, parts=(*table.parts, *added))
-    assert plan(after, wish) == ()
-    assert {part.number for part, _ in unformatted(after, wish)} >= {
-        step.part.number for step in steps if step.wanted is not None and step.wanted.filesystem != "noformat"
-    }
+    for count in range(len(steps) + 1):
+        added = [replace(step.part, filesystem=step.wanted.filesystem) for step in steps[:count] if step.wanted]
+        assert all(part.name or table.kind == "dos" for part in added)
+        after = replace(table, parts=(*table.parts, *added))
+        assert plan(after, wish) == steps[count:]
+        if added:
+            added[-1] = replace(added[-1], filesystem="", label="")
+            after = replace(table, parts=(*table.parts, *added))
+            assert plan(after, wish) == steps[count:]
+            last = steps[count - 1].wanted
+            again = [part.number for part, _ in unformatted(after, wish)]
+            assert (added[-1].number in again) == (last is not None and last.filesystem != "noformat")
 
 
 def test_room() -> None:
@@ -222,6 +231,137 @@ def test_what_is_there_is_left_alone(disk: Path) -> None:
     assert disk.read_bytes() == before
 
 
+def added(disk: Path, *items: str) -> list[str]:
+    return run(disk, f"add_partitions: [{', '.join(items)}]")
+
+
+@pytest.mark.parametrize(
+    "item",
+    ["{fsLabel: DATA, size: 32, filesystem: noformat}", "{fsLabel: DA TA$, size: 32, filesystem: ext4}",
+     "{fsLabel: data, size: 40, filesystem: vfat}", "{pLabel: d a, size: 32, filesystem: noformat}"],
+)  # fmt: skip
+def test_each_form_of_a_partition_is_added_once(disk: Path, item: str) -> None:
+    for _ in range(3):
+        assert added(disk, item) == []
+        assert len(found(disk)) == 1
+
+
+@pytest.mark.parametrize("kind", ["gpt", "dos"])
+@pytest.mark.parametrize("size", [48, 0])
+def test_a_file_system_that_could_not_be_made_is_made_later(
+    disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, size: int
+) -> None:
+    subprocess.run(["sfdisk", "-q", disk], input=f"label: {kind}\n".encode(), check=True, capture_output=True)
+    with disk.open("r+b") as file:  # what lay there before there was a table
+        file.seek(3 << 20)
+        file.write(b"old" * 4096)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/mkfs.ext4").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "bin/mkfs.ext4").chmod(0o755)
+    item = f"{{fsLabel: DATA, size: {size}, filesystem: ext4}}"
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", f"{tmp_path}/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        for _ in range(2):
+            assert len(added(disk, item)) == 1
+            assert [(name, fs) for name, _, fs, _, _ in found(disk)] == [("DATA" if kind == "gpt" else "", "")]
+    for _ in range(2):
+        assert added(disk, item) == []
+        assert [part[2:4] for part in found(disk)] == [("ext4", "DATA")]
+
+
+@pytest.mark.parametrize("item", ["{pLabel: data, size: 32}", "{fsLabel: DATA, size: 32, filesystem: noformat}"])
+def test_what_a_table_of_ms_dos_could_not_find_again_is_refused(disk: Path, item: str) -> None:
+    subprocess.run(["sfdisk", "-q", disk], input=b"label: dos\n", check=True, capture_output=True)
+    before = disk.read_bytes()
+    (error,) = added(disk, item)
+    assert "could not be found again" in error
+    assert disk.read_bytes() == before
+
+
+RAW = "{pLabel: data, size: 48, filesystem: noformat}"
+REAL = "{pLabel: data, size: 48, filesystem: ext4}"
+
+
+@pytest.mark.parametrize("at_mib", [1, 48.5])
+def test_a_partition_with_bytes_that_nobody_knows_is_not_formatted(disk: Path, at_mib: float) -> None:
+    assert added(disk, RAW) == []
+    with disk.open("r+b") as file:
+        file.seek(int(at_mib * (1 << 20)) + 5000)
+        file.write(b"somebody's own")
+    before = disk.read_bytes()
+    assert added(disk, REAL) == [
+        f"partition 1 of {disk} holds something that nobody knows, and is left as it is"
+    ]  # fmt: skip
+    assert disk.read_bytes() == before
+
+
+def test_a_partition_with_a_table_of_its_own_is_not_formatted(disk: Path, tmp_path: Path) -> None:
+    assert added(disk, RAW) == []
+    inner = tmp_path / "inner"
+    inner.touch()
+    resized(inner, 48)
+    subprocess.run(["sfdisk", "-q", inner], input=b"label: dos\nsize=16MiB\n", check=True, capture_output=True)
+    with disk.open("r+b") as file:
+        file.seek(1 << 20)
+        file.write(inner.read_bytes())
+    before = disk.read_bytes()
+    assert added(disk, REAL) == []
+    assert disk.read_bytes() == before
+
+
+@pytest.mark.parametrize("at", [0, 700_000, (160 << 20) - 5])
+def test_a_disk_with_bytes_that_nobody_knows_gets_no_table(disk: Path, at: int) -> None:
+    with disk.open("r+b") as file:
+        file.seek(at)
+        file.write(b"bytes")
+    before = disk.read_bytes()
+    assert run(disk, ADD) == [f"{disk} holds something that nobody knows, and is left as it is"]
+    assert disk.read_bytes() == before
+
+
+def test_a_file_system_that_is_not_let_go_is_not_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mount point goes as an empty folder, or it stays: what is in it is the file system."""
+    (tmp_path / "bin").mkdir()
+    note = tmp_path / "where"
+    for name, text in (
+        ("mount", f'for last; do :; done; echo "$last" > {note}; echo data > "$last/data"'), ("xfs_growfs", "true"),
+        ("umount", "exit 32"),
+    ):  # fmt: skip
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+    with pytest.raises(ToolFailed):
+        _grow_mounted("xfs", "/dev/null", "")
+    folder = Path(note.read_text().strip())
+    assert (folder / "data").read_text() == "data\n"
+    (folder / "data").unlink()
+    folder.rmdir()
+
+
+def test_the_size_of_a_file_system_is_read(tmp_path: Path) -> None:
+    """Superblocks as mkfs.xfs (4 KiB blocks) and mkfs.btrfs write them, by their fields; ext is asked by growing."""
+    xfs = b"XFSB" + (4096).to_bytes(4, "big") + (102400).to_bytes(8, "big")
+    assert filesystem_bytes("xfs", xfs + bytes(1024)) == 400 << 20
+    btrfs = bytearray(0x11000)
+    btrfs[0x10000 + 0xC9 : 0x10000 + 0xD9] = (1).to_bytes(8, "little") + (400 << 20).to_bytes(8, "little")
+    assert filesystem_bytes("btrfs", bytes(btrfs)) == 400 << 20
+
+
+def test_a_label_means_the_disk_that_we_run_from(tmp_path: Path) -> None:
+    for part in ("vda/vda1", "vda/vda2", "vdb/vdb1"):
+        (tmp_path / "devices" / part).mkdir(parents=True)
+        (tmp_path / "devices" / part / "partition").write_text("1\n")
+    (tmp_path / "devices/vdc").mkdir()
+    (tmp_path / "dev/block").mkdir(parents=True)
+    for number, part in (("254:2", "vda/vda2"), ("254:32", "vdc")):
+        (tmp_path / "dev/block" / number).symlink_to(f"../../devices/{part}")
+    line = "30 1 {} / /run/initramfs/cos-state ro,relatime - ext4 /dev/x ro\n"
+    other = "20 1 254:17 / /oem rw - ext4 /dev/vdb1 rw\n"
+    assert own_disk(other + line.format("254:2"), tmp_path) == tmp_path / "devices/vda"
+    assert own_disk(line.format("254:32"), tmp_path) is None
+    assert own_disk(other, tmp_path) is None
+
+
 @pytest.mark.parametrize(
     ("text", "error"),
     [("add_partitions: [{pLabel: a, filesystem: zfs}]", "there is no file system 'zfs'"),
@@ -230,8 +370,15 @@ def test_what_is_there_is_left_alone(disk: Path) -> None:
      ("add_partitions: [{pLabel: a, size: big}]", "size must be a number, not a text"),
      ("add_partitions: [{pLabel: a, size: 0}, {pLabel: b, size: 40}]",
       "only the last partition can have the rest (size 0)"),
+     ("add_partitions: [{pLabel: a, size: 40}, {pLabel: b, fsLabel: c, size: 40}, {fsLabel: c, size: 40}]",
+      "two partitions are called c"),
      ("add_partitions: [{pLabel: a, size: 999}]", "a needs 999 MiB, and 158 are free"),
-     ("add_partitions: [{pLabel: a, size: 40, filesystem: xfs}]", "xfs cannot be made inside an image in a file"),
+     ("add_partitions: [{pLabel: a, size: 40, filesystem: xfs}]", "a has 40 MiB, and xfs takes at least 300"),
+     ("add_partitions: [{pLabel: a, size: 40, filesystem: swap}]", "swap cannot be made inside an image in a file"),
+     ("add_partitions: [{fsLabel: thirteenchars, filesystem: xfs}]",
+      "'thirteenchars' is no label: at most 12 letters, no quotes, commas or slashes"),
+     ("add_partitions: [{fsLabel: No name, filesystem: vfat}]", "'No name' is no label: it would not be found again"),
+     ("add_partitions: [{fsLabel: 'DATA ', size: 40}]", "'DATA ' is no label: it would not be found again"),
      ("expand_partition: {size: 0}", "there is no partition that could grow")],
 )  # fmt: skip
 def test_what_cannot_be_done_changes_nothing(disk: Path, text: str, error: str) -> None:

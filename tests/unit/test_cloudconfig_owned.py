@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.services import need
 from treebuilder.cloudconfig.root import Root
 from treebuilder.cloudconfig.stages import Runner
 from treebuilder.errors import TreebuildError
-
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 
 ANN = 12345
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG ann"
@@ -23,6 +22,7 @@ USERS = f"users: {{ann: {{ssh_authorized_keys: ['{KEY}']}}}}"
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
+    need(os.geteuid() == 0, "only root gives files away")
     made = tmp_path / "root"
     for name in ("etc", "root/.ssh", "home/ann"):
         (made / name).mkdir(parents=True)

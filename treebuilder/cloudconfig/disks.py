@@ -9,10 +9,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ _APPEAR_S = 15.0
 _POLL_S = 0.1
 _CHUNK = 1 << 20
 _EXT = ("ext2", "ext3", "ext4")
+_HEAD = (1 << 16) + 4096  # where superblocks are
 _GPT_BACKUP = 33  # sectors of the second table, at the end of the disk
 
 
@@ -62,7 +64,9 @@ def layout(node: Node, machine: Machine) -> None:
         _init(disk)
     table = _table(disk)
     for part, wanted in unformatted(table, wish):
-        _format(_place(disk, table, part), wanted)
+        place = _place(disk, table, part)
+        _refuse_content(place, f"partition {part.number} of {disk.path}")
+        _format(place, wanted)
     steps = plan(table, wish)
     if wish.grow_mib is not None and not any(step.grown for step in steps):
         _finish(disk, table)
@@ -104,30 +108,65 @@ def _find(path: str, label: str, machine: Machine) -> Disk:
 def _labelled(label: str) -> str:
     argv = [require("blkid", _WHY), "-c", "/dev/null", "-t", f"LABEL={label}", "-o", "device"]
     found = run(argv, check=False).stdout.decode("utf-8", "surrogateescape").split()
+    if len(found) > 1:
+        ours = own_disk(Path("/proc/self/mountinfo").read_text(errors="surrogateescape"), Path("/sys"))
+        found = [node for node in found if ours and (ours / os.path.basename(node) / "partition").exists()] or found
     if len(found) != 1:
         said = f"several partitions are called {label}" if found else f"there is no partition {label}"
         raise TreebuildError(said, reason="disk")
     return found[0]
 
 
-def _probe(path: str, offset: int = 0, size: int = 0) -> dict[str, str]:
-    """What blkid finds; an unclear answer (two things at once) counts as something."""
+def own_disk(mountinfo: str, sysfs: Path) -> Path | None:
+    """The folder in `sysfs` of the disk that the running image lies on: a label means its partition first."""
+    for line in mountinfo.splitlines():
+        words = line.split()
+        if len(words) > 4 and words[4] in ("/run/initramfs/cos-state", "/run/initramfs/live"):
+            part = Path(os.path.realpath(sysfs / "dev/block" / words[2]))
+            return part.parent if (part / "partition").exists() else None
+    return None
+
+
+def _probe(path: str, offset: int = 0, size: int = 0) -> tuple[str, str, bool]:
+    """What blkid finds, its label, and whether there is a table of partitions.
+
+    Anything that it has a word for counts as something, also an unclear answer.
+    """
     words = ["-O", str(offset), "-S", str(size)] if size else []
     done = run([require("blkid", _WHY), "-p", *words, "-o", "export", path], check=False)
     if done.status not in (0, 2, 8):
         raise ToolFailed(f"blkid failed with exit code {done.status}", exit_status=done.status, tail=done.tail)
     lines = done.stdout.decode("utf-8", "replace").splitlines()
-    found = dict(line.split("=", 1) for line in lines if "=" in line)
-    return {"TYPE": "several"} if done.status == 8 else found
+    pairs = [line.split("=", 1) for line in lines if "=" in line and not line.startswith(("DEVNAME=", "PART_ENTRY_"))]
+    found = {name: re.sub(r"\\(.)", r"\1", value) for name, value in pairs}  # it writes for a shell: DA\ TA
+    kind = found.get("TYPE") or ("a table of partitions" if "PTTYPE" in found else "something" if found else "")
+    return "several" if done.status == 8 else kind, found.get("LABEL", ""), "PTTYPE" in found
+
+
+def _refuse_content(place: _Place, what: str) -> None:
+    """blkid knows much and not all: what is to be overwritten must begin and end with zeros too.
+
+    Raises TreebuildError (reason "disk").
+    """
+    with disk_errors(f"reading {place.path}"), open(place.path, "rb", buffering=0) as file:
+        for at in (0, max(0, place.size - _CHUNK)):
+            if os.pread(file.fileno(), min(_CHUNK, place.size), place.offset + at).strip(b"\0"):
+                raise TreebuildError(
+                    f"{what} holds something that nobody knows, and is left as it is",
+                    reason="disk", hint="where it can go: write zeros to its first and its last MiB",
+                )  # fmt: skip
 
 
 def _init(disk: Disk) -> None:
     """An empty disk gets a table; one with a table keeps it. Raises TreebuildError for one with anything else."""
-    found = _probe(disk.path)
-    if "PTTYPE" in found:
+    found, _, has_table = _probe(disk.path)
+    if has_table:
         return
-    if found.get("TYPE"):
-        raise TreebuildError(f"{disk.path} is not empty ({found['TYPE']}), and is left as it is", reason="disk")
+    if found:
+        raise TreebuildError(f"{disk.path} is not empty ({found}), and is left as it is", reason="disk")
+    whole = _Place(disk.path, 0, disk.size_bytes, disk.is_image)
+    _refuse_content(whole, disk.path)
+    _refuse_held(whole, "gets no table")
     _sfdisk(disk, ["--wipe", "never"], "label: gpt\n")
 
 
@@ -144,15 +183,16 @@ def _table(disk: Disk) -> Table:
     parts = []
     for item in value.get("partitions", []):
         number = int(item["node"].removeprefix(disk.path).lstrip("p"))
-        parts.append(Part(number, int(item["start"]), int(item["size"]), item.get("name", "")))
+        start, size = int(item["start"]), int(item["size"])
+        parts.append(Part(number, start, size, item.get("name", ""), type=item.get("type", "")))
     _await(disk, [_place(disk, table, part).path for part in parts])
     return replace(table, parts=tuple(_probed(disk, table, part) for part in parts))
 
 
 def _probed(disk: Disk, table: Table, part: Part) -> Part:
     place = _place(disk, table, part)
-    found = _probe(place.path, place.offset, place.size if place.is_image else 0)
-    return replace(part, filesystem=found.get("TYPE", ""), label=found.get("LABEL", ""))
+    found, label, _ = _probe(place.path, place.offset, place.size if place.is_image else 0)
+    return replace(part, filesystem=found, label=label)
 
 
 def _dump(disk: Disk) -> dict[str, Any]:
@@ -204,10 +244,21 @@ def _add(disk: Disk, table: Table, step: Step) -> None:
     assert step.wanted is not None
     place = _place(disk, table, step.part)
     _refuse_unknown(place, step.wanted.filesystem)
+    if step.wanted.filesystem != "noformat":
+        _clear(disk, table, step.part)
     _sfdisk(disk, ["--append", "--wipe-partitions", "always"], f"{step.script}\n")
     _await(disk, [place.path])
     if step.wanted.filesystem != "noformat":
         _format(place, step.wanted)
+
+
+def _clear(disk: Disk, table: Table, part: Part) -> None:
+    """Zeros at both ends of room that is free: so a later run knows the partition for ours, and formats it."""
+    start, size = part.start * table.sector_bytes, part.size * table.sector_bytes
+    with disk_errors(f"writing {disk.path}"), open(disk.path, "r+b", buffering=0) as file:
+        for at in (start, start + max(0, size - _CHUNK)):
+            os.pwrite(file.fileno(), bytes(min(_CHUNK, size)), at)
+        os.fsync(file.fileno())
 
 
 def _refuse_unknown(place: _Place, filesystem: str) -> None:
@@ -221,6 +272,8 @@ def _refuse_unknown(place: _Place, filesystem: str) -> None:
 def _format(place: _Place, wanted: Wanted) -> None:
     """GRUB 2.06 reads no ext4 whose checksums have a seed of their own, so that is left out."""
     _refuse_unknown(place, wanted.filesystem)
+    if _refuse_held(place, "is not formatted"):
+        raise TreebuildError(f"{place.path} is mounted, and is not formatted", reason="disk")
     label, kib = wanted.label, str(place.size >> 10)
     match wanted.filesystem:
         case "vfat":
@@ -241,31 +294,51 @@ def _grow(disk: Disk, table: Table, step: Step) -> None:
     place = _place(disk, table, step.part)
     kind = step.part.filesystem
     mounted = _refuse_held(place)
-    if kind not in (*_EXT, "xfs", "btrfs", "") or (disk.is_image and kind not in (*_EXT, "")):
+    if kind and not _can_grow(place, kind):
         raise TreebuildError(f"partition {step.part.number} holds {kind}, which cannot grow here", reason="layout")
     if kind:
         require({"xfs": "xfs_growfs", "btrfs": "btrfs"}.get(kind, "resize2fs"), _WHY)
     _sfdisk(disk, ["-N", str(step.part.number)], f"{step.script}\n")
+    if kind:
+        _grow_filesystem(kind, place, mounted)
+
+
+def _can_grow(place: _Place, kind: str) -> bool:
+    return kind in _EXT or (kind in ("xfs", "btrfs") and not place.is_image)
+
+
+def _grow_filesystem(kind: str, place: _Place, mounted: str) -> None:
     if kind in _EXT:
         _grow_ext(place, mounted)
-    elif kind:
+    else:
         _grow_mounted(kind, place.path, mounted)
 
 
 def _finish(disk: Disk, table: Table) -> None:
-    """The file system of a partition that an earlier run made larger before the power went."""
+    """The file system of a partition that an earlier run made larger, and did not come further."""
     part = table.tail
-    if part is not None and part.filesystem in _EXT:
-        place = _place(disk, table, part)
-        if _ext_bytes(place) + (1 << 20) <= place.size:
-            _grow_ext(place, _refuse_held(place))
+    if part is None:
+        return
+    place = _place(disk, table, part)
+    if not _can_grow(place, part.filesystem):
+        return
+    with disk_errors(f"reading {place.path}"), Path(place.path).open("rb") as file:
+        file.seek(place.offset)
+        size = filesystem_bytes(part.filesystem, file.read(_HEAD))
+    if size + (1 << 20) <= place.size:
+        _grow_filesystem(part.filesystem, place, _refuse_held(place))
 
 
-def _ext_bytes(place: _Place) -> int:
-    """The size of an ext file system, from its superblock (at byte 1024: block count at 4, log of block size at 24)."""
-    with Path(place.path).open("rb") as file:
-        file.seek(place.offset + 1024)
-        block = file.read(1024)
+def filesystem_bytes(kind: str, head: bytes) -> int:
+    """The size of an ext, xfs or btrfs by its superblock: at bytes 1024, 0, 65536.
+
+    Source: the kernel's ext4.h, xfs_format.h and btrfs_tree.h (the size of one device of a btrfs is in its dev_item).
+    """
+    if kind == "xfs":
+        return int.from_bytes(head[4:8], "big") * int.from_bytes(head[8:16], "big")
+    if kind == "btrfs":
+        return int.from_bytes(head[0x10000 + 0xD1 : 0x10000 + 0xD9], "little")
+    block = head[1024:2048]
     blocks = int.from_bytes(block[4:8], "little") | int.from_bytes(block[0x150:0x154], "little") << 32
     return blocks << (10 + int.from_bytes(block[24:28], "little"))
 
@@ -308,8 +381,8 @@ def _copy(source: int, read_at: int, target: int, write_at: int, size: int) -> N
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _refuse_held(place: _Place) -> str:
-    """Where it is mounted, "" for nowhere. Raises TreebuildError where it cannot grow without harm."""
+def _refuse_held(place: _Place, so: str = "cannot grow") -> str:
+    """Where it is mounted, "" for nowhere. Raises TreebuildError where it cannot be changed without harm."""
     if place.is_image:
         return ""
     path = place.path
@@ -320,12 +393,12 @@ def _refuse_held(place: _Place) -> str:
         major, _, minor = words[2].partition(":")
         if os.makedev(int(major), int(minor)) == device:
             if "ro" in (*words[5].split(","), *more.split()[2].split(",")):
-                raise TreebuildError(f"{path} is mounted read-only, and cannot grow", reason="disk")
+                raise TreebuildError(f"{path} is mounted read-only, and {so}", reason="disk")
             return words[4]
     try:
         os.close(os.open(path, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
     except OSError as err:
-        raise TreebuildError(f"{path} is in use elsewhere, and cannot grow: {err.strerror}", reason="disk") from err
+        raise TreebuildError(f"{path} is in use elsewhere, and {so}: {err.strerror}", reason="disk") from err
     return ""
 
 
@@ -343,9 +416,14 @@ def _grow_mounted(kind: str, path: str, mounted: str) -> None:
     if mounted:
         run([*program, mounted])
         return
-    with tempfile.TemporaryDirectory(prefix="layout-") as folder:
-        run([require("mount", _WHY), path, folder])
+    # Made and removed as an empty folder: what is in it is the file system. In stage rootfs only /run can be written.
+    folder = tempfile.mkdtemp(prefix="layout-", dir="/run" if os.access("/run", os.W_OK) else None)
+    try:
+        run([require("mount", _WHY), "-t", kind, "-o", "nosuid,nodev,noexec", path, folder])
         try:
             run([*program, folder])
         finally:
             run([require("umount", _WHY), folder])
+    finally:
+        with suppress(OSError):  # still mounted, which an error says
+            os.rmdir(folder)

@@ -11,7 +11,7 @@ from typing import Final
 from treebuilder.cloudconfig.machine import Machine
 from treebuilder.errors import TreebuildError
 from treebuilder.nodes import Node
-from treebuilder.records import record
+from treebuilder.records import record, replace
 
 FILESYSTEMS: Final = ("ext2", "ext3", "ext4", "xfs", "btrfs", "vfat", "swap", "noformat")
 _ALIASES: Final = {"fat": "vfat", "fat32": "vfat", "none": "noformat"}
@@ -19,8 +19,12 @@ _SWAP = {"gpt": "0657FD6D-A4AB-43C4-84E5-0933C84B4F4F", "dos": "82"}
 _DATA = {"gpt": "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7", "dos": "c"}
 _LINUX = {"gpt": "0FC63DAF-8483-4772-8E79-3D69D8477DE4", "dos": "83"}
 _LEAST_MIB = 32
+_LEAST = {"xfs": 300, "btrfs": 110}  # what their mkfs takes, MiB
+_MOST = {"vfat": 1 << 21}
 _MAX_PRIMARY = 4
 _MAX_NAME = 36
+_MAX_LABEL = {"vfat": 11, "xfs": 12, "swap": 15, "ext2": 16, "ext3": 16, "ext4": 16}
+_NO_LABEL = "NO NAME"  # how FAT writes that there is none
 
 
 @record
@@ -32,6 +36,11 @@ class Wanted:
     size_mib: int
     filesystem: str
     bootable: bool
+
+    @property
+    def key(self) -> str:
+        """What a GPT calls it: it is found again by this also where it was not formatted."""
+        return self.name or self.label
 
 
 @record
@@ -47,7 +56,7 @@ class Wish:
 
 @record
 class Part:
-    """A partition that is there. `filesystem` and `label` are what blkid finds; "" for nothing."""
+    """A partition that is there, and its type in the table. `filesystem` and `label` are what blkid finds, or ""."""
 
     number: int
     start: int
@@ -55,6 +64,7 @@ class Part:
     name: str = ""
     filesystem: str = ""
     label: str = ""
+    type: str = ""
 
     @property
     def end(self) -> int:
@@ -111,13 +121,17 @@ def read(node: Node, machine: Machine) -> Wish:
     for item in wanted[:-1]:
         if item.size_mib == 0:
             node.fail("only the last partition can have the rest (size 0)", reason="layout")
+    for words in ([item.key for item in wanted], [item.label for item in wanted if item.label]):
+        twice = next((word for word in words if words.count(word) > 1), None)
+        if twice is not None:
+            node.fail(f"two partitions are called {twice}", reason="layout")
     return Wish(path, label, device.boolean("init_disk"), wanted, size)
 
 
 def plan(table: Table, wish: Wish) -> tuple[Step, ...]:
     """What is left to do, in order; nothing where all is there. Raises TreebuildError (reason "layout")."""
     steps: list[Step] = []
-    missing = [wanted for wanted in wish.add if _there(table, wanted) is None]
+    missing = [wanted for wanted, part in _matched(table, wish) if part is None]
     if wish.grow_mib is not None:
         grown = _grown(table, wish.grow_mib, missing)
         if grown is not None:
@@ -131,17 +145,48 @@ def plan(table: Table, wish: Wish) -> tuple[Step, ...]:
 
 
 def unformatted(table: Table, wish: Wish) -> tuple[tuple[Part, Wanted], ...]:
-    """Partitions of ours that an earlier run made, and did not come to format: nothing at all is on them."""
-    pairs = [(_there(table, wanted), wanted) for wanted in wish.add if wanted.filesystem != "noformat"]
+    """Partitions of ours that an earlier run made, and did not come to format: blkid finds nothing on them."""
+    pairs = [(part, wanted) for wanted, part in _matched(table, wish) if wanted.filesystem != "noformat"]
     return tuple((part, wanted) for part, wanted in pairs if part is not None and not part.filesystem)
+
+
+def _matched(table: Table, wish: Wish) -> list[tuple[Wanted, Part | None]]:
+    """Each with the partition that it is, None where it is missing.
+
+    A table of MS-DOS has no names: there the first that is missing is the last partition, if that has its size and type
+    and nothing on it. A run that was cut short leaves such a one.
+    """
+    pairs = [(wanted, _there(table, wanted)) for wanted in wish.add]
+    tail = table.tail
+    if table.kind == "dos" and tail is not None and all(part != tail for _, part in pairs):
+        first = next((i for i, (_, part) in enumerate(pairs) if part is None), None)
+        if first is not None and _is_unfinished(table, tail, pairs[first][0]):
+            pairs[first] = (pairs[first][0], tail)
+    return pairs
 
 
 def _there(table: Table, wanted: Wanted) -> Part | None:
     """By the name in the table, else by the label of the file system."""
-    for part in table.parts:
-        if (wanted.name and part.name == wanted.name) or (wanted.label and part.label == wanted.label):
-            return part
-    return None
+    named = next((part for part in table.parts if part.name == wanted.key), None)
+    if named is not None or not wanted.label:
+        return named
+    return next((part for part in table.parts if _same_label(part, wanted.label)), None)
+
+
+def _is_unfinished(table: Table, tail: Part, wanted: Wanted) -> bool:
+    if tail.filesystem or tail.label or wanted.filesystem == "noformat":
+        return False
+    size_mib = wanted.size_mib or (table.last + 1 - tail.start) // table.mib
+    return (tail.size, tail.type) == (size_mib * table.mib, _type(table, wanted))
+
+
+def _same_label(part: Part, label: str) -> bool:
+    """Some mkfs.vfat write a label in capitals."""
+    return part.label == label or (part.filesystem == "vfat" and part.label.upper() == label.upper())
+
+
+def _type(table: Table, wanted: Wanted) -> str:
+    return {"swap": _SWAP, "vfat": _DATA}.get(wanted.filesystem, _LINUX)[table.kind]
 
 
 def _grown(table: Table, size_mib: int, missing: list[Wanted]) -> Step | None:
@@ -160,7 +205,7 @@ def _grown(table: Table, size_mib: int, missing: list[Wanted]) -> Step | None:
         )
     if size < part.size + table.mib:  # less than a MiB is not worth it
         return None
-    return Step(Part(part.number, part.start, size, part.name, part.filesystem, part.label), None, f"size={size}")
+    return Step(replace(part, size=size), None, f"size={size}")
 
 
 def _added(table: Table, wanted: Wanted) -> Step:
@@ -169,18 +214,27 @@ def _added(table: Table, wanted: Wanted) -> Step:
     start = max(table.mib, -(-behind // table.mib) * table.mib)
     free_mib = max(0, table.last + 1 - start) // table.mib
     size_mib = wanted.size_mib or free_mib
-    what = wanted.name or wanted.label
     if free_mib < _LEAST_MIB or size_mib > free_mib:
         need = max(size_mib, _LEAST_MIB)
-        raise TreebuildError(f"{what} needs {need} MiB, and {free_mib} are free", reason="layout")
+        raise TreebuildError(f"{wanted.key} needs {need} MiB, and {free_mib} are free", reason="layout")
+    least, most = _LEAST.get(wanted.filesystem, 0), _MOST.get(wanted.filesystem, size_mib)
+    if not least <= size_mib <= most:
+        bound = f"at least {least}" if size_mib < least else f"at most {most}"
+        raise TreebuildError(f"{wanted.key} has {size_mib} MiB, and {wanted.filesystem} takes {bound}", reason="layout")
     number = next(n for n in range(1, 1000) if all(part.number != n for part in table.parts))
     if table.kind == "dos" and number > _MAX_PRIMARY:
-        raise TreebuildError(f"there is no place for {what}: a table of MS-DOS has four", reason="layout")
-    part = Part(number, start, size_mib * table.mib, wanted.name, "", wanted.label)
-    types = {"swap": _SWAP, "vfat": _DATA}.get(wanted.filesystem, _LINUX)
-    fields = [f"start={part.start}", f"size={part.size}", f"type={types[table.kind]}"]
-    if table.kind == "gpt" and wanted.name:
-        fields.append(f'name="{wanted.name}"')
+        raise TreebuildError(f"there is no place for {wanted.key}: a table of MS-DOS has four", reason="layout")
+    if table.kind == "dos" and (not wanted.label or wanted.filesystem == "noformat"):  # it would be added at each boot
+        raise TreebuildError(
+            f"{wanted.key} could not be found again: a table of MS-DOS has no names, so that it needs an fsLabel"
+            " and a file system", reason="layout",
+        )  # fmt: skip
+    name = wanted.key if table.kind == "gpt" else ""
+    kind = _type(table, wanted)
+    part = Part(number, start, size_mib * table.mib, name, "", wanted.label, kind)
+    fields = [f"start={part.start}", f"size={part.size}", f"type={kind}"]
+    if name:
+        fields.append(f'name="{name}"')
     if wanted.bootable:
         fields.append('attrs="LegacyBIOSBootable"' if table.kind == "gpt" else "bootable")
     return Step(part, wanted, ", ".join(fields))
@@ -199,9 +253,11 @@ def _wanted(item: Node, machine: Machine) -> Wanted:
         item.fail(f"there is no file system {filesystem!r}", hint=f"one of {', '.join(FILESYSTEMS)}", reason="layout")
     if not name and not label:  # it would be added again at each boot
         item.fail("a partition needs a pLabel or an fsLabel", reason="missing-key")
-    for word, most in ((name, _MAX_NAME), (label, 11 if filesystem == "vfat" else 16)):
+    for word, most in ((name, _MAX_NAME), (label, _MAX_LABEL.get(filesystem, _MAX_NAME))):
         if len(word) > most or not word.isprintable() or not word.isascii() or set(word) & set("\"'\\/,"):
             item.fail(f"{word!r} is no label: at most {most} letters, no quotes, commas or slashes", reason="layout")
+        if word != word.strip() or word.upper() == _NO_LABEL:
+            item.fail(f"{word!r} is no label: it would not be found again", reason="layout")
     return Wanted(name, label, _size(item), filesystem, item.boolean("bootable"))
 
 
