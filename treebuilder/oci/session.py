@@ -31,12 +31,23 @@ def no_downgrade(before: str, after: str) -> None:
 def new_session(may: Callable[[str, str], None] = no_downgrade, *, connections: int = 10) -> Any:  # noqa: ANN401 - requests is imported only when there is something to fetch
     """A session for many threads, with so many connections to a host. `may` is given both URLs of a redirect, and
     raises for one that is not to be followed."""
+    from http.cookiejar import DefaultCookiePolicy
+
     import requests
     import urllib3
 
     from treebuilder.oci.patience import Adapter
 
+    no_cookies = DefaultCookiePolicy(allowed_domains=())  # no server is to know us again
+
     class Session(requests.Session):
+        def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
+            prepared = super().prepare_request(request)
+            jar = getattr(prepared, "_cookies", None)  # of this request and the redirects behind it
+            if jar is not None:
+                jar.set_policy(no_cookies)
+            return prepared
+
         def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:  # noqa: ANN401
             kwargs.setdefault("timeout", TIMEOUT_S)
             return super().request(method, url, *args, **kwargs)
@@ -51,6 +62,7 @@ def new_session(may: Callable[[str, str], None] = no_downgrade, *, connections: 
             return target
 
     session = Session()
+    session.cookies.set_policy(no_cookies)
     session.max_redirects = _REDIRECTS
     for scheme in ("http://", "https://"):
         session.mount(scheme, Adapter(pool_maxsize=connections))
