@@ -82,9 +82,24 @@ def test_everything_is_found_with_its_line(tmp_path: Path) -> None:
 def test_a_template_has_a_machine_to_ask(tmp_path: Path) -> None:
     file = tmp_path / "f.yaml"
     file.write_text(
-        "stages: {boot: [{hostname: 'a-{{ .Values.node.hostname }}-{{ trunc 4 .Values.MachineID }}',"
+        "stages: {network: [{hostname: 'a-{{ .Values.node.hostname }}-{{ trunc 4 .Values.MachineID }}',"
         " downloads: [{path: /x, url: 'https://{{ .Values.node.hostname }}.example.org/{{ .Values.os.version }}'}]}]}\n"
     )
+    assert linted(file) == []
+
+
+def test_what_needs_the_network_before_it_is_there(tmp_path: Path) -> None:
+    file = tmp_path / "f.yaml"
+    step = (
+        "[{downloads: [{path: /x, url: 'http://h/'}]}, {git: {url: 'git@h:r', path: /y}},"
+        " {git: {url: /srv/r, path: /y}}, {users: {a: {ssh_authorized_keys: ['github:a', 'ssh-rsa k']}, b: {}}},"
+        " {authorized_keys: {nobody: ['https://h/k', k]}}]"
+    )
+    for stage, found in {"rootfs": 4, "initramfs.after": 4, "fs": 4, "boot.before": 4, "network": 0,
+                         "network.before": 0, "after-install": 0}.items():  # fmt: skip
+        file.write_text(f"stages:\n  {stage}: {step}\n")
+        assert [(line, rule) for line, rule, _ in linted(file)] == [(2, "no-network")] * found
+    file.write_text("#cloud-config\nssh_authorized_keys: ['github:a']\n")  # these wait for it
     assert linted(file) == []
 
 
@@ -126,7 +141,7 @@ def test_nothing_is_run_and_nothing_is_written(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
     file = tmp_path / "f.yaml"
     file.write_text(
-        f"stages: {{boot: [{{if: 'touch {tmp_path}/ran', commands: ['touch {tmp_path}/ran'], modules: [loop],"
+        f"stages: {{network: [{{if: 'touch {tmp_path}/ran', commands: ['touch {tmp_path}/ran'], modules: [loop],"
         f" files: [{{path: {tmp_path}/made, content: x}}], systemctl: {{start: [x], enable: [y]}},"
         " systemd_firstboot: {keymap: us}, authorized_keys: {root: ['http://127.0.0.1:1/']},"
         " downloads: [{path: /x, url: 'http://127.0.0.1:1/'}], git: {url: 'http://127.0.0.1:1/', path: /y},"
@@ -217,7 +232,7 @@ def _with(changes: list[tuple[tuple[Any, ...], Any]], base: dict[str, Any] = STE
         try:
             for part in path[:-1]:
                 here = here[part]
-            here[path[-1]] = value
+            here[path[-1]] = json.loads(json.dumps(value))  # its own: a later change may reach into it
         except (KeyError, IndexError, TypeError):
             continue  # an earlier change took the place away
     return step

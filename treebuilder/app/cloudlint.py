@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from treebuilder.cloudconfig.classic import translated
+from treebuilder.cloudconfig.classic import FETCHED, translated
 from treebuilder.cloudconfig.config import Config, Source, is_classic, parse, sources
 from treebuilder.cloudconfig.names import stage_fault
 from treebuilder.cloudconfig.rehearsal import Fault, Rehearsal, fault, rehearse
@@ -24,6 +24,7 @@ RULES = {
     "doubled-key": "a key that stands twice in a map: the last one counts",
     "unknown-stage": "a stage that nobody knows",
     "stage-not-run": "a stage of cOS that this toolkit does not run",
+    "no-network": "something is fetched in a stage that runs before the network is there",
     "value": "a wrong type, a missing key or a value that running refuses",
     "template": "a template that fails: the text is used as it stands",
     "unsupported": "a module that this program cannot run",
@@ -31,6 +32,7 @@ RULES = {
     "cycle": "steps that wait for each other",
 }
 
+_EARLY = ("rootfs", "initramfs", "fs", "boot")
 _STAGES = re.compile(r"^\s*[{\"']*stage", re.IGNORECASE | re.MULTILINE)
 
 
@@ -55,7 +57,10 @@ def lint(paths: Iterable[str]) -> tuple[int, tuple[Fault, ...]]:
             configs += _read(source, faults)
     for config in configs:
         for stage in config.stages():
-            faults += [each for step in _steps(config, stage, faults) for each in rehearse(step)]
+            for step in _steps(config, stage, faults):
+                faults += rehearse(step)
+                if stage.removesuffix(".before").removesuffix(".after") in _EARLY:
+                    faults += _too_early(step, stage)
     faults += _order(configs)
     return count, tuple(sorted(set(faults)))
 
@@ -109,6 +114,31 @@ def _steps(config: Config, stage: str, faults: list[Fault]) -> list[Node]:
     except TreebuildError as err:
         faults.append(fault("value", err.message, err.where, err.hint))
         return []
+
+
+def _too_early(step: Node, stage: str) -> Iterator[Fault]:
+    wanted = [("a download", item) for item in _inside(step.get("downloads"))]
+    git = step.get("git")
+    url = _word(None if git is None or git.kind != "map" else git.get("url"))
+    if git is not None and url and not url.startswith(("/", "file:")):
+        wanted.append(("a repository", git))
+    users = [user.get("ssh_authorized_keys") for user in _inside(step.get("users")) if user.kind == "map"]
+    for keys in (*users, *_inside(step.get("authorized_keys"))):
+        wanted += [(f"the key {_word(key)}", key) for key in _inside(keys) if _word(key).startswith(FETCHED)]
+    for what, node in wanted:
+        yield fault("no-network", f"there is no network yet in stage {stage} for {what}", node.place,
+                    "put it in the stage network")  # fmt: skip
+
+
+def _inside(node: Node | None) -> tuple[Node, ...]:
+    """The items of a list, the values of a map; what has another form is the business of another rule."""
+    if node is None or node.kind not in ("list", "map"):
+        return ()
+    return tuple(node.value.values() if node.kind == "map" else node.value)
+
+
+def _word(node: Node | None) -> str:
+    return str(node.value).strip() if node is not None and node.kind == "text" else ""
 
 
 def _order(configs: list[Config]) -> list[Fault]:
