@@ -9,9 +9,11 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -333,6 +335,12 @@ def post(url: str, device: int, *, good: bool, snapshot: str = "s1") -> int:
             return err.code
 
 
+def counts(url: str) -> tuple[str, int, int]:
+    with urllib.request.urlopen(url, timeout=20) as reply:
+        value = json.loads(reply.read())
+    return value["snapshot"], value["good"], value["failed"]
+
+
 def test_too_many_failures_halt_it(shop: Workshop, capsys: Capture, meeting: tuple[Meeting, str]) -> None:
     site, address = meeting
     where = f"{address}/a/os"
@@ -358,11 +366,51 @@ def test_too_many_failures_halt_it(shop: Workshop, capsys: Capture, meeting: tup
         assert now["halt_reason"] == "2 of 7 devices failed"
         channel(capsys, where, *publish("s2", *SIGN))
         assert post(url, 7, good=True, snapshot="s2") == 204
-        with urllib.request.urlopen(url, timeout=20) as reply:
-            value = json.loads(reply.read())
-        assert (value["snapshot"], value["good"], value["failed"]) == ("s2", 1, 0)
+        assert counts(url) == ("s2", 1, 0)
         assert post(url, 6, good=False) == 204, "what is said of another snapshot halts nothing"
         assert not channel(capsys, where, "show", "stable", *TRUST)["channel"]["halted"]
+
+
+def test_a_slow_registry_stops_no_counting(shop: Workshop, capsys: Capture, meeting: tuple[Meeting, str]) -> None:
+    site, address = meeting
+    where = f"{address}/a/os"
+    created(shop, where, "s1", *SIGN)
+    channel(capsys, where, *publish("s1", "--halt-at", "1000:1%", *SIGN))
+    asked, answer = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        asked.set()
+        answer.wait(60)
+
+    with watching(where) as url, ThreadPoolExecutor(1) as pool:
+        site.next(1, slow)
+        first = pool.submit(post, url, 0, good=False)
+        try:
+            assert asked.wait(20)
+            assert [post(url, device, good=device < 3) for device in (1, 2, 3)] == [204] * 3
+            assert counts(url) == ("s1", 2, 1)
+            assert post(url, 4, good=True, snapshot="s2") == 503, "whether that is counted nobody can say now"
+        finally:
+            answer.set()
+        assert first.result() == 204
+        assert counts(url) == ("s1", 2, 2)
+
+
+def test_who_posts_much_makes_few_requests(shop: Workshop, capsys: Capture, meeting: tuple[Meeting, str]) -> None:
+    """Eight at once, and one more in two seconds."""
+    site, address = meeting
+    where = f"{address}/a/os"
+    created(shop, where, "s1", *SIGN)
+    channel(capsys, where, *publish("s1", "--halt-at", "1000:1%", *SIGN))
+    with watching(where) as url:
+        site.next(0, lambda: None)
+        began = time.monotonic()
+        said = [post(url, device, good=True, snapshot="s0") for device in range(30)]
+        assert [post(url, device, good=False) for device in range(10)] == [204] * 10
+        assert site.reads <= 8 + (time.monotonic() - began) / 2 + 1
+        assert said == [204 if code == 204 else 503 for code in said]
+        assert said.count(204) <= site.reads
+        assert counts(url) == ("s1", 0, 10)
 
 
 # gc and copy ----------------------------------------------------------------------------------------------------------

@@ -21,6 +21,9 @@ from treebuilder.system import clock
 from treebuilder.system.files import disk_errors
 
 _TURNS, _TURN_S = 50, 0.1
+_READS, _READ_EVERY_S = 8, 2.0  # over a network: that many at once, and one more each time
+_AWAITED_S = 5.0  # a read that another result began
+_LATER_S = 30
 _TEXT = "text/plain; charset=utf-8"
 
 
@@ -28,15 +31,18 @@ class Watch:
     """Implements `serve.server.Site`: POST of a result, at any path; GET says how it stands.
 
     The channel is read again for each result, so one that is published meanwhile is counted anew; over a network only
-    where the result is a failure, or of another snapshot. `results` is a file to which counted results are added, and
-    from which they are taken at the beginning.
+    where the result is a failure, or of another snapshot, and not often, as anybody can post. Nothing waits for a
+    network but the result that asks for it, and, for a while, results of other snapshots: 503 tells them to come again.
+    `results` is a file to which counted results are added, and from which they are taken at the beginning.
     """
 
     def __init__(
         self, work: Workspace, place: Place, name: str, results: Path | None, said: Callable[[str], None]
     ) -> None:
         self._work, self._place, self._name, self._said = work, place, name, said
-        self._guard = threading.Lock()
+        self._guard = threading.Lock()  # of all that is counted; never held while a network is used
+        self._reading, self._halting = threading.Lock(), threading.Lock()
+        self._reads, self._refilled_s = float(_READS), clock.monotonic_s()
         self._backend = channels.opened(work, place)
         channel = self._channel = self._read()
         self._tally = Tally(name, channel.snapshot)
@@ -46,7 +52,7 @@ class Watch:
             with disk_errors(f"reading {results}", results.parent):
                 self._take(results.read_bytes() if results.exists() else b"")
                 self._file = results.open("ab")
-        self._judge(channel)
+        self._judge()
 
     def answer(self, exchange: Exchange) -> None:
         if exchange.method in ("GET", "HEAD"):
@@ -64,16 +70,19 @@ class Watch:
         except IntegrityError:
             exchange.bytes(400, b"this is no result\n", _TEXT)
             return
+        if not self._look(result):
+            exchange.bytes(503, b"the channel cannot be read so often\n", _TEXT, retry_after=str(_LATER_S))
+            return
         with self._guard:
-            channel = self._current(result)
-            if channel.snapshot != self._snapshot:
-                self._tally, self._snapshot = Tally(self._name, channel.snapshot), channel.snapshot
+            if self._channel.snapshot != self._snapshot:
+                self._snapshot = self._channel.snapshot
+                self._tally = Tally(self._name, self._snapshot)
             added = self._tally.add(result)
             if added and self._file is not None:
                 self._file.write(result_bytes(result) + b"\n")
                 self._file.flush()
-            if added or not result.good:  # posted again, where the halt failed
-                self._judge(channel)
+        if added or not result.good:  # posted again, where the halt failed
+            self._judge()
         exchange.empty(204)
 
     def counts(self) -> Counts:
@@ -87,10 +96,38 @@ class Watch:
     def _read(self) -> Channel:
         return files.load(self._backend, self._name, self._place.seal)
 
-    def _current(self, result: Result) -> Channel:
-        if not (self._place.remote and result.good and result.snapshot == self._channel.snapshot):
-            self._channel = self._read()
-        return self._channel
+    def _look(self, result: Result) -> bool:
+        """Reads the channel again where a result makes that necessary. False where it was not, and the result is of
+        another snapshot than the one that is known."""
+        with self._guard:
+            other = result.snapshot != self._channel.snapshot
+        if self._place.remote and result.good and not other:
+            return True
+        if not self._reading.acquire(timeout=_AWAITED_S if other else 0):
+            return not other
+        try:
+            with self._guard:
+                before = self._channel
+                if other and result.snapshot == before.snapshot:  # it was read meanwhile
+                    return True
+                if self._place.remote and not self._may_read():
+                    return not other
+            channel = self._read()
+            with self._guard:
+                if self._channel is before:  # else it was halted meanwhile, by what is newer
+                    self._channel = channel
+            return True
+        finally:
+            self._reading.release()
+
+    def _may_read(self) -> bool:
+        now = clock.monotonic_s()
+        self._reads = min(float(_READS), self._reads + (now - self._refilled_s) / _READ_EVERY_S)
+        self._refilled_s = now
+        if self._reads < 1:
+            return False
+        self._reads -= 1
+        return True
 
     def _take(self, data: bytes) -> None:
         for line in data.splitlines():
@@ -99,22 +136,32 @@ class Watch:
             except IntegrityError:
                 continue  # a line that a crash tore
 
-    def _judge(self, channel: Channel) -> None:
-        counts = self._tally.counts()
-        if channel.halted or not must_halt(counts, channel.limit):
+    def _judge(self) -> None:
+        """Halts the channel where that has to be, unless somebody does so at this moment."""
+        with self._guard:
+            channel, counts = self._channel, self._tally.counts()
+            counted = channel.snapshot == self._snapshot
+        if channel.halted or not counted or not must_halt(counts, channel.limit):
             return
-        reason = f"{counts.failed} of {counts.failed + counts.good} devices failed"
-        for turn in range(_TURNS):
+        if not self._halting.acquire(blocking=False):
+            return
+        try:
+            reason = f"{counts.failed} of {counts.failed + counts.good} devices failed"
+            halted = self._halt(channel, reason)
+            with self._guard:
+                self._channel = halted
+        finally:
+            self._halting.release()
+        if halted.halted:
+            self._said(f"{self._name} is halted: {reason}")
+
+    def _halt(self, channel: Channel, reason: str) -> Channel:
+        for _ in range(_TURNS - 1):
             try:
-                self._channel = channels.halt(
-                    self._work, self._place, self._name, reason, snapshot=channel.snapshot
-                )  # fmt: skip
-                break
+                return channels.halt(self._work, self._place, self._name, reason, snapshot=channel.snapshot)
             except LockHeld:  # its author publishes at this moment
-                if turn + 1 == _TURNS:
-                    raise
                 clock.sleep(_TURN_S)
-        self._said(f"{self._name} is halted: {reason}")
+        return channels.halt(self._work, self._place, self._name, reason, snapshot=channel.snapshot)
 
 
 def watch(
