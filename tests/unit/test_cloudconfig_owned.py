@@ -11,6 +11,7 @@ import pytest
 from tests.services import need
 from treebuilder.cloudconfig.root import Root
 from treebuilder.cloudconfig.stages import Runner
+from treebuilder.cloudconfig.users import is_key
 from treebuilder.errors import TreebuildError
 
 ANN = 12345
@@ -143,3 +144,21 @@ def test_a_link_to_a_home_that_root_made_is_followed(root: Path) -> None:
     linked(root / "home/ann", "/data/ann", owner=0)
     assert apply(root, KEYS) == []
     assert (root / "data/ann/.ssh/authorized_keys").read_text() == f"{KEY}\n"
+
+
+@pytest.mark.parametrize("mark", ["\n", "\r", "\x0b", "\x0c", "\x1c", "\x1e", "\x7f", "\x85", "\u2028", "\u2029", "\0"])
+def test_a_key_is_one_line(mark: str) -> None:
+    assert is_key(KEY)
+    assert is_key(f"{KEY} at home\tor \u00e4nywhere")
+    assert not is_key(f"{KEY} a{mark}command=evil")
+    assert not is_key(f"{KEY}{mark}")
+
+
+@pytest.mark.parametrize("mark", ["\x0b", "\x1c", "\x85", "\u2028"])
+def test_a_full_name_is_no_second_line(root: Path, mark: str) -> None:
+    """A user may choose it by chfn."""
+    line = f"ann:x:{ANN}:{ANN}:Ann{mark}root,,,:/home/ann:/bin/sh\n"
+    (root / "etc/passwd").write_text(f"root:x:0:0::/root:/bin/sh\n{line}")
+    assert apply(root, "users: {bob: {no_create_home: true}}") == []
+    assert line in (root / "etc/passwd").read_text()
+    assert (root / "etc/passwd").read_text().count("\n") == 3

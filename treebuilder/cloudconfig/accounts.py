@@ -60,7 +60,8 @@ class Table:
         self._root = root
         self._kind = kind
         self._path = path or kind.path
-        self._lines = root.read_text(self._path).splitlines()
+        text = root.read_text(self._path).removesuffix("\n")
+        self._lines = text.split("\n") if text else []  # and at nothing else: a user's full name may hold U+2028
         self._changed = False
 
     def entries(self) -> Iterator[Entry]:

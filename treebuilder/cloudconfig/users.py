@@ -17,7 +17,9 @@ from treebuilder.records import record
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?\Z")
 _PERSON = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}\Z")
-_KEY = re.compile(r"(ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+ +[A-Za-z0-9+/]+=*( .*)?\Z")
+_KEY = re.compile(  # no control characters: some readers end a line at them
+    r"(ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+ +[A-Za-z0-9+/]+=*( [^\0-\x08\n-\x1f\x7f-\x9f\u2028\u2029]*)?\Z"
+)
 _FORGES = {"github": "https://github.com", "gitlab": "https://gitlab.com"}
 _MAX_KEYS = 1 << 20
 
@@ -196,7 +198,8 @@ def _add_keys(name: str, keys: tuple[tuple[str, Place], ...], machine: Machine) 
             wanted += _fetched(key, machine) if key.startswith(FETCHED) else key.splitlines()
     folder = f"{entry.get('homedir').rstrip('/')}/.ssh"
     file = f"{folder}/authorized_keys"
-    there = root.read_text(file).splitlines()
+    old = root.read_text(file).removesuffix("\n")
+    there = old.split("\n") if old else []
     missing = [key for key in dict.fromkeys(wanted) if key and key not in there]
     owner = (entry.number("uid"), entry.number("gid"))
     root.make_folders(folder, 0o700, owner=(-1, -1) if root.exists(folder) else owner)
