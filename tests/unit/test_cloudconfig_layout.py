@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.services import program
-from treebuilder.cloudconfig.disks import _grow_mounted, filesystem_bytes, own_disk
+from treebuilder.cloudconfig.disks import _grow_mounted, filesystem_bytes, on_a_disk, own_disk
 from treebuilder.cloudconfig.layout import Part, Table, Wanted, Wish, plan, unformatted
 from treebuilder.cloudconfig.stages import Runner
 from treebuilder.errors import ToolFailed, TreebuildError
@@ -345,6 +346,14 @@ def test_the_size_of_a_file_system_is_read(tmp_path: Path) -> None:
     btrfs = bytearray(0x11000)
     btrfs[0x10000 + 0xC9 : 0x10000 + 0xD9] = (1).to_bytes(8, "little") + (400 << 20).to_bytes(8, "little")
     assert filesystem_bytes("btrfs", bytes(btrfs)) == 400 << 20
+
+
+def test_a_root_that_is_no_disk_does_not_grow(tmp_path: Path) -> None:
+    (tmp_path / "dev/block/7:0/loop").mkdir(parents=True)
+    (tmp_path / "dev/block/254:2").mkdir()
+    assert on_a_disk(os.makedev(254, 2), tmp_path)
+    assert not on_a_disk(os.makedev(7, 0), tmp_path)
+    assert not on_a_disk(os.makedev(0, 33), tmp_path)
 
 
 def test_a_label_means_the_disk_that_we_run_from(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from treebuilder.cloudconfig.layout import Part, Step, Table, Wanted, plan, read, unformatted
+from treebuilder.cloudconfig.layout import Part, Step, Table, Wanted, Wish, plan, read, unformatted
 from treebuilder.cloudconfig.machine import Machine
 from treebuilder.errors import ToolFailed, TreebuildError
 from treebuilder.nodes import Node
@@ -58,6 +58,12 @@ def layout(node: Node, machine: Machine) -> None:
     """Raises SpecError, TreebuildError (reasons layout, disk), ToolFailed, MissingProgram."""
     wish = read(node, machine)
     if machine.rehearsal:
+        return
+    if wish == Wish("/", "", False, (), wish.grow_mib) and _has_no_disk(machine):  # growpart, made for other systems
+        machine.note(
+            "/ is an image or lies on no disk, and does not grow", node.place,
+            "layout: {device: {label: COS_PERSISTENT}, expand_partition: {size: 0}}",
+        )  # fmt: skip
         return
     disk = _find(wish.path, wish.label, machine)
     if wish.init:
@@ -115,6 +121,16 @@ def _labelled(label: str) -> str:
         said = f"several partitions are called {label}" if found else f"there is no partition {label}"
         raise TreebuildError(said, reason="disk")
     return found[0]
+
+
+def on_a_disk(device: int, sysfs: Path) -> bool:
+    """Whether a file system's device is a disk or a partition; an image is in a loop, and an overlay on nothing."""
+    folder = sysfs / f"dev/block/{os.major(device)}:{os.minor(device)}"
+    return folder.exists() and not (folder / "loop").exists()
+
+
+def _has_no_disk(machine: Machine) -> bool:
+    return machine.root.is_host and not on_a_disk(os.stat("/").st_dev, Path("/sys"))
 
 
 def own_disk(mountinfo: str, sysfs: Path) -> Path | None:
