@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from treebuilder.cloudconfig import facts
-from treebuilder.cloudconfig.ask import is_url
+from treebuilder.cloudconfig.ask import is_url, shown
 from treebuilder.cloudconfig.classic import translated
 from treebuilder.cloudconfig.conditions import applies
 from treebuilder.cloudconfig.config import Config, Source, Step, is_classic, parse, sources
@@ -42,10 +42,11 @@ class Runner:
     def read(self, arguments: Iterable[str], *, stdin: str | None = None, dotted: bool = False) -> None:
         """Adds sources in the order given. What cannot be read or parsed becomes an error, the rest is kept."""
         for argument in arguments:
-            found, errors = sources(argument, stdin, self._machine.fetch)
-            self._machine.errors += errors
-            for source in found:
-                self._add(source, dotted)
+            with self._machine.attempt(Place(shown(argument.partition("\n")[0][:80]))):
+                found, errors = sources(argument, stdin, self._machine.fetch)
+                self._machine.errors += errors
+                for source in found:
+                    self._add(source, dotted)
 
     def run(self, stage: str) -> None:
         """Runs the steps of exactly this stage; then those that have gone by, of files that a step brought."""
