@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from threading import Thread
 
 from treebuilder.cloudconfig.ask import Ask, is_url
@@ -213,7 +214,8 @@ def _keep_data(data: bytes, wish: _Wish, machine: Machine) -> None:
 
 def _forget(inside: str, machine: Machine) -> None:
     """Cloud-config of user data that was there before."""
-    path = machine.root.locate(inside, last=False)
+    place = Path(inside)
+    path = machine.root.make_folders(str(place.parent)) / place.name  # which follows no link of a user
     if path.is_symlink() or path.is_file():
         path.unlink()
         sync_folder(path.parent)
