@@ -125,15 +125,28 @@ def generate_final_images(report: BuildReport, command: str, options: BuildOptio
             place.push_blob(Digest.of(config), len(config), partial(BytesIO, config))
             place.put_manifest(package_tag(archive_of(entry).path), image.manifest, MANIFEST)
         place.commit()
-        if made.is_dir():
-            with disk_errors(f"replacing {folder}", folder.parent):
-                if folder.exists():
-                    folder.rename(old)
-                made.rename(folder)
+        with disk_errors(f"replacing {folder}", folder.parent):
+            _replace(folder, made, old)
     finally:
         remove_tree(made)
-        remove_tree(old)
     return folder
+
+
+def _replace(folder: Path, made: Path, old: Path) -> None:
+    """Puts what was made, also if that is nothing, in the place of the layout that is there.
+
+    `old` is its name meanwhile. Where that fails, the layout is what it was.
+    """
+    try:
+        if folder.exists():
+            folder.rename(old)
+        if made.is_dir():
+            made.rename(folder)
+    except BaseException:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        raise
+    remove_tree(old)
 
 
 def _words(command: str) -> tuple[str, ...]:
