@@ -39,11 +39,18 @@ def _post(url: str, data: bytes) -> None:
     import requests
 
     from treebuilder.oci.connection import short
+    from treebuilder.oci.session import new_session
 
+    headers = {"Content-Type": "application/json"}
     try:
-        headers = {"Content-Type": "application/json"}
-        reply = requests.post(url, data=data, headers=headers, timeout=_TIMEOUT_S, allow_redirects=False)
+        with (
+            new_session(connections=1) as session,
+            session.post(
+                url, data=data, headers=headers, timeout=_TIMEOUT_S, allow_redirects=False, stream=True
+            ) as reply,
+        ):
+            status = int(reply.status_code)  # what it says besides is not read
     except (requests.RequestException, ValueError, OSError) as err:
         raise TreebuildError(f"{url}: {short(err)}") from err
-    if not 200 <= reply.status_code < 300:
-        raise TreebuildError(f"{url}: the server answered {reply.status_code}")
+    if not 200 <= status < 300:
+        raise TreebuildError(f"{url}: the server answered {status}")
