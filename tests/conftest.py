@@ -10,9 +10,10 @@ import hypothesis
 import pytest
 
 from tests.isos import iso, sampleos_folder
+from tests.registries import address
 from tests.services import need
 
-__all__ = ["iso", "sampleos_folder"]  # fixtures
+__all__ = ["address", "iso", "sampleos_folder"]  # fixtures
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # a slow machine is no fault
 hypothesis.settings.load_profile("untimed")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests import services
 from tests.trees import Project, Result, requires
 from treebuilder.oci.remote import Repository
 from treebuilder.serve.registry import Registry
@@ -17,18 +15,6 @@ from treebuilder.serve.storage import Storage
 from treebuilder.system.process import Cancel
 
 pytestmark = pytest.mark.engine
-
-
-@pytest.fixture(params=["ours", "debian"])
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "debian":
-        with services.registry() as found:
-            yield found
-        return
-    storage = Storage(tmp_path / "registry")
-    with serving(Registry(storage), Listening("127.0.0.1", 0)) as found:
-        yield found
-    storage.close()
 
 
 @pytest.fixture

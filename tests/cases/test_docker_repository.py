@@ -3,42 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests import services
+from tests.registries import own_registry
 from tests.trees import Project, Result, requires
-from treebuilder.serve.registry import Registry
-from treebuilder.serve.server import Listening, serving
-from treebuilder.serve.storage import Storage
 
 pytestmark = pytest.mark.engine
-
-
-@pytest.fixture(params=["ours", "debian"])
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "debian":
-        with services.registry() as found:
-            yield found
-        return
-    with ours(tmp_path) as found:
-        yield found
-
-
-def ours(tmp_path: Path) -> Any:
-    import contextlib
-
-    @contextlib.contextmanager
-    def serve() -> Iterator[str]:
-        storage = Storage(tmp_path / "registry")
-        with serving(Registry(storage), Listening("127.0.0.1", 0)) as found:
-            yield found
-        storage.close()
-
-    return serve()
 
 
 @pytest.fixture
@@ -131,7 +105,7 @@ def test_final_images(address: str, project: Project) -> None:
 def test_docker_runs_a_final_image(tmp_path: Path, project: Project) -> None:
     import docker
 
-    with ours(tmp_path) as address, services.docker_daemon() as url:
+    with own_registry(tmp_path / "registry") as address, services.docker_daemon() as url:
         words = ["--push-final-images", "--image-repository", f"{address}/team/images", "--cmd", "/bin/cat /hello"]
         done = project.building("t/root", *words)
         assert done.code == 0, done.stderr

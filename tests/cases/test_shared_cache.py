@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests import services
 from tests.trees import Project, Result, requires
 from treebuilder.serve.registry import Registry
 from treebuilder.serve.server import Listening, serving
 from treebuilder.serve.storage import Storage
 
 pytestmark = pytest.mark.engine
-
-
-@pytest.fixture(params=["ours", "debian"])
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "debian":
-        with services.registry() as found:
-            yield found
-        return
-    storage = Storage(tmp_path / "registry")
-    with serving(Registry(storage), Listening("127.0.0.1", 0)) as found:
-        yield found
-    storage.close()
 
 
 def make(top: Path) -> Project:

@@ -5,36 +5,20 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests import schemas, services
+from tests import schemas
 from tests.trees import Project, requires
 from treebuilder.cli.main import main
 from treebuilder.oci.layerimage import MANIFEST
 from treebuilder.oci.remote import Repository
-from treebuilder.serve.registry import Registry
-from treebuilder.serve.server import Listening, serving
-from treebuilder.serve.storage import Storage
 from treebuilder.system.process import Cancel
 from treebuilder.trust import cosign
 
 pytestmark = pytest.mark.engine
-
-
-@pytest.fixture(params=["ours", "debian"])
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "debian":
-        with services.registry() as found:
-            yield found
-        return
-    storage = Storage(tmp_path / "registry")
-    with serving(Registry(storage), Listening("127.0.0.1", 0)) as found:
-        yield found
-    storage.close()
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests import services
 from tests.contract.docker_parts import Counted, publish
 from tests.unit.repository_parts import Workshop, workshop
 from treebuilder.errors import ConfigError, IntegrityError, TransportError
@@ -47,18 +46,6 @@ def counted(tmp_path: Path) -> Iterator[tuple[Counted, str]]:
     site = Counted(Registry(storage))
     with serving(site, Listening("127.0.0.1", 0)) as found:
         yield site, found
-    storage.close()
-
-
-@pytest.fixture(params=["own", "debian"])
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "debian":
-        with services.registry() as found:
-            yield found
-        return
-    storage = Storage(tmp_path / "registry")
-    with serving(Registry(storage), Listening("127.0.0.1", 0)) as found:
-        yield found
     storage.close()
 
 

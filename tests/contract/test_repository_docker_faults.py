@@ -55,18 +55,6 @@ def counted(tmp_path: Path) -> Iterator[tuple[Counted, str]]:
     storage.close()
 
 
-@pytest.fixture(params=["own", "debian"])
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "debian":
-        with services.registry() as found:
-            yield found
-        return
-    storage = Storage(tmp_path / "registry")
-    with serving(Registry(storage), Listening("127.0.0.1", 0)) as found:
-        yield found
-    storage.close()
-
-
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[str]:
     made = subprocess.run(
