@@ -13,6 +13,7 @@ import base64
 import http.client
 import io
 import socket
+from collections.abc import Callable
 from threading import Timer
 from types import TracebackType
 from typing import IO
@@ -186,18 +187,24 @@ class _Redirects(HTTPRedirectHandler):
         return made
 
 
+def _watched(kind: type[http.client.HTTPConnection], watch: _Watch) -> Callable[..., http.client.HTTPConnection]:
+    """Makes connections whose sockets the watch can close."""
+
+    def connection(host: str, /, *, timeout: float = 0, **_: object) -> http.client.HTTPConnection:
+        made = kind(host, timeout=timeout)
+        vars(made)["_create_connection"] = watch.connect
+        return made
+
+    return connection
+
+
 class _Http(HTTPHandler):
     def __init__(self, watch: _Watch) -> None:
         super().__init__()
         self._watch = watch
 
     def http_open(self, req: Request) -> http.client.HTTPResponse:
-        def connection(host: str, /, *, timeout: float = 0, **_: object) -> http.client.HTTPConnection:
-            made = http.client.HTTPConnection(host, timeout=timeout)
-            vars(made)["_create_connection"] = self._watch.connect
-            return made
-
-        return self.do_open(connection, req)
+        return self.do_open(_watched(http.client.HTTPConnection, self._watch), req)
 
 
 class _Https(HTTPSHandler):
@@ -206,12 +213,7 @@ class _Https(HTTPSHandler):
         self._watch = watch
 
     def https_open(self, req: Request) -> http.client.HTTPResponse:
-        def connection(host: str, /, *, timeout: float = 0, **_: object) -> http.client.HTTPConnection:
-            made = http.client.HTTPSConnection(host, timeout=timeout)
-            vars(made)["_create_connection"] = self._watch.connect
-            return made
-
-        return self.do_open(connection, req)
+        return self.do_open(_watched(http.client.HTTPSConnection, self._watch), req)
 
 
 def _opener(proxied: bool, watch: _Watch) -> OpenerDirector:
