@@ -70,7 +70,8 @@ class PackageClient:
             from treebuilder.container import namespace
             from treebuilder.oci.store import Store
 
-            self._store = Store(self._cache, mapping="user" if namespace.ids_are_mapped() else "host")
+            mapping = "user" if namespace.ids_are_mapped() else "host"
+            self._store = Store(self._cache, mapping=mapping, bound=self.settings.bound)
             self._store.sweep()
         return self._store
 

@@ -78,7 +78,7 @@ def _of_archive(path: Path, store: Store) -> tuple[Digest, ...]:
     manifest: Any = None
     aliases: dict[str, str] = {}
     with path.open("rb") as source:
-        for entry, content in entries(decompressed(source), what):
+        for entry, content in entries(decompressed(source, store.bound, what), what):
             if entry.path == "manifest.json" and content is not None and entry.size <= _MAX_MANIFEST:
                 manifest = _json(content.read(), what)
             elif entry.kind == "l":
@@ -90,9 +90,9 @@ def _of_archive(path: Path, store: Store) -> tuple[Digest, ...]:
     wanted = {aliases.get(name, name) for name in names}
     found: dict[str, Digest] = {}
     with path.open("rb") as source:
-        for entry, content in entries(decompressed(source), what):
+        for entry, content in entries(decompressed(source, store.bound, what), what):
             if entry.path in wanted and content is not None:
-                found[entry.path] = unpack_into_store(decompressed(content), store, f"{what}: {entry.path}")
+                found[entry.path] = unpack_into_store(content, store, f"{what}: {entry.path}")
     for name in wanted:
         if name not in found:
             raise IntegrityError(f"{what} names the layer {name}, which is not in it")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from treebuilder.app.settings import find_config
 from treebuilder.app.trusting import KEYS_FOLDER, TrustRules
+from treebuilder.archive.bounds import TIMES, Bound
 from treebuilder.client import Environment, Protection, SystemRoot
 from treebuilder.client.protect import prefixes
 from treebuilder.errors import ConfigError, Place, TreebuildError
@@ -32,7 +33,7 @@ DEFAULTS: dict[str, Any] = {
     },
     "general": {
         "same_owner": True, "concurrency": 0, "debug": False, "quiet": False, "fatal_warnings": False,
-        "show_build_output": True, "http_timeout": 360,
+        "show_build_output": True, "http_timeout": 360, "max_expansion": TIMES,
     },
     "system": {
         "database_engine": "boltdb", "database_path": "/var/lib/treebuild", "rootfs": "",
@@ -113,6 +114,14 @@ class ClientSettings:
     def plugins(self) -> tuple[str, ...]:
         """Programs that are told of events."""
         return tuple(name for item in _listed(self.value("plugin")) for name in str(item).split(",") if name)
+
+    @property
+    def bound(self) -> Bound:
+        """How far what others packed may expand. Raises ConfigError."""
+        said = str(self.value("general.max_expansion") or TIMES)
+        if not (said.isascii() and said.isdigit() and 0 < len(said) < 8):
+            raise ConfigError(f"general.max_expansion is {said!r}, and not a number above 0", where=Place(self.file))
+        return Bound(int(said) or TIMES)
 
     def flag(self, key: str) -> bool:
         return _true(self.value(key))

@@ -47,8 +47,8 @@ def pack(options: PackOptions, store: Store, events: EventSink) -> PackedFile:
     packed = write_package(store, items, options.compression)
     store.index.replace([], [files_note(packed.content, packed.files)])
     made = Outgoing(
-        runtime, runtime, Recipe(has_build_file=False), packed.content, packed.blob, packed.size_bytes,
-        options.compression, "", Digest.of(packed.content.hex.encode()), (),
+        runtime, runtime, Recipe(has_build_file=False), packed.content, packed.blob, packed.blob_size_bytes,
+        options.compression, "", Digest.of(packed.content.hex.encode()), (), packed.size_bytes,
     )  # fmt: skip
     return emit(made, options.destination, store, options.epoch_s)
 

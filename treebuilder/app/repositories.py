@@ -14,7 +14,6 @@ from treebuilder.app.targets import targets_of
 from treebuilder.app.trusting import TrustRules
 from treebuilder.app.unchanged import code_stamp
 from treebuilder.app.workspace import Workspace
-from treebuilder.archive.compress import decompressed
 from treebuilder.build.report import BuildReport
 from treebuilder.errors import SpecError
 from treebuilder.model.digest import Digest
@@ -225,6 +224,6 @@ class RepositoryArtifacts:
             path = home.fetch(found)
             with path.open("rb") as source:
                 # What the index says about the content is not taken on trust: it would name a folder of the store.
-                content = unpack_into_store(decompressed(source), store, f"{home.source.name}: {found.path}")
+                content = unpack_into_store(source, store, f"{home.source.name}: {found.path}", home.bound(found))
             store.index.set_notes("foreign", {key: content.hex.encode()})
         return content

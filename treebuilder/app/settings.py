@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from treebuilder.app.trusting import TrustRules
+from treebuilder.archive.bounds import USUAL_BOUND, Bound
 from treebuilder.errors import ConfigError, Place, SpecError, TreebuildError
 from treebuilder.events import EventSink, Warned
 from treebuilder.model.package import NOWHERE
@@ -54,6 +55,7 @@ class Settings:
 
     `rules` are those of trust, where a repository says nothing of its own. `cache_keys` are files of public keys of
     which one must have signed a build record of others, and `secret_key` the file of the key for `secrets:`.
+    `bound` is how far what others packed may expand.
     """
 
     file: str = ""
@@ -67,6 +69,7 @@ class Settings:
     rules: TrustRules = TrustRules()
     cache_keys: tuple[str, ...] = ()
     secret_key: str = ""
+    bound: Bound = USUAL_BOUND
 
 
 def find_config(explicit: str, events: EventSink) -> Path | None:
@@ -113,12 +116,16 @@ def load(explicit: str, events: EventSink) -> Settings:
             (system.text("database_path") if system else "") or "/var/lib/treebuild",
             _texts(root, "tree"), root.text("destination"), _texts(root, "values"),
             TrustRules(_texts(root, "keys_confdir")) if root.get("keys_confdir") is not None else TrustRules(),
-            *_cache(root, path.parent),
+            *_cache(root, path.parent), _bound(general.integer("max_expansion") if general else 0),
         )  # fmt: skip
     except ConfigError:
         raise
     except TreebuildError as err:
         raise ConfigError(err.message, where=err.where, hint=err.hint) from err
+
+
+def _bound(times: int) -> Bound:
+    return Bound(times) if times > 0 else USUAL_BOUND
 
 
 def _cache(root: object, base: Path) -> tuple[tuple[str, ...], str]:

@@ -95,7 +95,7 @@ def opened(
     from treebuilder.container import namespace
 
     mapping = "user" if namespace.ids_are_mapped() else "host"
-    store = Store(cache_folder(cache_dir), mapping=mapping)
+    store = Store(cache_folder(cache_dir), mapping=mapping, bound=settings.bound)
     try:
         store.sweep()
         specs = StoredSpecIndex(store)

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable
 from typing import IO, Any, Protocol, cast
 
+from treebuilder.archive.bounds import Bound, Tally
 from treebuilder.archive.tar import Sink
 from treebuilder.errors import IntegrityError
 
@@ -134,17 +135,29 @@ class _Mapped(io.RawIOBase):
         return len(data)
 
 
-def decompressed(source: IO[bytes]) -> IO[bytes]:
-    """A reader of the plain bytes of `source`, whatever its compression is. Raises IntegrityError for damage."""
+def decompressed(source: IO[bytes], bound: Bound | None = None, what: str = "the archive") -> IO[bytes]:
+    """A reader of the plain bytes of `source`, whatever its compression is.
+
+    With a `bound`, what comes out of a compressed `source` must not be more; `what` names it then.
+    Raises IntegrityError for damage, UnsafeArchive (reason "expands-too-far").
+    """
     buffered = (
         source if isinstance(source, io.BufferedReader) else io.BufferedReader(cast(io.RawIOBase, source), 1 << 20)
     )
     kind = sniff(buffered.peek(4)[:4])
-    if kind == "gzip":
-        return io.BufferedReader(_GzipReader(buffered), 1 << 20)
-    if kind == "zstd":
-        import zstandard
+    if kind == "none":
+        return buffered
+    if bound is None:
+        return _expanded(kind, buffered)
+    packed = Tally(buffered)
+    reader = _expanded(kind, io.BufferedReader(packed, 1 << 20))
+    return io.BufferedReader(Tally(reader, lambda size: bound.check(size, packed.size_bytes, what)), 1 << 20)
 
-        reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(buffered, read_across_frames=True)
-        return io.BufferedReader(_Mapped(cast("IO[bytes]", reader), zstandard.ZstdError), 1 << 20)
-    return buffered
+
+def _expanded(kind: str, packed: io.BufferedReader) -> IO[bytes]:
+    if kind == "gzip":
+        return io.BufferedReader(_GzipReader(packed), 1 << 20)
+    import zstandard
+
+    reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(packed, read_across_frames=True)
+    return io.BufferedReader(_Mapped(cast("IO[bytes]", reader), zstandard.ZstdError), 1 << 20)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, cast
 
+from treebuilder.archive.bounds import USUAL_BOUND, Bound
 from treebuilder.archive.entry import KEPT_XATTRS, Entry
 from treebuilder.errors import IntegrityError, TreebuildError, UnsafeArchive
 from treebuilder.system.files import disk_errors
@@ -27,6 +28,8 @@ _CHUNK = 1 << 20
 _KINDS = {  # by the type byte of a header
     b"0": "f", b"\0": "f", b"S": "f", b"7": "f", b"5": "d", b"2": "l", b"1": "h", b"3": "c", b"4": "b", b"6": "p",
 }  # fmt: skip
+_EXTENSIONS = (b"x", b"g", b"X", b"L", b"K")
+_MAX_EXTENSION = 4 << 20
 _XATTR = "SCHILY.xattr."
 _REFUSED_XATTRS = ("trusted.", "user.overlay.")  # overlayfs's own would let an archive shape the mount
 _IDS = (1 << 32) - 1  # -1 as an id means "leave it" to chown
@@ -43,11 +46,16 @@ def clean_path(name: str, what: str) -> str:
     return "/".join(parts)
 
 
-def entries(stream: IO[bytes], what: str) -> Iterator[tuple[Entry, IO[bytes] | None]]:
-    """Reads a tar stream (already decompressed) entry by entry, names cleaned. `what` names it in errors."""
+def entries(
+    stream: IO[bytes], what: str, bound: Bound = USUAL_BOUND
+) -> Iterator[tuple[Entry, IO[bytes] | None]]:  # fmt: skip
+    """Reads a tar stream (already decompressed) entry by entry, names cleaned. `what` names it in errors.
+
+    Holes that a tar only describes count against the `bound`, too. Raises IntegrityError, UnsafeArchive.
+    """
     import tarfile
 
-    reader = _members(stream, what)
+    reader = _members(stream, what, bound)
     while True:
         try:
             info, content = next(reader)
@@ -64,11 +72,28 @@ def entries(stream: IO[bytes], what: str) -> Iterator[tuple[Entry, IO[bytes] | N
             yield entry, content
 
 
-def _members(stream: IO[bytes], what: str) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
+def _members(
+    stream: IO[bytes], what: str, bound: Bound
+) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:  # fmt: skip
     import tarfile
 
-    with tarfile.open(fileobj=stream, mode="r|", encoding="utf-8", errors="surrogateescape") as tar:
-        for info in tar:
+    class Member(tarfile.TarInfo):
+        """Long names and attributes are read into memory whole, so they must not be as long as they like."""
+
+        def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+            if self.type in _EXTENSIONS and self.size > _MAX_EXTENSION:
+                raise UnsafeArchive(f"{what} holds a header of {self.size} bytes")
+            found: tarfile.TarInfo = super()._proc_member(tar)  # type: ignore[misc]
+            return found
+
+    holes = 0
+    with tarfile.open(fileobj=stream, mode="r|", encoding="utf-8", errors="surrogateescape", tarinfo=Member) as tar:
+        while (info := tar.next()) is not None:
+            cast("Any", tar).members.clear()  # it would keep them all
+            if info.sparse is not None:
+                kept = cast("list[tuple[int, int]]", info.sparse)
+                holes += info.size - sum(size for _, size in kept)
+                bound.check(holes, tar.offset, what)
             content = tar.extractfile(info) if _KINDS.get(info.type) == "f" else None
             yield info, None if content is None else cast("IO[bytes]", _Content(content, what))
 
@@ -423,10 +448,12 @@ def copy_sparse(source: IO[bytes], fd: int, size: int, path: str) -> None:
     os.ftruncate(fd, size)
 
 
-def unpack_layer(stream: IO[bytes], root: str, what: str, *, own: bool = True) -> None:
+def unpack_layer(
+    stream: IO[bytes], root: str, what: str, *, own: bool = True, bound: Bound = USUAL_BOUND
+) -> None:  # fmt: skip
     """Unpacks a layer's tar into folder form: whiteout markers become overlay's own."""
     with _disk_errors(what, root), Writer(root, own=own) as writer:
-        for entry, content in entries(stream, what):
+        for entry, content in entries(stream, what, bound):
             folder, _, name = entry.path.rpartition("/")
             if name == ".wh..wh..opq":
                 writer.opaque(folder)
@@ -440,11 +467,12 @@ def unpack_layer(stream: IO[bytes], root: str, what: str, *, own: bool = True) -
 
 
 def unpack_package(
-    stream: IO[bytes], root: str, what: str, *, own: bool = True, on_entry: Callable[[Entry], None] | None = None
-) -> None:
+    stream: IO[bytes], root: str, what: str, *, own: bool = True, bound: Bound = USUAL_BOUND,
+    on_entry: Callable[[Entry], None] | None = None,
+) -> None:  # fmt: skip
     """Unpacks a package into a root that may be in use: existing folders keep mode and owner."""
     with _disk_errors(what, root), Writer(root, follow=True, own=own, keep_existing_dirs=True) as writer:
-        for entry, content in entries(stream, what):
+        for entry, content in entries(stream, what, bound):
             writer.add(entry, content)
             if on_entry is not None:
                 on_entry(entry)

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from treebuilder.archive.bounds import USUAL_BOUND
 from treebuilder.build import metadata
 from treebuilder.build.report import PackedFile
 from treebuilder.errors import Place
@@ -22,7 +23,7 @@ SUFFIXES = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 
 @record
 class Outgoing:
-    """One artifact to write: main or sub-package."""
+    """One artifact to write: main or sub-package. `plain_bytes` is the length of its tar, `size_bytes` of it packed."""
 
     build_view: Package
     runtime: Package
@@ -34,6 +35,7 @@ class Outgoing:
     seed: str
     plan_key: Digest
     left_out: tuple[str, ...]
+    plain_bytes: int
 
 
 def file_name(id: PackageId, compression: str) -> str:
@@ -54,11 +56,14 @@ def emit(out: Outgoing, folder: Path, store: Store, epoch_s: int) -> PackedFile:
     if not (noted is not None and json.loads(noted)[0] == out.blob.hex and json.loads(noted)[2] == _stat(path)):
         _write_package(path, out, store)
     files = read_files(store, out.content)
+    extra: dict[str, Any] = {"content": out.content.hex, "plan_key": out.plan_key.hex, "left_out": [*out.left_out]}
+    if out.plain_bytes > USUAL_BOUND.most(path.stat().st_size):  # mostly holes: who unpacks it would not believe it
+        extra["unpacked_bytes"] = str(out.plain_bytes)
     value = metadata.document(
         build_view=_placeless(out.build_view), runtime=_placeless(out.runtime), recipe=out.recipe,
         file_name=path.name, sha256=out.blob, compression=out.compression,
         files=() if out.runtime.hidden else files, content=out.content, epoch_s=epoch_s, seed=out.seed,
-        extra={"content": out.content.hex, "plan_key": out.plan_key.hex, "left_out": [*out.left_out]},
+        extra=extra,
     )  # fmt: skip
     write_atomic(meta, write_yaml(value), sync=False)
     note = json.dumps([out.blob.hex, out.plan_key.hex, _stat(path), _stat(meta)])

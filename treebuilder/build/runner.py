@@ -341,6 +341,7 @@ class Runner:
         return Outgoing(
             build_view(node.package), node.package.package, node.package.recipe, artifact.content, blob, size,
             self._options.compression, seed, self._keys[node.id].plan, artifact.left_out,
+            artifact.size_bytes,
         )  # fmt: skip
 
     # the report --------------------------------------------------------------------------------------------------

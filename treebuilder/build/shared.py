@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from treebuilder.archive.compress import compressor, decompressed
+from treebuilder.archive.bounds import USUAL_BOUND, Counted
+from treebuilder.archive.compress import compressor
 from treebuilder.archive.tar import write_folder
 from treebuilder.build.artifacts import Packages
 from treebuilder.build.emit import files_note, read_files
@@ -41,6 +42,7 @@ _CONFIG = "application/vnd.treebuild.record.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar+zstd"
 _ARCHIVE = "application/vnd.treebuild.package.v1"
 _CONTENT = "dev.treebuild.content"  # the digest of the plain tar
+_PLAIN = "dev.treebuild.unpacked"  # its length in bytes, where it is odd
 
 
 class Records(Protocol):
@@ -66,6 +68,7 @@ class _Blob:
     repository: Records
     digest: Digest
     size: int
+    plain_bytes: int = 0  # the length of its tar, where that is more than would be believed
 
 
 class SharedCache:
@@ -198,7 +201,8 @@ class SharedCache:
         with self._store.part() as part:
             self._download(blob, f"layer {layer.hex[:12]}", part)
             with part.open("rb") as source:
-                return unpack_into_store(decompressed(source), self._store, f"{blob.repository}@{blob.digest}")
+                bound = self._store.bound.promised(blob.plain_bytes)
+                return unpack_into_store(source, self._store, f"{blob.repository}@{blob.digest}", bound)
 
     def _download(self, blob: _Blob, task: str, part: Path) -> None:
         self._events.emit(Started(task, f"fetching {task}", blob.size, "bytes"))
@@ -316,21 +320,22 @@ class SharedCache:
         """Uploads a layer unless the registry has it; its compressed form is known by a note after the first time."""
         noted = self._store.index.note("layer-blob", layer.hex)
         if noted is not None:
-            text, _, size = noted.decode().partition(" ")
+            text, size, *plain = noted.decode().split()
             if target.has_blob(Digest(text)):
-                return _layer_item(Digest(text), int(size), layer)
+                return _layer_item(Digest(text), int(size), layer, *map(int, plain))
         with self._store.part() as part:
             sink = HashingSink()
             with part.open("wb") as out:
                 packer = compressor("zstd", _Both(sink, out))
-                write_folder(self._store.tree_folder(layer), packer)
+                counted = Counted(packer)
+                write_folder(self._store.tree_folder(layer), counted)
                 packer.close()
-            digest, size_bytes = sink.digest(), sink.size_bytes
+            digest, size_bytes, plain_bytes = sink.digest(), sink.size_bytes, counted.size_bytes
             self._events.emit(Started(f"layer {layer.hex[:12]}", "pushing", size_bytes, "bytes"))
             target.push_blob(digest, size_bytes, lambda: part.open("rb", buffering=0))
             self._events.emit(Finished(f"layer {layer.hex[:12]}"))
-        self._store.index.set_notes("layer-blob", {layer.hex: f"{digest.hex} {size_bytes}".encode()})
-        return _layer_item(digest, size_bytes, layer)
+        self._store.index.set_notes("layer-blob", {layer.hex: f"{digest.hex} {size_bytes} {plain_bytes}".encode()})
+        return _layer_item(digest, size_bytes, layer, plain_bytes)
 
     def _push_blob(self, target: Records, digest: Digest, size: int) -> None:
         target.push_blob(digest, size, lambda: self._store.blob_path(digest).open("rb", buffering=0))
@@ -350,17 +355,23 @@ class _Quiet:
         return
 
 
-def _layer_item(blob: Digest, size: int, content: Digest) -> dict[str, Any]:
-    return {"mediaType": _LAYER, "digest": str(blob), "size": size, "annotations": {_CONTENT: str(content)}}
+def _layer_item(blob: Digest, size: int, content: Digest, plain_bytes: int = 0) -> dict[str, Any]:
+    notes = {_CONTENT: str(content)}
+    if plain_bytes > USUAL_BOUND.most(size):
+        notes[_PLAIN] = str(plain_bytes)
+    return {"mediaType": _LAYER, "digest": str(blob), "size": size, "annotations": notes}
 
 
 def _by_content(repository: Records, items: list[dict[str, Any]]) -> dict[str, _Blob]:
     found = {}
     for item in items:
-        notes = item.get("annotations")
+        given = item.get("annotations")
+        notes = given if isinstance(given, dict) else {}
+        plain = str(notes.get(_PLAIN, ""))
         try:
-            content = Digest.parse(str(notes.get(_CONTENT, "") if isinstance(notes, dict) else ""))
+            content = Digest.parse(str(notes.get(_CONTENT, "")))
         except ValueError as err:
             raise IntegrityError(f"{repository}: a layer that does not say what it holds") from err
-        found[content.hex] = _Blob(repository, item_digest(item, str(repository)), descriptor_size(item))
+        plain_bytes = int(plain) if plain.isascii() and plain.isdigit() and len(plain) < 18 else 0
+        found[content.hex] = _Blob(repository, item_digest(item, str(repository)), descriptor_size(item), plain_bytes)
     return found

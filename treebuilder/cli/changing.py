@@ -75,6 +75,8 @@ def settings_of(args: argparse.Namespace, session: Session) -> ClientSettings:
             flags[key] = getattr(args, name)
     if getattr(args, "skip_config_protect", False):
         flags["config_protect_skip"] = True
+    if getattr(args, "max_expansion", 0):
+        flags["general.max_expansion"] = args.max_expansion
     insecure = bool(getattr(args, "insecure", False))
     return client_settings.load(args.config, flags, session.events, luet=is_luet(args), insecure=insecure)
 

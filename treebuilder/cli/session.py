@@ -55,6 +55,10 @@ class Session:
             luet, insecure = (bool(getattr(self.args, name, False)) for name in ("luet", "insecure"))
             rules = replace(found.rules, luet=luet, insecure=insecure)
             found = replace(found, rules=rules)
+        if getattr(self.args, "max_expansion", 0):
+            from treebuilder.archive.bounds import Bound
+
+            found = replace(found, bound=Bound(self.args.max_expansion))
         return replace(found, concurrency=self.args.concurrency) if self.args.concurrency else found
 
     @contextmanager
@@ -108,7 +112,13 @@ class Session:
         os.execvpe(argv[0], argv, env)  # noqa: S606 - the same program, no shell
 
 
-VALUED_FLAGS = ("--config", "--cache-dir", "--concurrency", "--progress")  # they may stand before the verb
+VALUED_FLAGS = (
+    "--config",
+    "--cache-dir",
+    "--concurrency",
+    "--progress",
+    "--max-expansion",
+)  # they may stand before the verb
 
 
 def positive(text: str) -> int:
@@ -141,6 +151,10 @@ def add_global_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--live-output", action="store_true", help="show what steps print")
     group.add_argument("-q", "--quiet", action="store_true", help="no progress, only warnings and results")
     group.add_argument("-d", "--debug", action="store_true", help="tracebacks for expected errors too")
+    group.add_argument(
+        "--max-expansion", type=positive, default=0, metavar="TIMES",
+        help="how far what others packed may expand beyond 256 MiB (default: 100 times its size)",
+    )  # fmt: skip
     group.add_argument("--no-spinner", action="store_true", help=argparse.SUPPRESS)
 
 

@@ -207,7 +207,8 @@ def _unpack(item: Planned, blob: Path, folder: Path, claims: Claims) -> Record:
         found.append((entry.path, entry.kind))
 
     with blob.open("rb") as source:
-        unpack_package(decompressed(source), str(folder), str(item.package.id), on_entry=note)
+        what, bound = str(item.package.id), item.repository.bound(item.artifact)
+        unpack_package(decompressed(source, bound, what), str(folder), what, bound=bound, on_entry=note)
     home, artifact = item.repository.source.name, item.artifact
     return Record(
         item.package, home, artifact.sha256, artifact.build_time, tuple(found), item.requested, item.finalizer

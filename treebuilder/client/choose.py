@@ -129,5 +129,6 @@ def check_files(plan: tuple[Planned, ...], blobs: tuple[Path, ...], claims: Clai
 def _names(blob: Path, item: Planned) -> list[str]:
     """What a package brings when its index does not say: that of a hidden package never does."""
     with blob.open("rb") as source:
-        found = entries(decompressed(source), str(item.package.id))
+        what, bound = str(item.package.id), item.repository.bound(item.artifact)
+        found = entries(decompressed(source, bound, what), what, bound)
         return [entry.path for entry, _ in found if entry.kind != "d"]

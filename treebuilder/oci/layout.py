@@ -7,8 +7,9 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from treebuilder.archive.bounds import Bound
 from treebuilder.archive.compress import decompressed
 from treebuilder.archive.extract import unpack_layer
 from treebuilder.errors import IntegrityError, SpecError
@@ -87,7 +88,7 @@ class Layout:
         if seen.hexdigest() != blob.hex:
             raise IntegrityError(f"{path} is not what its name promises")
         with path.open("rb") as source:
-            return unpack_into_store(decompressed(source), store, str(path))
+            return unpack_into_store(source, store, str(path))
 
 
 def platform_item(index: dict[str, Any], what: str) -> dict[str, Any]:
@@ -100,12 +101,16 @@ def platform_item(index: dict[str, Any], what: str) -> dict[str, Any]:
     raise SpecError(f"{what} holds no image for linux/{wanted}", reason="image")
 
 
-def unpack_into_store(stream: Any, store: Store, what: str) -> Digest:  # noqa: ANN401 - a binary stream
-    """Unpacks a layer's tar; returns the content digest under which the store has its folder."""
+def unpack_into_store(packed: IO[bytes], store: Store, what: str, bound: Bound | None = None) -> Digest:
+    """Unpacks a layer's (compressed) tar; returns the content digest under which the store has its folder.
+
+    Without a `bound` the store's counts. Raises IntegrityError, UnsafeArchive, NoSpace.
+    """
+    bound = store.bound if bound is None else bound
     with store.scratch() as work:
         made = work / "tree"
         made.mkdir()
-        unpack_layer(stream, str(made), what)
+        unpack_layer(decompressed(packed, bound, what), str(made), what, bound=bound)
         found = measure(str(made))
         store.add_tree(made, found.content, found.listing)
     return found.content

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from treebuilder.archive.compress import decompressed
 from treebuilder.errors import IntegrityError
 from treebuilder.events import EventSink, Finished, Started
 from treebuilder.model.digest import Digest
@@ -83,6 +82,6 @@ class RegistryImages:
         with store.scratch() as work:
             file = repository.blob(blob, descriptor_size(item), work / "blob", progress)
             with file.open("rb") as source:
-                content = unpack_into_store(decompressed(source), store, f"{repository}@{blob}")
+                content = unpack_into_store(source, store, f"{repository}@{blob}")
         store.index.set_notes("unpacked", {blob.hex: content.hex.encode()})
         return content

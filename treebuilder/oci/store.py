@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from treebuilder.archive.bounds import USUAL_BOUND, Bound
 from treebuilder.archive.compress import decompressed
 from treebuilder.archive.entry import listing_digest
 from treebuilder.archive.extract import unpack_layer
@@ -38,8 +39,10 @@ class BlobLostError(IntegrityError):
 class Store:
     """One cache folder. Safe for many threads and processes; opening it costs a few system calls."""
 
-    def __init__(self, folder: Path, *, mapping: str = "host") -> None:
+    def __init__(self, folder: Path, *, mapping: str = "host", bound: Bound = USUAL_BOUND) -> None:
+        """`bound` is how far what strangers packed may expand when it is unpacked into the store."""
         self.folder = folder
+        self.bound = bound
         self.mapping = mapping
         with disk_errors(f"preparing the cache folder {folder}", folder):
             folder.mkdir(parents=True, exist_ok=True)

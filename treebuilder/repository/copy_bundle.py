@@ -39,7 +39,7 @@ class BundleSource:
         self._files: dict[str, Digest] = {}
         try:
             with open_plain(path) as source, disk_errors(f"reading {path}", store.folder):
-                for entry, content in entries(decompressed(source), str(path)):
+                for entry, content in entries(decompressed(source, store.bound, str(path)), str(path)):
                     self._take(entry, content)
         except FileNotFoundError as err:
             raise TransportError(f"there is no file {path}") from err

@@ -52,6 +52,7 @@ class RepositoryIndex:
 class Artifact:
     """One entry of `repository.meta.yaml`. `content` is the digest of the plain tar, where we built it.
 
+    `unpacked_bytes` is the length of that tar, where its compressed form would not make anybody think so; else 0.
     `files` are paths without a leading slash; empty for hidden packages, which may have some nevertheless.
     """
 
@@ -62,6 +63,7 @@ class Artifact:
     files: tuple[str, ...]
     build_time: str
     content: Digest | None = None
+    unpacked_bytes: int = 0
 
 
 def parse_document(data: bytes, what: str, *, whole: bool = True) -> dict[str, Any]:
@@ -209,18 +211,24 @@ def _items(data: bytes, what: str) -> Iterator[Any]:
         yield from listing(parse_document(item, what, whole=False).get("index"))
 
 
+def _count(text: str) -> int:
+    """A number of bytes; 0 for what is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 18 else 0
+
+
 def _artifact(item: Mapping[str, Any], what: str) -> Artifact:
     package = mapping(mapping(item.get("compilationspec")).get("package"))
     id = PackageId(text(package.get("category")), text(package.get("name")), text(package.get("version")))
     # luet writes the destination folder too; only what lies beside the index can be meant
     name = text(item.get("path"))
     path = file_name(name.rsplit("/", 1)[-1] if name.startswith("/") else name, f"{what}: {id}")
-    content = text(mapping(item.get("treebuild")).get("content"))
+    ours = mapping(item.get("treebuild"))
+    content, unpacked = text(ours.get("content")), text(ours.get("unpacked_bytes"))
     try:
         digest = Digest(content) if content else None
     except ValueError as err:
         raise IntegrityError(f"{what}: {id}: the content digest is broken") from err
     return Artifact(
         id, path, _sha256(item, f"{what}: {id}"), text(item.get("compressiontype")), texts(item.get("files")),
-        text(package.get("buildtimestamp")), digest,
+        text(package.get("buildtimestamp")), digest, _count(unpacked),
     )  # fmt: skip

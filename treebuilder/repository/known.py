@@ -25,7 +25,7 @@ from treebuilder.repository.index import Artifact
 from treebuilder.tree import stored
 
 _KIND = "repository-known"
-_SHAPE = f"1 {stored.SHAPE}"
+_SHAPE = f"2 {stored.SHAPE}"
 _SCHEMA = """
 CREATE TABLE names (pkgname TEXT PRIMARY KEY, packages BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE providers (pkgname TEXT PRIMARY KEY, packages BLOB NOT NULL) WITHOUT ROWID;
@@ -126,10 +126,11 @@ def _key(id: PackageId) -> str:
 
 
 def _artifact(row: Any) -> Artifact:  # noqa: ANN401 - as `_row` made it
-    id, path, sha256, compression, files, build_time, content = row
+    id, path, sha256, compression, files, build_time, content, unpacked = row
     return Artifact(
-        PackageId(*id), path, Digest(sha256), compression, files, build_time, Digest(content) if content else None
-    )
+        PackageId(*id), path, Digest(sha256), compression, files, build_time, Digest(content) if content else None,
+        unpacked,
+    )  # fmt: skip
 
 
 def recall(store: Store, tree: Digest, meta: Digest) -> Known | None:
@@ -198,7 +199,8 @@ def _ids(id: PackageId) -> tuple[str, str, str]:
 def _row(found: Artifact) -> tuple[object, ...]:
     content = found.content.hex if found.content is not None else ""
     return (
-        _ids(found.package), found.path, found.sha256.hex, found.compression, found.files, found.build_time, content
+        _ids(found.package), found.path, found.sha256.hex, found.compression, found.files, found.build_time, content,
+        found.unpacked_bytes,
     )  # fmt: skip
 
 

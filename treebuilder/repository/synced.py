@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
 
-from treebuilder.archive.compress import decompressed
+from treebuilder.archive.bounds import Bound
 from treebuilder.errors import ConfigError, IntegrityError, SpecError, TransportError, TreebuildError
 from treebuilder.events import EventSink, Warned
 from treebuilder.model.digest import Digest
@@ -131,6 +131,11 @@ class SyncedRepository:
             self._store.index.set_notes("fetched", {artifact.sha256.hex: b"1"})
         return path
 
+    def bound(self, artifact: Artifact) -> Bound:
+        """What an archive may unpack to. What the index promises counts where it is signed, or a folder here."""
+        believed = self.source.trust.keys or self.source.type == "disk"
+        return self._store.bound.promised(artifact.unpacked_bytes if believed else 0)
+
     def _file(self, key: str) -> RepoFile:
         file = self.index.file(key)
         assert file is not None, key  # parse_index saw to it
@@ -161,7 +166,7 @@ class SyncedRepository:
             for _ in bounded(source, what):
                 continue
             source.seek(0)
-            content = unpack_into_store(decompressed(source), self._store, what)
+            content = unpack_into_store(source, self._store, what)
         self._store.index.set_notes("repository-tree", {file.sha256.hex: content.hex.encode()})
         return self._store.tree_path(content)
 
