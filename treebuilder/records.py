@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar, dataclass_transform, overload
 
 T = TypeVar("T")
 _MISSING: Final = object()
-_FEW = 8  # instances that are made in less time than compiling takes
+_FEW = 32  # instances that are made in less time than compiling takes
 _made: dict[type[Any], int] = {}
 _set = object.__setattr__
 

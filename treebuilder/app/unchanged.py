@@ -49,13 +49,16 @@ def request_key(options: BuildOptions, fingerprint: str) -> str:
 @functools.cache
 def code_stamp() -> str:
     """Changes with our own code, which the results depend on too."""
-    top = Path(__file__).parent.parent
     stamps = []
-    for folder, folders, files in os.walk(top):
-        folders[:] = sorted(f for f in folders if f != "__pycache__")
-        for name in sorted(files):
-            info = os.stat(f"{folder}/{name}")
-            stamps.append((name, info.st_size, info.st_mtime_ns))
+    folders = [os.path.dirname(os.path.dirname(__file__))]
+    for folder in folders:
+        with os.scandir(folder) as found:
+            for item in sorted(found, key=lambda item: item.name):
+                if not item.is_dir():
+                    info = item.stat()
+                    stamps.append((item.name, info.st_size, info.st_mtime_ns))
+                elif item.name != "__pycache__":
+                    folders.append(item.path)
     return repr(stamps)
 
 

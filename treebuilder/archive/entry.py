@@ -5,8 +5,6 @@ under it has the xattr `*.overlay.opaque`. Archive form (OCI image-spec, layer.m
 `.wh..wh..opq`.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import stat

@@ -1,7 +1,5 @@
 """The index of what is known about files, so that an unchanged one is not read again."""
 
-from __future__ import annotations
-
 from typing import NamedTuple, Protocol
 
 
