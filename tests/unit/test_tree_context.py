@@ -170,13 +170,13 @@ def age(folder: Path) -> None:
 
 
 def test_an_unchanged_folder_is_not_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from treebuilder.tree import context
+    from treebuilder.tree import snapshot
 
     age(folder)
-    monkeypatch.setattr(context, "_YOUNG_NS", -(10**18))  # nothing is young
+    monkeypatch.setattr(snapshot, "_YOUNG_NS", -(10**18))  # nothing is young
     index = _Counting()
     first = digest(folder, index)
-    assert index.hits == []
+    assert [hit for hit in index.hits if "//" not in hit[:7]] == []
     assert digest(folder, index) == first
     assert len([hit for hit in index.hits if "//" not in hit[:7]]) == 1
     (folder / "sub/file").write_text("other")

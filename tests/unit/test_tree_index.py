@@ -11,8 +11,9 @@ from treebuilder.errors import SpecError
 from treebuilder.events import Recorder, Warned
 from treebuilder.model.package import PackageId
 from treebuilder.tree import FileStamp, MemoryIndex, Tree, load_tree
-from treebuilder.tree import context as contexts
+from treebuilder.tree import snapshot as snapshots
 from treebuilder.tree.foldercells import PREFIX
+from treebuilder.tree.walks import PREFIX as WALK
 from treebuilder.tree.wholetree import PREFIX as WHOLE
 
 BUILD = """\
@@ -36,8 +37,8 @@ def write(root: Path, name: str, definition: str, build: str = "") -> Path:
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(contexts, "_YOUNG_NS", -(10**18))  # nothing is young
-    monkeypatch.setattr(contexts, "_YOUNG_COARSE_NS", -(10**18))
+    monkeypatch.setattr(snapshots, "_YOUNG_NS", -(10**18))  # nothing is young
+    monkeypatch.setattr(snapshots, "_YOUNG_COARSE_NS", -(10**18))
     root = tmp_path / "tree"
     write(root, "a", 'name: a\ncategory: c\nversion: "1"\nrequires:\n- {category: c, name: b, version: ">=0"}\n', BUILD)
     subs = "image: x\nsubpackages:\n- {name: doc, category: c, version: '1'}\n"
@@ -146,8 +147,28 @@ def test_an_unchanged_tree_is_one_record(root: Path, recipes: bool) -> None:
     again = load_tree([root], events=Recorder(), index=index, recipes=recipes)
     assert again.ids == first
     assert [cell.definition().id for cell in again.cells] == list(first)
-    assert len(index.paths) == 1
-    assert index.paths[0].startswith(WHOLE)
+    assert [path.startswith((WALK, WHOLE)) for path in index.paths] == [True, True]
+
+
+def test_of_a_changed_tree_only_what_changed_is_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = MemoryIndex()
+    load(root, index, recipes=False)
+    path = root / "a" / "definition.yaml"
+    path.write_text(path.read_text().replace(">=", ">"))
+    write(root, "new", "name: new\ncategory: c\n")
+    (root / "b" / "definition.yaml").unlink()
+    opened: list[str] = []
+    real = os.open
+
+    def watched(path: str, flags: int) -> int:
+        opened.append(path)
+        return real(path, flags)
+
+    monkeypatch.setattr(os, "open", watched)
+    tree, _ = load(root, index, recipes=False)
+    monkeypatch.undo()
+    assert {path.split("/")[-2] for path in opened} == {"a", "new"}
+    assert everything(tree) == everything(load(root, None, recipes=False)[0])
 
 
 def test_the_record_of_a_tree_outlives_those_of_its_folders(root: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 from treebuilder.app.building import make_plan, open_tree, prepare
@@ -39,11 +40,13 @@ def listed(tree: Tree, wish: Listing) -> list[Cell]:
     matches, excludes = ([compile_pattern(text) for text in texts] for texts in (wish.matches, wish.excludes))
 
     def chosen(cell: Cell) -> bool:
+        if not (matches or excludes):
+            return True
         text = wish.shown(cell.id)
         wanted = not matches or any(pattern.search(text) for pattern in matches)
         return wanted and not any(pattern.search(text) for pattern in excludes)
 
-    cells = [cell for cell in sorted(tree.cells, key=lambda cell: cell.id) if chosen(cell)]
+    cells = [cell for cell in sorted(tree.cells, key=attrgetter("key")) if chosen(cell)]
     if not (wish.deps or wish.revdeps):
         return cells
     by_id = {cell.id: cell for cell in tree.cells}

@@ -14,13 +14,9 @@ from typing import Literal
 from treebuilder.errors import Place, SpecError
 from treebuilder.model.digest import Digest
 from treebuilder.records import record
-from treebuilder.system import clock
 from treebuilder.tree.files import is_inside
 from treebuilder.tree.index import FileStamp, SpecIndex
 from treebuilder.tree.snapshot import Entry, Snapshot
-
-_YOUNG_NS = 100_000_000
-_YOUNG_COARSE_NS = 2_000_000_000
 
 
 @record
@@ -67,7 +63,7 @@ def context_digest(snapshot: Snapshot, folder: str, index: SpecIndex | None) -> 
     if known is not None and len(known) == 32:
         return Digest(known.hex())
     digest = digest_of(context_files(snapshot, folder, index))
-    if not any(is_young(entry) for entry in entries):
+    if not any(snapshot.is_young(entry) for entry in entries):
         index.put(whole, bytes.fromhex(digest.hex))
     return digest
 
@@ -107,16 +103,6 @@ def _content(absolute: str, entry: Entry, snapshot: Snapshot, index: SpecIndex |
     except OSError as err:
         where = Place(snapshot.shown(entry.path))
         raise SpecError(f"cannot read it: {err.strerror}", where=where, reason="unreadable") from err
-    if index is not None and not is_young(entry):
+    if index is not None and not snapshot.is_young(entry):
         index.put(stamp, bytes.fromhex(hexdigest))
     return Digest(hexdigest)
-
-
-def is_young(entry: Entry) -> bool:
-    """Whether the file may still change without its stat changing: it is as young as the clock's grain.
-
-    Some file systems count whole seconds; their nanoseconds are all zero.
-    """
-    newest = max(entry.mtime_ns, entry.ctime_ns)
-    coarse = newest % 1_000_000_000 == 0
-    return newest > clock.now_ns() - (_YOUNG_COARSE_NS if coarse else _YOUNG_NS)

@@ -1,6 +1,7 @@
 """The specfile index: what a folder's specfiles said last time, while neither they nor what they depend on changed.
 
-A folder's record is either whole (definitions, recipes, warnings) or, after a mere listing, its definitions alone.
+The record of the whole tree (`wholetree`) has what all folders define; one that was read whole has a record of its own
+as well, with recipes and warnings.
 """
 
 from __future__ import annotations
@@ -9,22 +10,22 @@ import hashlib
 import marshal
 import os
 import stat
+import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from treebuilder.errors import Place
+from treebuilder.errors import Place, SpecError
 from treebuilder.model.package import Package, PackageId
 from treebuilder.tree import stored
-from treebuilder.tree.cells import Cell
-from treebuilder.tree.context import is_young
 from treebuilder.tree.index import FileStamp, SpecIndex
 from treebuilder.tree.package import TreePackage
+from treebuilder.tree.rows import NO_STAMP, Rows
 from treebuilder.tree.snapshot import Entry, Snapshot
-from treebuilder.tree.wholetree import Listed, pack, unpack
 
 PREFIX = "cells//"
 Warning_ = tuple[str, str, Place]  # an unknown key, or what else is odd, and where it stands
+_pack = struct.Struct("<5q").pack
 
 
 class Folder(Protocol):
@@ -40,8 +41,24 @@ class Folder(Protocol):
 class FolderReader(Protocol):
     """What reads a folder's specfiles. All raise SpecError."""
 
-    def definitions(self, folder: Any) -> tuple[list[Package], bool]:  # noqa: ANN401 - the reader's own folders
-        """Its packages, and whether their recipes may name sub-packages."""
+    def folders(self) -> Iterator[Folder]:
+        """All folders of the root in walk order."""
+        ...
+
+    def refuse(self, err: SpecError) -> None:
+        """Notes a broken folder, or raises the error."""
+        ...
+
+    def dockerfiles(self, folder: Any) -> Iterator[TreePackage]:  # noqa: ANN401 - the reader's own folders
+        """The packages that the Dockerfiles of a folder are."""
+        ...
+
+    def folder(self, path: str) -> Folder:
+        """The folder of a relative path."""
+        ...
+
+    def definitions(self, folder: Any) -> tuple[list[Any], bool]:  # noqa: ANN401 - the reader's own folders
+        """Its packages, encoded or not, and whether their recipes may name sub-packages."""
         ...
 
     def packages(self, folder: Any, *, again: bool) -> tuple[list[TreePackage], list[Warning_]]:  # noqa: ANN401
@@ -54,7 +71,7 @@ class FolderReader(Protocol):
 
 
 class FolderCells:
-    """Cells of one root's folders, through the index."""
+    """Fills the rows of one root, folder by folder, through the index."""
 
     def __init__(
         self, index: SpecIndex | None, base: bytes, snapshot: Snapshot, reader: FolderReader, *, recipes: bool
@@ -64,101 +81,123 @@ class FolderCells:
         self._snapshot = snapshot
         self._reader = reader
         self._recipes = recipes
-        self.listed: Listed = []
+        self._before = Rows(snapshot.root, self._later)
+        self._at: dict[bytes, list[int]] = {}
+        self.rows = self._before
         self.complete = index is not None
-        self.whole = True
 
-    def again(self, listed: Listed, folder_of: Callable[[str], Folder]) -> Iterator[Cell]:
-        """The cells of all folders, from the record of the whole tree."""
-        for path, items in listed:
-            for number, (definition, subs, view) in enumerate(unpack(items)):
-                later = partial(self._later, folder_of, path, number)
-                yield Cell(self._snapshot.root, path, definition, subs, view, later)
+    def compare_with(self, columns: tuple[Any, ...]) -> None:
+        """Takes what was known of the root: all its rows, until `read` looks which of them are still true."""
+        self._before.load(columns)
 
-    def _later(self, folder_of: Callable[[str], Folder], path: str, number: int) -> TreePackage:
-        folder = folder_of(path)
-        known = self._known(self._stamp(folder))
-        if known is None or not known[0]:
-            return self._read_now(folder, number)
-        _, warnings, items = known
-        return self._decoded(folder, items[number][0], items[number][3], warnings)
+    def is_enough(self) -> bool:
+        """Whether the rows tell as much as is asked for."""
+        return not self._recipes or all(self.rows.whole)
 
-    def of(self, folder: Folder) -> Iterator[Cell]:
-        """The cells of a folder. Raises SpecError."""
+    def read(self, *, dockerfiles: bool) -> None:
+        """Reads every folder that is not known as it is. Raises SpecError where faults are not collected."""
+        self.rows = Rows(self._snapshot.root, self._later)
+        for row, stamp in enumerate(self._before.stamps):
+            self._at.setdefault(stamp, []).append(row)
+        for folder in self._reader.folders():
+            try:
+                self._add_folder(folder)
+                if dockerfiles:
+                    for made in self._reader.dockerfiles(folder):
+                        self.complete = False
+                        self.rows.add_made(folder.path, 0, made)
+            except SpecError as err:
+                self._reader.refuse(err)
+
+    def _add_folder(self, folder: Folder) -> None:
+        """The rows of a folder. Raises SpecError."""
         if not ("definition.yaml" in folder.files or "collection.yaml" in folder.files):
             return
-        stamp = self._stamp(folder) if self._index is not None else None
-        self.complete &= stamp is not None
-        known = self._known(stamp)
-        if known is not None and (known[0] or not self._recipes):
-            self._list(folder, known[0], known[2])
-            yield from self._stored(folder, known)
+        stamp = self._stamp(folder) if self._index is not None else NO_STAMP
+        self.complete &= stamp is not NO_STAMP
+        if self._copied(stamp) or (self._recipes and self._recalled(folder, stamp)):
             return
         if self._recipes:
             made, warnings = self._reader.packages(folder, again=False)
-            whole = tuple(_whole(package) for package in made)
-            self._put(stamp, (True, stored.encode(tuple(warnings)), whole))
-            self._list(folder, True, whole)
             self._reader.warn(warnings)
-            yield from map(Cell.of, made)
+            if stamp is NO_STAMP:
+                for number, package in enumerate(made):
+                    self.rows.add_made(folder.path, number, package)
+                return
+            whole = tuple(_whole(package) for package in made)
+            self._put(stamp, warnings, whole)
+            self._add(folder, [item[:3] for item in whole], stamp, whole=True)
             return
         packages, subs = self._reader.definitions(folder)
         for package in packages:
-            self._reader.claim(package.id, partial(_where, package))
-        bare = tuple((stored.encode(package), None if subs else (), None, None) for package in packages)
-        self._put(stamp, (False, (), bare))
-        self._list(folder, False, bare)
-        for number, package in enumerate(packages):
-            yield Cell(
-                self._snapshot.root,
-                folder.path,
-                package,
-                None if subs else (),
-                None,
-                partial(self._read_now, folder, number),
-            )
+            self._claim(package)
+        self._add(folder, [(package, None if subs else (), None) for package in packages], stamp, whole=False)
 
-    def _known(self, stamp: FileStamp | None) -> Any:  # noqa: ANN401 - decoded as it is needed
-        data = self._index.get(stamp) if self._index is not None and stamp is not None else None
+    def _copied(self, stamp: bytes) -> bool:
+        before, found = self._before, self._at.get(stamp)
+        if found is None or stamp is NO_STAMP:
+            return False
+        if self._recipes and not all(before.whole[row] for row in found):
+            return False
+        for row in found:
+            definition, subs, _ = before.item(row)
+            for package in (definition, *(subs or ())):
+                self._claim(package)
+            self.rows.copy(before, row)
+        return True
+
+    def _recalled(self, folder: Folder, stamp: bytes) -> bool:
+        known = self._known(stamp)
+        if known is None:
+            return False
+        for definition, subs, _, _ in known[1]:
+            for package in (definition, *subs):
+                self._claim(package)
+        self._add(folder, [item[:3] for item in known[1]], stamp, whole=True)
+        return True
+
+    def _add(self, folder: Folder, items: list[tuple[Any, Any, Any]], stamp: bytes, *, whole: bool) -> None:
+        for number, item in enumerate(items):
+            self.rows.add(folder.path, number, item, stamp, whole=whole, packs=stamp is not NO_STAMP)
+
+    def _claim(self, package: Any) -> None:  # noqa: ANN401 - a package, encoded or not
+        id = package.id if isinstance(package, Package) else stored.decode(package[stored.ID])
+        self._reader.claim(id, partial(_where, package))
+
+    # reading a package whole --------------------------------------------------------------------------------------
+    def _later(self, row: int) -> TreePackage:
+        folder, number = self._reader.folder(self.rows.folders[row]), self.rows.numbers[row]
+        stamp = self._stamp(folder) if self._index is not None else NO_STAMP
+        known = self._known(stamp)
+        if known is not None:
+            warnings, items = known
+            self._reader.warn(stored.decode(warnings))
+            return self._decoded(folder, items[number][0], items[number][3])
+        made, warnings = self._reader.packages(folder, again=True)
+        if stamp is not NO_STAMP:
+            self._put(stamp, warnings, tuple(_whole(package) for package in made))
+        self._reader.warn(warnings)
+        return made[number]
+
+    def _known(self, stamp: bytes) -> Any:  # noqa: ANN401 - decoded as it is needed
+        data = self._index.get(_key(stamp)) if self._index is not None and stamp is not NO_STAMP else None
         return None if data is None else stored.load(data)
 
-    def _list(self, folder: Folder, whole: bool, items: tuple[tuple[Any, Any, Any, Any], ...]) -> None:
-        self.whole &= whole
-        self.listed.append((folder.path, pack(tuple(item[:3] for item in items))))
+    def _put(self, stamp: bytes, warnings: Sequence[Warning_], items: tuple[Any, ...]) -> None:
+        if self._index is not None:
+            self._index.put(_key(stamp), stored.dump((stored.encode(tuple(warnings)), items)))
 
-    def _put(self, stamp: FileStamp | None, value: tuple[Any, ...]) -> None:
-        if self._index is not None and stamp is not None:
-            self._index.put(stamp, stored.dump(value))
-
-    def _stamp(self, folder: Folder) -> FileStamp | None:
-        """What a folder's record stands under; None while a file is so young that its stat may lie, or is a link."""
-        files = sorted(folder.files.items())
-        if any(not stat.S_ISREG(entry.mode) or is_young(entry) for _, entry in files):
-            return None
+    def _stamp(self, folder: Folder) -> bytes:
+        """What a folder's record stands under; none while a file is so young that its stat may lie, or is a link."""
         key = self._base.copy()
-        key.update(repr((folder.path, [tuple(entry) for _, entry in files])).encode("utf-8", "surrogateescape"))
-        return FileStamp(PREFIX + key.hexdigest(), len(files), 0, 0, 0)
+        key.update(folder.path.encode("utf-8", "surrogateescape"))
+        for name, entry in sorted(folder.files.items()):
+            if not stat.S_ISREG(entry.mode) or self._snapshot.is_young(entry):
+                return NO_STAMP
+            key.update(f"\0{name}\0".encode() + _pack(*entry[1:]))
+        return key.digest()
 
-    def _stored(self, folder: Folder, known: Any) -> Iterator[Cell]:  # noqa: ANN401 - decoded as it is needed
-        whole, warnings, items = known
-        for number, (definition, subs, view, body) in enumerate(items):
-            make = partial(self._decoded, folder, definition, body, warnings) if whole else None
-            cell = Cell(
-                self._snapshot.root,
-                folder.path,
-                definition,
-                subs,
-                view,
-                make or partial(self._read_now, folder, number),
-            )
-            for one in (definition, *(subs or ())):
-                self._reader.claim(
-                    cell.id if one is definition else stored.decode(one[stored.ID]), partial(_where, one)
-                )
-            yield cell
-
-    def _decoded(self, folder: Folder, definition: Any, body: bytes, warnings: Any) -> TreePackage:  # noqa: ANN401
-        self._reader.warn(stored.decode(warnings))
+    def _decoded(self, folder: Folder, definition: Any, body: bytes) -> TreePackage:  # noqa: ANN401
         recipe, finalize, finalize_file, values = marshal.loads(body)  # noqa: S302 - checked with its record
         place = self._snapshot.absolute
         context = os.path.join(place, folder.path) if folder.path else place
@@ -167,11 +206,9 @@ class FolderCells:
             self._snapshot.root, values,
         )  # fmt: skip
 
-    def _read_now(self, folder: Folder, number: int) -> TreePackage:
-        made, warnings = self._reader.packages(folder, again=True)
-        self._put(self._stamp(folder), (True, stored.encode(tuple(warnings)), tuple(_whole(p) for p in made)))
-        self._reader.warn(warnings)
-        return made[number]
+
+def _key(stamp: bytes) -> FileStamp:
+    return FileStamp(PREFIX + stamp.hex(), 0, 0, 0, 0)
 
 
 def _where(package: Any) -> Place:  # noqa: ANN401 - a package, encoded or not

@@ -6,7 +6,6 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -26,8 +25,10 @@ from treebuilder.tree.index import SpecIndex
 from treebuilder.tree.package import TreePackage
 from treebuilder.tree.recipe import RECIPE_KEYS, read_recipe, report_doubled
 from treebuilder.tree.rendering import Renderer
-from treebuilder.tree.snapshot import Entry, Snapshot, fingerprint, scan
+from treebuilder.tree.rows import Rows
+from treebuilder.tree.snapshot import Entry, Snapshot, fingerprint
 from treebuilder.tree.tree import Tree
+from treebuilder.tree.walks import rescan
 from treebuilder.tree.wholetree import WholeTree
 
 _SUBS = "subpackages"
@@ -66,7 +67,7 @@ def load_tree(
     Raises SpecError: "missing-tree", "missing-values", "yaml", "wrong-type", "wrong-word", "template", "pattern",
     "name", "encoding" and others, with file and line. A package that stands twice in a root is warned of.
     """
-    snapshots = tuple(scan(root) for root in dict.fromkeys(os.fspath(root) for root in roots))
+    snapshots = tuple(rescan(root, index) for root in dict.fromkeys(os.fspath(root) for root in roots))
     stamp = fingerprint(
         snapshots, values_files, template_env=template_env, epoch_s=epoch_s, dockerfiles=dockerfiles, layering=layering
     )
@@ -79,45 +80,49 @@ def load_tree(
     shared = tuple((name, text) for text, name in texts.items())
     renderer = Renderer(shared, template_env or {}, epoch_s)
     base = _base(shared, values, template_env or {}, epoch_s, salt)
-    found: dict[str, Cell] = {}
     doubled: dict[str, tuple[Place, Place]] = {}
-    key = hashlib.sha256(base + stamp.encode()).digest()
     places = [f"{snapshot.root}\0{snapshot.absolute}" for snapshot in snapshots]
-    whole = wholetree.load(index, places, key) if index is not None and not dockerfiles else None
-    if whole is not None and recipes and not whole.recipes:
-        whole = None
+    known = wholetree.load(index, places, base) if index is not None else None
     read: list[FolderCells] = []
     for number, snapshot in enumerate(snapshots):
         reader = _Reader(snapshot, renderer, values, events, doubled, faults)
         cells = FolderCells(index, base, snapshot, reader, recipes=recipes)
         read.append(cells)
-        for cell in (
-            cells.again(whole.roots[number], partial(_folder, snapshot))
-            if whole is not None
-            else reader.cells(dockerfiles, cells)
-        ):
-            found.setdefault(cell.id.fingerprint, cell)
-    # what is said of a tree while it is listed has to be said each time
-    if (
-        index is not None
-        and whole is None
-        and not (dockerfiles or doubled or faults)
-        and all(one.complete for one in read)
-    ):
-        made = WholeTree(all(one.whole for one in read), tuple(one.listed for one in read))
-        wholetree.save(index, places, key, made)
+        if known is not None:
+            cells.compare_with(known.rows(number))
+    if known is None or not (known.state == stamp and all(cells.is_enough() for cells in read)):
+        for cells in read:
+            cells.read(dockerfiles=dockerfiles)
+        # what is said of a tree while it is listed has to be said each time
+        state = "" if dockerfiles or doubled or faults else stamp
+        if index is not None and all(cells.complete for cells in read):
+            made = WholeTree(base, state, tuple(cells.rows.dumped() for cells in read))
+            if made != known:
+                wholetree.save(index, places, made)
     return Tree(
-        tuple(found.values()), snapshots, stamp, index=index, layering=layering, doubled=doubled, shared_texts=shared
-    )
+        _overlaid([cells.rows for cells in read], doubled), snapshots, stamp, index=index, layering=layering,
+        doubled=doubled, shared_texts=shared,
+    )  # fmt: skip
+
+
+def _overlaid(roots: Sequence[Rows], doubled: Mapping[str, object]) -> tuple[Cell, ...]:
+    """The packages of all roots; of several with one fingerprint the first."""
+    cells = [Cell(rows, row) for rows in roots for row in range(len(rows))]
+    if len(roots) == 1 and not doubled:
+        return tuple(cells)
+    found: dict[str, Cell] = {}
+    for cell in cells:
+        found.setdefault(cell.id.fingerprint, cell)
+    return tuple(found.values())
 
 
 def _shared(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
     """All .yaml files below folders called `templates`, in walk order."""
-    for entry in snapshot.entries:
-        if entry.path.lower().endswith(".yaml") and "templates" in entry.path.split("/")[:-1]:
-            text = _read(snapshot, entry)
+    for at, path in enumerate(snapshot.paths):
+        if "templates/" in path and path.lower().endswith(".yaml") and "templates" in path.split("/")[:-1]:
+            text = _read(snapshot, snapshot.entry(at))
             if text is not None:
-                yield snapshot.shown(entry.path), text
+                yield snapshot.shown(path), text
 
 
 def _read(snapshot: Snapshot, entry: Entry) -> str | None:
@@ -137,21 +142,17 @@ def _folders(snapshot: Snapshot) -> Iterator[_Folder]:
     """Folders that may define packages, in walk order."""
     files: dict[str, dict[str, Entry]] = {"": {}}
     dockerfiles: dict[str, list[Entry]] = {}
-    for entry in snapshot.entries:
-        if stat.S_ISDIR(entry.mode):
-            files[entry.path] = {}
-        elif entry.name in _SPECFILES:
-            files[entry.folder][entry.name] = entry
-        elif "Dockerfile" in entry.name:
-            dockerfiles.setdefault(entry.folder, []).append(entry)
+    for at, (path, mode) in enumerate(zip(snapshot.paths, snapshot.modes(), strict=True)):
+        if stat.S_ISDIR(mode):
+            files[path] = {}
+            continue
+        folder, _, name = path.rpartition("/")
+        if name in _SPECFILES:
+            files[folder][name] = snapshot.entry(at)
+        elif "Dockerfile" in name:
+            dockerfiles.setdefault(folder, []).append(snapshot.entry(at))
     for path, names in files.items():
         yield _Folder(path, names, tuple(dockerfiles.get(path, ())))
-
-
-def _folder(snapshot: Snapshot, path: str) -> _Folder:
-    """One folder, as `_folders` gives it without Dockerfiles."""
-    found = {name: snapshot.find(f"{path}/{name}" if path else name) for name in _SPECFILES}
-    return _Folder(path, {name: e for name, e in found.items() if e is not None and not stat.S_ISDIR(e.mode)}, ())
 
 
 class _Reader:
@@ -178,17 +179,20 @@ class _Reader:
         given = [template_values.canonical(values), *(text for _, text in renderer.shared)]
         self._subs_anywhere = any(_SUBS in text for text in given)
 
-    def cells(self, dockerfiles: bool, cells: FolderCells) -> Iterator[Cell]:
-        """All packages of the root in walk order. Raises SpecError where faults are not collected."""
-        for folder in _folders(self._snapshot):
-            try:
-                yield from cells.of(folder)
-                if dockerfiles:
-                    yield from map(Cell.of, self._dockerfiles(folder))
-            except SpecError as err:
-                if self._faults is None:
-                    raise
-                self._faults.append(err)
+    def folders(self) -> Iterator[_Folder]:
+        """All folders of the root in walk order."""
+        return _folders(self._snapshot)
+
+    def folder(self, path: str) -> _Folder:
+        """One of them, without its Dockerfiles."""
+        found = {name: self._snapshot.find(f"{path}/{name}" if path else name) for name in _SPECFILES}
+        return _Folder(path, {name: e for name, e in found.items() if e is not None and not stat.S_ISDIR(e.mode)}, ())
+
+    def refuse(self, err: SpecError) -> None:
+        """Notes a broken folder, or raises the error where faults are not collected."""
+        if self._faults is None:
+            raise err
+        self._faults.append(err)
 
     def _text(self, folder: _Folder, name: str) -> tuple[str, str] | None:
         """Shown path and text of one of the folder's specfiles."""
@@ -263,7 +267,7 @@ class _Reader:
             known = parsed[rendered.text] = read_recipe(node, self._tell)
         return known
 
-    def _dockerfiles(self, folder: _Folder) -> Iterator[TreePackage]:
+    def dockerfiles(self, folder: _Folder) -> Iterator[TreePackage]:
         """`--dockerfiles`: a folder's Dockerfile is a package of the folder's name, without category and version."""
         for count, entry in enumerate(folder.dockerfiles):
             text = _read(self._snapshot, entry)

@@ -8,12 +8,18 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
 from treebuilder.errors import SpecError
+from treebuilder.system import clock
+
+_YOUNG_NS = 100_000_000
+_YOUNG_COARSE_NS = 2_000_000_000
 
 
 class Entry(NamedTuple):
@@ -36,41 +42,75 @@ class Entry(NamedTuple):
         return self.path.rpartition("/")[0]
 
 
+Top = tuple[tuple[int, ...], tuple[int, ...]]
+FIELDS = 5  # numbers of an entry
+_stats: Callable[[os.stat_result], tuple[int, ...]] = attrgetter(
+    "st_mode", "st_size", "st_mtime_ns", "st_ctime_ns", "st_ino"
+)
 _NAME: Callable[[os.DirEntry[str]], str] = attrgetter("name")
 _TYPE = 0o170000
-_new = tuple.__new__  # half the time of calling the class
+_SIGN = 1 << 63
 
 
 class Snapshot:
-    """`root` as the user wrote it; `entries` in walk order: a folder's content follows it, names sorted bytewise."""
+    """The files below `root`, which is written as the user wrote it, at `taken_ns`.
 
-    def __init__(self, root: str, entries: tuple[Entry, ...]) -> None:
+    `paths` are in walk order: a folder's content follows it, names sorted bytewise. `stats` are the numbers of an
+    `Entry`, one path after the other: half a million numbers are kept as what they are, and no object for each.
+    """
+
+    def __init__(
+        self, root: str, paths: Sequence[str], stats: array[int], taken_ns: int, top: Top = ((), ()),
+    ) -> None:  # fmt: skip
+        """`top` are the numbers of the root itself, and the devices that its folders are on."""
         self.root = root
         self.absolute = os.path.abspath(root)
-        self.entries = entries
+        self.paths = paths
+        self.stats = stats
+        self.taken_ns = taken_ns
+        self.top = top
         self._before = os.path.join(root, "")
-        self._start = {entry.path: index for index, entry in enumerate(entries)}
+        self._found: dict[str, int] | None = None
+
+    def entry(self, at: int) -> Entry:
+        """The file with this number."""
+        return Entry(self.paths[at], *self.stats[at * FIELDS : at * FIELDS + FIELDS])
+
+    def modes(self) -> Iterable[int]:
+        """`Entry.mode` of each path."""
+        return self.stats[::FIELDS]
 
     def find(self, path: str) -> Entry | None:
         """The entry of a relative path."""
-        index = self._start.get(path)
-        return None if index is None else self.entries[index]
+        at = self._index.get(path)
+        return None if at is None else self.entry(at)
 
     def below(self, folder: str) -> Iterator[Entry]:
         """All entries inside a folder, at any depth, in walk order; "" is the root."""
-        if not folder:
-            yield from self.entries
-            return
-        prefix = folder + "/"
-        for index in range(self._start[folder] + 1, len(self.entries)):
-            entry = self.entries[index]
-            if not entry.path.startswith(prefix):
+        prefix = folder + "/" if folder else ""
+        for at in range(self._index[folder] + 1 if folder else 0, len(self.paths)):
+            if not self.paths[at].startswith(prefix):
                 return
-            yield entry
+            yield self.entry(at)
 
     def shown(self, path: str) -> str:
         """A relative path as the user would write it."""
         return f"{self._before}{path}" if path else self.root
+
+    def is_young(self, entry: Entry) -> bool:
+        """Whether a file may have changed since without its stat changing: it was as young as the clock's grain.
+
+        Some file systems count whole seconds; their nanoseconds are all zero.
+        """
+        newest = max(entry.mtime_ns, entry.ctime_ns)
+        coarse = newest % 1_000_000_000 == 0
+        return newest > self.taken_ns - (_YOUNG_COARSE_NS if coarse else _YOUNG_NS)
+
+    @property
+    def _index(self) -> dict[str, int]:
+        if self._found is None:
+            self._found = {path: at for at, path in enumerate(self.paths)}
+        return self._found
 
 
 def scan(root: str | Path) -> Snapshot:
@@ -81,30 +121,49 @@ def scan(root: str | Path) -> Snapshot:
         raise SpecError(
             f"the tree {name} {what}", hint="give the folder of the specfiles with --tree", reason="missing-tree"
         )
-    found: list[Entry] = []
-    _walk(name, "", found)
-    return Snapshot(name, tuple(found))
+    taken_ns = clock.now_ns()
+    info = os.stat(name)
+    paths: list[str] = []
+    stats = array("q")
+    devices = {info.st_dev}
+    _walk(name, "", paths, stats, devices)
+    return Snapshot(name, paths, stats, taken_ns, (wrapped(info), tuple(sorted(devices))))
 
 
-def _walk(folder: str, relative: str, found: list[Entry]) -> None:
+def numbers(infos: Iterable[os.stat_result]) -> array[int]:
+    """Stats as a snapshot keeps them."""
+    return array("q", chain.from_iterable(map(_stats, infos)))
+
+
+def wrapped(info: os.stat_result) -> tuple[int, ...]:
+    """Numbers that fit 64 bits, as those of some inodes do without a sign only."""
+    return tuple((number + _SIGN) % (2 * _SIGN) - _SIGN for number in _stats(info))
+
+
+def _walk(folder: str, before: str, paths: list[str], stats: array[int], devices: set[int]) -> None:
     try:
         with os.scandir(folder) as listing:
             entries = list(listing)
     except OSError as err:
         raise SpecError(f"cannot read the folder {folder}: {err.strerror}", reason="missing-tree") from err
     if len(entries) > 1:
-        plain = all(entry.name.isascii() for entry in entries)  # then texts are ordered as their bytes are
+        plain = all(map(str.isascii, map(_NAME, entries)))  # then texts are ordered as their bytes are
         entries.sort(key=_NAME if plain else lambda entry: os.fsencode(entry.name))
     for entry in entries:
         try:
             info = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
             continue  # it vanished between the listing and here
-        path = f"{relative}/{entry.name}" if relative else entry.name
-        mode = info.st_mode
-        found.append(_new(Entry, (path, mode, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino)))
-        if mode & _TYPE == stat.S_IFDIR:
-            _walk(entry.path, path, found)
+        path = before + entry.name
+        paths.append(path)
+        try:
+            stats.extend(_stats(info))
+        except OverflowError:
+            del stats[len(paths) * FIELDS - FIELDS :]
+            stats.extend(wrapped(info))
+        if info.st_mode & _TYPE == stat.S_IFDIR:
+            devices.add(info.st_dev)
+            _walk(entry.path, path + "/", paths, stats, devices)
 
 
 def fingerprint(
@@ -130,7 +189,8 @@ def fingerprint(
         sha.update(f"\0values\0{path!r}{stamp}".encode("utf-8", "surrogateescape"))
     for snapshot in snapshots:
         sha.update(f"\0tree\0{snapshot.absolute!r}".encode("utf-8", "surrogateescape"))
-        sha.update(repr(snapshot.entries).encode("utf-8", "surrogateescape"))
+        sha.update("\0".join(snapshot.paths).encode("utf-8", "surrogateescape"))
+        sha.update(b"\0\0" + snapshot.stats.tobytes())
     return sha.hexdigest()
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Literal
 
 from treebuilder.errors import Place
 from treebuilder.model.digest import Digest
-from treebuilder.model.package import Finalizer, Package, PackageId
+from treebuilder.model.package import Finalizer, PackageId
 from treebuilder.model.packageset import PackageSet
 from treebuilder.tree.cells import Cell, CellPackages
 from treebuilder.tree.context import ContextFile, context_digest, context_files
@@ -44,7 +44,6 @@ class Tree:
         self._snapshots = {snapshot.root: snapshot for snapshot in snapshots}
         self._fingerprint = fingerprint
         self._index = index
-        self._by_id = {cell.id: cell for cell in cells}
         self._digests: dict[str, Digest] = {}
         self._lock = threading.Lock()
 
@@ -56,7 +55,7 @@ class Tree:
     @property
     def ids(self) -> tuple[PackageId, ...]:
         """The identities of all packages without sub-packages, in walk order."""
-        return tuple(self._by_id)
+        return tuple([cell.id for cell in self.cells])
 
     def runtime(self) -> PackageSet:
         """Definitions as written, and one package per sub-package (luet.md §2.1). Raises SpecError."""
@@ -70,20 +69,29 @@ class Tree:
         return self._compiler
 
     @cached_property
-    def _runtime(self) -> CellPackages:
-        items = [(cell.id, cell.definition, cell.may_provide) for cell in self.cells]
+    def _by_name(self) -> dict[str, list[Cell]]:
+        found: dict[str, list[Cell]] = {}
         for cell in self.cells:
-            items += [(sub.id, partial(_same, sub), bool(sub.provides)) for sub in cell.subs()]
-        return CellPackages(items)
+            found.setdefault(cell.pkgname, []).append(cell)
+        return found
+
+    @cached_property
+    def _runtime(self) -> CellPackages:
+        subs = [sub for cell in self.cells if cell.may_have_subs for sub in cell.subs()]
+        return CellPackages(self._by_name, Cell.definition, [cell for cell in self.cells if cell.may_provide], subs)
 
     @cached_property
     def _compiler(self) -> CellPackages:
-        return CellPackages((cell.id, cell.view, cell.view_may_provide) for cell in self.cells)
+        return CellPackages(self._by_name, Cell.view, [cell for cell in self.cells if cell.view_may_provide])
 
     def get(self, id: PackageId) -> TreePackage | None:
         """The package of exactly this identity; sub-packages are not found. Raises SpecError."""
-        cell = self._by_id.get(id)
+        cell = self.cell(id)
         return None if cell is None else cell.package()
+
+    def cell(self, id: PackageId) -> Cell | None:
+        """The same, without reading it."""
+        return next((cell for cell in self._by_name.get(id.pkgname, ()) if cell.id == id), None)
 
     def layering_of(self, package: TreePackage) -> Literal["chain", "merge"]:
         """The recipe's layering, or else the tree's."""
@@ -114,7 +122,3 @@ class Tree:
     def fingerprint(self) -> str:
         """What `tree_fingerprint` gives for the same roots and options, taken before anything was read."""
         return self._fingerprint
-
-
-def _same(package: Package) -> Package:
-    return package
