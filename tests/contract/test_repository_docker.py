@@ -134,8 +134,11 @@ def test_only_what_changed_is_sent(counted: tuple[Counted, str], shop: Workshop,
     shop.package("app/p7", {"file": b"other"})
     site.asked.clear()
     assert publish(shop, address).changed
-    tags = [line.rpartition("/")[2] for line in site.asked if line.startswith("PUT /v2/a/repo/manifests/")]
+    puts = [line.rpartition("/")[2] for line in site.asked if line.startswith("PUT /v2/a/repo/manifests/")]
+    tags = [name for name in puts if not name.startswith("sha256:")]
+    assert puts == [name for name in puts if name.startswith("sha256:")] + tags, "a tag moved before all was there"
     assert sorted(tags[:2]) == ["p7-app-1.0", "p7-app-1.0.metadata.yaml"]
+    assert sorted(tags[2:-1]) == ["repository.meta.yaml.tar"]
     assert tags[-1] == "repository.yaml"
     assert len(site.asked) < 40
     with client(tmp_path, address) as found:
@@ -181,6 +184,42 @@ def test_nothing_is_sent_without_push(counted: tuple[Counted, str], shop: Worksh
     assert {line.partition(" ")[0] for line in site.asked} <= {"GET", "HEAD"}
     publish(shop, address)
     assert "PUT /v2/a/repo/manifests/repository.yaml" in site.asked
+
+
+def tagged(address: str) -> dict[str, str]:
+    """What the tags lead to: luet goes by them."""
+    place = Repository(address, "a/repo", True, Cancel())
+    return {tag: str(place.digest_of(tag)) for tag in place.tags()}
+
+
+@pytest.mark.parametrize("snapshot", ["", "may"])
+def test_no_tag_moves_before_all_is_there(counted: Any, shop: Workshop, tmp_path: Path, snapshot: str) -> None:
+    """Cut off at every request: for us the old state stands; for who goes by tags, until only they are left."""
+    site, address = counted
+    shop.package("app/one", {"one": b"1"})
+    publish(shop, address)
+    old = tagged(address)
+    shop.package("app/one", {"one": b"new"})
+    shop.package("app/two", {"two": b"2"})
+    moving = 0
+    for at in range(200):
+        site.refuse_after = len(site.asked) + at
+        try:
+            publish(shop, address, snapshot=snapshot)
+            break
+        except TransportError:
+            site.refuse_after = None
+        found = tagged(address)
+        assert found["repository.yaml"] == old["repository.yaml"]
+        with client(tmp_path, address) as seen:
+            assert [package.id.name for package in seen.packages()] == ["one"]
+            assert content(seen, "one") == {"one": b"1"}
+        moving += any(found[tag] != digest for tag, digest in old.items())
+    site.refuse_after = None
+    changed = [tag for tag, digest in old.items() if tagged(address)[tag] != digest]
+    assert "repository.yaml" in changed
+    assert "one-app-1.0" in changed
+    assert moving < len(changed)
 
 
 @pytest.mark.parametrize("at", [0, 1, 3, 8, 13, 21, 30])

@@ -6,12 +6,13 @@ import io
 
 from treebuilder.events import EventSink, Finished, Progressed, Started, Warned
 from treebuilder.model.digest import Digest
-from treebuilder.oci.layerimage import LayerImage, layer_image, push_image
+from treebuilder.oci.layerimage import MANIFEST, LayerImage, layer_image, push_blobs
 from treebuilder.repository.docker import DockerBackend, file_image, package_tag, tag_of
 from treebuilder.repository.docker_layers import Layers, archive_of, in_parallel
 from treebuilder.repository.fields import read_definition
 from treebuilder.repository.image_signing import ImageSigner
 from treebuilder.repository.index import listing, mapping, parse_document
+from treebuilder.repository.late_tags import LateTags
 from treebuilder.system import clock
 from treebuilder.system.clock import utc
 from treebuilder.system.process import Cancel
@@ -26,18 +27,20 @@ class PackageImages:
     """Sends packages to a repository of a registry, each under the tag that luet gives it.
 
     `force`: also what is there. `keep`: a tag that leads to something else is left, with a warning. `command` is what
-    the images run. With `signer` the images of packages are signed, also those that are there.
+    the images run. With `signer` the images of packages are signed, also those that are there. With `late` a tag that
+    leads to something else moves when its owner says so; else when its image is there.
     """
 
     def __init__(
         self, target: DockerBackend, layers: Layers, events: EventSink, cancel: Cancel, *, epoch_s: int,
         force: bool = False, keep: bool = False, command: tuple[str, ...] = (), signer: ImageSigner | None = None,
+        late: LateTags | None = None,
     ) -> None:  # fmt: skip
         self._target, self._layers = target, layers
         self._events, self._cancel = events, cancel
         self._left: set[Digest] = set()  # images that were not sent, for their tags lead to others
         self._epoch_s, self._force, self._keep, self._command = epoch_s, force, keep, command
-        self._signer = signer
+        self._signer, self._late = signer, late
         self.sent = 0
 
     def send(self, entries: list[bytes]) -> None:
@@ -74,19 +77,30 @@ class PackageImages:
         annotations = package_annotations(entry, self._epoch_s) | {_REF: tag}
         image = layer_image(layer, self._epoch_s, annotations, command=self._command)
         if self._wanted(image, tag, tags):
-            push_image(place, image, tag, opened)
+            push_blobs(place, image, opened)
+            self._point(tag, image)
         if self._signer is not None and image.digest not in self._left:
             self._signer.sign(image.digest, len(image.manifest), tags)
         name = tag_of(path.name)
         described, data = file_image(path.name, metadata, self._epoch_s, {})
         if self._wanted(described, name, tags):
-            push_image(place, described, name, lambda: io.BytesIO(data))
+            push_blobs(place, described, lambda: io.BytesIO(data))
+            self._point(name, described)
+
+    def _point(self, tag: str, image: LayerImage) -> None:
+        if self._late is None:
+            self._target.place.put_manifest(tag, image.manifest, MANIFEST)
+        else:
+            self._late.put(tag, image.manifest, MANIFEST, again=self._force)
 
     def _wanted(self, image: LayerImage, tag: str, tags: frozenset[str] | None) -> bool:
         """Whether an image is to be sent. An earlier run may have done so before it was cut off."""
-        if self._force or (tags is not None and tag not in tags):
+        new = tags is not None and tag not in tags
+        if new and self._late is not None:
+            self._late.is_new(tag)
+        if self._force or new:
             return True
-        present = self._target.place.digest_of(tag)
+        present = self._target.place.digest_of(tag) if self._late is None else self._late.led(tag)
         if self._keep and present not in (None, image.digest):
             message = f"{self._target}:{tag} is there and is something else: it stays"
             self._events.emit(Warned(message, hint="--push-final-images-force replaces it"))

@@ -1,5 +1,7 @@
 """Publishes a repository to a registry: packages, then files, then the index, whose tag makes all of it visible.
 
+What the tags of the published one lead to is left so until all is there; then they move, and that of the index last.
+
 The repository is composed in a folder of the cache, which remembers what an unchanged one costs nothing to find out.
 A package is left alone only if the index that is in the registry names it with the same digest: that a tag is there
 says nothing of what it leads to.
@@ -7,12 +9,15 @@ says nothing of what it leads to.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 
 from treebuilder.errors import ConfigError, IntegrityError, TransportError
 from treebuilder.events import EventSink, Warned
 from treebuilder.model.digest import Digest
+from treebuilder.oci.layerimage import MANIFEST, push_blobs
 from treebuilder.oci.store import Store
 from treebuilder.repository.api import INDEX_NAME, MAX_META_BYTES, SIGNATURE_SUFFIX
 from treebuilder.repository.bounds import bounded
@@ -23,6 +28,7 @@ from treebuilder.repository.docker_images import THREADS, PackageImages
 from treebuilder.repository.docker_layers import Layers, archive_of, in_parallel
 from treebuilder.repository.image_signing import ImageSigner
 from treebuilder.repository.index import RepositoryIndex, parse_index
+from treebuilder.repository.late_tags import LateTags
 from treebuilder.repository.metadata import SUFFIX
 from treebuilder.system.process import Cancel
 from treebuilder.trust.keys import PrivateKey
@@ -47,14 +53,22 @@ class DockerOutput:
         self._epoch_s, self._push, self._force = epoch_s, push, force
         self._layers = Layers(packages, store, cancel)
         self._signer = ImageSigner(lambda: target.place, keys) if keys else None
-        self._images = PackageImages(
-            target, self._layers, events, cancel, epoch_s=epoch_s, force=force, signer=self._signer
-        )  # fmt: skip
         self._folder = store.folder / "published" / Digest.of(str(target).encode()).hex[:32]
         self._staged = DiskBackend(self._folder, store, cancel)
         self._indexes: dict[str, bytes | None] = {}
         self._written: dict[str, None] = {}
         self._sent: set[Digest] = set()
+
+    @cached_property
+    def _tags(self) -> LateTags:
+        return LateTags(self._target.place)
+
+    @cached_property
+    def _images(self) -> PackageImages:
+        return PackageImages(
+            self._target, self._layers, self._events, self._cancel, epoch_s=self._epoch_s, force=self._force,
+            signer=self._signer, late=self._tags,
+        )  # fmt: skip
 
     @property
     def pushed(self) -> int:
@@ -95,16 +109,25 @@ class DockerOutput:
         if not reference.endswith(SIGNATURE_SUFFIX):
             parsed = parse_index(index, reference)
             self._packages(parsed)
-            names = dict.fromkeys(file.filename for _, file in parsed.files) | self._written
+            own = dict.fromkeys(file.filename for _, file in parsed.files)
             if self._push:
-                in_parallel(names, lambda name: self._target.put(name, (self._folder / name).read_bytes()), THREADS)
+                in_parallel(own | self._written, self._file, THREADS)
                 self._written.clear()
+                # what a snapshot leads to is its own; all else is the newest index's
+                self._tags.move(frozenset(map(tag_of, own)), only=reference != INDEX_NAME)
         if self._push:
             self._target.commit(reference, index)
             self._indexes[reference] = index
             if self._signer is not None and not reference.endswith(SIGNATURE_SUFFIX):
                 image = self._target.committed[reference]
                 self._signer.sign(image.digest, len(image.manifest))
+
+    def _file(self, name: str) -> None:
+        image, layer = self._target.made(name, (self._folder / name).read_bytes())
+        tag = tag_of(name)
+        if self._tags.led(tag) != image.digest:
+            push_blobs(self._target.place, image, lambda: io.BytesIO(layer))
+        self._tags.put(tag, image.manifest, MANIFEST)
 
     # packages ---------------------------------------------------------------------------------------------------
     def _packages(self, index: RepositoryIndex) -> None:

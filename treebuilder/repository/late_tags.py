@@ -13,40 +13,46 @@ _THREADS = 4
 
 
 class LateTags:
-    """The tags of one copy. May be used from many threads."""
+    """The tags of one copy or publication. May be used from many threads."""
 
     def __init__(self, place: Repository) -> None:
         self._place = place
         self._led: dict[str, Digest | None] = {}
         self._later: dict[str, tuple[bytes, str]] = {}
 
-    def there(self, tag: str, image: Digest) -> bool:
-        """Whether an image is in the registry: its tag leads to it, or it was sent by a run that was cut off."""
+    def led(self, tag: str) -> Digest | None:
+        """What a tag leads to; asked once."""
         if tag not in self._led:
             self._led[tag] = self._place.digest_of(tag)
-        led = self._led[tag]
+        return self._led[tag]
+
+    def is_new(self, tag: str) -> None:
+        """Takes it that a tag leads to nothing, so that nobody asks."""
+        self._led[tag] = None
+
+    def there(self, tag: str, image: Digest) -> bool:
+        """Whether an image is in the registry: its tag leads to it, or it was sent by a run that was cut off."""
+        led = self.led(tag)
         return led == image or (led is not None and self._place.digest_of(str(image)) is not None)
 
-    def put(self, tag: str, manifest: bytes, media: str, *, newest: bool) -> None:
+    def put(self, tag: str, manifest: bytes, media: str, *, newest: bool = True, again: bool = False) -> None:
         """Stores an image, all of whose blobs are there. The tag leads to it in the end, if it is the `newest` that
-        has this tag: a registry holds older ones by their digests."""
+        has this tag: a registry holds older ones by their digests. `again`: also where it leads there already."""
         image = Digest.of(manifest)
-        present = self.there(tag, image)
-        led = self._led[tag]
-        if led == image and newest:
+        led = self.led(tag)
+        if led == image and newest and not again:
             return
         if led is None and newest:
             self._place.put_manifest(tag, manifest, media)
             return
-        if not present:
-            self._place.put_manifest(str(image), manifest, media)
+        self._place.put_manifest(str(image), manifest, media)
         if newest:
             self._later[tag] = (manifest, media)
 
-    def move(self, last: frozenset[str]) -> None:
-        """Lets the tags lead to what was put; those of `last` after all others. Raises TransportError."""
-        first = [tag for tag in self._later if tag not in last]
+    def move(self, last: frozenset[str], *, only: bool = False) -> None:
+        """Lets the tags lead to what was put; those of `last` in the end, or `only` those. Raises TransportError."""
+        first = [] if only else [tag for tag in self._later if tag not in last]
         for tags in (first, [tag for tag in self._later if tag in last]):
             in_parallel(tags, lambda tag: self._place.put_manifest(tag, *self._later[tag]), _THREADS)
-        self._led.clear()
-        self._later.clear()
+            for tag in tags:
+                self._led[tag] = Digest.of(self._later.pop(tag)[0])
