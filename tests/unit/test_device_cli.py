@@ -228,7 +228,7 @@ def test_a_kill_anywhere_leaves_what_boots_and_a_rerun_completes(device: Fleet, 
 
 
 # the commands of cOS --------------------------------------------------------------------------------------------------
-def called(device: Fleet, name: str, *words: str) -> subprocess.CompletedProcess[str]:
+def called(device: Fleet, name: str, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Through a link of that name, as on a device."""
     link = device.top / "tools" / name
     link.parent.mkdir(exist_ok=True)
@@ -240,7 +240,7 @@ def called(device: Fleet, name: str, *words: str) -> subprocess.CompletedProcess
         link.symlink_to(target)
     more = ["--state", str(device.state), "--recovery-dir", str(device.recovery), "--slot", device.slot.value]
     more += ["--boot", f"boot-{device.boots}", "--root", str(device.root)]
-    env = {**os.environ, "HOME": str(device.top)}
+    env = {**os.environ, "HOME": str(device.top), **variables}
     (device.top / ".luet.yaml").write_bytes((device.top / "luet.yaml").read_bytes())
     return subprocess.run([str(link), *words, *more], capture_output=True, text=True, check=False, env=env)
 
@@ -277,6 +277,28 @@ def test_cos_deploy_does_not_overwrite_without_force(device: Fleet) -> None:
     assert done.returncode == 1
     assert "There is already an active deployment in the system, use '--force' flag to overwrite it" in done.stderr
     assert called(device, "cos-deploy", "--force").returncode == 0
+
+
+def test_suc_upgrade_brings_the_host_to_its_own_root_and_not_for_ever(device: Fleet) -> None:
+    host = lay(device.top / "host", "1.0")
+    lay(device.root, "2.0")
+    env = {"HOST_DIR": str(host)}
+    assert called(device, "suc-upgrade", HOST_DIR=str(device.top / "nowhere")).returncode == 1
+    done = called(device, "suc-upgrade", **env)
+    assert done.returncode == 1, done.stderr  # the pod is run again, unless the restart has ended it
+    assert device.versions() == ["2.0", "1.0", "1.0"]
+    (host / "etc/os-release").write_bytes((device.root / "etc/os-release").read_bytes())
+    assert called(device, "suc-upgrade", **env).returncode == 0
+    lay(device.top / "again", "1.0")
+    (host / "etc/os-release").write_bytes((device.top / "again/etc/os-release").read_bytes())
+    for _ in range(3):
+        assert device.boot() == "2.0"
+    assert device.boot() == "1.0"  # 2.0 was never confirmed
+    done = called(device, "suc-upgrade", "--json", **env)
+    assert (done.returncode, answer(done.stdout, "upgrade")["state"]) == (0, "failed-before")
+    assert "FORCE=true" in called(device, "suc-upgrade", **env).stdout
+    assert called(device, "suc-upgrade", FORCE="true", **env).returncode == 1
+    assert device.boot() == "2.0"
 
 
 def test_cos_rebrand_sets_the_title_and_keeps_the_rest(device: Fleet) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,13 +11,14 @@ from typing import Any
 from treebuilder.app.client_settings import ClientSettings
 from treebuilder.app.device_packages import PackageSource
 from treebuilder.app.device_sources import Context, FileSource, Obtained, UpgradeSource, is_package, source_of
-from treebuilder.device import cosfiles, install
+from treebuilder.device import cosfiles, install, isofile
 from treebuilder.device.contents import os_release
 from treebuilder.device.layout import Firmware, Sizes, Table
 from treebuilder.device.rules import Device
 from treebuilder.device.workfolder import work_folder
 from treebuilder.errors import ConfigError
 from treebuilder.events import EventSink, Warned
+from treebuilder.model.digest import Digest
 from treebuilder.model.words import parse_selector
 from treebuilder.records import record
 from treebuilder.system.process import Cancel
@@ -25,11 +27,15 @@ SCHEMA = "treebuild.device-install/1"
 LIVE_IMAGES = ("/run/initramfs/live/rootfs.squashfs", "/run/initramfs/live/recovery.squashfs")
 LIVE_RECOVERY = LIVE_IMAGES[1]
 _REMOTE = ("http://", "https://")
+_MAX_CONFIG, _MAX_ISO = 1 << 20, 16 << 30
 
 
 @record
 class InstallWish:
-    """What was asked. `word` names a source as for an upgrade; "" for the live system. `configs` are files and URLs."""
+    """What was asked. `word` names a source as for an upgrade; "" for the live system. `configs` are files and URLs.
+
+    `iso` is a source too: a file, a drive, or a URL. `own_layout` is a cloud-config file that says the partitions.
+    """
 
     disk: str
     word: str = ""
@@ -45,6 +51,8 @@ class InstallWish:
     verify: bool = True
     strict: bool = False
     insecure: tuple[str, ...] = ()
+    iso: str = ""
+    own_layout: str = ""
 
 
 def run(
@@ -55,12 +63,17 @@ def run(
     _stage("before-install", events, strict=wish.strict)
     with ExitStack() as stack:
         folder = stack.enter_context(work_folder(work)).folder
-        found = _obtained(wish, context, folder)
         configs = tuple(_config(text, folder, context) for text in wish.configs)
-        recovery = Path(LIVE_RECOVERY) if not wish.word and Path(LIVE_RECOVERY).is_file() else None
+        own_layout = _config(wish.own_layout, folder, context) if wish.own_layout else None
+        if wish.iso:
+            found, recovery = _out_of_iso(wish, context, folder, stack)
+        else:
+            found = _obtained(wish, context, folder)
+            recovery = Path(LIVE_RECOVERY) if not wish.word and Path(LIVE_RECOVERY).is_file() else None
         options = install.InstallOptions(
             wish.disk, found.path, found.version, recovery if recovery != found.path else None, "", wish.firmware,
             wish.table, wish.sizes, configs, wish.format, wish.force, wish.tty, wish.title or _title(events),
+            own_layout=own_layout,
         )  # fmt: skip
         done = install.install(options, events=events, cancel=cancel)
     _stage("after-install", events, strict=wish.strict)
@@ -95,6 +108,32 @@ def _obtained(wish: InstallWish, context: Context, folder: Path) -> Obtained:
     return source.obtain(folder)
 
 
+def _out_of_iso(wish: InstallWish, context: Context, folder: Path, stack: ExitStack) -> tuple[Obtained, Path | None]:
+    """The images of an ISO, which stays mounted as long as the stack."""
+    if wish.word:
+        raise ConfigError(f"an ISO is to be installed, and {wish.word}: only one can be", reason="usage")
+    iso = _iso(wish, context, folder) if wish.iso.startswith(_REMOTE) else Path(wish.iso)
+    images = stack.enter_context(isofile.opened(iso, folder / "iso"))
+    source = FileSource(images.system, wish.version, context)
+    source.look(Device(None, None, None), folder)
+    return source.obtain(folder), images.recovery
+
+
+def _iso(wish: InstallWish, context: Context, folder: Path) -> Path:
+    """An ISO of the network. Nothing in it is signed, so its digest has to be known, or nobody wants to know."""
+    url, _, pinned = wish.iso.partition("#sha256:")
+    if not pinned and context.verify:
+        raise ConfigError(
+            f"nothing vouches for {url}", reason="no-keys",
+            hint=f"say its digest ({url}#sha256:…), or --no-verify",
+        )  # fmt: skip
+    try:
+        digest = Digest(pinned) if pinned else None
+    except ValueError as err:
+        raise ConfigError(f"{wish.iso}: {err}", reason="usage", hint="#sha256: and 64 hexadecimal digits") from err
+    return _fetched(url, digest, folder, context, _MAX_ISO)
+
+
 def _config(text: str, folder: Path, context: Context) -> Path:
     """A file, or a URL's document. Raises ConfigError, TransportError."""
     if not text.startswith(_REMOTE):
@@ -102,13 +141,19 @@ def _config(text: str, folder: Path, context: Context) -> Path:
         if not path.is_file():
             raise ConfigError(f"there is no file {text}", hint="a cloud-config file, or an http or https URL")
         return path
+    return _fetched(text, None, folder, context, _MAX_CONFIG)
+
+
+def _fetched(url: str, digest: Digest | None, folder: Path, context: Context, max_bytes: int) -> Path:
+    """A URL's document as a file of the work folder. Raises TransportError, IntegrityError, NoSpace."""
     from treebuilder.app.device_sources import opened_store
     from treebuilder.oci.download import Downloader
 
     with opened_store(folder) as store:
-        digest = Downloader(store, context.cancel, max_bytes=1 << 20).fetch(text, None)
-        path = folder / f"config-{digest.hex[:16]}.yaml"
-        path.write_bytes(store.blob_path(digest).read_bytes())
+        found = Downloader(store, context.cancel, max_bytes=max_bytes).fetch(url, digest)
+        path = folder / f"fetched-{found.hex[:16]}"
+        if not path.exists():
+            os.link(store.blob_path(found), path)
     return path
 
 

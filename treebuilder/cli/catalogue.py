@@ -45,7 +45,7 @@ VERBS: dict[str, tuple[str, str]] = {
 }
 
 ALIASES = {"make-iso": "iso", "makeiso": "iso", "geniso": "iso"}
-PROGRAMS = {"luet-makeiso": "iso", "luet": "luet"} | {
+PROGRAMS = {"luet-makeiso": "iso", "luet": "luet", "suc-upgrade": "cos suc"} | {
     f"cos-{name}": f"cos {name}" for name in ("upgrade", "reset", "deploy", "rebrand", "installer", "feature")
 }  # names of links to us that stand for one verb
 

@@ -20,9 +20,10 @@ OWN_FILES = ("/etc/cos/config", "/etc/cos-upgrade-image")
 CHANNEL = "CHANNEL"  # ours alone: the channel that this device follows
 _KNOWN = frozenset({
     "UPGRADE_IMAGE", "CHANNEL_UPGRADES", "RECOVERY_IMAGE", "VERIFY", "NO_VERIFY", "GRUB_ENTRY_NAME", CHANNEL,
+    "COS_FEATURESDIR",  # for cos-feature
 })  # fmt: skip
 _PASSED_OVER = frozenset({  # of cOS; no image of ours has a size or a label of its own, and cosign has its own keys
-    "CLOUD_INIT_PATHS", "COS_FEATURESDIR", "COSIGN_REPOSITORY", "COSIGN_EXPERIMENTAL", "COSIGN_PUBLIC_KEY_LOCATION",
+    "CLOUD_INIT_PATHS", "COSIGN_REPOSITORY", "COSIGN_EXPERIMENTAL", "COSIGN_PUBLIC_KEY_LOCATION",
     "DEFAULT_IMAGE_SIZE", "GRUBCONF", "OEM_LABEL", "PERSISTENT_LABEL", "RECOVERY_LABEL", "STATE_LABEL", "ACTIVE_LABEL",
     "PASSIVE_LABEL", "SYSTEM_LABEL", "ARCH",
 })  # fmt: skip

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from treebuilder.device import disk as disks
 from treebuilder.device import layout as layouts
-from treebuilder.device import loader, places
+from treebuilder.device import loader, own_layout, places
 from treebuilder.device.disk import Disk, Found
 from treebuilder.device.grubenv import GrubControl, encode
 from treebuilder.device.imagefile import check_image
@@ -40,7 +40,8 @@ class InstallOptions:
 
     `firmware` and `table` None: what this machine has, and what fits it. `cloud_configs` go to COS_OEM. `format` False
     keeps the partitions that are there, with all that is on them; `force` takes a disk that holds a system already.
-    `tty` is one more console (ttyS1); `title` is that of the boot menu.
+    `tty` is one more console (ttyS1); `title` is that of the boot menu. `own_layout` is a cloud-config file whose stage
+    `partitioning` says the partitions, instead of `sizes`.
     """
 
     disk: str
@@ -57,6 +58,7 @@ class InstallOptions:
     tty: str = ""
     title: str = "cOS"
     timeout_s: int = 5
+    own_layout: Path | None = None
 
 
 @record
@@ -94,11 +96,17 @@ def install(options: InstallOptions, *, events: EventSink, cancel: Cancel) -> In
             recovery_path = options.recovery
             recovery = image_of(recovery_path, options.recovery_version or options.version)
     before = disks.partitions(disk)
-    if options.format:
-        largest = max(options.image.stat().st_size, recovery_path.stat().st_size)
-        made = layouts.plan(
-            firmware, options.table, options.sizes, disk_mib=disk.size_mib, image_mib=-(-largest >> 20)
-        )  # fmt: skip
+    largest_mib = -(-max(options.image.stat().st_size, recovery_path.stat().st_size) >> 20)
+    if options.own_layout is not None:
+        made = own_layout.first_partition(firmware, options.sizes.efi)
+        own_layout.check(options.own_layout, disk, made, largest_mib, events)
+        _refuse_installed(before, options)
+        _make_partitions(disk, made, events, cancel)
+        with _step(events, "make the owner's partitions"), _lost(disk):
+            own_layout.add(options.own_layout, events)
+        parts = _existing(disk, firmware, disks.partitions(disk))
+    elif options.format:
+        made = layouts.plan(firmware, options.table, options.sizes, disk_mib=disk.size_mib, image_mib=largest_mib)
         _refuse_installed(before, options)
         parts = _make_partitions(disk, made, events, cancel)
     else:
@@ -125,6 +133,11 @@ def _check(options: InstallOptions) -> None:
         if path is not None:
             check_image(path)
             check_version(version or options.version)
+    if options.own_layout is not None and (options.table is Table.MSDOS or not options.format):
+        raise ConfigError(
+            "partitions of one's own need a GPT that is made anew", reason="bad-layout",
+            hint="leave --part-table and --no-format out",
+        )  # fmt: skip
     if not all(char.isalnum() or char == "," for char in options.tty):
         raise ConfigError(f"{options.tty!r} is no console", reason="bad-tty", hint="such as ttyS1 or ttyS1,115200")
 

@@ -17,7 +17,7 @@ ESP_MIB, BIOS_MIB, OEM_MIB = 64, 1, 64
 MIN_STATE_MIB, MIN_RECOVERY_MIB, MIN_OEM_MIB, MIN_ESP_MIB, MIN_PERSISTENT_MIB = 256, 128, 8, 34, 64
 LARGE_STATE_MIB, LARGE_RECOVERY_MIB = 8192, 4096  # what a large disk gives by itself
 MSDOS_LIMIT_MIB = 2 << 20  # 2 TiB: a table of MS-DOS cannot say more
-_LEAD_MIB, _TAIL_MIB = 1, 1
+LEAD_MIB, TAIL_MIB = 1, 1
 
 
 class Firmware(StrEnum):
@@ -78,16 +78,16 @@ def plan(firmware: Firmware, table: Table | None, sizes: Sizes, *, disk_mib: int
         raise ConfigError("a table of MS-DOS ends at 2 TiB", reason="bad-layout", hint="say gpt")
     wanted = _wanted(firmware, table, sizes, disk_mib, image_mib)
     _check_minima(wanted, image_mib)
-    needed = _LEAD_MIB + sum(size or MIN_PERSISTENT_MIB for *_, size in wanted) + _TAIL_MIB
+    needed = LEAD_MIB + sum(size or MIN_PERSISTENT_MIB for *_, size in wanted) + TAIL_MIB
     if needed > disk_mib:
         parts = ", ".join(f"{name} {size or MIN_PERSISTENT_MIB}" for name, _, _, size in wanted)
         raise NoSpace(
             f"the disk has {disk_mib} MiB and {needed} are needed ({parts})",
             hint="take a larger disk, or smaller sizes; nothing was changed",
         )
-    made, start = [], _LEAD_MIB
+    made, start = [], LEAD_MIB
     for number, (name, label, filesystem, size) in enumerate(wanted, 1):
-        real = size or disk_mib - start - _TAIL_MIB
+        real = size or disk_mib - start - TAIL_MIB
         made.append(Partition(number, name, label, filesystem, start, real, rest=size == 0))
         start += real
     return Layout(firmware, table, tuple(made))
@@ -117,7 +117,7 @@ def node(disk: str, number: int) -> str:
 
 _LINUX = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
 _GPT_TYPES = {"efi": "C12A7328-F81F-11D2-BA4B-00A0C93EC93B", "bios": "21686148-6449-6E6F-744E-656564454649"}
-_MINIMA = {"efi": MIN_ESP_MIB, "oem": MIN_OEM_MIB, "persistent": MIN_PERSISTENT_MIB}
+_MINIMA = {places.GRUB: MIN_ESP_MIB, places.OEM: MIN_OEM_MIB, places.PERSISTENT: MIN_PERSISTENT_MIB}
 
 
 def _wanted(
@@ -142,12 +142,17 @@ def _wanted(
     ]  # fmt: skip
 
 
-def _check_minima(wanted: list[tuple[str, str, str, int]], image_mib: int) -> None:
+def least_mib(label: str, image_mib: int) -> int:
+    """What a partition with this label must have for images of a size; 0 for a label that is no system's."""
     # Three images while an upgrade is written, and two of recovery; a twelfth for the file system itself.
-    least = {**_MINIMA, "state": 3 * image_mib * 13 // 12 + 32, "recovery": 2 * image_mib * 13 // 12 + 32}
-    for name, _, _, size in wanted:
-        if size < 0 or (size < least.get(name, 0) and not (name == "persistent" and size == 0)):
+    images = {places.STATE: 3, places.RECOVERY: 2}.get(label)
+    return _MINIMA.get(label, 0) if images is None else images * image_mib * 13 // 12 + 32
+
+
+def _check_minima(wanted: list[tuple[str, str, str, int]], image_mib: int) -> None:
+    for name, label, _, size in wanted:
+        least = least_mib(label, image_mib)
+        if size < 0 or (size < least and not (name == "persistent" and size == 0)):
             raise ConfigError(
-                f"the partition {name} cannot have {size} MiB: it needs {least.get(name, 0)} or more",
-                reason="bad-layout",
+                f"the partition {name} cannot have {size} MiB: it needs {least} or more", reason="bad-layout"
             )

@@ -7,6 +7,7 @@
   installer DEVICE       cos-installer: the live system to a disk
   feature list           cos-feature: the cloud-config files of /system/features, and which of them are on
   feature enable NAME... a link in /oem/features turns one on; disable NAME... takes it away
+  suc                    suc-upgrade: the host at HOST_DIR gets the root that this runs in, and starts anew
 
 /etc/cos-upgrade-image and /etc/cos/config are read as data. Every failure ends with 1. --config of the installer is a
 cloud-config file or its URL.
@@ -16,6 +17,7 @@ examples:
   cos-upgrade --docker-image registry.example.org/os:1.4
   cos-upgrade --directory /run/new-root
   cos-installer --config cloud.yaml --tty ttyS0 /dev/vda
+  cos-installer --partition-layout disk.yaml --iso https://example.org/os.iso#sha256:DIGEST /dev/vda
   cos-feature enable vagrant
   treebuild cos reset --state state --recovery-dir recovery --slot recovery
 """
@@ -28,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from treebuilder.cli.session import Session
-from treebuilder.cli.verbs import cos_feature, device_install
+from treebuilder.cli.verbs import cos_feature, cos_suc, device_install
 from treebuilder.cli.verbs import device as verb
 from treebuilder.errors import TreebuildError
 
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from treebuilder.app.device import Site
     from treebuilder.app.device_upgrade import Report, Wish
 
-_ACTIONS = ("upgrade", "reset", "deploy", "rebrand", "installer", "feature")
+_ACTIONS = ("upgrade", "reset", "deploy", "rebrand", "installer", "feature", "suc")
 _POWER_OFF = {"upgrade": "cos.upgrade.power_off=true", "installer": "cos.install.power_off=true"}
 
 
@@ -87,6 +89,8 @@ def _run(args: argparse.Namespace, session: Session) -> int:
 
     if args.what == "feature":
         return cos_feature.run(args.words, Path(args.root).absolute(), session)
+    if args.what == "suc":
+        return cos_suc.run(args, session)
     verb.enter(args, session)
     if args.what == "installer":
         return _install(args, session)

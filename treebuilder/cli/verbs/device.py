@@ -126,7 +126,7 @@ def enter(args: argparse.Namespace, session: Session) -> None:
 
         if namespace.is_root():
             session.needs_containers()
-    elif args.what in (*_FETCHING, "deploy", "install", "installer"):
+    elif args.what in (*_FETCHING, "deploy", "install", "installer", "suc"):
         session.needs_owners()
 
 

@@ -27,6 +27,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--firmware", choices=("efi", "bios"), default="", help="default: what this machine has")
     group.add_argument("--part-table", choices=("gpt", "msdos"), default="", help="default: what fits")
+    group.add_argument(
+        "--partition-layout", default="", metavar="FILE", help="a cloud-config whose stage partitioning says them (GPT)"
+    )
+    group.add_argument(
+        "--iso", default="", metavar="ISO", help="what a live ISO holds: a file, a drive, URL#sha256:DIGEST"
+    )
     group.add_argument("--no-format", action="store_true", help="keep the partitions that are there")
     group.add_argument("--tty", default="", metavar="TTY", help="one more console: ttyS1")
     group.add_argument("--title", default="", metavar="NAME", help="of the boot menu's entries")
@@ -51,7 +57,7 @@ def wish_of(args: argparse.Namespace) -> InstallWish:
         args.words[0], args.words[1] if len(args.words) > 1 else "", args.version, tuple(args.cloud_init),
         Firmware(args.firmware) if args.firmware else None, Table(args.part_table) if args.part_table else None, sizes,
         not args.no_format, args.force, args.tty, args.title, not args.no_verify, args.strict,
-        tuple(args.insecure_registry),
+        tuple(args.insecure_registry), args.iso, args.partition_layout,
     )  # fmt: skip
 
 
