@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.vm.installing import KEY, USER
+from tests.vm.installing import KEY, OWN_PARTITIONS, USER, live_system
 from tests.vm.machine import Firmware, machine
 
 pytestmark = [pytest.mark.vm, pytest.mark.engine, pytest.mark.network, pytest.mark.timeout(3600)]
@@ -48,6 +48,25 @@ def test_a_disk_with_the_same_labels_beside_it_changes_nothing(
             assert device.ask(f"findmnt -no SOURCE {place}").startswith("/dev/vda")
         assert device.ask("findmnt -no SOURCE -t ext4 /usr/local").startswith("/dev/vda")
         assert device.status()["running"]["version"] == "0.5.0"
+        device.power_off()
+
+
+@every_case
+@pytest.mark.parametrize("firmware", ["bios", "efi"])
+def test_out_of_the_iso_to_partitions_of_its_own(iso: Path, tmp_path: Path, firmware: Firmware) -> None:
+    disk = tmp_path / "disk.img"
+    with live_system(iso, disk, firmware, OWN_PARTITIONS) as live:
+        status, said = live.run("cos-installer --partition-layout /tmp/config.yaml --iso /dev/sr0 /dev/vdb")
+        assert status == 1
+        assert "and the system goes to /dev/vdb" in said
+        live.ask("cos-installer --partition-layout /tmp/config.yaml --iso /dev/sr0 --progress plain /dev/vda", 1800)
+        assert live.run("grep -E 'vda|/iso ' /proc/mounts")[0] == 1
+        live.power_off()
+    with machine(disk, firmware) as device:
+        device.log_in()
+        assert device.slot() == "active"
+        assert device.ask("lsblk -no LABEL /dev/vda4").strip() == "DATA"
+        assert device.ask("findmnt -no SOURCE /run/initramfs/cos-state").startswith("/dev/vda3")
         device.power_off()
 
 
