@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import socket
+import tarfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +16,8 @@ import pytest
 
 from tests.contract.docker_parts import publish
 from tests.services import program, registry
-from tests.unit.device_fleet import Fleet, answer, fleet
+from tests.unit.device_fleet import Fleet, answer, fleet, lay
+from treebuilder.device.contents import machine as go_machine
 from treebuilder.oci.remote import Repository
 from treebuilder.system.process import Cancel
 from treebuilder.trust.keys import new_key
@@ -110,6 +114,62 @@ def test_an_image_for_another_machine_is_not_even_fetched(device: Fleet, capsys:
     }  # fmt: skip
     place.put_manifest("1.5", json.dumps(manifest).encode(), media)
     assert refused(device, capsys, "upgrade", f"{address}/a/foreign:1.5", "--no-verify") == "architecture"
+
+
+def push_image(place: Repository, folder: Path, version: str, base: Path) -> str:
+    """An image of two layers: a base, and the version's own name; its digest."""
+    own = folder / version
+    (own / "etc").mkdir(parents=True)
+    (own / "etc/os-release").write_text(f'ID=test\nIMAGE_VERSION="{version}"\n')
+    layers = []
+    for tree in (base, own):
+        with io.BytesIO() as out:
+            with tarfile.open(fileobj=out, mode="w") as tar:
+                for name in sorted(os.listdir(tree)):
+                    tar.add(tree / name, name)
+            layers.append(out.getvalue())
+    config = json.dumps({"architecture": go_machine(), "os": "linux", "config": {}}).encode()
+    documents = [("config", config), *(("layer", layer) for layer in layers)]
+    media = {"config": "application/vnd.oci.image.config.v1+json", "layer": "application/vnd.oci.image.layer.v1.tar"}
+    items = [
+        {"mediaType": media[kind], "digest": str(place.push_small(data)), "size": len(data)} for kind, data in documents
+    ]
+    kind = "application/vnd.oci.image.manifest.v1+json"
+    manifest = {"schemaVersion": 2, "mediaType": kind, "config": items[0], "layers": items[1:]}
+    return str(place.put_manifest(version, json.dumps(manifest).encode(), kind))
+
+
+def test_layers_of_the_last_image_are_not_fetched_again(
+    device: Fleet, capsys: Capture, address: str, tmp_path: Path
+) -> None:
+    place, base = Repository(address, "a/layers", True, Cancel()), lay(tmp_path / "base", "1.0")
+    (base / "usr/share/filler").write_bytes(os.urandom(3_000_000))
+    for version in ("3.0", "4.0", "5.0"):
+        push_image(place, tmp_path / "versions", version, base)
+    work = tmp_path / "work"
+    work.mkdir()
+    between = Dying(address, 1 << 40)
+
+    def moved(version: str) -> int:
+        before = between.left
+        words = ("upgrade", f"{between.address}/a/layers:{version}", "--no-verify", "--work", str(work))
+        assert asked(device, capsys, *words)["version"] == version
+        assert device.boot() == version
+        assert asked(device, capsys, "confirm")["state"] == "confirmed"
+        return before - between.left
+
+    try:
+        assert moved("3.0") > 3_000_000
+        assert moved("4.0") < 100_000
+        base_blob = max(
+            (work / ".treebuild-upgrade/store/blobs/sha256").iterdir(), key=lambda path: path.stat().st_size
+        )
+        with base_blob.open("r+b") as file:  # a disk that rots: found, and fetched anew
+            file.seek(2_000_000)
+            file.write(b"not what it was")
+        assert moved("5.0") > 3_000_000
+    finally:
+        between.close()
 
 
 class Dying:

@@ -32,15 +32,17 @@ _BOX_LIMIT_S = 7 * 24 * 3600.0
 
 # unpacking ------------------------------------------------------------------------------------------------------------
 def unpack(
-    image: str, folder: Path, store: Store, events: EventSink, cancel: Cancel, insecure: tuple[str, ...] = ()
-) -> int:
+    image: str, folder: Path, store: Store, events: EventSink, cancel: Cancel, insecure: tuple[str, ...] = (),
+    kept: list[Path] | None = None,
+) -> int:  # fmt: skip
     """Lays an image's files into a folder, which is made if it is not there; how many entries.
 
     `image` is `file://TAR` (what `docker save` writes), `oci:FOLDER` (a layout), or a reference of a registry;
-    `insecure` are hosts to speak plain HTTP to.
+    `insecure` are hosts to speak plain HTTP to. With `kept`, layers of a registry stay in the store as they came, and
+    are told there.
     Raises ConfigError, SpecError, TransportError, IntegrityError, UnsafeArchive, NoSpace.
     """
-    layers = _layers(image, store, events, cancel, insecure)
+    layers = _layers(image, store, events, cancel, insecure, kept)
     count = 0
     with disk_errors(f"unpacking {image} into {folder}", folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -57,7 +59,7 @@ def unpack(
 
 
 def _layers(
-    image: str, store: Store, events: EventSink, cancel: Cancel, insecure: tuple[str, ...]
+    image: str, store: Store, events: EventSink, cancel: Cancel, insecure: tuple[str, ...], kept: list[Path] | None
 ) -> tuple[Digest, ...]:
     if image.startswith("file://"):
         return _of_archive(Path(image.removeprefix("file://")), store)
@@ -66,8 +68,11 @@ def _layers(
         return layout.load(layout.resolve(), store).layers
     from treebuilder.oci.registry import RegistryImages
 
-    images = RegistryImages(events, cancel, insecure)
-    return images.load(image, images.resolve(image), store).layers
+    images = RegistryImages(events, cancel, insecure, keep_blobs=kept is not None)
+    layers = images.load(image, images.resolve(image), store).layers
+    if kept is not None:
+        kept += [store.blob_path(blob) for blob in images.kept]
+    return layers
 
 
 def _of_archive(path: Path, store: Store) -> tuple[Digest, ...]:

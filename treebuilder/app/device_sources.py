@@ -16,7 +16,7 @@ from treebuilder.device.workfolder import STORE, need
 from treebuilder.errors import ConfigError, SpecError
 from treebuilder.events import EventSink, Said
 from treebuilder.model.digest import Digest
-from treebuilder.records import record
+from treebuilder.records import record, replace
 from treebuilder.system.process import Cancel
 
 if TYPE_CHECKING:
@@ -155,10 +155,11 @@ class ImageSource:
 
         context = self._context
         need(folder, 3 * self._size_bytes, self._named)
-        root = folder / "root"
+        root, layers = folder / "root", list[Path]()
         with opened_store(folder) as store:
-            unpack(self._reference, root, store, context.events, context.cancel, context.insecure)
-        return composed(root, folder, context, self._named, self._version, _EPOCH_S)
+            unpack(self._reference, root, store, context.events, context.cancel, context.insecure, layers)
+        made = composed(root, folder, context, self._named, self._version, _EPOCH_S)
+        return replace(made, archives=tuple(layers))
 
 
 def composed(root: Path, folder: Path, context: Context, what: str, version: str, epoch_s: int) -> Obtained:

@@ -18,9 +18,17 @@ from treebuilder.system.process import Cancel
 
 
 class RegistryImages:
-    """Images by reference. May be used from many threads. `insecure` are hosts (with port) to speak plain HTTP to."""
+    """Images by reference. May be used from many threads. `insecure` are hosts (with port) to speak plain HTTP to.
 
-    def __init__(self, events: EventSink, cancel: Cancel, insecure: tuple[str, ...] = ()) -> None:
+    `keep_blobs`: layers stay in the store as they came, too, and are taken from there the next time; `kept` names those
+    of the images that were loaded.
+    """
+
+    def __init__(
+        self, events: EventSink, cancel: Cancel, insecure: tuple[str, ...] = (), *, keep_blobs: bool = False
+    ) -> None:
+        self._keep_blobs = keep_blobs
+        self.kept: list[Digest] = []
         self._events = events
         self._cancel = cancel
         self._insecure = frozenset(insecure)
@@ -75,12 +83,21 @@ class RegistryImages:
     def _layer(self, repository: Repository, item: dict[str, Any], store: Store, progress: Progress) -> Digest:
         """One layer's content digest. A layer of another image that was unpacked before is not fetched again."""
         blob = item_digest(item, str(repository))
+        if self._keep_blobs:
+            self.kept.append(blob)
         noted = store.index.note("unpacked", blob.hex)
         if noted is not None and store.has_tree(Digest(noted.decode())):
             progress.add(descriptor_size(item))
             return Digest(noted.decode())
         with store.scratch() as work:
-            file = repository.blob(blob, descriptor_size(item), work / "blob", progress)
+            file = store.blob_path(blob)
+            if not self._keep_blobs or not store.verify_blob(blob):
+                file = repository.blob(blob, descriptor_size(item), work / "blob", progress)
+                if self._keep_blobs:
+                    store.add_blob_file(file, blob)
+                    file = store.blob_path(blob)
+            else:
+                progress.add(descriptor_size(item))
             with file.open("rb") as source:
                 content = unpack_into_store(source, store, f"{repository}@{blob}")
         store.index.set_notes("unpacked", {blob.hex: content.hex.encode()})
