@@ -72,6 +72,10 @@ class Machine:
         body, _, status = said.rpartition(end)
         return int(status.rstrip(":")), body.strip("\n")
 
+    def settle(self) -> None:
+        """Waits for all that is started at boot: a login is there long before the stage `network`."""
+        self.run("systemctl is-system-running --wait", BOOT_S)
+
     def ask(self, command: str, timeout_s: float = 120) -> str:
         """What a command says that must not fail."""
         status, said = self.run(command, timeout_s)

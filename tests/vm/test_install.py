@@ -23,6 +23,7 @@ every_case = pytest.mark.every_case
 def test_it_is_installed_and_starts(disk: Path, firmware: Firmware) -> None:
     with machine(disk, firmware) as device:
         device.log_in()
+        device.settle()
         assert device.slot() == "active"
         assert device.ask("hostname") == "installed"
         assert device.ask(f"cat ~{USER}/.ssh/authorized_keys").strip() == KEY
