@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from treebuilder.errors import SpecError
 from treebuilder.template import Templates
+from treebuilder.template.shared import Shared
 from treebuilder.template.values import print_float
 
 _TEXT = st.text(alphabet=st.characters(codec="utf-8"), max_size=60)
@@ -86,3 +87,63 @@ def test_floats_are_printed_exactly(value: float) -> None:
 def test_quoted_texts_read_back(value: str) -> None:
     quoted = Templates().render("{{ printf `%q` .Values.v }}", {"v": value}, file="f")
     assert Templates().render("{{ " + quoted + " }}", {}, file="f") == value
+
+
+_FRAGMENTS = st.sampled_from(
+    [
+        "a", " ", "\n", "\n\n  ", "{", "}", "x: y\n",
+        "{{ .Values.a }}", "{{- .Values.b }}", "{{ .Values.n -}}", "{{.}}",
+        "{{ if .Values.a }}", "{{ else }}", "{{- else if .Values.b -}}", "{{ end }}", "{{- end -}}", "{{ end }}\n",
+        "{{ range $i, $e := .Values.l }}", "{{ $i }}", "{{ $e -}}", "{{ break }}", "{{ with .Values.m }}", "{{ .k }}",
+        "{{ with $x := .Values.m }}{{ $x.k }}", '{{ template "t" . }}', '{{ include "t" .Values }}', "{{ $v := 1 }}",
+        "{{ $v = .Values.a }}", "{{ $v }}", '{{ define "t" }}', '{{ block "u" . }}',
+        "{{ .Values.a.b.c }}", '{{ "}}" }}',
+        "{{ `a` }}", "{{/* c */}}", "{{- /* c */ -}}", '{{ fail "x" }}', '{{ .Values.a | default "d" | quote }}',
+        "{{ toYaml .Values.m }}", "{{- -}}", "{{ - }}", "{{ nonsense }}", "{{ .Values.m\n.k }}", "{{\n.Values.a }}",
+    ]
+)  # fmt: skip
+_SHARED = st.sampled_from(
+    [
+        (), (("t", '{{ define "t" }}T{{ .a }}\n\n{{ .Values.n }}{{ end }}'),), (("t", "x\n{{ $v := 7 }}\n"),),
+        (("t", '{{ define "t" }}{{ end -}} '),), (("t", '{{ define "t" }}{{ include "t" . }}{{ end }}{'),),
+    ]
+)  # fmt: skip
+
+
+def told(templates: Templates, text: str) -> object:
+    """What rendering gives, with the line of each line, or refuses, with its place."""
+    values = {"a": "A\nB", "n": 3, "l": [1, "x\n", None], "m": {"k": "\nm"}}
+    try:
+        found = templates.render_mapped(text, values, file="f")
+    except SpecError as err:
+        return err.message, err.where
+    return found.text, found.lines
+
+
+@settings(max_examples=600, deadline=None)
+@given(parts=st.lists(_FRAGMENTS, max_size=9), tails=st.lists(_FRAGMENTS, max_size=2), shared=_SHARED)
+def test_texts_with_equal_actions_take_a_short_cut_to_the_same(
+    parts: list[str], tails: list[str], shared: tuple[tuple[str, str], ...]
+) -> None:
+    templates = Templates(shared=shared)
+    for text in ("".join(parts), "\n" + "".join(parts), "".join(["b ", *parts, *tails]), "".join(parts)):
+        if not "".join([*(part for _, part in shared), text]).endswith("{"):
+            # a comment leads past the short cut
+            assert told(templates, text) == told(Templates(shared=shared), text + "{{/**/}}"), text
+
+
+def test_lines_are_those_of_the_text_not_of_one_before() -> None:
+    templates = Templates()
+    for text in ("{{ .Values.x }}\n", "a\n\n{{ .Values.x }}\n{{ .Values.x }}\n", "{{/**/}}\n{{ .Values.x }}"):
+        found = templates.render_mapped(text, {"x": 1}, file="f")
+        assert found.lines == tuple(range(1, text.count("\n") + 2))
+
+
+def test_what_specfiles_are_made_of_takes_the_short_cut() -> None:
+    shared = Shared((("t", '{{ define "t" }}{{ end }}\n'),))
+    text = 'requires:\n- NAME\n{{- if hasKey .Values "a" }}\n- {{ .Values.a | quote }}\n{{- end }}\n'
+    first, second = (shared.short_cut(text.replace("NAME", name)) for name in ("a", "{b}\n- c"))
+    assert first is not None
+    assert second is not None
+    assert first[0] is second[0]
+    assert shared.short_cut(text + "{{/* c */}}") is None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from treebuilder.errors import Place, SpecError
@@ -16,6 +17,7 @@ from treebuilder.template.faults import LocatedFault, TemplateFault
 if TYPE_CHECKING:
     from treebuilder.template.runtime import Run
     from treebuilder.template.shared import Shared, Template
+    from treebuilder.template.source import Source
 
 
 @record
@@ -60,19 +62,14 @@ class Templates:
 
         if self._before is None:
             self._before = Shared(self._shared)
-        source = self._before.source(file, text)
-
-        def work() -> Rendered:
-            assert self._before is not None
-            template = self._before.parsed(source, text)
-            run = self._started(template, text, values)
-            run.execute_program(template.main, template.slots, {"Values": dict(values)})
-            *lines, last = run.output.lines
-            # the empty line behind a final newline is the file's last
-            return Rendered("".join(run.output.pieces), (*lines, last or text.count("\n") + 1))
-
+        shared = self._before
+        with suppress(LocatedFault, TemplateFault, RecursionError, SyntaxError, MemoryError):  # said by the long way
+            found = shared.short_cut(text)
+            if found is not None:
+                return self._executed(*found, text, values)
+        source = shared.source(file, text)
         try:
-            return self._run(work)
+            return self._run(lambda: self._executed(shared.parsed(source, text), source, text, values))
         except LocatedFault as fault:
             raise SpecError(f"template: {fault.message}", where=source.place(fault.mark), reason="template") from fault
         except TemplateFault as fault:
@@ -89,7 +86,14 @@ class Templates:
 
             return with_deep_stack(work)
 
-    def _started(self, template: Template, text: str, values: Mapping[str, object]) -> Run:
+    def _executed(self, template: Template, source: Source, text: str, values: Mapping[str, object]) -> Rendered:
+        run = self._started(template, source, text, values)
+        run.execute_program(template.main, template.slots, {"Values": dict(values)})
+        *lines, last = run.output.lines
+        # the empty line behind a final newline is the file's last
+        return Rendered("".join(run.output.pieces), (*lines, last or text.count("\n") + 1))
+
+    def _started(self, template: Template, source: Source, text: str, values: Mapping[str, object]) -> Run:
         from treebuilder.template.functions import Functions
         from treebuilder.template.functions.world import Randomness, World
         from treebuilder.template.runtime import Run
@@ -104,5 +108,5 @@ class Templates:
             return hashlib.sha256(hashlib.sha256(self._seed).digest() + given).digest()
 
         world = World(self._env, self._epoch_s, Randomness(seed), include)
-        run = Run(template.source, template.named, Functions(world).find)
+        run = Run(source, template.named, Functions(world).find)
         return run

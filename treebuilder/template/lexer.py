@@ -17,7 +17,7 @@ from treebuilder.template.source import Source
 KEYWORDS = frozenset(
     ("block", "break", "continue", "define", "else", "end", "if", "nil", "range", "template", "with")
 )  # fmt: skip
-_SPACE = " \t\r\n"
+SPACE = " \t\r\n"
 _TOKEN = re.compile(
     r"""
     (?P<space>[ \t\r\n]+)
@@ -41,7 +41,8 @@ _TOKEN = re.compile(
 )
 _ENDS_WORD = re.compile(r"[ \t\r\n.,|:=()]|\Z|-?\}\}")
 # an action on one line without comments and characters; what does not look like it is lexed with care
-_SIMPLE = re.compile(r"""\{\{(?:[^"'`{}\n/]|"(?:[^"\\\n]|\\[^\n])*"|`[^`\n]*`)*\}\}""")
+SIMPLE = r"""\{\{(?:[^"'`{}\n/]|"(?:[^"\\\n]|\\[^\n])*"|`[^`\n]*`)*\}\}"""
+_SIMPLE = re.compile(SIMPLE)
 _MAX_KEPT = 20_000
 
 
@@ -114,13 +115,13 @@ class Lexer:
             end = left if left >= 0 else len(text)
             start = position
             if self.trim:
-                while start < end and text[start] in _SPACE:
+                while start < end and text[start] in SPACE:
                     start += 1
                 self.trim = start == end
             piece = text[start:end]
             trims_left = left >= 0 and text.startswith("-", left + 2) and _is_space(text, left + 3)
             if trims_left:
-                piece = piece.rstrip(_SPACE)
+                piece = piece.rstrip(SPACE)
             if piece:
                 for begin, size in self._source.parts(base + start, len(piece)):
                     yield Piece(text[begin - base : begin - base + size], begin)
@@ -203,7 +204,7 @@ class Lexer:
 
 
 def _is_space(text: str, position: int) -> bool:
-    return position < len(text) and text[position] in _SPACE
+    return position < len(text) and text[position] in SPACE
 
 
 def _complaint(text: str, position: int) -> str:

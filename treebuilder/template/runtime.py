@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from types import TracebackType
+from typing import cast
 
 from jinja2.runtime import Context
 
 from treebuilder.template.compiler import Code, compiled, environment
 from treebuilder.template.faults import LocatedFault, TemplateFault
-from treebuilder.template.shapes import Program
+from treebuilder.template.shapes import Program, Unit
 from treebuilder.template.source import Source
 from treebuilder.template.values import MAX_TEXT, GoObject, NilMap, field, show, sorted_items, type_of
 
@@ -40,11 +41,12 @@ class Output:
         self.pieces.append(text)
         if not self.lines[-1]:
             self.lines[-1] = line
-        for count in range(1, text.count("\n") + 1):
-            self.lines.append(line + count if moves and line else line)
-        if moves and text.endswith("\n"):
-            # what follows on this line says itself where it comes from
-            self.lines[-1] = 0
+        count = text.count("\n")
+        if count:
+            self.lines += range(line + 1, line + count + 1) if moves and line else [line] * count
+            if moves and text[-1] == "\n":
+                # what follows on this line says itself where it comes from
+                self.lines[-1] = 0
 
 
 class Run:
@@ -105,6 +107,9 @@ class Run:
             if not unit.shape:
                 self._text(unit.marks[0], str(unit.constants[0]))
                 continue
+            if unit.is_field:
+                self._show_field(unit, variables)
+                continue
             code = unit.code
             if code is None:
                 code = unit.code = compiled(unit.shape)
@@ -117,6 +122,14 @@ class Run:
                     pass
             except TemplateFault as fault:
                 raise LocatedFault(str(fault), _mark_of(fault.__traceback__, code, unit.marks)) from fault
+
+    def _show_field(self, unit: Unit, variables: list[object]) -> None:
+        """What the compiled code of `{{ .a.b }}` does: most actions are this one."""
+        slot, names, mark = cast("tuple[int, tuple[str, ...], int]", unit.constants)
+        try:
+            self._show(mark, chain(variables[slot], names))
+        except TemplateFault as fault:
+            raise LocatedFault(str(fault), mark) from fault
 
     def _call(self, function: Callable[..., object], *arguments: object) -> object:
         """Counts the steps of a call by the size of what it takes and gives."""
@@ -135,7 +148,7 @@ class Run:
 
     def _text(self, mark: int, text: str) -> None:
         own = self._source.own_line(mark)
-        self.output.add(text, own or self._caller_line, moves=own > 0)
+        self.output.add(self._source.text(mark, text), own or self._caller_line, moves=own > 0)
 
     def _show(self, mark: int, value: object) -> None:
         self._count(1)

@@ -42,18 +42,23 @@ Shape: TypeAlias = "tuple[object, ...]"
 
 
 class Unit:
-    """An item ready to run. A text has no shape: its text is the only constant. `code` is kept by who compiles it."""
+    """An item ready to run. A text has no shape: its text is the only constant. `code` is kept by who compiles it.
 
-    __slots__ = ("code", "constants", "marks", "shape")
+    `is_field`: it shows a field of a variable, which needs no code: its constants are the slot and the names.
+    """
+
+    __slots__ = ("code", "constants", "is_field", "marks", "shape")
 
     def __init__(self, shape: Shape, constants: tuple[object, ...], marks: tuple[int, ...]) -> None:
         self.shape = shape
         self.constants = constants
         self.marks = marks
+        self.is_field = shape == _FIELD
         self.code: Code | None = None
 
 
 Program: TypeAlias = "tuple[Unit, ...]"
+_FIELD: Shape = ("do", ("call", "show", ("k", 2), ("call", "field", ("slot", 0), ("k", 1))), 0)
 _MAX_KEPT = 20_000
 _kept: dict[tuple[str, int], tuple[Shape, tuple[object, ...]]] = {}
 
@@ -77,7 +82,9 @@ class Units:
                     _kept.clear()
                 shaper = _Shaper(self, dot)
                 known = _kept[item.key, dot] = shaper.item(item), tuple(shaper.constants)
-            return Unit(known[0], known[1], (item.mark,))
+            # the mark is the last thing a shown value needs, and the only one that differs
+            constants = known[1] if item.pipeline.declares else (*known[1][:-1], item.mark)
+            return Unit(known[0], constants, (item.mark,))
         shaper = _Shaper(self, dot)
         shape = shaper.item(item)
         return Unit(shape, tuple(shaper.constants), tuple(shaper.marks))

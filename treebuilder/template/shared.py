@@ -10,19 +10,21 @@ import re
 
 from treebuilder.template.faults import LocatedFault
 from treebuilder.template.functions import NAMES
+from treebuilder.template.holes import Holes, cut
 from treebuilder.template.lexer import Lexer
 from treebuilder.template.parser import EMPTY, Parsed, parse
 from treebuilder.template.shapes import Program, program
 from treebuilder.template.source import Source
 
+_MAX_KEPT = 2_000
 _TRIMS_BEFORE = re.compile(r"[ \t\r\n]*\{\{-[ \t\r\n]")
 
 
 class Template:
     """A parsed text: its main program with the number of its variables, and the named ones."""
 
-    def __init__(self, source: Source, parsed: Parsed, before: _Prefix | None) -> None:
-        self.source = source
+    def __init__(self, parsed: Parsed, before: _Prefix | None) -> None:
+
         self.main, self.slots = program(parsed.main)
         if before is not None:
             self.main = before.main + self.main
@@ -61,6 +63,7 @@ class Shared:
         self._source = Source(files)
         self._prefix: _Prefix | None = None
         self._is_tried = False
+        self._by_actions: dict[tuple[str, ...], Template | None] = {}
 
     def source(self, file: str, text: str) -> Source:
         """The source of a file behind the shared ones."""
@@ -71,9 +74,30 @@ class Shared:
         prefix = self._parsed_prefix()
         if prefix is None or self._touches(text):
             lexer = Lexer(source, self._text + text, 0)
-            return Template(source, parse(lexer.run(), source, NAMES, EMPTY), None)
+            return Template(parse(lexer.run(), source, NAMES, EMPTY), None)
         lexer = Lexer(source, text, len(self._text), trim=prefix.trim)
-        return Template(source, parse(lexer.run(), source, NAMES, prefix.parsed), prefix)
+        return Template(parse(lexer.run(), source, NAMES, prefix.parsed), prefix)
+
+    def short_cut(self, text: str) -> tuple[Template, Holes] | None:
+        """A template for a text by its actions alone, and what fills its holes; None where there is none.
+
+        Raises LocatedFault where `parsed` does, with a mark that means nothing.
+        """
+        prefix = self._parsed_prefix()
+        if prefix is None or self._touches(text):
+            return None
+        found = cut(text, trim=prefix.trim)
+        if found is None:
+            return None
+        holes = Holes(self._source.marks, found.lines, found.texts)
+        if found.actions not in self._by_actions:
+            if len(self._by_actions) > _MAX_KEPT:
+                self._by_actions.clear()
+            pieces = found.pieces()
+            parsed = None if pieces is None else parse(pieces, holes, NAMES, prefix.parsed)
+            self._by_actions[found.actions] = None if parsed is None else Template(parsed, prefix)
+        template = self._by_actions[found.actions]
+        return None if template is None else (template, holes)
 
     def _touches(self, text: str) -> bool:
         """True when the file reaches into the shared text: a split `{{`, or white space that it trims."""

@@ -43,6 +43,11 @@ class Source:
             self._places.append((index, line))
         self.length += len(text)
 
+    @property
+    def marks(self) -> int:
+        """How many marks there are."""
+        return len(self._starts)
+
     def mark(self, offset: int) -> int:
         """The mark of a character."""
         return bisect_right(self._starts, offset)
@@ -60,6 +65,10 @@ class Source:
         """File and line of a mark; the end of the text counts as its last line."""
         index, line = self._places[min(max(mark, 1), len(self._places)) - 1]
         return Place(self._names[index], line)
+
+    def text(self, mark: int, text: str) -> str:
+        """What is written for the text at a mark, which was parsed as `text`."""
+        return text
 
     def own_line(self, mark: int) -> int:
         """The line in the rendered file (the last one), 0 for a mark of a shared file."""
