@@ -1,5 +1,5 @@
 # The two commands: `make demo` builds, packs and boots the sample OS; `make test` passes the tests.
-.PHONY: demo test vm-test lint bench setup clean
+.PHONY: demo test vm-test fuzz lint bench setup clean
 
 demo: setup
 	.venv/bin/python scripts/demo.py
@@ -10,6 +10,10 @@ test: setup-test
 # Machines that install themselves, start, fall back: every case, an hour without acceleration.
 vm-test: setup-test
 	TREEBUILD_VM_ALL=1 .venv/bin/python -m pytest -q -rA tests/vm
+
+# Ten minutes of bad input by chance; `make fuzz MINUTES=60` for an hour.
+fuzz: setup-test
+	scripts/fuzz $(MINUTES)
 
 lint: setup
 	scripts/lint

@@ -6,14 +6,17 @@ import os
 import tempfile
 from pathlib import Path
 
+import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.property.fuzzing import examples
 from treebuilder.cloudconfig.config import dotted_document
 from treebuilder.cloudconfig.stages import Runner
 from treebuilder.errors import TreebuildError
 
+pytestmark = pytest.mark.fuzz
 # Nothing here runs a program or reaches the running system.
 KEYS = (
     "name", "after", "only_os", "only_os_version", "only_arch", "only_service_manager", "node", "if_files", "dns",
@@ -42,7 +45,7 @@ SHAPED = st.one_of(VALUE, st.lists(ITEM, max_size=2), st.dictionaries(st.sampled
 STEP = st.dictionaries(st.sampled_from(KEYS), SHAPED, max_size=5)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.one_of(VALUE, st.lists(st.one_of(STEP, VALUE), max_size=4)), st.text(max_size=40))
 def test_never_a_traceback(steps: object, noise: str) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -58,7 +61,7 @@ def test_never_a_traceback(steps: object, noise: str) -> None:
         assert os.listdir(folder / "a") == ["root"]
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(
     st.lists(
         st.from_regex(r"stages\.[a-z](\[[0-9]{1,3}\])?(\.[a-z](\[[0-9]\])?){0,3}=[\[{'\"a-z]{0,4}", fullmatch=True)

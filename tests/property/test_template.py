@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.property.fuzzing import examples
 from treebuilder.errors import SpecError
 from treebuilder.template import Templates
 from treebuilder.template.shared import Shared
@@ -45,7 +47,8 @@ def test_shared_texts_are_glued_in_order(parts: list[str]) -> None:
         assert Templates(shared=shared).render("end", {}, file="f") == whole + "end"
 
 
-@settings(max_examples=60)
+@pytest.mark.fuzz
+@examples(60)
 @given(body=st.text(alphabet="{}-. $:=|()\"`'/*abcifelsndrag019\n", max_size=40))
 def test_any_text_renders_or_is_refused_with_a_place(body: str) -> None:
     refused: SpecError | None = None

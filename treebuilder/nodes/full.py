@@ -37,7 +37,8 @@ _BOOLEANS = {"y": True, "n": False}
 _MAX_NODES = 200_000  # an alias bomb is refused, a real specfile has some hundreds
 _MAX_DEPTH = 200
 _MERGE = "tag:yaml.org,2002:merge"
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+# What libyaml takes for no character of a document (yaml_parser_update_buffer).
+_CONTROL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _INDENT = re.compile(r"^[ \t?:-]+", re.MULTILINE)
 _KINDS = {
     "tag:yaml.org,2002:str": "text", "tag:yaml.org,2002:int": "number", "tag:yaml.org,2002:float": "number",
