@@ -26,7 +26,8 @@ pytestmark = [pytest.mark.fuzz, pytest.mark.timeout(1800)]
 
 GOOD = {
     "definition.yaml": 'category: "a"\nname: "one"\nversion: "1.0"\n'
-    'requires:\n- {category: a, name: two, version: ">=1"}\nprovides:\n- {category: v, name: any, version: "1"}\nlabels:\n  x: "y"\nuri: [u]\n',
+    'requires:\n- {category: a, name: two, version: ">=1"}\n'
+    'provides:\n- {category: v, name: any, version: "1"}\nlabels:\n  x: "y"\nuri: [u]\n',
     "build.yaml": "image: base\nenv: [A=b]\nprelude:\n- echo {{ .Values.name | quote }}\nsteps:\n"
     '{{ range $i, $v := list 1 2 }}- echo {{ $i }} {{ $v }}\n{{ end }}includes: ["/usr(/|$)"]\nexcludes: [^/var]\n'
     "copy:\n- image: other\n  source: /a\n  destination: /b\nretrieve: [x]\nunpack: true\n",
