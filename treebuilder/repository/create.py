@@ -175,7 +175,7 @@ def _compose(
     for fingerprint in folder.metadata:
         package = reader.read(fingerprint)
         if package.id not in chosen and options.from_metadata:
-            chosen[package.id] = (package.runtime, "")
+            chosen[package.id] = (package.runtime(), "")
         if package.id in chosen:
             built[package.id] = package
     reader.save()

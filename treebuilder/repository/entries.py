@@ -16,7 +16,7 @@ _PAD = "  "
 
 
 @functools.lru_cache(16384)
-def _scalar(text: str) -> str:
+def entry_text(text: str) -> str:
     """A text as a value; further lines of it are as deep as a value's may be."""
     return write_yaml({"a": text}, indent=2)[3:-1].decode()
 
@@ -26,19 +26,19 @@ def package_lines(package: Package, build_time: str = "") -> list[str]:
     id = package.id
     lines = _pairs("annotations", package.annotations)
     if build_time:
-        lines.append(f"buildtimestamp: {_scalar(build_time)}")
-    lines.append(f"category: {_scalar(id.category)}")
+        lines.append(f"buildtimestamp: {entry_text(build_time)}")
+    lines.append(f"category: {entry_text(id.category)}")
     lines += _refs("conflicts", package.conflicts)
     if package.description:
-        lines.append(f"description: {_scalar(package.description)}")
+        lines.append(f"description: {entry_text(package.description)}")
     if package.hidden:
         lines.append("hidden: true")
     lines.append("id: 0")
     if package.labels:
         lines += _pairs("labels", package.labels)
     if package.license:
-        lines.append(f"license: {_scalar(package.license)}")
-    lines.append(f"name: {_scalar(id.name)}")
+        lines.append(f"license: {entry_text(package.license)}")
+    lines.append(f"name: {entry_text(id.name)}")
     if package.provides:
         lines += _refs("provides", package.provides)
     lines += _refs("requires", package.requires)
@@ -47,7 +47,7 @@ def package_lines(package: Package, build_time: str = "") -> list[str]:
         lines += _texts("uri", package.uri)
     if package.use_flags:
         lines += _texts("use_flags", package.use_flags)
-    lines.append(f"version: {_scalar(id.version)}")
+    lines.append(f"version: {entry_text(id.version)}")
     return lines
 
 
@@ -60,11 +60,11 @@ def _pairs(key: str, pairs: Sequence[tuple[str, str]]) -> list[str]:
 def _refs(key: str, refs: Sequence[PackageRef]) -> list[str]:
     if not refs:
         return [f"{key}: []"]
-    return [f"{key}:", *(_ref(ref.category, ref.name, ref.version) for ref in refs)]
+    return [f"{key}:", *(ref_text(ref.category, ref.name, ref.version) for ref in refs)]
 
 
 @functools.lru_cache(16384)
-def _ref(category: str, name: str, version: str) -> str:
+def ref_text(category: str, name: str, version: str) -> str:
     """An item of a list of packages; its newlines are `nest`'s to indent."""
     return (
         f"- annotations: {{}}\n  category: {_deeper(category)}\n  conflicts: []\n  id: 0\n  name: {_deeper(name)}\n"
@@ -73,11 +73,11 @@ def _ref(category: str, name: str, version: str) -> str:
 
 
 def _deeper(text: str) -> str:
-    return _scalar(text).replace("\n", f"\n{_PAD}")
+    return entry_text(text).replace("\n", f"\n{_PAD}")
 
 
 def _texts(key: str, texts: Sequence[str]) -> list[str]:
-    return [f"{key}:", *(f"- {_scalar(text)}" for text in texts)] if texts else [f"{key}: []"]
+    return [f"{key}:", *(f"- {entry_text(text)}" for text in texts)] if texts else [f"{key}: []"]
 
 
 def definition(package: Package) -> bytes:
@@ -98,17 +98,17 @@ def entry(
     before = {key: spec[key] for key in spec if key < "package"}
     after = {key: spec[key] for key in spec if key > "package"}
     lines = [
-        f"checksums:\n  sha256: {_scalar(sha256)}",
+        f"checksums:\n  sha256: {entry_text(sha256)}",
         "compilationspec:",
         _nest(write_yaml(before, sort_keys=True, indent=2).decode().split("\n")[:-1], _PAD),
         "  package:",
         _nest(package_lines(own, build_time), _PAD + _PAD),
         _nest(write_yaml(after, sort_keys=True, indent=2).decode().split("\n")[:-1], _PAD),
-        f"compressiontype: {_scalar(compression)}",
+        f"compressiontype: {entry_text(compression)}",
         "dependencies: []",
         *_texts("files", files),
-        f"package_cacheimage: {_scalar(cache_image)}",
-        f"path: {_scalar(path)}",
+        f"package_cacheimage: {entry_text(cache_image)}",
+        f"path: {entry_text(path)}",
         "runtime:",
         _nest(package_lines(runtime, build_time), _PAD),
     ]

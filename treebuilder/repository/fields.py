@@ -73,7 +73,7 @@ def spec_json(spec: Mapping[str, Any]) -> dict[str, Any]:
     subpackages = [_subpackage(mapping(item)) for item in listing(spec.get("subpackages"))]
     if subpackages:
         value["subpackages"] = subpackages
-    options = _build_options(mapping(spec.get("buildoptions")))
+    options = build_options(mapping(spec.get("buildoptions")))
     if options:
         value["build_options"] = options
     return value
@@ -102,8 +102,8 @@ def _subpackage(item: Mapping[str, Any]) -> dict[str, Any]:
     return known
 
 
-def _build_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Only these carry information (luet.md §5.3)."""
+def build_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a `buildoptions`, in an index's words, what carries information (luet.md §5.3)."""
     found = {
         "PushImageRepository": text(options.get("pushimagerepository")),
         "PullImageRepository": list(texts(options.get("pullimagerepository"))),

@@ -18,9 +18,10 @@ from treebuilder.model.package import Package, PackageId
 from treebuilder.oci.store import Store
 from treebuilder.records import record
 from treebuilder.repository.entries import entry
-from treebuilder.repository.fields import read_package, spec_json
-from treebuilder.repository.index import mapping, parse_document, text, texts
-from treebuilder.repository.plain import open_plain, read_plain
+from treebuilder.repository.fields import read_definition, read_package, spec_json
+from treebuilder.repository.index import listing, mapping, parse_document, text, texts
+from treebuilder.repository.ownmetadata import read_quickly
+from treebuilder.repository.plain import read_plain, sha256_of
 from treebuilder.system import clock
 from treebuilder.tree import stored
 
@@ -28,7 +29,7 @@ SUFFIX = ".metadata.yaml"
 _ARCHIVE = ".package.tar"
 _MAX_BYTES = 1 << 28
 _YOUNG_NS, _YOUNG_COARSE_NS = 100_000_000, 2_000_000_000  # so young, a file may change and its stat stay
-_SHAPE = 1  # of what is noted
+_SHAPE = 2  # of what is noted
 _SPARE = 1000  # notes of packages that are gone, before all are written anew
 _BUILD = re.compile(rb"\n    package:\n((?: {8}.*\n)+)(?! {5})")
 _RUNTIME = re.compile(rb"^runtime:\n((?: {4}.*\n)+)", re.MULTILINE)
@@ -37,11 +38,15 @@ FileStat = tuple[int, int, int, int]  # size in bytes, times of change and of st
 
 @record
 class BuiltPackage:
-    """One metadata file. `runtime` is the definition it carries; `entry` its item in the index, as YAML."""
+    """One metadata file. `entry` is its item in the index, as YAML."""
 
     id: PackageId
-    runtime: Package
     entry: bytes
+
+    def runtime(self) -> Package:
+        """The definition it carries."""
+        items = listing(parse_document(b"index:\n" + self.entry, str(self.id)).get("index"))
+        return read_definition(mapping(mapping(items[0]).get("runtime")))
 
 
 @record
@@ -110,6 +115,7 @@ class BuiltPackages:
         self._folder = folder
         self._store = store
         where = os.path.abspath(folder.path).encode("utf-8", "surrogateescape")
+        self._top = f"{folder.path}/"
         self._kind = f"built//{hashlib.sha256(where).hexdigest()[:32]}"
         self._known = {} if store is None else store.index.notes(self._kind)
         self._fresh: dict[str, bytes] = {}
@@ -125,21 +131,37 @@ class BuiltPackages:
         if known is not None and known[0] == _SHAPE and known[1] == os.path.relpath(path, self._folder.path):
             archive = os.path.join(os.path.dirname(path), known[2])
             if known[3] == self._folder.stats.get(path) and known[4] == self._folder.stats.get(archive):
-                runtime: Package = stored.decode(known[5])
-                return BuiltPackage(runtime.id, runtime, known[6])
+                return BuiltPackage(PackageId(*known[5]), known[6])
         return self._read_now(fingerprint, path)
 
     def _read_now(self, fingerprint: str, path: str) -> BuiltPackage:
         stats, settled = self._folder.stats, self._folder.is_settled
-        made, archive = read_built(Path(path), self._folder.path, lambda found: str(found) in stats)
+        made, archive = self._read_quickly(path) or self._read_any(path)
         if made.id.fingerprint != fingerprint:
             raise IntegrityError(f"{path} describes {made.id}, which its name does not say")
-        if self._store is not None and fingerprint.isprintable() and settled(path) and settled(str(archive)):
-            place = os.path.relpath(path, self._folder.path)
-            both = stats[path], stats[str(archive)]
-            value = (_SHAPE, place, archive.name, *both, stored.encode(made.runtime), made.entry)
+        if self._store is not None and fingerprint.isprintable() and settled(path) and settled(archive):
+            id, name = made.id, os.path.basename(archive)
+            both = stats[path], stats[archive]
+            value = (_SHAPE, self._place(path), name, *both, (id.category, id.name, id.version), made.entry)
             self._fresh[fingerprint] = stored.dump(value)
         return made
+
+    def _place(self, path: str) -> str:
+        """A path of the folder, seen from there."""
+        return path[len(self._top) :] if path.startswith(self._top) else os.path.relpath(path, self._folder.path)
+
+    def _read_quickly(self, path: str) -> tuple[BuiltPackage, str] | None:
+        """A metadata file of our own, and the archive; None where the full reader must decide."""
+        found = read_quickly(read_plain(path, _MAX_BYTES, "a package's metadata"))
+        archive = f"{path[: path.rindex('/') + 1]}{found.archive}" if found is not None else ""
+        if found is None or not found.archive or archive not in self._folder.stats:
+            return None
+        _check(archive, found.sha256)
+        return BuiltPackage(found.id, found.entry(self._place(archive))), archive
+
+    def _read_any(self, path: str) -> tuple[BuiltPackage, str]:
+        made, archive = read_built(Path(path), self._folder.path, lambda found: str(found) in self._folder.stats)
+        return made, str(archive)
 
     def save(self) -> None:
         """Writes what was read to the store."""
@@ -180,15 +202,14 @@ def read_built(path: Path, folder: Path, is_there: Callable[[Path], bool]) -> tu
         compression=text(value.get("compressiontype")), files=texts(value.get("files")),
         cache_image=text(value.get("packagecacheimage")), path=archive.relative_to(folder).as_posix(), ours=ours,
     )  # fmt: skip
-    return BuiltPackage(runtime.id, runtime, made), archive
+    return BuiltPackage(runtime.id, made), archive
 
 
-def _check(archive: Path, sha256: str) -> None:
+def _check(archive: Path | str, sha256: str) -> None:
     """Compares a package with its metadata, which may say nothing of it."""
     if not sha256:
         return
-    with open_plain(archive) as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256_of(archive)
     if found != sha256:
         raise IntegrityError(
             f"{archive} is not what its metadata says: sha256:{found}, and there {sha256}",

@@ -4,36 +4,61 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterable, Iterator, Mapping
 from typing import IO
 
-from treebuilder.archive.compress import compressor
-from treebuilder.archive.entry import Entry, scan
+from treebuilder.archive.compress import Compressor, compressor
+from treebuilder.archive.entry import Entry, kind_of
 from treebuilder.archive.tar import write_entries
 from treebuilder.model.package import Package, PackageId
 from treebuilder.repository.entries import definition
 
+_BATCH = 1 << 18
+_PACKED = ("f", "d", "l")
 
-def _archive(files: dict[str, tuple[Entry, bytes | str]], compression: str) -> bytes:
+
+class _Batches:
+    """Passes on what is written in pieces that are worth a compressor's while."""
+
+    def __init__(self, sink: Compressor) -> None:
+        self._sink, self._parts, self._size = sink, list[bytes](), 0
+
+    def write(self, data: bytes, /) -> object:
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size >= _BATCH:
+            self.flush()
+        return len(data)
+
+    def flush(self) -> None:
+        self._sink.write(b"".join(self._parts))
+        self._parts.clear()
+        self._size = 0
+
+
+def _archive(files: Mapping[str, tuple[Entry, bytes | str]], compression: str) -> bytes:
     """A tar of entries with their bytes, or the path of a real file, in walk order."""
-    ordered = sorted(files, key=lambda path: [os.fsencode(part) for part in path.split("/")])
+    ordered = sorted(files, key=lambda path: os.fsencode(path).replace(b"/", b"\0"))
     out = io.BytesIO()
     packer = compressor(compression, out)
+    batches = _Batches(packer)
 
     def opener(entry: Entry) -> IO[bytes]:
         content = files[entry.path][1]
         return io.BytesIO(content) if isinstance(content, bytes) else open(content, "rb", buffering=0)
 
-    write_entries((files[path][0] for path in ordered), packer, opener, whiteouts=False)
+    write_entries((files[path][0] for path in ordered), batches, opener, whiteouts=False)
+    batches.flush()
     packer.close()
     return out.getvalue()
 
 
 def _add(files: dict[str, tuple[Entry, bytes | str]], path: str, data: bytes, epoch_s: int) -> None:
-    parts = path.split("/")
-    for depth in range(1, len(parts)):
-        folder = "/".join(parts[:depth])
+    folder = path.rpartition("/")[0]
+    while folder and folder not in files:
         files[folder] = (Entry(folder, "d", 0o755, 0, 0, 0, epoch_s), b"")
+        folder = folder.rpartition("/")[0]
     files[path] = (Entry(path, "f", 0o644, 0, 0, len(data), epoch_s), data)
 
 
@@ -66,15 +91,29 @@ def compiler_tree(roots: Iterable[str], compression: str, epoch_s: int) -> bytes
     for root in roots:
         base = os.path.basename(os.path.abspath(root)) or "tree"
         files.setdefault(base, (Entry(base, "d", 0o755, 0, 0, 0, epoch_s), b""))
-        for entry in scan(root):
-            if entry.path.split("/", 1)[0] == ".git" or entry.kind not in "fdlh":
-                continue
-            real = os.path.join(root, entry.path)
-            size = os.lstat(real).st_size if entry.kind in "fh" else 0
-            path, kind = f"{base}/{entry.path}", "f" if entry.kind == "h" else entry.kind
+        for path, real, info in _walk(root, f"{base}/"):
+            kind = kind_of(info.st_mode)
             known = files.get(path)
             if known is not None and known[0].kind == "d" and kind != "d":
                 files = {name: item for name, item in files.items() if not name.startswith(f"{path}/")}
-            mode = 0o777 if kind == "l" else entry.mode
-            files[path] = (Entry(path, kind, mode, 0, 0, size, epoch_s, entry.link if kind == "l" else ""), real)
+            if kind == "l":
+                made = Entry(path, kind, 0o777, 0, 0, 0, epoch_s, os.readlink(real))
+            else:
+                size = info.st_size if kind == "f" else 0
+                made = Entry(path, kind, stat.S_IMODE(info.st_mode), 0, 0, size, epoch_s)
+            files[path] = made, real
     return _archive(files, compression)
+
+
+def _walk(folder: str, prefix: str, *, top: bool = True) -> Iterator[tuple[str, str, os.stat_result]]:
+    """Folders, files and links below a folder, those of `.git` left out: name in the archive, path and stat. A folder
+    comes before what it holds."""
+    with os.scandir(folder) as listed:
+        found = list(listed)
+    for item in found:
+        info = item.stat(follow_symlinks=False)
+        if kind_of(info.st_mode) not in _PACKED or (top and item.name == ".git"):
+            continue
+        yield prefix + item.name, item.path, info
+        if stat.S_ISDIR(info.st_mode):
+            yield from _walk(item.path, f"{prefix}{item.name}/", top=False)

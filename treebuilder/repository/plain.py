@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from io import FileIO
@@ -9,19 +10,46 @@ from pathlib import Path
 
 from treebuilder.errors import IntegrityError
 
+_CHUNK = 1 << 20
 
-def open_plain(path: Path) -> FileIO:
+
+def open_plain(path: Path | str) -> FileIO:
     """A plain file, unbuffered. Raises IntegrityError for other kinds, OSError."""
+    return open(_opened(path)[0], "rb", buffering=0)
+
+
+def _opened(path: Path | str) -> tuple[int, int]:
+    """A descriptor of a plain file, and the file's size."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
+    info = os.fstat(fd)
+    if not stat.S_ISREG(info.st_mode):
         os.close(fd)
         raise IntegrityError(f"{path} is no plain file")
-    return open(fd, "rb", buffering=0)
+    return fd, info.st_size
 
 
-def read_plain(path: Path, max_bytes: int, what: str) -> bytes:
+def read_plain(path: Path | str, max_bytes: int, what: str) -> bytes:
     """The whole of a small file. Raises IntegrityError when it is longer, OSError."""
-    with open_plain(path) as file:
-        if os.fstat(file.fileno()).st_size > max_bytes:
+    fd, size = _opened(path)
+    try:
+        if size > max_bytes:
             raise IntegrityError(f"{path} is too long for {what}")
-        return file.read(max_bytes)
+        parts = []
+        while max_bytes > 0 and (data := os.read(fd, min(size + 1, max_bytes))):
+            parts.append(data)
+            max_bytes -= len(data)
+        return b"".join(parts) if len(parts) != 1 else parts[0]
+    finally:
+        os.close(fd)
+
+
+def sha256_of(path: Path | str) -> str:
+    """The SHA-256 of a plain file, in hexadecimal digits. Raises IntegrityError for other kinds, OSError."""
+    fd, size = _opened(path)
+    try:
+        seen = hashlib.sha256()
+        while data := os.read(fd, min(size + 1, _CHUNK)):
+            seen.update(data)
+        return seen.hexdigest()
+    finally:
+        os.close(fd)

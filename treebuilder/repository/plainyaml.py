@@ -214,6 +214,15 @@ class _Reader:
         return "\n".join(found) + ("" if style == "|-" else "\n")
 
 
+def read_scalar(text: str) -> str | None:
+    """A scalar of one line; None for what is none, and where the full reader must decide."""
+    try:
+        found = _scalar(text) if text else None
+    except _Odd:
+        return None
+    return found if isinstance(found, str) else None
+
+
 def _is_bare(value: dict[str, Any]) -> bool:
     """Whether a map is a reference to a package that says nothing but which."""
     if any(key not in value for key in _SAID):
