@@ -67,12 +67,22 @@ def compressor(kind: str, sink: Sink) -> Compressor:
         gz = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, 31)
         return _Stream(sink, gz.compress, gz.flush)
     if kind == "zstd":
-        import zstandard
-
-        made = _idle.pop() if _idle else zstandard.ZstdCompressor(level=ZSTD_LEVEL, threads=ZSTD_THREADS)
+        made = _idle.pop() if _idle else _new_zstd()
         zst = made.compressobj()
         return _Stream(sink, zst.compress, zst.flush, lambda: _idle.append(made))
     raise ValueError(f"unknown compression {kind!r}")
+
+
+def _new_zstd() -> Any:  # noqa: ANN401 - imported where it is needed
+    import zstandard
+
+    return zstandard.ZstdCompressor(level=ZSTD_LEVEL, threads=ZSTD_THREADS)
+
+
+def prepare(kind: str) -> None:
+    """Makes ahead of time what the next `compressor` of this kind needs."""
+    if kind == "zstd" and not _idle:
+        _idle.append(_new_zstd())
 
 
 def sniff(head: bytes) -> str:

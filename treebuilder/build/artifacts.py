@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from treebuilder.archive.compress import prepare
 from treebuilder.build.emit import files_note
 from treebuilder.build.pack import Item, filtered, package_items, select, write_package
 from treebuilder.build.results import ArtifactResult, NodeResult
@@ -79,6 +80,10 @@ class Packer:
         self._store = store
         self._worker = worker
         self._compression = compression
+
+    def prepare(self) -> None:
+        """Makes ahead of time what packing needs."""
+        prepare(self._compression)
 
     def pack_node(self, node: BuildNode, keys: NodeKeys, result: NodeResult) -> Packages:
         """Artifacts of a built node; packed now unless the same content was packed before."""

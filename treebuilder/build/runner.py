@@ -120,16 +120,21 @@ class Runner:
 
     # walking the plan --------------------------------------------------------------------------------------------
     def _walk(self) -> None:
-        schedule, pool = Schedule(self._demand()), self._pool
+        demand = self._demand()
+        schedule, pool = Schedule(demand), self._pool
         restart: _Restart | None = None
+        packs_later = any(kind == "node" for kind, _ in demand)
         try:
             while schedule.has_ready or pool.running:
                 ready = schedule.take()
                 for task in ready if restart is None and not self._cancel.is_set() else ():
                     (pool.submit_small if self._is_small(task) else pool.submit)(task, partial(self._do, task))
+                if packs_later:  # what packing needs is there before the first container has ended
+                    packs_later = False
+                    pool.submit_small(("ahead", ""), self._packer.prepare)
                 self._prepare_ahead(schedule.later)
                 match pool.wait(0.5) if pool.running else None:
-                    case (("context", _), _):  # whatever was wrong with it is found, and said, by the build itself
+                    case (("ahead", _), _):  # whatever was wrong with it is found, and said, by the build itself
                         pass
                     case (task, None):
                         schedule.done(task)
@@ -167,7 +172,7 @@ class Runner:
                 continue
             small = self._worker.context_size(node) < _SMALL_BYTES
             submit = self._pool.submit_small if small else self._pool.submit
-            submit(("context", id), partial(self._worker.prepare, node))
+            submit(("ahead", id), partial(self._worker.prepare, node))
             return
 
     def _demand(self) -> dict[Task, set[Task]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-Task = tuple[str, str]  # ("node" | "artifact" | "context", node id)
+Task = tuple[str, str]  # ("node" | "artifact" | "ahead", node id)
 
 
 class Schedule:
