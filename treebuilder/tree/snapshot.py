@@ -3,8 +3,6 @@
 Everything else works on this: finding specfiles, contexts, the fingerprint. An unchanged file costs one lstat.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import stat
@@ -60,7 +58,7 @@ class Snapshot:
     """
 
     def __init__(
-        self, root: str, paths: Sequence[str], stats: array[int], taken_ns: int, top: Top = ((), ()),
+        self, root: str, paths: Sequence[str], stats: "array[int]", taken_ns: int, top: Top = ((), ()),
     ) -> None:  # fmt: skip
         """`top` are the numbers of the root itself, and the devices that its folders are on."""
         self.root = root
@@ -130,7 +128,7 @@ def scan(root: str | Path) -> Snapshot:
     return Snapshot(name, paths, stats, taken_ns, (wrapped(info), tuple(sorted(devices))))
 
 
-def numbers(infos: Iterable[os.stat_result]) -> array[int]:
+def numbers(infos: Iterable[os.stat_result]) -> "array[int]":
     """Stats as a snapshot keeps them."""
     return array("q", chain.from_iterable(map(_stats, infos)))
 
@@ -140,7 +138,7 @@ def wrapped(info: os.stat_result) -> tuple[int, ...]:
     return tuple((number + _SIGN) % (2 * _SIGN) - _SIGN for number in _stats(info))
 
 
-def _walk(folder: str, before: str, paths: list[str], stats: array[int], devices: set[int]) -> None:
+def _walk(folder: str, before: str, paths: list[str], stats: "array[int]", devices: set[int]) -> None:
     try:
         with os.scandir(folder) as listing:
             entries = list(listing)
