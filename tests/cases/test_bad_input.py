@@ -219,6 +219,13 @@ def test_a_destination_that_is_a_file(project: Project) -> None:
     assert (project.top / "taken").read_text() == "mine"
 
 
+def test_a_lock_in_a_folder_that_is_not_there(project: Project) -> None:
+    project.package("t/x", requires("seed/base") + "steps:\n- echo > /x\n")
+    done = project.run("build", "--tree", "packages", "--lock", "nowhere/treebuild.lock", "t/x")
+    assert done.code == 2
+    assert "there is no folder nowhere" in done.stderr
+
+
 def test_a_package_that_needs_itself_is_a_cycle(project: Project) -> None:
     project.package("t/self", requires("t/self"))
     done = project.building("t/self")

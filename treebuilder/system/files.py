@@ -30,6 +30,8 @@ def disk_errors(what: str, folder: Path | str = "") -> Iterator[None]:
             raise TreebuildError(
                 f"not allowed while {what}: {err.strerror}: {err.filename}", reason="permission"
             ) from err
+        if err.errno == errno.ENOENT and folder and not os.path.isdir(folder):
+            raise TreebuildError(f"cannot go on {what}: there is no folder {folder}", reason="bad-path") from err
         if err.errno in _BAD_PATHS:
             raise TreebuildError(f"cannot go on {what}: {err.strerror}: {err.filename}", reason="bad-path") from err
         raise
