@@ -124,7 +124,7 @@ def test_young_folders_are_listed_again(root: Path, monkeypatch: pytest.MonkeyPa
         ("1 0 8:1 / / rw - ext4 /dev/a rw\n", True),
         ("1 0 8:1 / / rw shared:1 - ext4 /dev/a rw\n2 1 0:9 / {tree} rw - 9p host rw\n", False),
         ("1 0 8:1 / / rw - fuse.x y rw\n2 1 0:9 / {tree} rw - 9p host rw\n3 1 0:9 / {tree} rw - xfs /dev/b rw\n", True),
-        ("1 0 8:1 / / rw - ext4 /dev/a rw\n2 1 0:9 / {tree}/x rw - 9p host rw\n", True),
+        ("1 0 8:1 / / rw - ext4 /dev/a rw\n2 1 0:9 / {tree}/x rw - 9p host rw\n", False),
         ("", False),
     ],
 )

@@ -29,7 +29,7 @@ def read_text(path: str) -> str:
     except OSError as err:
         raise SpecError(f"cannot read it: {err.strerror}", where=Place(path), reason="unreadable") from err
     try:
-        return data.decode("utf-8-sig")
+        return data.removeprefix(b"\xef\xbb\xbf").decode()
     except UnicodeDecodeError as err:
         line = data.count(b"\n", 0, err.start) + 1
         raise SpecError("the file is not UTF-8", where=Place(path, line), reason="encoding") from err

@@ -7,7 +7,6 @@ as well, with recipes and warnings.
 from __future__ import annotations
 
 import hashlib
-import marshal
 import os
 import stat
 import struct
@@ -16,14 +15,15 @@ from functools import partial
 from typing import Any, Protocol
 
 from treebuilder.errors import Place, SpecError
-from treebuilder.model.package import Package, PackageId
+from treebuilder.model.package import Package
 from treebuilder.tree import stored
 from treebuilder.tree.index import FileStamp, SpecIndex
 from treebuilder.tree.package import TreePackage
-from treebuilder.tree.rows import NO_STAMP, Rows
+from treebuilder.tree.rows import MAY_HAVE_SUBS, NO_STAMP, Rows, view_of
 from treebuilder.tree.snapshot import Entry, Snapshot
 
 PREFIX = "cells//"
+Item = tuple[Any, Any, Any, tuple[Any, str, str, str]]  # as in `Rows.add`; recipe, finalize.yaml, its path, values
 Warning_ = tuple[str, str, Place]  # an unknown key, or what else is odd, and where it stands
 _pack = struct.Struct("<5q").pack
 
@@ -61,11 +61,15 @@ class FolderReader(Protocol):
         """Its packages, encoded or not, and whether their recipes may name sub-packages."""
         ...
 
+    def plain(self, folder: Any) -> Item | None:  # noqa: ANN401
+        """Its package read whole, if it is one of the plainest, of which there is nothing to warn."""
+        ...
+
     def packages(self, folder: Any, *, again: bool) -> tuple[list[TreePackage], list[Warning_]]:  # noqa: ANN401
         """Its packages read whole, and what to warn of. `again`: their identities are claimed already."""
         ...
 
-    def claim(self, id: PackageId, where: Callable[[], Place]) -> None: ...
+    def claim(self, key: tuple[str, str, str], where: Callable[[], Place]) -> None: ...
 
     def warn(self, warnings: Sequence[Warning_]) -> None: ...
 
@@ -77,7 +81,8 @@ class FolderCells:
         self, index: SpecIndex | None, base: bytes, snapshot: Snapshot, reader: FolderReader, *, recipes: bool
     ) -> None:
         self._index = index
-        self._base = hashlib.sha256(base + f"\0{snapshot.root}\0{snapshot.absolute}".encode("utf-8", "surrogateescape"))
+        place = f"\0{snapshot.root}\0{snapshot.absolute}"
+        self._base = hashlib.sha256(base + place.encode("utf-8", "surrogateescape")).digest()
         self._snapshot = snapshot
         self._reader = reader
         self._recipes = recipes
@@ -118,6 +123,15 @@ class FolderCells:
         if self._copied(stamp) or (self._recipes and self._recalled(folder, stamp)):
             return
         if self._recipes:
+            item = self._reader.plain(folder)
+            if item is not None:
+                self._claim(item[0])
+                if stamp is NO_STAMP:
+                    self.rows.add_made(folder.path, 0, self._decoded(folder, item))
+                    return
+                self._put(stamp, (), (item,))
+                self._add(folder, [item[:3]], stamp, whole=True)
+                return
             made, warnings = self._reader.packages(folder, again=False)
             self._reader.warn(warnings)
             if stamp is NO_STAMP:
@@ -140,9 +154,11 @@ class FolderCells:
         if self._recipes and not all(before.whole[row] for row in found):
             return False
         for row in found:
-            definition, subs, _ = before.item(row)
-            for package in (definition, *(subs or ())):
-                self._claim(package)
+            key = before.categories[row], before.names[row], before.versions[row]
+            self._reader.claim(key, partial(_place_of, before, row))
+            if before.flags[row] & MAY_HAVE_SUBS:
+                for package in before.item(row)[1] or ():
+                    self._claim(package)
             self.rows.copy(before, row)
         return True
 
@@ -161,8 +177,11 @@ class FolderCells:
             self.rows.add(folder.path, number, item, stamp, whole=whole, packs=stamp is not NO_STAMP)
 
     def _claim(self, package: Any) -> None:  # noqa: ANN401 - a package, encoded or not
-        id = package.id if isinstance(package, Package) else stored.decode(package[stored.ID])
-        self._reader.claim(id, partial(_where, package))
+        if isinstance(package, Package):
+            id, where = package.id, package.where
+            self._reader.claim((id.category, id.name, id.version), lambda: where)
+        else:
+            self._reader.claim(tuple(package[stored.ID][1:]), partial(stored.decode, package[stored.WHERE]))
 
     # reading a package whole --------------------------------------------------------------------------------------
     def _later(self, row: int) -> TreePackage:
@@ -172,7 +191,7 @@ class FolderCells:
         if known is not None:
             warnings, items = known
             self._reader.warn(stored.decode(warnings))
-            return self._decoded(folder, items[number][0], items[number][3])
+            return self._decoded(folder, items[number])
         made, warnings = self._reader.packages(folder, again=True)
         if stamp is not NO_STAMP:
             self._put(stamp, warnings, tuple(_whole(package) for package in made))
@@ -183,22 +202,22 @@ class FolderCells:
         data = self._index.get(_key(stamp)) if self._index is not None and stamp is not NO_STAMP else None
         return None if data is None else stored.load(data)
 
-    def _put(self, stamp: bytes, warnings: Sequence[Warning_], items: tuple[Any, ...]) -> None:
+    def _put(self, stamp: bytes, warnings: Sequence[Warning_], items: tuple[Item, ...]) -> None:
         if self._index is not None:
             self._index.put(_key(stamp), stored.dump((stored.encode(tuple(warnings)), items)))
 
     def _stamp(self, folder: Folder) -> bytes:
         """What a folder's record stands under; none while a file is so young that its stat may lie, or is a link."""
-        key = self._base.copy()
-        key.update(folder.path.encode("utf-8", "surrogateescape"))
-        for name, entry in sorted(folder.files.items()):
-            if not stat.S_ISREG(entry.mode) or self._snapshot.is_young(entry):
+        parts = [self._base, folder.path.encode("utf-8", "surrogateescape")]
+        for name in sorted(folder.files):
+            entry = folder.files[name]
+            if not stat.S_ISREG(entry[1]) or self._snapshot.is_young(entry):
                 return NO_STAMP
-            key.update(f"\0{name}\0".encode() + _pack(*entry[1:]))
-        return key.digest()
+            parts += name.encode(), _pack(*entry[1:])
+        return hashlib.sha256(b"\0".join(parts)).digest()
 
-    def _decoded(self, folder: Folder, definition: Any, body: bytes) -> TreePackage:  # noqa: ANN401
-        recipe, finalize, finalize_file, values = marshal.loads(body)  # noqa: S302 - checked with its record
+    def _decoded(self, folder: Folder, item: Item) -> TreePackage:
+        definition, _, _, (recipe, finalize, finalize_file, values) = item
         place = self._snapshot.absolute
         context = os.path.join(place, folder.path) if folder.path else place
         return TreePackage(
@@ -211,17 +230,12 @@ def _key(stamp: bytes) -> FileStamp:
     return FileStamp(PREFIX + stamp.hex(), 0, 0, 0, 0)
 
 
-def _where(package: Any) -> Place:  # noqa: ANN401 - a package, encoded or not
-    found: Package = package if isinstance(package, Package) else stored.decode(package)
-    return found.where
+def _place_of(rows: Rows, row: int) -> Place:
+    place: Place = stored.decode(rows.item(row)[0][stored.WHERE])
+    return place
 
 
-def _whole(found: TreePackage) -> tuple[Any, Any, Any, bytes]:
-    recipe = found.recipe
-    subs = tuple(stored.encode(sub.package) for sub in recipe.subpackages)
-    view: tuple[Any, ...] = ()
-    if recipe.has_build_file:
-        provides = recipe.provides or found.package.provides
-        view = tuple(stored.encode(part) for part in (recipe.requires, recipe.conflicts, provides))
-    body = marshal.dumps((stored.encode(recipe), found.finalize, found.finalize_file, found.values))
-    return stored.encode(found.package), subs, view, body
+def _whole(found: TreePackage) -> Item:
+    subs = tuple(stored.encode(sub.package) for sub in found.recipe.subpackages)
+    definition, recipe = stored.encode(found.package), stored.encode(found.recipe)
+    return definition, subs, view_of(definition, recipe), (recipe, found.finalize, found.finalize_file, found.values)

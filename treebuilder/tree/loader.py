@@ -14,24 +14,28 @@ from treebuilder.errors import Place, SpecError
 from treebuilder.events import EventSink, Warned
 from treebuilder.model.package import Package, PackageId, Recipe
 from treebuilder.nodes import Node, load
+from treebuilder.nodes.flat import Flat, read_flat
 from treebuilder.records import record
+from treebuilder.template import Rendered
 from treebuilder.tree import stored, wholetree
 from treebuilder.tree import values as template_values
 from treebuilder.tree.cells import Cell
 from treebuilder.tree.definition import read_id, read_package
 from treebuilder.tree.files import is_inside, read_text
-from treebuilder.tree.foldercells import FolderCells, Warning_
+from treebuilder.tree.foldercells import FolderCells, Item, Warning_
 from treebuilder.tree.index import SpecIndex
 from treebuilder.tree.package import TreePackage
+from treebuilder.tree.plain import Encoded, plain_package, plain_recipe, plain_values
 from treebuilder.tree.recipe import RECIPE_KEYS, read_recipe, report_doubled
 from treebuilder.tree.rendering import Renderer
-from treebuilder.tree.rows import Rows
+from treebuilder.tree.rows import Rows, view_of
 from treebuilder.tree.snapshot import Entry, Snapshot, fingerprint
 from treebuilder.tree.tree import Tree
 from treebuilder.tree.walks import rescan
 from treebuilder.tree.wholetree import WholeTree
 
 _SUBS = "subpackages"
+_NO_BUILD: Encoded = stored.encode(Recipe(has_build_file=False))
 _SPECFILES = ("definition.yaml", "collection.yaml", "build.yaml", "finalize.yaml")
 
 
@@ -175,6 +179,7 @@ class _Reader:
         self._faults = faults
         self._warned: set[tuple[str, str]] = set()
         self._found: list[Warning_] = []
+        self._last: tuple[tuple[str, str, str], Rendered] | None = None
         self._places: dict[str, Callable[[], Place]] = {}
         given = [template_values.canonical(values), *(text for _, text in renderer.shared)]
         self._subs_anywhere = any(_SUBS in text for text in given)
@@ -200,13 +205,46 @@ class _Reader:
         text = None if entry is None else _read(self._snapshot, entry)
         return None if entry is None or text is None else (self._snapshot.shown(entry.path), text)
 
-    def definitions(self, folder: _Folder) -> tuple[list[Package], bool]:
+    def definitions(self, folder: _Folder) -> tuple[list[Package | Encoded], bool]:
         """The folder's packages, and whether their recipes may name sub-packages: the word stands somewhere."""
         texts = [self._text(folder, name) for name in ("definition.yaml", "collection.yaml", "build.yaml")]
-        nodes = self._nodes(texts[0], texts[1])
         build = texts[2]
         subs = build is not None and (self._subs_anywhere or any(text and _SUBS in text[1] for text in texts))
-        return [read_package(node) for node, _ in nodes], subs
+        known = self._plain(texts[0], texts[1])
+        if known is not None:
+            return [known[1]], subs
+        return [read_package(node) for node, _ in self._nodes(texts[0], texts[1])], subs
+
+    def _plain(
+        self, definition: tuple[str, str] | None, collection: tuple[str, str] | None
+    ) -> tuple[Flat, Encoded] | None:
+        """The data of a plain definition.yaml that stands alone, and its package encoded."""
+        if definition is None or collection is not None:
+            return None
+        found = read_flat(definition[1])
+        package = None if found is None else plain_package(found, definition[0])
+        return None if found is None or package is None else (found, package)
+
+    def plain(self, folder: _Folder) -> Item | None:
+        """The folder's package, encoded, if it can be read without nodes. Raises SpecError for a file."""
+        known = self._plain(self._text(folder, "definition.yaml"), self._text(folder, "collection.yaml"))
+        if known is None:
+            return None
+        build = self._text(folder, "build.yaml")
+        finalize_file, finalize = self._text(folder, "finalize.yaml") or ("", "")
+        values = template_values.merged(plain_values(known[0]), self._values)
+        canonical = template_values.canonical(values)
+        recipe: Encoded | None = _NO_BUILD
+        if build is not None:
+            try:
+                rendered = self._rendered(build, values, canonical)
+            except SpecError:
+                return None  # to be said in its turn
+            found = read_flat(rendered.text)
+            recipe = None if found is None else plain_recipe(found, build[0], rendered.lines)
+        if recipe is None:
+            return None
+        return known[1], (), view_of(known[1], recipe), (recipe, finalize, finalize_file, canonical)
 
     def packages(self, folder: _Folder, *, again: bool) -> tuple[list[TreePackage], list[Warning_]]:
         """The folder's packages read whole, and what to warn of. Raises SpecError."""
@@ -259,13 +297,20 @@ class _Reader:
                 yield item, True
 
     def _recipe(self, build: tuple[str, str], values: template_values.Values, parsed: dict[str, Recipe]) -> Recipe:
-        file, text = build
-        rendered = self._renderer.render(text, values, file=file)
+        file, _ = build
+        rendered = self._rendered(build, values, template_values.canonical(values))
         known = parsed.get(rendered.text)
         if known is None:
             node = load(rendered.text, file, lines=rendered.lines)
             known = parsed[rendered.text] = read_recipe(node, self._tell)
         return known
+
+    def _rendered(self, build: tuple[str, str], values: template_values.Values, canonical: str) -> Rendered:
+        """A rendered text; the last one is kept, for whoever cannot be content with a plain reading of it."""
+        key = (*build, canonical)
+        if self._last is None or self._last[0] != key:
+            self._last = key, self._renderer.render(build[1], values, file=build[0])
+        return self._last[1]
 
     def dockerfiles(self, folder: _Folder) -> Iterator[TreePackage]:
         """`--dockerfiles`: a folder's Dockerfile is a package of the folder's name, without category and version."""
@@ -301,16 +346,19 @@ class _Reader:
             template_values.canonical(values),
         )  # fmt: skip
 
-    def claim(self, id: PackageId, where: Callable[[], Place]) -> None:
+    def claim(self, key: tuple[str, str, str], where: Callable[[], Place]) -> None:
         """One fingerprint should stand once in a root; of several the first counts. `where` is asked if it does not."""
-        before = self._places.setdefault(id.fingerprint, where)
-        if before is not where and id.fingerprint not in self._doubled:
-            self._doubled[id.fingerprint] = first, second = before(), where()
+        category, name, version = key
+        fingerprint = f"{name}-{category}-{version}"
+        before = self._places.setdefault(fingerprint, where)
+        if before is not where and fingerprint not in self._doubled:
+            self._doubled[fingerprint] = first, second = before(), where()
             hint = "change a version, or remove one of the two"
-            self._events.emit(Warned(f"the package {id} is defined twice, first in {first}", second, hint))
+            message = f"the package {PackageId(*key)} is defined twice, first in {first}"
+            self._events.emit(Warned(message, second, hint))
 
     def _claim(self, package: Package) -> None:
-        self.claim(package.id, lambda: package.where)
+        self.claim((package.id.category, package.id.name, package.id.version), lambda: package.where)
 
     def warn(self, warnings: Sequence[Warning_]) -> None:
         """Warns of each thing once in a file."""

@@ -10,13 +10,14 @@ import marshal
 from collections.abc import Callable
 from typing import Any
 
-from treebuilder.model.package import Package
+from treebuilder.model.package import Package, Recipe
 from treebuilder.tree import stored
 from treebuilder.tree.package import TreePackage
 
 MAY_PROVIDE, VIEW_MAY_PROVIDE, MAY_HAVE_SUBS = 1, 2, 4
 Item = tuple[Any, Any, Any]  # definition, sub-packages and view of a package, as `Rows.add` takes them
 NO_STAMP = b""
+_RECIPE = stored.slots(Recipe)
 
 
 class Rows:
@@ -116,3 +117,11 @@ class Rows:
         self.folders, self.numbers, self.categories, self.names, self.versions, *rest = columns
         flags, self.stamps, whole, self.items = rest
         self.flags, self.whole = bytearray(flags), bytearray(whole)
+
+
+def view_of(definition: Any, recipe: Any) -> tuple[Any, ...]:  # noqa: ANN401 - encoded
+    """The view of a package (`Rows.add`) whose recipe has been read, both encoded."""
+    if not recipe[_RECIPE["has_build_file"]]:
+        return ()
+    requires, conflicts, provides = (recipe[_RECIPE[key]] for key in ("requires", "conflicts", "provides"))
+    return requires, conflicts, provides or definition[stored.PROVIDES]

@@ -3,9 +3,10 @@
 Everything else works on this: finding specfiles, contexts, the fingerprint. An unchanged file costs one lstat.
 """
 
+from __future__ import annotations
+
 import hashlib
 import os
-import stat
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -40,13 +41,11 @@ class Entry(NamedTuple):
         return self.path.rpartition("/")[0]
 
 
-Top = tuple[tuple[int, ...], tuple[int, ...]]
 FIELDS = 5  # numbers of an entry
 _stats: Callable[[os.stat_result], tuple[int, ...]] = attrgetter(
     "st_mode", "st_size", "st_mtime_ns", "st_ctime_ns", "st_ino"
 )
 _NAME: Callable[[os.DirEntry[str]], str] = attrgetter("name")
-_TYPE = 0o170000
 _SIGN = 1 << 63
 
 
@@ -58,9 +57,9 @@ class Snapshot:
     """
 
     def __init__(
-        self, root: str, paths: Sequence[str], stats: "array[int]", taken_ns: int, top: Top = ((), ()),
+        self, root: str, paths: Sequence[str], stats: array[int], taken_ns: int, top: tuple[int, ...] = (),
     ) -> None:  # fmt: skip
-        """`top` are the numbers of the root itself, and the devices that its folders are on."""
+        """`top` are the numbers of the root itself."""
         self.root = root
         self.absolute = os.path.abspath(root)
         self.paths = paths
@@ -100,7 +99,10 @@ class Snapshot:
 
         Some file systems count whole seconds; their nanoseconds are all zero.
         """
-        newest = max(entry.mtime_ns, entry.ctime_ns)
+        _, _, _, newest, changed_ns, _ = entry
+        newest = changed_ns if changed_ns > newest else newest
+        if newest < self.taken_ns - _YOUNG_COARSE_NS:
+            return False
         coarse = newest % 1_000_000_000 == 0
         return newest > self.taken_ns - (_YOUNG_COARSE_NS if coarse else _YOUNG_NS)
 
@@ -120,48 +122,57 @@ def scan(root: str | Path) -> Snapshot:
             f"the tree {name} {what}", hint="give the folder of the specfiles with --tree", reason="missing-tree"
         )
     taken_ns = clock.now_ns()
-    info = os.stat(name)
+    top = wrapped(os.stat(name))
     paths: list[str] = []
-    stats = array("q")
-    devices = {info.st_dev}
-    _walk(name, "", paths, stats, devices)
-    return Snapshot(name, paths, stats, taken_ns, (wrapped(info), tuple(sorted(devices))))
+    _walk(name, "", paths)
+    before = os.path.join(name, "")
+    try:
+        stats = numbers(before, paths)
+    except (OSError, OverflowError):
+        paths, stats = _one_by_one(before, paths)
+    return Snapshot(name, paths, stats, taken_ns, top)
 
 
-def numbers(infos: Iterable[os.stat_result]) -> "array[int]":
-    """Stats as a snapshot keeps them."""
-    return array("q", chain.from_iterable(map(_stats, infos)))
+def numbers(before: str, paths: Iterable[str]) -> array[int]:
+    """The stats of paths, behind `before`, as a snapshot keeps them. Raises OSError, and OverflowError as `wrapped`."""
+    return array("q", chain.from_iterable(map(_stats, map(os.lstat, map(before.__add__, paths)))))
 
 
 def wrapped(info: os.stat_result) -> tuple[int, ...]:
-    """Numbers that fit 64 bits, as those of some inodes do without a sign only."""
+    """The numbers of a stat; of some inodes they need 64 bits, which a sign does not leave."""
     return tuple((number + _SIGN) % (2 * _SIGN) - _SIGN for number in _stats(info))
 
 
-def _walk(folder: str, before: str, paths: list[str], stats: "array[int]", devices: set[int]) -> None:
+def _one_by_one(before: str, paths: Iterable[str]) -> tuple[list[str], array[int]]:
+    """As `numbers`, without what has vanished since the folders were listed."""
+    found: list[str] = []
+    stats = array("q")
+    for path in paths:
+        try:
+            stats.extend(wrapped(os.lstat(before + path)))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        found.append(path)
+    return found, stats
+
+
+def _walk(folder: str, before: str, paths: list[str]) -> None:
+    """Names only: all stats are asked for at once, which is faster."""
     try:
         with os.scandir(folder) as listing:
             entries = list(listing)
+    except FileNotFoundError:
+        return  # it vanished since its own folder was listed
     except OSError as err:
         raise SpecError(f"cannot read the folder {folder}: {err.strerror}", reason="missing-tree") from err
     if len(entries) > 1:
         plain = all(map(str.isascii, map(_NAME, entries)))  # then texts are ordered as their bytes are
         entries.sort(key=_NAME if plain else lambda entry: os.fsencode(entry.name))
     for entry in entries:
-        try:
-            info = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            continue  # it vanished between the listing and here
         path = before + entry.name
         paths.append(path)
-        try:
-            stats.extend(_stats(info))
-        except OverflowError:
-            del stats[len(paths) * FIELDS - FIELDS :]
-            stats.extend(wrapped(info))
-        if info.st_mode & _TYPE == stat.S_IFDIR:
-            devices.add(info.st_dev)
-            _walk(entry.path, path + "/", paths, stats, devices)
+        if entry.is_dir(follow_symlinks=False):
+            _walk(entry.path, path + "/", paths)
 
 
 def fingerprint(

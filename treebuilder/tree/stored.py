@@ -21,8 +21,15 @@ _CLASSES: tuple[type[Any], ...] = (
 _NUMBERS = {cls: number for number, cls in enumerate(_CLASSES)}
 _NAMES = [tuple(f.name for f in fields(cls)) for cls in _CLASSES]
 _GETTERS = [attrgetter(*names) for names in _NAMES]  # no class has but one field
-ID, PROVIDES = (1 + _NAMES[_NUMBERS[Package]].index(name) for name in ("id", "provides"))  # in an encoded package
+ID, PROVIDES, WHERE = (
+    1 + _NAMES[_NUMBERS[Package]].index(name) for name in ("id", "provides", "where")
+)  # of a package
 SHAPE = repr([(cls.__name__, names) for cls, names in zip(_CLASSES, _NAMES, strict=True)])
+
+
+def slots(cls: type[Any]) -> dict[str, int]:
+    """Where the fields of a record stand when it is encoded."""
+    return {name: at for at, name in enumerate(_NAMES[_NUMBERS[cls]], 1)}
 
 
 def encode(value: Any) -> Any:  # noqa: ANN401 - any of the records, and what is in them

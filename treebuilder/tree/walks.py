@@ -50,14 +50,14 @@ def _again(known: Snapshot) -> Snapshot | None:
     before = os.path.join(known.root, "")
     try:
         top = os.stat(known.root)
-        fresh = numbers(os.lstat(before + path) for path in known.paths)
+        fresh = numbers(before, known.paths)
     except (OSError, OverflowError):
         return None
-    same_top = (wrapped(top), (top.st_dev,)) == known.top
+    same_top = wrapped(top) == known.top
     if same_top and fresh == known.stats:
         known.taken_ns = taken_ns
         return known
-    found = Snapshot(known.root, known.paths, fresh, taken_ns, (wrapped(top), (top.st_dev,)))
+    found = Snapshot(known.root, known.paths, fresh, taken_ns, wrapped(top))
     steps = range(0, len(fresh), FIELDS)
     changed = [at // FIELDS for at in steps if fresh[at : at + FIELDS] != known.stats[at : at + FIELDS]]
     folders = [] if same_top else [-1]
@@ -66,10 +66,10 @@ def _again(known: Snapshot) -> Snapshot | None:
         if is_folder != stat.S_ISDIR(known.stats[at * FIELDS]):
             return None
         folders += [at] if is_folder else []
-    return found if all(_same_names(found, at, top.st_dev) for at in folders) else None
+    return found if all(_same_names(found, at) for at in folders) else None
 
 
-def _same_names(found: Snapshot, at: int, device: int) -> bool:
+def _same_names(found: Snapshot, at: int) -> bool:
     """Whether a folder holds what it did; -1 is the root."""
     path = found.paths[at] if at >= 0 else ""
     prefix = path + "/" if path else ""
@@ -82,22 +82,22 @@ def _same_names(found: Snapshot, at: int, device: int) -> bool:
             names.add(inner[len(prefix) :])
     shown = found.shown(path)
     try:
-        return os.stat(shown).st_dev == device and set(os.listdir(shown)) == names
+        return set(os.listdir(shown)) == names
     except OSError:
         return False
 
 
 def _may_keep(found: Snapshot) -> bool:
     """Whether a folder without a change of its times will have the same names."""
-    newest = max(found.top[0][2:4])
+    newest = max(found.top[2:4])
     for at, mode in enumerate(found.modes()):
         if stat.S_ISDIR(mode):
             newest = max(newest, *found.stats[at * FIELDS + 2 : at * FIELDS + 4])
-    return newest < found.taken_ns - _YOUNG_NS and len(found.top[1]) == 1 and _is_trusted(found.absolute)
+    return newest < found.taken_ns - _YOUNG_NS and _is_trusted(found.absolute)
 
 
 def _is_trusted(path: str) -> bool:
-    """Whether a file system keeps the times of its folders. Source: proc_pid_mountinfo(5)."""
+    """Whether all of a folder is on a file system that keeps the times of folders. Source: proc_pid_mountinfo(5)."""
     try:
         lines = Path(_MOUNTS).read_bytes().splitlines()
     except OSError:
@@ -107,6 +107,8 @@ def _is_trusted(path: str) -> bool:
     for line in lines:
         mount, _, rest = line.partition(b" - ")
         place = mount.split(b" ")[4].decode("unicode_escape").encode("latin-1").rstrip(b"/") + b"/"
+        if place.startswith(real) and place != real:
+            return False
         if real.startswith(place) and len(place) >= len(best):  # of two on one place the later one hides the other
             best, kind = place, rest.split(b" ")[0].decode()
     return kind in _TRUSTED
