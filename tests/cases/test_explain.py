@@ -60,3 +60,28 @@ def test_why_this_version_and_no_newer_one(project: Project) -> None:
     missing = project.run("explain", "t/app@1.0", *TREE, "--why-not", "t/old@3.0")
     assert missing.value["error"]["reason"] == "no-version"
     assert not (project.top / "treebuild.lock").exists()
+
+
+def test_what_can_be_built_and_not_installed(project: Project) -> None:
+    folder = project.package("t/clash", "image: quay.io/nobody/nothing:1\n")
+    with (folder / "definition.yaml").open("a") as definition:
+        definition.write(ref("requires", "old@<2", "new"))
+    assert (project.tree / "t/new/definition.yaml").write_text(
+        'category: t\nname: new\nversion: "1.0"\n' + ref("conflicts", "old@<2")
+    )
+    done = project.run("explain", "t/clash", *TREE)
+    assert (done.code, done.value["error"]["reason"]) == (2, "unsatisfiable")
+    assert "t/clash/definition.yaml" in "\n".join(done.value["error"]["detail"])
+
+
+def test_what_other_repositories_may_have_is_no_conflict(project: Project) -> None:
+    folder = project.package("t/open", "image: quay.io/nobody/nothing:1\n")
+    with (folder / "definition.yaml").open("a") as definition:
+        definition.write(ref("requires", "ghost"))
+    assert project.run("explain", "t/open", *TREE).value["error"]["reason"] == "transport"
+
+
+def test_a_registry_that_is_not_there_is_said_with_a_way_out(project: Project) -> None:
+    done = project.run("explain", "t/base", *TREE)
+    assert (done.code, done.value["error"]["reason"]) == (2, "transport")
+    assert "--versions" in done.value["error"]["hint"]

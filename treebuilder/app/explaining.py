@@ -8,7 +8,7 @@ from treebuilder.app.building import Planned, open_tree, prepare
 from treebuilder.app.options import BuildOptions
 from treebuilder.app.targets import chosen, targets_of
 from treebuilder.app.workspace import Workspace
-from treebuilder.errors import SpecError
+from treebuilder.errors import SpecError, TransportError, Unsatisfiable
 from treebuilder.model.package import PackageRef
 from treebuilder.model.solution import Request
 from treebuilder.model.version import Selector, select
@@ -19,8 +19,16 @@ from treebuilder.solver import Explainer, PackageSolver, why_not
 
 
 def builds(options: BuildOptions, work: Workspace) -> list[dict[str, Any]]:
-    """For every node of the plan: `hit`, `build` or `may be cut off`, and the reasons."""
-    planned = prepare(options, work)
+    """For every node of the plan: `hit`, `build` or `may be cut off`, and the reasons.
+
+    Raises Unsatisfiable with its chain where a target cannot be built, or not be installed; TransportError, SpecError.
+    """
+    _refuse_conflicts(options, work)
+    try:
+        planned = prepare(options, work)
+    except TransportError as err:
+        err.hint = err.hint or "keys need the images' digests; --versions explains without a registry"
+        raise
     verdicts: dict[str, str] = {}
     rows = []
     for id, node in planned.plan.nodes.items():
@@ -31,6 +39,21 @@ def builds(options: BuildOptions, work: Workspace) -> list[dict[str, Any]]:
             "reasons": reasons, "plan_key": planned.keys[id].plan.hex,
         })  # fmt: skip
     return rows
+
+
+def _refuse_conflicts(options: BuildOptions, work: Workspace) -> None:
+    """Raises Unsatisfiable for a target that could be built and not be installed.
+
+    What is not in the tree may be in other repositories, and is nothing against it.
+    """
+    tree = open_tree(options, work, 0)
+    universe, solver = tree.runtime(), PackageSolver()
+    for target in targets_of(options, tree):
+        try:
+            solver.solve(Request((exact(chosen(target, tree).id),)), universe, (), order="runtime")
+        except Unsatisfiable as err:
+            if err.reason == Unsatisfiable.reason:
+                raise
 
 
 def _node(planned: Planned, id: str, store: Store, verdicts: dict[str, str]) -> tuple[str, list[str]]:
