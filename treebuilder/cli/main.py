@@ -30,7 +30,7 @@ _DEEPEST = 20_000  # folders can be 2048 deep (a path is 4096 bytes), and some w
 
 def entry() -> None:
     """The console script."""
-    gc.set_threshold(100_000)  # imports and parsing make many objects and hardly a cycle
+    gc.set_threshold(100_000, 50, 100)  # imports and parsing make many objects and hardly a cycle
     name = Path(sys.argv[0]).name
     argv = [*PROGRAMS[name].split(), *sys.argv[1:]] if name in PROGRAMS else sys.argv[1:]
     sys.setrecursionlimit(_DEEPEST)

@@ -46,12 +46,23 @@ def _archive(files: Mapping[str, tuple[Entry, bytes | str]], compression: str) -
 
     def opener(entry: Entry) -> IO[bytes]:
         content = files[entry.path][1]
-        return io.BytesIO(content) if isinstance(content, bytes) else open(content, "rb", buffering=0)
+        if isinstance(content, bytes):
+            return io.BytesIO(content)
+        return _small(content, entry.size) if entry.size <= _BATCH else open(content, "rb", buffering=0)
 
     write_entries((files[path][0] for path in ordered), batches, opener, whiteouts=False)
     batches.flush()
     packer.close()
     return out.getvalue()
+
+
+def _small(path: str, size: int) -> IO[bytes]:
+    """A file that is read at once: most are specfiles."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return io.BytesIO(os.read(fd, size))
+    finally:
+        os.close(fd)
 
 
 def _add(files: dict[str, tuple[Entry, bytes | str]], path: str, data: bytes, epoch_s: int) -> None:

@@ -34,11 +34,10 @@ def read_plain(path: Path | str, max_bytes: int, what: str) -> bytes:
     try:
         if size > max_bytes:
             raise IntegrityError(f"{path} is too long for {what}")
-        parts = []
-        while max_bytes > 0 and (data := os.read(fd, min(size + 1, max_bytes))):
-            parts.append(data)
-            max_bytes -= len(data)
-        return b"".join(parts) if len(parts) != 1 else parts[0]
+        data = os.read(fd, size)
+        while len(data) < size and (more := os.read(fd, size - len(data))):
+            data += more
+        return data
     finally:
         os.close(fd)
 
@@ -48,8 +47,9 @@ def sha256_of(path: Path | str) -> str:
     fd, size = _opened(path)
     try:
         seen = hashlib.sha256()
-        while data := os.read(fd, min(size + 1, _CHUNK)):
+        while size > 0 and (data := os.read(fd, min(size, _CHUNK))):
             seen.update(data)
+            size -= len(data)
         return seen.hexdigest()
     finally:
         os.close(fd)
