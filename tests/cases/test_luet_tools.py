@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import os
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -39,6 +41,15 @@ def test_a_command_in_a_root(root: Path, tmp_path: Path, capfd: pytest.CaptureFi
     assert main(["luet", "box", "exec", *words[:4], "--decode", *packed]) == 0
     lines = [line.split(":")[0].strip() for line in capfd.readouterr().out.splitlines() if ":" in line]
     assert lines == ["lo"]
+
+
+def test_a_command_reads_what_we_are_given(root: Path) -> None:
+    words = ["box", "exec", "--rootfs", str(root), "-e", "PATH=/bin", "--", "-c", "cat; echo end"]
+    for more in ([], ["luet"]):
+        line = [sys.executable, "-m", "treebuilder", *more, *words]
+        for given in (b"", b"some\n" * 50_000):
+            done = subprocess.run(line, input=given, capture_output=True, timeout=60, check=True)
+            assert done.stdout == given + b"end\n"
 
 
 @pytest.mark.parametrize(

@@ -200,6 +200,8 @@ class Box:
 def run_box(box: Box, out: Callable[[bytes], None], cancel: Cancel) -> int:
     """Runs it in namespaces of its own, with real user ids and no network (luet.md §7.8); its exit status.
 
+    It reads our standard input.
+
     Raises ConfigError.
     """
     from treebuilder.container import sandbox
@@ -219,5 +221,5 @@ def run_box(box: Box, out: Callable[[bytes], None], cancel: Cancel) -> int:
             raise ConfigError(f"there is nothing at {source} to mount")
         binds.append((os.path.abspath(source), target or os.path.abspath(source), True))
     made = sandbox.Sandbox(box.root, box.argv, env, binds=tuple(binds), network=False)
-    status = sandbox.run(made, log=out, cancel=cancel, timeout_s=_BOX_LIMIT_S)
+    status = sandbox.run(made, log=out, cancel=cancel, timeout_s=_BOX_LIMIT_S, stdin=0)
     return 124 if status is None else status if status >= 0 else 128 - status

@@ -14,7 +14,7 @@ from treebuilder.container import seccomp
 from treebuilder.errors import Cancelled
 from treebuilder.records import field, record
 from treebuilder.system import clock
-from treebuilder.system.process import Cancel, kill_group, require, spawn, wait
+from treebuilder.system.process import NO_INPUT, Cancel, kill_group, require, spawn, wait
 
 HOSTNAME = "treebuild"
 CAPABILITIES = (
@@ -77,11 +77,13 @@ def run(
     timeout_s: float | None = None,
     idle_reset: Callable[[], float] | None = None,
     meanwhile: Callable[[], bool] = lambda: False,
+    stdin: int = NO_INPUT,
 ) -> int | None:
     """Runs to the end. Returns the exit status (negative for a signal), None when the time limit passed.
 
-    `log` gets what the command writes, chunk by chunk. `idle_reset` tells when the current step began (monotonic
-    seconds); the limit counts from there. `meanwhile` is called while there is nothing to read, until it says False.
+    `log` gets what the command writes, chunk by chunk; `stdin` is a descriptor that it reads from. `idle_reset` tells
+    when the current step began (monotonic seconds); the limit counts from there. `meanwhile` is called while there is
+    nothing to read, until it says False.
     Raises Cancelled after everything inside has been killed.
     """
     program = None if sandbox.mounts else seccomp.program()
@@ -95,7 +97,7 @@ def run(
         with os.fdopen(read_end, "rb", buffering=0) as output:
             line = words(sandbox, fds[0] if fds else None)
             with os.fdopen(write_end, "wb") as pipe:
-                process = spawn(line, bare_env=True, env={}, stdout=pipe, pass_fds=fds)
+                process = spawn(line, bare_env=True, env={}, stdin=stdin, stdout=pipe, pass_fds=fds)
             try:
                 timed_out = _pump(output.fileno(), log, cancel, timeout_s, idle_reset, meanwhile)
                 if not timed_out and not cancel.is_set():

@@ -25,6 +25,7 @@ _ALLOWED_ENV = (
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TAIL_LINES = 30
 _LEFT_S = 2.0
+NO_INPUT = subprocess.DEVNULL
 
 PACKAGES = {
     "apt-get": "apt", "blkid": "util-linux", "bwrap": "bubblewrap", "dpkg-deb": "dpkg", "grub-install": "grub2-common",

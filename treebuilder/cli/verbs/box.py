@@ -1,5 +1,7 @@
 """Runs a command in a root, in namespaces of its own: other user ids work, and there is no network.
 
+The command reads the standard input.
+
 examples:
   treebuild box exec --rootfs root --entrypoint /bin/id
   treebuild box exec --rootfs root --entrypoint /bin/ls --env PATH=/bin --mount /srv:/mnt -- /mnt
