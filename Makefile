@@ -7,7 +7,7 @@ demo: setup
 test: setup-test
 	scripts/check
 
-# Machines that install themselves, start, fall back: every case, an hour without acceleration.
+# Machines that install themselves, start, fall back: every case, hours without acceleration (some minutes a boot).
 vm-test: setup-test
 	TREEBUILD_VM_ALL=1 .venv/bin/python -m pytest -q -rA tests/vm
 

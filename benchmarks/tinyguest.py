@@ -23,13 +23,19 @@ _MODULES = (
     "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "virtio_blk", "fat", "vfat", "nls_cp437",
     "nls_ascii", "nls_iso8859-1",
 )  # fmt: skip
-# What is not needed to start and to upgrade; GRUB reads the image through the firmware, which is slow.
+# What is not needed to install, to start and to upgrade; GRUB reads the image through the firmware, which is slow.
 _LEFT_OUT = (
-    "usr/share/doc", "usr/share/perl", "usr/share/zoneinfo", "usr/share/i18n", "usr/share/grub", "usr/bin/perl",
-    "usr/bin/perl5.36.0", "usr/lib/x86_64-linux-gnu/perl-base", "usr/lib/dracut", "usr/lib/udev/hwdb.d",
-    "usr/lib/udev/hwdb.bin", "usr/lib/apt", "usr/lib/systemd", "var/lib/dpkg", "var/cache",
-    "usr/lib/treebuild/pysolvers.cpython-311-x86_64-linux-gnu.so",
+    "usr/share/doc", "usr/share/perl*", "usr/share/zoneinfo", "usr/share/i18n", "usr/share/grub", "usr/share/locale",
+    "usr/bin/perl*", "usr/bin/apt*", "usr/bin/dpkg*", "usr/bin/gpgv", "usr/bin/openssl", "usr/bin/*zstd", "usr/bin/tc",
+    "usr/bin/grub-mk[nrs]*", "usr/bin/grub-fstest", "usr/bin/grub-macbless", "usr/bin/grub-render-label",
+    "usr/bin/grub-file", "usr/bin/grub-syslinux2cfg", "usr/bin/systemctl", "usr/bin/journalctl", "usr/lib/modules",
+    "usr/lib/dracut", "usr/lib/udev", "usr/lib/apt", "usr/lib/systemd", "usr/lib/grub/x86_64-efi/monolithic",
+    "usr/lib/python3", "usr/lib/python3.11/ensurepip", "usr/lib/python3.11/idlelib", "usr/lib/python3.11/lib2to3",
+    "usr/lib/python3.11/pydoc_data", "usr/lib/python3.11/unittest", "usr/lib/python3.11/asyncio",
+    "usr/lib/x86_64-linux-gnu/perl*", "usr/lib/x86_64-linux-gnu/gconv", "usr/lib/x86_64-linux-gnu/systemd",
+    "usr/lib/x86_64-linux-gnu/libapt-*", "var/lib/dpkg", "var/cache",
 )  # fmt: skip
+_LIBRARIES = ("treebuilder", "yaml", "_yaml")  # of those that the program stands on; the others are for packages
 
 _INITRD = """\
 #!/bin/busybox sh
@@ -103,14 +109,14 @@ def build(folder: Path, versions: tuple[str, ...]) -> Guest:
         subprocess.run(["tar", "-C", root, "--zstd", "--numeric-owner", "-xpf", file], check=True)
     _initrd(root, folder)
     shutil.copy(root / "boot/vmlinuz", guest.kernel)
-    for path in _LEFT_OUT:
-        if (root / path).is_dir():
-            shutil.rmtree(root / path)
-        elif (root / path).exists():
-            (root / path).unlink()
-    shutil.rmtree(root / "usr/lib/modules")
-    for path in ("etc/cos", "oem", "usr/local", "run", "tmp", "mnt", "proc", "sys", "dev"):
-        (root / path).mkdir(parents=True, exist_ok=True)
+    libraries = (path for path in (root / "usr/lib/treebuild").iterdir() if path.name not in _LIBRARIES)
+    for path in [*libraries, *(path for pattern in _LEFT_OUT for path in root.glob(pattern))]:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    for name in ("etc/cos", "oem", "usr/local", "run", "tmp", "mnt", "proc", "sys", "dev"):
+        (root / name).mkdir(parents=True, exist_ok=True)
     shutil.copy(TOP / "packages/system/immutable-rootfs/files/bootargs.cfg", root / "etc/cos/bootargs.cfg")
     shutil.copy(guest.initrd, root / "boot/initrd")
     init = root / "sbin/init"

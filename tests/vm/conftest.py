@@ -22,7 +22,7 @@ _TOOK: dict[tuple[str, str], tuple[str, float]] = {}  # case and firmware: outco
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out what takes an hour: it is no test of this run, so it is not skipped either."""
+    """Leaves out what takes hours: it is no test of this run, so it is not skipped either."""
     if os.environ.get("TREEBUILD_VM_ALL"):
         return
     long = [item for item in items if item.get_closest_marker("every_case") is not None]
