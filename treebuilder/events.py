@@ -28,11 +28,12 @@ class Started(Event):
 
 @record
 class Progressed(Event):
-    """`done` of the task's total, or a new text (the step that runs now)."""
+    """`done` of the task's total, or a new text (the step that runs now). `total` is a new one, as it becomes known."""
 
     task: str
     done: int | None = None
     text: str = ""
+    total: int | None = None
 
 
 @record

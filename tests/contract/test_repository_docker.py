@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from treebuilder.errors import ConfigError, IntegrityError, TransportError
 from treebuilder.events import Silent, Warned
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import PackageId
+from treebuilder.oci.arriving import Total
 from treebuilder.oci.layerimage import layer_image, push_image
 from treebuilder.oci.remote import Progress, Repository
 from treebuilder.oci.store import Store
@@ -62,6 +64,20 @@ def test_what_was_published_can_be_fetched(address: str, shop: Workshop, tmp_pat
         assert found.index.type == "docker"
         assert found.finalizer(PackageId("app", "one", "1.0+2")) is not None
         assert len(found.recipes()) == 1
+
+
+def test_who_waits_sees_the_bytes_come(address: str, shop: Workshop, tmp_path: Path) -> None:
+    shop.package("app/one", {"one": os.urandom(1 << 20)})
+    publish(shop, address)
+    seen: list[tuple[int, int]] = []
+    with client(tmp_path, address) as found:
+        total = Total(lambda done, expected: seen.append((done, expected)))
+        path = found.fetch(found.artifacts[PackageId("app", "one", "1.0")], total.file())
+        size = path.stat().st_size
+        assert seen[-1] == (size, size)
+        assert len(seen) > 2
+        found.fetch(found.artifacts[PackageId("app", "one", "1.0")], total.file())
+        assert seen[-1] == (size, size), "what is here need not come"
 
 
 def test_the_layout_is_luets(address: str, shop: Workshop) -> None:

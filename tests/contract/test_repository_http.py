@@ -14,6 +14,7 @@ import pytest
 from treebuilder.errors import ConfigError, IntegrityError, TransportError
 from treebuilder.events import Recorder, Warned
 from treebuilder.model.digest import Digest
+from treebuilder.oci.arriving import Total
 from treebuilder.oci.store import Store
 from treebuilder.records import replace
 from treebuilder.repository import RepositorySource, sync
@@ -151,6 +152,21 @@ def test_a_beginning_of_something_else_is_thrown_away(server: Script, store: Sto
     (store.folder / "partial").mkdir()
     (store.folder / "partial" / _DIGEST.hex).write_bytes(b"other")
     assert HttpBackend(server.url, store, Cancel()).open("f", _DIGEST, 1 << 30).read_bytes() == _DATA
+
+
+@pytest.mark.parametrize(("way", "there"), [("plain", b""), ("breaks", b""), ("breaks", None), ("other", b"else")])
+def test_who_waits_sees_the_bytes_come(server: Script, store: Store, way: str, there: bytes | None) -> None:
+    (store.folder / "partial").mkdir()
+    beginning = _DATA[:-9] if there is None else there
+    if beginning:
+        (store.folder / "partial" / _DIGEST.hex).write_bytes(beginning)
+    server.way = "plain" if way == "other" else way
+    seen: list[tuple[int, int]] = []
+    total = Total(lambda done, expected: seen.append((done, expected)))
+    HttpBackend(server.url, store, Cancel()).open("f", _DIGEST, 1 << 30, total.file())
+    assert seen[-1] == (len(_DATA), len(_DATA))
+    assert all(done <= len(_DATA) for done, _ in seen)
+    assert len(seen) > 2 or there is None
 
 
 @pytest.mark.parametrize(

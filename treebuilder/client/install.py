@@ -27,6 +27,7 @@ from treebuilder.client.protect import Protection
 from treebuilder.errors import ConfigError, TreebuildError
 from treebuilder.events import EventSink, Finished, Progressed, Started, Warned
 from treebuilder.model.package import Finalizer, Package, PackageId
+from treebuilder.oci.arriving import Total
 from treebuilder.records import record
 from treebuilder.system.clock import monotonic_s
 from treebuilder.system.process import Cancel
@@ -127,14 +128,15 @@ class Client:
         from concurrent.futures import ThreadPoolExecutor
 
         start = monotonic_s()
-        self._events.emit(Started("fetch", f"fetching {len(plan)} packages", len(plan), "packages"))
+        self._events.emit(Started("fetch", f"fetching {len(plan)} packages", unit="bytes"))
         found: list[Path] = []
+        total = Total(lambda done, expected: self._events.emit(Progressed("fetch", done, total=expected)))
         try:
             with ThreadPoolExecutor(_FETCHERS) as pool:
-                for path in pool.map(lambda item: item.repository.fetch(item.artifact), plan):
+                for path in pool.map(lambda item: item.repository.fetch(item.artifact, total.file()), plan):
                     self._cancel.check()
                     found.append(path)
-                    self._events.emit(Progressed("fetch", len(found)))
+                    self._events.emit(Progressed("fetch", text=f"{len(found)} of {len(plan)} packages"))
         except BaseException:
             self._events.emit(Finished("fetch", "failed", seconds=monotonic_s() - start))
             raise
@@ -145,7 +147,7 @@ class Client:
         self, root: SystemRoot, change: Change, blobs: tuple[Path, ...], finalizers: tuple[Finalizer, ...],
         rules: apply.Rules,
     ) -> apply.Applied:  # fmt: skip
-        """Progress counts the bytes of archives."""
+        """Progress counts the bytes of archives, in the form in which they came."""
         start = monotonic_s()
         sizes = {item.package.id: blob.stat().st_size for item, blob in zip(change.add, blobs, strict=True)}
         self._events.emit(Started("install", f"changing {root.folder}", sum(sizes.values()), "bytes"))
@@ -165,6 +167,7 @@ class Client:
         except BaseException:
             self._events.emit(Finished("install", "failed", seconds=monotonic_s() - start))
             raise
+        self._events.emit(Progressed("install", done))
         self._events.emit(Finished("install", "ok", seconds=monotonic_s() - start))
         return applied
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from requests import Response
 
+    from treebuilder.oci.arriving import Arriving
+
 _PART = 32 << 20  # bytes of one request of an upload
 
 
@@ -47,6 +49,9 @@ class Progress:
     def add(self, size: int) -> None:
         self._done += size
         self._events.emit(Progressed(self._task, self._done))
+
+    def expect(self, size: int) -> None:
+        """What there will be was said when the task began."""
 
 
 class Repository(Connection):
@@ -82,7 +87,7 @@ class Repository(Connection):
                 raise IntegrityError(f"{self}: {what} is too large")
         return data
 
-    def blob(self, digest: Digest, size: int, file: Path, progress: Progress, *, brief: bool = False) -> Path:
+    def blob(self, digest: Digest, size: int, file: Path, progress: Arriving, *, brief: bool = False) -> Path:
         """Fetches a blob of at most `size` bytes into `file`, going on after what is there of it already.
 
         Raises TransportError (what came stays in the file), IntegrityError (nothing stays).
@@ -90,6 +95,7 @@ class Repository(Connection):
         resumed = file.is_file() and file.stat().st_size > 0
         found = self._received(digest, size, file, progress, brief)
         if found != digest.hex and resumed:  # what was there was not its beginning
+            progress.add(-file.stat().st_size)
             file.unlink()
             found = self._received(digest, size, file, progress, brief)
         if found != digest.hex:
@@ -97,7 +103,7 @@ class Repository(Connection):
             raise IntegrityError(f"{self}: {digest} reads as sha256:{found}")
         return file
 
-    def _received(self, digest: Digest, size: int, file: Path, progress: Progress, brief: bool) -> str:
+    def _received(self, digest: Digest, size: int, file: Path, progress: Arriving, brief: bool) -> str:
         """The sha256 of what is in the file in the end. A try that brought something is none in vain."""
         tries = 0
         with file.open("ab+") as out:
@@ -116,7 +122,7 @@ class Repository(Connection):
                     out.seek(0)
                     seen = hashlib.file_digest(out, "sha256")
 
-    def _receive(self, digest: Digest, size: int, out: IO[bytes], seen: Hash, progress: Progress, brief: bool) -> Hash:
+    def _receive(self, digest: Digest, size: int, out: IO[bytes], seen: Hash, progress: Arriving, brief: bool) -> Hash:
         """Appends what comes to a file of which `seen` has seen all."""
         have = out.tell()
         headers = {"Range": f"bytes={have}-"} if have else {}
@@ -129,6 +135,9 @@ class Repository(Connection):
                 out.seek(0)
                 out.truncate()
                 have, seen = 0, hashlib.sha256()
+            length = reply.headers.get("Content-Length", "")
+            if length.isascii() and length.isdigit():
+                progress.expect(min(have + int(length), size))
             for part in self._parts(reply):
                 have += len(part)
                 if have > size:

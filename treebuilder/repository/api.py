@@ -8,6 +8,7 @@ from typing import Protocol
 from treebuilder.errors import Place
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import NOWHERE
+from treebuilder.oci.arriving import UNSEEN, Arriving
 from treebuilder.records import field, record
 from treebuilder.repository.deltas import Patch
 from treebuilder.trust.policy import Trust
@@ -51,8 +52,8 @@ class RepositoryBackend(Protocol):
         """
         ...
 
-    def open(self, name: str, sha256: Digest, max_bytes: int) -> Path:
-        """A file's bytes, checked against their digest, as a blob of the store.
+    def open(self, name: str, sha256: Digest, max_bytes: int, progress: Arriving = UNSEEN) -> Path:
+        """A file's bytes, checked against their digest, as a blob of the store. `progress` is told what comes.
 
         Raises TransportError (reason "missing-file" when it is not there), IntegrityError.
         """

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import stat
 from pathlib import Path
 
 from treebuilder.errors import IntegrityError, TransportError
 from treebuilder.model.digest import Digest
+from treebuilder.oci.arriving import UNSEEN, Arriving
 from treebuilder.oci.store import Store
 from treebuilder.repository.api import MAX_INDEX_BYTES
 from treebuilder.repository.deltas import Patch
@@ -36,7 +38,7 @@ class DiskBackend:
         except OSError as err:
             raise TransportError(f"{path}: {err.strerror}") from err
 
-    def open(self, name: str, sha256: Digest, max_bytes: int) -> Path:
+    def open(self, name: str, sha256: Digest, max_bytes: int, progress: Arriving = UNSEEN) -> Path:
         # What was built here is in the store already: it is read once to be checked, and not copied.
         if self._store.has_blob(sha256) and self._store.verify_blob(sha256):
             return self._store.blob_path(sha256)
@@ -46,6 +48,7 @@ class DiskBackend:
             part = work / "part"
             try:
                 with open_plain(path) as source, part.open("wb") as out:
+                    progress.expect(os.fstat(source.fileno()).st_size)
                     while data := source.read(_CHUNK):
                         self._cancel.check()
                         size += len(data)
@@ -53,6 +56,7 @@ class DiskBackend:
                             raise IntegrityError(f"{path} is longer than {max_bytes} bytes")
                         seen.update(data)
                         out.write(data)
+                        progress.add(len(data))
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as err:
                 raise TransportError(f"there is no file {path}", hint="treebuild create-repo writes it anew") from err
             if seen.hexdigest() != sha256.hex:

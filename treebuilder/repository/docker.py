@@ -18,12 +18,12 @@ from typing import IO, Any
 
 from treebuilder.archive.compress import decompressed
 from treebuilder.errors import ConfigError, IntegrityError, SpecError, TransportError, UnsafeArchive
-from treebuilder.events import Silent
 from treebuilder.model.digest import Digest
+from treebuilder.oci.arriving import UNSEEN, Arriving
 from treebuilder.oci.layerimage import ImageLayer, LayerImage, layer_image, only_layer, push_image
 from treebuilder.oci.layout import json_object, platform_item
 from treebuilder.oci.reference import is_loopback, parse_reference
-from treebuilder.oci.remote import Progress, Repository
+from treebuilder.oci.remote import Repository
 from treebuilder.oci.store import Store
 from treebuilder.repository.api import MAX_INDEX_BYTES, SIGNATURE_SUFFIX
 from treebuilder.repository.bounds import bounded
@@ -135,11 +135,11 @@ class DockerBackend:
         self._files |= _described(manifest)
         return self._single(manifest, reference, MAX_INDEX_BYTES)[0].read_bytes()
 
-    def open(self, name: str, sha256: Digest, max_bytes: int) -> Path:
+    def open(self, name: str, sha256: Digest, max_bytes: int, progress: Arriving = UNSEEN) -> Path:
         if self._store.has_blob(sha256) and self._store.verify_blob(sha256):
             return self._store.blob_path(sha256)
         if ARCHIVE in name.rpartition("/")[2]:
-            return self._package(name, sha256, max_bytes)
+            return self._package(name, sha256, max_bytes, progress)
         path, found = self._single(self._manifest(name), name, max_bytes)
         if found != sha256:
             raise IntegrityError(
@@ -208,15 +208,15 @@ class DockerBackend:
             self._store.add_blob_file(part, found)
         return found
 
-    def _package(self, name: str, sha256: Digest, max_bytes: int) -> Path:
+    def _package(self, name: str, sha256: Digest, max_bytes: int, progress: Arriving) -> Path:
         try:
-            return self._pull(sha256, max_bytes)
+            return self._pull(sha256, max_bytes, progress)
         except TransportError as err:
             if not _missing(err):
                 raise
-        return self._tagged(name, sha256, max_bytes)
+        return self._tagged(name, sha256, max_bytes, progress)
 
-    def _tagged(self, name: str, sha256: Digest, max_bytes: int) -> Path:
+    def _tagged(self, name: str, sha256: Digest, max_bytes: int, progress: Arriving) -> Path:
         """A package that luet published: its layer is the archive's tar, compressed anew."""
         tag = package_tag(name)
         what = f"{self._url}:{tag}"
@@ -226,7 +226,7 @@ class DockerBackend:
             _, manifest = self.place.manifest(str(digest), digest)
         layer, size = only_layer(manifest, what)
         if not (self._store.has_blob(layer) and self._store.verify_blob(layer)):
-            self._pull(layer, min(size, max_bytes))
+            self._pull(layer, min(size, max_bytes), progress)
         path = self._store.blob_path(layer)
         noted = self._store.index.note(_PLAIN, layer.hex)
         plain = noted.decode() if noted is not None else self._tar_digest(path, max_bytes)
@@ -264,7 +264,7 @@ class DockerBackend:
             return self._store.blob_path(patch.sha256)
         return self._pull(patch.sha256, patch.size_bytes, brief=True)
 
-    def _pull(self, digest: Digest, max_bytes: int, *, brief: bool = False) -> Path:
+    def _pull(self, digest: Digest, max_bytes: int, progress: Arriving = UNSEEN, *, brief: bool = False) -> Path:
         """A blob into the store, going on where an earlier run stood."""
         parts = self._store.folder / "partial"
         parts.mkdir(exist_ok=True)
@@ -273,7 +273,7 @@ class DockerBackend:
             if not self._store.has_blob(digest):
                 forget_old(parts)
                 with disk_errors(f"fetching {digest} of {self._url}", self._store.folder):
-                    self.place.blob(digest, max_bytes, part, Progress(f"fetch {digest}", Silent()), brief=brief)
+                    self.place.blob(digest, max_bytes, part, progress, brief=brief)
                 self._store.add_blob_file(part, digest)
         return self._store.blob_path(digest)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from treebuilder.errors import ConfigError, IntegrityError, TransportError
 from treebuilder.events import EventSink, Warned
 from treebuilder.model.digest import Digest
+from treebuilder.oci.arriving import UNSEEN, Arriving
 from treebuilder.oci.layerimage import MANIFEST, push_blobs
 from treebuilder.oci.store import Store
 from treebuilder.repository.api import INDEX_NAME, MAX_META_BYTES, SIGNATURE_SUFFIX
@@ -84,8 +85,8 @@ class DockerOutput:
             self._indexes[reference] = self._target.index(reference)
         return self._indexes[reference]
 
-    def open(self, name: str, sha256: Digest, max_bytes: int) -> Path:
-        return self._target.open(name, sha256, max_bytes)
+    def open(self, name: str, sha256: Digest, max_bytes: int, progress: Arriving = UNSEEN) -> Path:
+        return self._target.open(name, sha256, max_bytes, progress)
 
     def patches(self, name: str, content: Digest) -> tuple[Patch, ...]:
         return self._target.patches(name, content)

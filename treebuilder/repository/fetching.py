@@ -14,6 +14,7 @@ from typing import Any
 from treebuilder.errors import IntegrityError, TransportError
 from treebuilder.model.digest import Digest
 from treebuilder.oci import connection
+from treebuilder.oci.arriving import UNSEEN, Arriving
 from treebuilder.oci.session import new_session
 from treebuilder.oci.store import Store
 from treebuilder.system import clock
@@ -60,11 +61,14 @@ class Fetcher:
     def small(self, url: str, max_bytes: int) -> bytes:
         """A document, always asked for. Raises TransportError."""
         with self._store.scratch() as work:
-            self._tries(url, work / "part", max_bytes, connection.BRIEF_S if self._brief else None)
+            self._tries(url, work / "part", max_bytes, within_s=connection.BRIEF_S if self._brief else None)
             return (work / "part").read_bytes()
 
-    def fetch(self, url: str, expected: Digest, max_bytes: int) -> None:
-        """Brings a file into the store. Raises TransportError, IntegrityError when it is something else, NoSpace."""
+    def fetch(self, url: str, expected: Digest, max_bytes: int, progress: Arriving = UNSEEN) -> None:
+        """Brings a file into the store; `progress` sees it come.
+
+        Raises TransportError, IntegrityError when it is something else, NoSpace.
+        """
         parts = self._store.folder / "partial"
         parts.mkdir(exist_ok=True)
         part = parts / expected.hex
@@ -73,17 +77,21 @@ class Fetcher:
                 return
             forget_old(parts)
             resumed = part.exists()
-            self._tries(url, part, max_bytes)
+            progress.add(_size(part))
+            self._tries(url, part, max_bytes, progress)
             if _digest(part) != expected.hex and resumed:
+                progress.add(-_size(part))
                 part.unlink()  # what was there was not its beginning
-                self._tries(url, part, max_bytes)
+                self._tries(url, part, max_bytes, progress)
             found = _digest(part)
             if found != expected.hex:
                 part.unlink()
                 raise IntegrityError(f"{url} is sha256:{found}, not {expected}")
             self._store.add_blob_file(part, expected)
 
-    def _tries(self, url: str, part: Path, max_bytes: int, within_s: float | None = None) -> None:
+    def _tries(
+        self, url: str, part: Path, max_bytes: int, progress: Arriving = UNSEEN, *, within_s: float | None = None
+    ) -> None:  # fmt: skip
         if not url.startswith(("http://", "https://")):
             raise TransportError(f"{url}: only http and https URLs can be fetched")
         attempt = 1
@@ -91,7 +99,7 @@ class Fetcher:
             before = _size(part)
             try:
                 with disk_errors(f"fetching {url}", self._store.folder):
-                    self._once(url, part, max_bytes, within_s)
+                    self._once(url, part, max_bytes, progress, within_s)
                 return
             except TransportError as err:
                 # a try that brought something is none in vain
@@ -100,7 +108,7 @@ class Fetcher:
                     raise
                 clock.sleep(0.1 * 3**attempt)
 
-    def _once(self, url: str, part: Path, max_bytes: int, within_s: float | None) -> None:
+    def _once(self, url: str, part: Path, max_bytes: int, progress: Arriving, within_s: float | None) -> None:
         import requests
         import urllib3
 
@@ -117,12 +125,20 @@ class Fetcher:
                     raise TransportError(
                         f"{url}: the server answered {reply.status_code}", temporary=temporary, status=reply.status_code
                     )
+                if have and reply.status_code == 200:  # from its beginning
+                    progress.add(-have)
+                    have = 0
+                length = reply.headers.get("Content-Length", "")
+                if length.isascii() and length.isdigit():
+                    progress.expect(min(have + int(length), max_bytes))
                 data = reply.iter_content(_CHUNK) if within_s is None else connection.pieces(reply, within_s)
-                self._receive(url, data, part, have if reply.status_code == 206 else 0, max_bytes)
+                self._receive(url, data, part, have, max_bytes, progress)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as err:
             raise TransportError(f"{url}: {_said(err)}", temporary=not isinstance(err, ValueError)) from err
 
-    def _receive(self, url: str, pieces: Iterable[bytes], part: Path, have: int, max_bytes: int) -> None:
+    def _receive(
+        self, url: str, pieces: Iterable[bytes], part: Path, have: int, max_bytes: int, progress: Arriving
+    ) -> None:  # fmt: skip
         """Appends what comes to the `have` bytes that are there."""
         with part.open("r+b" if have else "wb") as out:
             out.seek(have)
@@ -135,6 +151,7 @@ class Fetcher:
                     part.unlink()
                     raise TransportError(f"{url}: longer than {max_bytes} bytes")
                 out.write(data)
+                progress.add(len(data))
 
     def _connected(self) -> Any:  # noqa: ANN401 - requests is imported only when there is something to fetch
         if self._session is None:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from treebuilder.errors import ConfigError, IntegrityError, TransportError
 from treebuilder.model.digest import Digest
+from treebuilder.oci.arriving import UNSEEN, Arriving
 from treebuilder.oci.store import Store
 from treebuilder.repository.api import MAX_INDEX_BYTES
 from treebuilder.repository.deltas import LIST, Patch, read_list
@@ -38,14 +39,14 @@ class HttpBackend:
                 return None
             raise
 
-    def open(self, name: str, sha256: Digest, max_bytes: int) -> Path:
-        return self._opened(self._fetcher, name, sha256, max_bytes)
+    def open(self, name: str, sha256: Digest, max_bytes: int, progress: Arriving = UNSEEN) -> Path:
+        return self._opened(self._fetcher, name, sha256, max_bytes, progress)
 
-    def _opened(self, fetcher: Fetcher, name: str, sha256: Digest, max_bytes: int) -> Path:
+    def _opened(self, fetcher: Fetcher, name: str, sha256: Digest, max_bytes: int, progress: Arriving = UNSEEN) -> Path:
         if self._store.has_blob(sha256) and self._store.verify_blob(sha256):
             return self._store.blob_path(sha256)
         try:
-            fetcher.fetch(self._at(name), sha256, max_bytes)
+            fetcher.fetch(self._at(name), sha256, max_bytes, progress)
         except IntegrityError as err:
             raise IntegrityError(
                 f"{self._at(name)} is not what its repository promises ({sha256})",

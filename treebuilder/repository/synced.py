@@ -12,6 +12,7 @@ from treebuilder.errors import ConfigError, IntegrityError, SpecError, Transport
 from treebuilder.events import EventSink, Warned
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import Finalizer, Package, PackageId
+from treebuilder.oci.arriving import UNSEEN, Arriving
 from treebuilder.oci.layout import unpack_into_store
 from treebuilder.oci.store import Store
 from treebuilder.records import replace
@@ -117,15 +118,15 @@ class SyncedRepository:
         assert folder is not None
         return tuple(sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()))
 
-    def fetch(self, artifact: Artifact) -> Path:
-        """A package's archive as a checked blob. Raises TransportError, IntegrityError."""
+    def fetch(self, artifact: Artifact, progress: Arriving = UNSEEN) -> Path:
+        """A package's archive as a checked blob; `progress` sees it come. Raises TransportError, IntegrityError."""
         file = RepoFile(artifact.path, artifact.sha256, artifact.compression)
         known = self._store.has_blob(artifact.sha256)
         if not known:
             made = self._patched.known(artifact) or self._patched.make(artifact, self._backends[0])
             if made is not None:
                 return made
-        path = self._open(file, _MAX_ARTIFACT_BYTES)
+        path = self._open(file, _MAX_ARTIFACT_BYTES, progress)
         self._patched.remember(artifact, artifact.sha256)
         if not known:  # for whoever cleans up: nothing else here made it
             self._store.index.set_notes("fetched", {artifact.sha256.hex: b"1"})
@@ -141,11 +142,11 @@ class SyncedRepository:
         assert file is not None, key  # parse_index saw to it
         return file
 
-    def _open(self, file: RepoFile, max_bytes: int) -> Path:
+    def _open(self, file: RepoFile, max_bytes: int, progress: Arriving = UNSEEN) -> Path:
         """From the first mirror that has it."""
         for position, backend in enumerate(self._backends, 1):
             try:
-                return backend.open(file.filename, file.sha256, max_bytes)
+                return backend.open(file.filename, file.sha256, max_bytes, progress)
             except (TransportError, IntegrityError) as err:
                 if position == len(self._backends):
                     raise

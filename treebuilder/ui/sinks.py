@@ -13,6 +13,7 @@ from treebuilder.errors import Place
 from treebuilder.events import Event, EventSink, Finished, LogLine, Progressed, Said, Started, Warned
 from treebuilder.records import asdict
 from treebuilder.system import clock
+from treebuilder.ui.tables import size
 
 _TICK_S = 0.1
 
@@ -89,20 +90,41 @@ class PlainSink:
                 return ""
 
 
+class _Task:
+    """What a line says of a task that runs."""
+
+    def __init__(self, began_s: float, total: int, unit: str) -> None:
+        self._began_s, self._total, self._unit = began_s, total, unit
+        self._done, self._text = 0, ""
+
+    def take(self, event: Progressed) -> None:
+        self._text = event.text or self._text
+        self._total = event.total or self._total
+        self._done = event.done if event.done is not None else self._done
+
+    def shown(self, task: str, now_s: float) -> str:
+        parts = [self._text] if self._text else []
+        if self._done and self._unit == "bytes":
+            parts.append(size(self._done) + (f" of {size(self._total)}" if self._total else ""))
+        elif self._done and self._total:
+            parts.append(f"{self._done} of {self._total} {self._unit}".rstrip())
+        return f"{task} {now_s - self._began_s:.0f}s" + (f" ({', '.join(parts)})" if parts else "")
+
+
 class LiveSink(PlainSink):
     """On a terminal: finished tasks scroll by, the last line shows what runs now and for how long."""
 
     def __init__(self, stream: TextIO, *, live_output: bool, quiet: bool = False) -> None:
         super().__init__(stream, live_output=live_output, quiet=quiet)
-        self._running: dict[str, tuple[str, float]] = {}
+        self._running: dict[str, _Task] = {}
         self._drawn = 0.0
 
     def emit(self, event: Event) -> None:
         with self._lock:
             if isinstance(event, Started):
-                self._running[event.task] = ("", clock.monotonic_s())
-            elif isinstance(event, Progressed) and event.text and event.task in self._running:
-                self._running[event.task] = (event.text, self._running[event.task][1])
+                self._running[event.task] = _Task(clock.monotonic_s(), event.total or 0, event.unit)
+            elif isinstance(event, Progressed) and event.task in self._running:
+                self._running[event.task].take(event)
             elif isinstance(event, Finished):
                 self._running.pop(event.task, None)
             line = "" if isinstance(event, Started) else self._line(event)
@@ -115,10 +137,7 @@ class LiveSink(PlainSink):
 
     def _draw(self, now: float) -> None:
         self._drawn = now
-        parts = [
-            f"{task} {now - began:.0f}s" + (f" ({text})" if text else "")
-            for task, (text, began) in sorted(self._running.items())
-        ]
+        parts = [found.shown(task, now) for task, found in sorted(self._running.items())]
         import shutil  # live progress only: it loads every kind of archive
 
         width = shutil.get_terminal_size().columns - 1

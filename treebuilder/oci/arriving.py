@@ -1,0 +1,64 @@
+"""Who wants to know how far a download is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Arriving(Protocol):
+    """Is told of the bytes of one file as they come."""
+
+    def add(self, size: int, /) -> None:
+        """So many more are there; less than nothing where they must come again."""
+        ...
+
+    def expect(self, size: int, /) -> None:
+        """So many there will be. It may be said more than once."""
+        ...
+
+
+class _Unseen:
+    def add(self, size: int, /) -> None:
+        return
+
+    def expect(self, size: int, /) -> None:
+        return
+
+
+UNSEEN: Arriving = _Unseen()
+
+
+class Total:
+    """Adds up several downloads, which may come at once. `told` gets the bytes that are there and those expected."""
+
+    def __init__(self, told: Callable[[int, int], None]) -> None:
+        self._told = told
+        self._lock = threading.Lock()
+        self._done = self._expected = 0
+
+    def file(self) -> Arriving:
+        """One of the downloads."""
+        return _File(self._change)
+
+    def _change(self, done: int, expected: int) -> None:
+        with self._lock:
+            self._done += done
+            self._expected += expected
+            self._told(self._done, self._expected)
+
+
+class _File:
+    def __init__(self, change: Callable[[int, int], None]) -> None:
+        self._change = change
+        self._expected = 0
+
+    def add(self, size: int, /) -> None:
+        if size:
+            self._change(size, 0)
+
+    def expect(self, size: int, /) -> None:
+        if size != self._expected:
+            more, self._expected = size - self._expected, size
+            self._change(0, more)
