@@ -111,11 +111,10 @@ class Encoding:
         for name in self.world.installed_names:
             add(self.world.versions(name))
         for package in queue:  # grows on the way
-            for ref in self.world.requires(package):
-                key = key_of(ref)
+            for key, _, candidates in self.world.needs(package):
                 if key not in seen_refs:
                     seen_refs.add(key)
-                    add(self.world.matches(ref))
+                    add(candidates)
         self.packages = queue
 
     def _say(self, clauses: list[list[int]], kind: Kind, package: Package | None, ref: PackageRef) -> None:
@@ -127,7 +126,7 @@ class Encoding:
 
     def _encode_request(self, request: Request) -> None:
         for ref in request.wanted:
-            answer = self._answer(ref)
+            answer = self._answer(key_of(ref), self.world.matches(ref))
             self.demands.setdefault(answer, ref)
             if self._tagged:
                 self._say([[answer]], "wanted", None, ref)
@@ -145,12 +144,11 @@ class Encoding:
         self.clauses.append([-literal])
         return literal
 
-    def _answer(self, ref: PackageRef) -> int:
-        """A literal that is true only if something answers `ref`."""
-        key = key_of(ref)
+    def _answer(self, key: Key, candidates: tuple[Package, ...]) -> int:
+        """A literal that is true only if something answers the reference of this key."""
         literal = self._answers.get(key)
         if literal is None:
-            found = [self._variables[id(p)] for p in self.world.matches(ref)]
+            found = [self._variables[id(p)] for p in candidates]
             if len(found) == 1:
                 literal = found[0]
             else:
@@ -161,8 +159,8 @@ class Encoding:
 
     def _encode_requires(self, package: Package) -> None:
         variable = self._variables[id(package)]
-        for ref in self.world.requires(package):
-            answer = self._answer(ref)
+        for key, ref, candidates in self.world.needs(package):
+            answer = self._answer(key, candidates)
             if answer != variable:
                 self._say([[-variable, answer]], "requires", package, ref)
 

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from treebuilder.errors import SpecError
-from treebuilder.model.package import Package, PackageId
+from treebuilder.model.package import Package
 from treebuilder.solver.world import World
 
-Edges = Mapping[PackageId, tuple[Package, ...]]
+Edges = Mapping[int, tuple[Package, ...]]  # by the identity of the object: a world has one of each package
 
 
-def edges_of(world: World, packages: Iterable[Package]) -> dict[PackageId, tuple[Package, ...]]:
+def edges_of(world: World, packages: Iterable[Package]) -> dict[int, tuple[Package, ...]]:
     """For each package those of the same set that answer its requires: the best answer there is.
 
     That is never itself, unless it asks for itself by name: then nothing can be built in any order.
@@ -25,47 +25,52 @@ def edges_of(world: World, packages: Iterable[Package]) -> dict[PackageId, tuple
     """
     chosen = tuple(packages)
     there = {id(package) for package in chosen}
-    edges: dict[PackageId, tuple[Package, ...]] = {}
+    edges: dict[int, tuple[Package, ...]] = {}
     for package in chosen:
         found: dict[int, Package] = {}
-        for ref in world.requires(package):
-            for answer in world.matches(ref):
+        for _, ref, candidates in world.needs(package):
+            for answer in candidates:
                 if id(answer) in there:
                     if answer is not package or ref.pkgname == package.id.pkgname:
                         found[id(answer)] = answer
                     break
         targets = list(found.values())
         if len(targets) > 1:
-            targets.sort(key=lambda p: p.id.fingerprint)
-        edges[package.id] = tuple(targets)
+            targets.sort(key=_fingerprint)
+        edges[id(package)] = tuple(targets)
     return edges
 
 
 def order_of(roots: Iterable[Package], edges: Edges, kind: Literal["build", "runtime"]) -> tuple[Package, ...]:
     """What comes before what. Raises SpecError (reason "cycle") for a circle in a build order; a runtime order
     leaves out the edge that would close it."""
-    order: list[Package] = []
-    done: set[PackageId] = set()
-    path: dict[PackageId, Package] = {}  # the walk's way down, in order
+    order: dict[int, Package] = {}
+    path: dict[int, Package] = {}  # the walk's way down, in order
     for root in roots:
-        stack = [(root, iter(edges[root.id]))] if root.id not in done else []
-        if stack:
-            path[root.id] = root
+        if id(root) in order:
+            continue
+        path[id(root)] = root
+        stack = [(root, iter(edges[id(root)]))]
         while stack:
             package, rest = stack[-1]
-            step = next(rest, None)
-            if step is None:
-                stack.pop()
-                del path[package.id]
-                done.add(package.id)
-                order.append(package)
-            elif step.id in path:
+            for step in rest:
+                if id(step) in order:
+                    continue
+                if id(step) not in path:
+                    path[id(step)] = step
+                    stack.append((step, iter(edges[id(step)])))
+                    break
                 if kind == "build":
                     raise _cycle(list(path.values()), step)
-            elif step.id not in done:
-                path[step.id] = step
-                stack.append((step, iter(edges[step.id])))
-    return tuple(order)
+            else:
+                stack.pop()
+                del path[id(package)]
+                order[id(package)] = package
+    return tuple(order.values())
+
+
+def _fingerprint(package: Package) -> str:
+    return package.id.fingerprint
 
 
 def _cycle(path: list[Package], again: Package) -> SpecError:

@@ -1,74 +1,139 @@
-"""The fast path: always the best candidate. If that meets no contradiction it is the optimum, without any search.
+"""The fast path: always the best candidate that nothing chosen before rules out. If that ends well it is the optimum.
 
-Most plans end here: a tree with one version of each package, or several without conflicts.
+For each decision in its turn: what was passed over cannot stand with what was chosen earlier, and the end proves that
+all of the choices can stand together. A dead end is no proof of anything but one fact: the packages that led to it
+cannot all be in one solution. That is a lesson (a "nogood"), it holds for every request to the same world, and the
+walk begins again without running into it.
+
+Most plans need no lesson at all: a tree with one version of each package, or several without conflicts.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from treebuilder.model.package import Package, PackageRef
 from treebuilder.model.solution import Request
 from treebuilder.solver.walk import Chosen
 from treebuilder.solver.world import Key, World, key_of
 
+_LONGEST = 64  # packages in a lesson: a longer one is hardly met again
+_MOST = 20_000  # lessons of a world
+_NOTHING: tuple[frozenset[int], ...] = ()
+
 
 class Stuck(Exception):
-    """The best candidate cannot be had; a search has to decide."""
+    """The best candidates cannot be had, and nothing is learned from it; a search has to decide."""
+
+
+class DeadEnd(Exception):
+    """Nothing answers a requirement beside what was chosen before; a lesson has been learned from it."""
+
+
+class Lessons:
+    """What is known of one world, with nothing installed: which packages cannot all be in one solution."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._count = 0
+        self._others: dict[int, list[frozenset[int]]] = {}
+        self._crowds: dict[Key, frozenset[int]] = {}
+
+    def learn(self, members: frozenset[int]) -> bool:
+        """Notes that these cannot all be chosen; False if that is too much to remember."""
+        if len(members) > _LONGEST or self._count == _MOST:
+            return False
+        self._count += 1
+        for member in members:
+            self._others.setdefault(member, []).append(members - {member})
+        return True
+
+    def against(self, package: Package, there: set[int]) -> frozenset[int] | None:
+        """Chosen packages with which this one cannot be chosen any more, as far as it is known."""
+        for others in self._others.get(id(package), _NOTHING):
+            if others <= there:
+                return others
+        return None
+
+    def crowd(self, ref: PackageRef) -> frozenset[int]:
+        """What answers a reference, for quick questions."""
+        key = key_of(ref)
+        found = self._crowds.get(key)
+        if found is None:
+            found = self._crowds[key] = frozenset([id(p) for p in self._world.matches(ref)])
+        return found
 
 
 class GreedyChooser:
-    """Raises Stuck wherever the first choice is not free of trouble."""
+    """Raises Stuck where the best choice is not free of trouble, or with `learning` DeadEnd where no choice is left.
 
-    def __init__(self, world: World, request: Request) -> None:
+    There is no `learning` for a request with installed, held or unwanted packages: what is in the way of it says
+    nothing about other requests.
+    """
+
+    def __init__(self, world: World, request: Request, lessons: Lessons, *, learning: bool) -> None:
         self._world = world
+        self._lessons = lessons
+        self._learning = learning
         held = [p for ref in request.held for p in world.matches(ref) if world.is_installed(p)]
         self._held = {p.id.pkgname: p for p in held}
         self._unwanted = {id(p) for ref in request.unwanted for p in world.matches(ref)}
         self._refusals: dict[str, list[tuple[Package, frozenset[int]]]] = {}
-        self._crowds: dict[Key, frozenset[int]] = {}
         if len(self._held) < len(request.held):
             raise Stuck  # held twice or not installed
 
     def best(self, candidates: tuple[Package, ...], chosen: Chosen) -> Package:
-        if not candidates:
-            raise Stuck
-        self._take(candidates[0], chosen)
-        return candidates[0]
+        against: set[int] = set()
+        for package in candidates:
+            why = self._take(package, chosen)
+            if why is None:
+                return package
+            if not self._learning:
+                raise Stuck
+            against.update(why)
+        self._learn(candidates, against, chosen)
+        raise DeadEnd
 
     def settle_installed(self, chosen: Chosen) -> None:
         return
 
     def keep(self, pkgname: str, chosen: Chosen) -> Package | None:
         own = self._world.installed_of(pkgname)
-        if len(own) != 1:
+        if len(own) != 1 or self._take(own[0], chosen) is not None:
             raise Stuck
-        self._take(own[0], chosen)
         return own[0]
 
-    def _take(self, package: Package, chosen: Chosen) -> None:
+    def _learn(self, candidates: tuple[Package, ...], against: set[int], chosen: Chosen) -> None:
+        """Who asked for one of these cannot stand with all that is against them. Raises Stuck if nobody did."""
+        if self._learning:
+            for package in chosen.by_name.values():
+                for _, _, answers in self._world.needs(package):
+                    if answers is candidates:
+                        if not self._lessons.learn(frozenset((*against, id(package)))):
+                            raise Stuck
+                        return
+        raise Stuck
+
+    def _take(self, package: Package, chosen: Chosen) -> Iterable[int] | None:
+        """Gets ready for the package to be chosen; or what of the chosen (by id) is against it."""
         name = package.id.pkgname
         there = chosen.by_name.get(name)
         if there is not None:
-            if there is not package:
-                raise Stuck
-            return
+            return None if there is package else (id(there),)
         if id(package) in self._unwanted or self._held.get(name, package) is not package:
-            raise Stuck
+            return ()
         if self._refusals:
             for answered in {name, *(ref.pkgname for ref in package.provides)}:
                 for other, refused in self._refusals.get(answered, ()):
                     if id(package) in refused and self._world.bites(other, package):
-                        raise Stuck
+                        return (id(other),)
         for ref in package.conflicts:
-            refused = self._refused(ref)
-            if not refused.isdisjoint(chosen.there) and any(
-                id(p) in chosen.there and self._world.bites(package, p) for p in self._world.matches(ref)
-            ):
-                raise Stuck
-            self._refusals.setdefault(ref.pkgname, []).append((package, refused))
-
-    def _refused(self, ref: PackageRef) -> frozenset[int]:
-        key = key_of(ref)
-        found = self._crowds.get(key)
-        if found is None:
-            found = self._crowds[key] = frozenset(id(p) for p in self._world.matches(ref))
-        return found
+            if not self._lessons.crowd(ref).isdisjoint(chosen.there):
+                for other in self._world.matches(ref):
+                    if id(other) in chosen.there and self._world.bites(package, other):
+                        return (id(other),)
+        known = self._lessons.against(package, chosen.there) if self._learning else None
+        if known is None:
+            for ref in package.conflicts:
+                self._refusals.setdefault(ref.pkgname, []).append((package, self._lessons.crowd(ref)))
+        return known

@@ -92,8 +92,8 @@ class SearchChooser:
         for name in world.installed_names:
             reach(world.installed_of(name))
         for package in queue:  # grows on the way
-            for ref in world.requires(package):
-                reach(world.matches(ref))
+            for _, _, candidates in world.needs(package):
+                reach(candidates)
         wishes: list[list[int]] = []
         for package in queue:
             rest = [p for p in world.versions(package.id.pkgname) if p is not package]

@@ -16,7 +16,7 @@ from typing import Protocol
 from treebuilder.model.package import Package, PackageRef
 from treebuilder.model.solution import Request
 from treebuilder.records import field, record
-from treebuilder.solver.world import Key, World, key_of
+from treebuilder.solver.world import Key, Need, World
 
 
 @record
@@ -39,7 +39,7 @@ class Chosen:
 
     def answered(self, candidates: tuple[Package, ...]) -> bool:
         """Whether one of the candidates is chosen."""
-        return any(id(package) in self.there for package in candidates)
+        return not self.there.isdisjoint(map(id, candidates))
 
     def add(self, what: str, ref: PackageRef, package: Package | None) -> None:
         if package is not None:
@@ -62,9 +62,9 @@ class Chooser(Protocol):
         ...
 
 
-def walk(world: World, request: Request, chooser: Chooser) -> Chosen:
-    """Makes all decisions. Raises what the chooser raises."""
-    chosen = Chosen()
+def walk(world: World, request: Request, chooser: Chooser, chosen: Chosen | None = None) -> Chosen:
+    """Makes all decisions, in `chosen` if given. Raises what the chooser raises."""
+    chosen = Chosen() if chosen is None else chosen
     for ref in request.wanted:
         chosen.add("wanted", ref, chooser.best(world.matches(ref), chosen))
     chooser.settle_installed(chosen)
@@ -75,13 +75,12 @@ def walk(world: World, request: Request, chooser: Chooser) -> Chosen:
     level = list(chosen.by_name.values())
     while level:
         reached: list[Package] = []
-        refs: dict[Key, PackageRef] = {}
+        needs: dict[Key, Need] = {}
         for parent in level:
-            for ref in world.requires(parent):
-                refs.setdefault(key_of(ref), ref)
-        for key in sorted(refs):
-            ref = refs[key]
-            candidates = world.matches(ref)
+            for need in world.needs(parent):
+                needs.setdefault(need[0], need)
+        for key in sorted(needs):
+            _, ref, candidates = needs[key]
             if not chosen.answered(candidates):
                 package = chooser.best(candidates, chosen)
                 chosen.add("required", ref, package)

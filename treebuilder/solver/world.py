@@ -20,6 +20,7 @@ from treebuilder.model.packageset import PackageSet
 from treebuilder.model.version import Selector, Version, newest_first, select
 
 Key = tuple[str, str, str]
+Need = tuple[Key, PackageRef, tuple[Package, ...]]
 
 
 key_of: Callable[[PackageRef], Key] = attrgetter("category", "name", "version")  # equal for refs that mean the same
@@ -42,7 +43,7 @@ class World:
         self.installed_names = tuple(sorted(self._by_name))
         self._versions: dict[str, tuple[Package, ...]] = {}
         self._matches: dict[Key, tuple[Package, ...]] = {}
-        self._requires: dict[int, tuple[PackageRef, ...]] = {}
+        self._needs: dict[int, tuple[Need, ...]] = {}
 
     def installed_of(self, pkgname: str) -> tuple[Package, ...]:
         return tuple(self._by_name.get(pkgname, ()))
@@ -72,7 +73,7 @@ class World:
         found = self._matches.get(key)
         if found is None:
             pkgname = ref.pkgname
-            found = _matching(self.versions(pkgname), ref)
+            found = matching(self.versions(pkgname), ref)
             providers = self._providers(pkgname)
             if providers:
                 real = {id(p) for p in found}
@@ -80,18 +81,24 @@ class World:
             self._matches[key] = found
         return found
 
-    def requires(self, package: Package) -> tuple[PackageRef, ...]:
-        """What `package` needs, sorted by name. An installed package's need that nothing answers is passed over."""
-        refs = self._requires.get(id(package))
-        if refs is None:
+    def needs(self, package: Package) -> tuple[Need, ...]:
+        """What `package` needs and what answers it, sorted by name. An installed package's need that nothing answers is
+        passed over."""
+        found = self._needs.get(id(package))
+        if found is None:
             refs = package.requires
-            if id(package) in self._own:
-                refs = tuple(ref for ref in refs if self.matches(ref))
             if len(refs) > 1:
                 refs = tuple(sorted(refs, key=key_of))
+            found = tuple([(key_of(ref), ref, self.matches(ref)) for ref in refs])
+            if id(package) in self._own:
+                found = tuple([need for need in found if need[2]])
             if self._objects.get(package.id) is package:  # kept alive here, so the number stays its own
-                self._requires[id(package)] = refs
-        return refs
+                self._needs[id(package)] = found
+        return found
+
+    def requires(self, package: Package) -> tuple[PackageRef, ...]:
+        """The references of what it needs."""
+        return tuple([ref for _, ref, _ in self.needs(package)])
 
     def bites(self, package: Package, other: Package) -> bool:
         """Whether a conflict between these two counts: not with oneself, not between installed ones."""
@@ -116,7 +123,8 @@ class World:
         return tuple(p for name in sorted(names) for p in newest_first(names[name]))
 
 
-def _matching(versions: tuple[Package, ...], ref: PackageRef) -> tuple[Package, ...]:
+def matching(versions: tuple[Package, ...], ref: PackageRef) -> tuple[Package, ...]:
+    """Those packages of a name, newest first, that answer a reference to it."""
     if ref.is_selector:
         return select(Selector.parse(ref.version), versions)
     same = tuple(p for p in versions if p.id.version == ref.version)
