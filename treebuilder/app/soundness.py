@@ -1,16 +1,15 @@
 """Whether every package of a set can be had, without solving for each of them alone.
 
-Most packages can be had with the best answer to each of their requires. What stands below a package by these answers
-is a set that grows from its requires' sets; if it has one version of each name and no conflict in it, it is a solution.
-The sets are bits of a number, so 20,000 of them are made in a second. Only the others are solved for, one by one, and
+One version of each name is picked, the one that most others can live with. What of these picks hangs together (each
+need answered by another of them, no conflict) is one big solution, so all of it can be had; and so can every other
+version whose needs are answered in it. That costs a look at each need. Only the rest is solved for, one by one, and
 what one solution holds can be had by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from typing import Literal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal, TypeVar
 
 from treebuilder.errors import TreebuildError
 from treebuilder.model.package import Package, PackageId, PackageRef
@@ -18,11 +17,11 @@ from treebuilder.model.packageset import PackageSet
 from treebuilder.model.solution import Request
 from treebuilder.plan.planner import exact
 from treebuilder.solver import PackageSolver
-from treebuilder.solver.greedy import GreedyChooser, Stuck
-from treebuilder.solver.walk import Chosen, walk
 from treebuilder.solver.world import World
 
-_ROUNDS = 3
+Node = TypeVar("Node", str, int)
+
+_ROUNDS = 3  # of voting: what is picked decides who has a vote
 
 
 def troubles(
@@ -31,42 +30,21 @@ def troubles(
     """Those of the packages that cannot be had, and why. A circle is a fault in a build order only."""
     solver = PackageSolver()
     world = solver.world(universe)
+    asked = {package.id: world.matches(exact(package.id))[:1] for package in packages}
+    names = _Names(world, [best for found in asked.values() for best in found])
+    circular = names.circular() if order == "build" else set()
+    sound = _together(world, names)
     found: dict[PackageId, TreebuildError] = {}
-    circular = _circular(world, packages) if order == "build" else set()
-    mixed: dict[str, Package] = {}  # of each name the one that was last found to fit
-    sound: set[PackageId] = set()
-    hard = list(packages)
-    for _ in range(_ROUNDS):
-        easy, hard, first = _sorted(world, [package for package in hard if package.id not in sound], mixed)
-        sound |= easy
-        for package in first:  # the trouble of all others comes from these
-            with suppress(TreebuildError):
-                done = solver.solve(Request((exact(package.id),)), universe, (), order="runtime")
-                sound.update(p.id for p in done.packages)
-                mixed.update((p.id.pkgname, p) for p in done.packages)
-        if not first:
-            break
-    hard += [package for package in packages if package.id in sound & circular]
-    sound -= circular
-    asked = {package.id for package in packages}
-    for package in reversed(hard):  # what others stand on comes last
-        if package.id in sound or package.id not in asked:
-            continue
-        request = Request((exact(package.id),))
-        try:
-            chosen = None if package.id in circular else walk(world, request, _Again(world, request, mixed))
-        except Stuck:
-            chosen = None
-        if chosen is not None:
-            sound.update(p.id for p in chosen.by_name.values())
+    for id_ in sorted(asked, key=lambda id_: names.rank.get(id_.pkgname, 0), reverse=True):  # a solution holds others
+        best = asked[id_]
+        if best and best[0].id == id_ and id(best[0]) in sound and id(best[0]) not in circular:
             continue
         try:
-            done = solver.solve(Request((exact(package.id),)), universe, (), order=order)
+            done = solver.solve(Request((exact(id_),)), universe, (), order=order)
         except TreebuildError as err:
-            found[package.id] = err
+            found[id_] = err
         else:
-            sound.update(p.id for p in done.packages)
-            mixed.update((p.id.pkgname, p) for p in done.packages)
+            sound.update(map(id, done.packages))
     return {package.id: found[package.id] for package in packages if package.id in found}
 
 
@@ -75,126 +53,149 @@ def unanswered(package: Package, world: World) -> Iterator[PackageRef]:
     return (ref for ref in package.requires if not world.matches(ref))
 
 
-class _Again(GreedyChooser):
-    """Takes what has been seen to fit, where it answers: not the best solution, but one."""
+class _Names:
+    """All names that some packages may lead to, with all their versions.
 
-    def __init__(self, world: World, request: Request, mixed: Mapping[str, Package]) -> None:
-        super().__init__(world, request)
-        self._mixed = mixed
-
-    def best(self, candidates: tuple[Package, ...], chosen: Chosen) -> Package:
-        if len(candidates) > 1:
-            known = self._mixed.get(candidates[0].id.pkgname)
-            if known is not None and any(known is candidate for candidate in candidates):
-                candidates = (known,)
-        return super().best(candidates, chosen)
-
-
-def _sorted(
-    world: World, packages: Iterable[Package], mixed: Mapping[str, Package]
-) -> tuple[set[PackageId], list[Package], list[Package]]:
-    """The packages that can be had with the first answers alone, all others that they reach, lowest first, and those
-    of the others that have trouble of their own.
-
-    The first answer is the one that was seen to fit, or else the best.
+    `below` are the names that a name leads to in any version, `circles` those that lead back to themselves. `rank` is
+    higher than that of all names below, except in a circle.
     """
-    number: dict[PackageId, int] = {}
-    names: dict[str, int] = {}
-    below: dict[PackageId, tuple[int, int, int]] = {}  # as bits: packages, names, refused packages
-    hopeless: set[PackageId] = set()
-    easy: set[PackageId] = set()
-    hard: list[Package] = []
-    first: list[Package] = []
 
-    def bit(id: PackageId) -> int:
-        return 1 << number.setdefault(id, len(number))
+    def __init__(self, world: World, packages: Iterable[Package]) -> None:
+        self._world = world
+        self.versions: dict[str, tuple[Package, ...]] = {}
+        self.below: dict[str, list[str]] = {}
+        self.rank: dict[str, int] = {}
+        self.circles: set[str] = set()
+        self._answering: dict[int, list[str]] = {}  # by the candidates, which the world remembers
+        todo = dict.fromkeys(package.id.pkgname for package in packages)
+        queue = list(todo)
+        for name in queue:  # grows on the way
+            below = self.below[name] = self._reach(name)
+            queue += [other for other in below if other not in todo]
+            todo.update(dict.fromkeys(below))
+        for circle in _circles(self.below, self.below.__getitem__):
+            self.rank.update((name, len(self.rank)) for name in circle)
+            if len(circle) > 1 or circle[0] in self.below[circle[0]]:
+                self.circles.update(circle)
 
-    def answers(package: Package) -> list[Package]:
-        return _first_answers(world, package, mixed)
+    def circular(self) -> set[int]:
+        """The packages, by identity, from which a circle can be reached, whichever answers are taken."""
+        packages = {id(package): package for versions in self.versions.values() for package in versions}
 
-    for circle in _circles(packages, answers):
-        inside = {package.id for package in circle}
-        there = named = refused = 0
-        for package in circle:
-            there |= bit(package.id)
-            named |= 1 << names.setdefault(package.id.pkgname, len(names))
-            for ref in package.conflicts:
-                for other in world.matches(ref):
-                    refused |= bit(other.id) if other.id != package.id else 0
-            for other in answers(package):
-                if other.id not in inside and other.id in below:
-                    more = below[other.id]
-                    there, named, refused = there | more[0], named | more[1], refused | more[2]
-                elif other.id in hopeless:
-                    hopeless |= inside
-            if not all(map(world.matches, package.requires)):
-                hopeless |= inside
-        if inside & hopeless or there & refused or there.bit_count() != named.bit_count():
-            if not inside & hopeless and all(world.matches(ref) for package in circle for ref in package.requires):
-                first += circle[:1]
-            hopeless |= inside  # a conflict below stays one above
-            hard += circle
-            continue
-        easy |= inside
-        below.update(dict.fromkeys(inside, (there, named, refused)))
-    return easy, hard, first
+        def answers(number: int) -> list[int]:
+            package = packages[number]
+            own = package.id.pkgname  # of one name there is only one: another version is no answer
+            others = (other for _, _, candidates in self._world.needs(package) for other in candidates)
+            return [id(other) for other in others if other is package or other.id.pkgname != own]
 
+        found: set[int] = set()
+        for circle in _circles(packages if self.circles else (), answers):
+            below = answers(circle[0])
+            if len(circle) > 1 or circle[0] in below or not found.isdisjoint(below):
+                found.update(circle)
+        return found
 
-def _first_answers(world: World, package: Package, mixed: Mapping[str, Package]) -> list[Package]:
-    """What answers a package's requires, except the package itself: what was seen to fit, or else the best."""
-    found = []
-    for candidates in map(world.matches, package.requires):
-        if candidates:
-            known = mixed.get(candidates[0].id.pkgname)
-            found.append(known if known is not None and any(known is c for c in candidates) else candidates[0])
-    return [other for other in found if other.id != package.id]
+    def _reach(self, name: str) -> list[str]:
+        found: dict[str, None] = {}
+        versions = self.versions[name] = self._world.versions(name)
+        for package in versions:
+            for _, _, candidates in self._world.needs(package):
+                names = self._answering.get(id(candidates))
+                if names is None:
+                    names = list(dict.fromkeys(p.id.pkgname for p in candidates))
+                    self._answering[id(candidates)] = names
+                found.update(dict.fromkeys(names))
+        return list(found)
 
 
-def _circular(world: World, packages: Iterable[Package]) -> set[PackageId]:
-    """The packages from which a circle can be reached, whichever answers are taken."""
+def _together(world: World, names: _Names) -> set[int]:
+    """Packages, by identity, that can be had for sure."""
+    picks = {name: versions[0] for name, versions in names.versions.items() if versions}
+    for _ in range(_ROUNDS):
+        votes: dict[int, int] = {}
+        for package in picks.values():
+            for _, _, candidates in world.needs(package):
+                for other in candidates:
+                    votes[id(other)] = votes.get(id(other), 0) + 1
+        before = list(map(id, picks.values()))
+        for name in picks:
+            picks[name] = max(names.versions[name], key=lambda p: votes.get(id(p), 0))  # of equal ones the newest
+        if before == list(map(id, picks.values())):
+            break
+    one = {id(package): package for package in picks.values()}
+    _drop_broken(world, one)
+    barred = {id(p) for package in one.values() for ref in package.conflicts for p in world.matches(ref)}
+    sound = set(one)
+    for name, versions in names.versions.items():
+        for package in () if name in names.circles else versions:
+            if id(package) not in barred and _stands_on(world, package, one):
+                sound.add(id(package))
+    return sound
 
-    def answers(package: Package) -> list[Package]:
-        own = package.id  # of one name there is only one: another version is no answer
-        others = (other for ref in package.requires for other in world.matches(ref))
-        return [other for other in others if other.id.pkgname != own.pkgname or other.id == own]
 
-    found: set[PackageId] = set()
-    for circle in _circles(packages, answers):
-        below = answers(circle[0])
-        if len(circle) > 1 or circle[0] in below or any(other.id in found for other in below):
-            found.update(package.id for package in circle)
-    return found
+def _stands_on(world: World, package: Package, one: dict[int, Package]) -> bool:
+    """Whether a package fits on a solution that may hold another version of it."""
+    if not all(any(id(other) in one for other in candidates) for _, _, candidates in world.needs(package)):
+        return False
+    return not any(id(other) in one for ref in package.conflicts for other in world.matches(ref))
 
 
-def _circles(starts: Iterable[Package], edges: Callable[[Package], list[Package]]) -> Iterator[list[Package]]:
+def _drop_broken(world: World, one: dict[int, Package]) -> None:
+    """Takes out what misses something, or conflicts with another, until the rest hangs together."""
+    users: dict[int, list[Package]] = {}
+    for package in one.values():
+        for _, _, candidates in world.needs(package):
+            for other in candidates:
+                if id(other) in one:
+                    users.setdefault(id(other), []).append(package)
+
+    def check(todo: list[Package]) -> None:
+        while todo:
+            package = todo.pop()
+            if id(package) in one and not all(
+                any(id(other) in one for other in candidates) for _, _, candidates in world.needs(package)
+            ):
+                del one[id(package)]
+                todo += users.get(id(package), ())
+
+    check(list(one.values()))
+    for package in list(one.values()):
+        if id(package) in one and any(
+            other is not package and id(other) in one for ref in package.conflicts for other in world.matches(ref)
+        ):
+            del one[id(package)]
+            check(users.get(id(package), []))
+
+
+def _circles(starts: Iterable[Node], edges: Callable[[Node], list[Node]]) -> Iterator[list[Node]]:
     """What can be reached, in sets that reach one another, each after all that it leads to (Tarjan's algorithm)."""
-    low: dict[PackageId, int] = {}
-    open_: list[Package] = []
-    done: set[PackageId] = set()
+    low: dict[Node, int] = {}
+    open_: list[Node] = []
+    done: set[Node] = set()
     for start in starts:
-        if start.id in low:
+        if start in low:
             continue
-        low[start.id] = len(low)
+        low[start] = len(low)
         open_.append(start)
-        stack = [(start, low[start.id], iter(edges(start)))]
+        stack = [(start, low[start], iter(edges(start)))]
         while stack:
-            package, own, rest = stack[-1]
-            step = next(rest, None)
+            node, own, rest = stack[-1]
+            step = next((other for other in rest if other not in done), None)
             if step is not None:
-                if step.id not in low:
-                    low[step.id] = len(low)
+                if step not in low:
+                    low[step] = len(low)
                     open_.append(step)
-                    stack.append((step, low[step.id], iter(edges(step))))
-                elif step.id not in done:
-                    low[package.id] = min(low[package.id], low[step.id])
+                    stack.append((step, low[step], iter(edges(step))))
+                else:
+                    low[node] = min(low[node], low[step])
                 continue
             stack.pop()
             if stack:
-                above = stack[-1][0].id
-                low[above] = min(low[above], low[package.id])
-            if low[package.id] == own:
+                above = stack[-1][0]
+                low[above] = min(low[above], low[node])
+            if low[node] == own:
                 circle = [open_.pop()]
-                while circle[-1].id != package.id:
+                while circle[-1] != node:
                     circle.append(open_.pop())
-                done.update(member.id for member in circle)
+                done.update(circle)
                 yield circle

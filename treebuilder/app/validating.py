@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -66,8 +67,8 @@ def validate(options: BuildOptions, work: Workspace, wanted: Wanted) -> tuple[in
     cells = [cell for cell in tree.cells if wanted.chooses(str(cell.id), patterns)]
     faults = [Fault("", "files", err) for err in unreadable]
     for side in wanted.sides if not unreadable else ():
-        views = [cell.view() if side == "build" else cell.definition() for cell in cells]
         universe = tree.compiler() if side == "build" else tree.runtime()
+        views = [view for view in (universe.find(cell.id) for cell in cells) if view is not None]
         if wanted.solve:
             found = troubles(views, universe, side)
             faults += [Fault(str(view.id), side, found[view.id]) for view in views if view.id in found]
@@ -76,7 +77,7 @@ def validate(options: BuildOptions, work: Workspace, wanted: Wanted) -> tuple[in
             for view in views:
                 faults += [Fault(str(view.id), side, _unanswered(ref)) for ref in unanswered(view, world)]
     for cell in cells:
-        found_package = cell.package()
+        found_package = (cell if wanted.deep else copy(cell)).package()  # a copy forgets what it has read
         faults += [Fault(str(cell.id), "files", err) for err in _of_files(found_package, tree, wanted.deep)]
     if wanted.deep and not faults and cells:
         try:
