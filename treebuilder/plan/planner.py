@@ -10,7 +10,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from treebuilder.errors import Place, SpecError
@@ -35,7 +35,8 @@ from treebuilder.plan.keys import host_platform
 from treebuilder.plan.overlay import WithPackage
 from treebuilder.plan.places import look_at_layouts, place_of
 from treebuilder.plan.refusals import refuse
-from treebuilder.records import record
+from treebuilder.records import record, replace
+from treebuilder.solver.world import matching
 from treebuilder.tree import Tree, TreePackage, build_view
 
 
@@ -70,6 +71,9 @@ class Planner:
         self._open: list[PackageId] = []
         self._joinable: PackageSet | None = None
         self._tree_names = {id.fingerprint: id for id in tree.ids}
+        self._laid: dict[tuple[int, tuple[str, ...]], tuple[str, ...]] = {}  # on packages by identity: see _lay
+        self._seen: set[int] = set()  # packages of orders, by identity, that are wanted already
+        self._allowed: set[PackageId] = set()
 
     # targets -----------------------------------------------------------------------------------------------------
     def plan(self, targets: tuple[PackageRef, ...]) -> BuildPlan:
@@ -85,13 +89,15 @@ class Planner:
         )  # fmt: skip
 
     def _choose(self, ref: PackageRef) -> Package:
+        """The best answer to a word. Raises Unsatisfiable."""
+        found = matching(self._tree.compiler().versions(ref.pkgname), ref)
+        if found:
+            return found[0]
         solution = self._solver.solve(Request((ref,)), self._alone(ref), ())
         return next(package for _, package in solution.answers) if solution.answers else solution.order[-1]
 
     def _alone(self, ref: PackageRef) -> PackageSet:
         """The candidates for a target without their requires: choosing a target is not yet building it."""
-        from treebuilder.records import replace
-
         compiler = self._tree.compiler()
         found = compiler.versions(ref.pkgname) or compiler.providers(ref.pkgname)
         return MemoryPackages([replace(p, requires=(), conflicts=()) for p in found])
@@ -105,7 +111,11 @@ class Planner:
             mine = bool(own) and self._nodes[own[-1]].pid == package.id
             self._wanted[package.id] = own[-1] if mine else self._empty_node(package)
         if with_deps:
-            for dependency in self._orders.get(package.id, ()):
+            order = self._orders.get(package.id, ())
+            for dependency in order:
+                if id(dependency) in self._seen:  # all orders together have far more packages than the tree
+                    continue
+                self._seen.add(id(dependency))
                 # What a repository has packed is not packed again, even where its image is built.
                 if dependency.id != package.id and not self._is_given(dependency.id):
                     self.want(dependency, with_deps=True)
@@ -156,8 +166,17 @@ class Planner:
         else:
             image = ()
             for dependency in order[:-1]:
-                image = self._put_on(self._get(dependency), image)
+                known = self._laid.get((id(dependency), image))
+                image = known if known is not None else self._lay(dependency, image)
         return self._put_on(found, image)
+
+    def _lay(self, package: Package, image: tuple[str, ...]) -> tuple[str, ...]:
+        """`_put_on`, remembered for good: the packages of orders live as long as the plan."""
+        found = self._get(package)
+        made = self._put_on(found, image)
+        if self._tree.layering_of(found) == "chain":  # a merge looks at what is being made
+            self._laid[id(package), image] = made
+        return made
 
     def _put_on(self, found: TreePackage, image: tuple[str, ...]) -> tuple[str, ...]:
         """What `image` is after one more package of a chain."""
@@ -240,7 +259,9 @@ class Planner:
     def _node(self, found: TreePackage, base: Base) -> str:
         known = self._ids.get((found.package.id, base))
         if known is None:
-            refuse(found, self._tree)
+            if found.package.id not in self._allowed:
+                refuse(found, self._tree)
+                self._allowed.add(found.package.id)
             known = self._ids[found.package.id, base] = self._new_node(found, base)
         return known
 
@@ -320,24 +341,25 @@ class Planner:
 
     def _topological(self) -> list[str]:
         done: dict[str, None] = {}
-        open_: list[str] = []
-
-        def visit(id: str) -> None:
-            if id in done:
-                return
-            if id in open_:
-                names = [str(self._nodes[n].pid) for n in [*open_[open_.index(id) :], id]]
-                raise SpecError(f"these packages need each other: {' -> '.join(names)}", reason="cycle")
-            open_.append(id)
-            node = self._nodes[id]
-            for other in (*node.parents(), *node.joined()):
-                visit(other)
-            open_.pop()
-            done[id] = None
-
-        for id in self._wanted.values():
-            visit(id)
+        for start in self._wanted.values():
+            path: dict[str, Iterator[str]] = {} if start in done else {start: self._needed(start)}
+            while path:
+                id, rest = next(reversed(path.items()))
+                step = next((other for other in rest if other not in done), None)
+                if step is None:
+                    del path[id]
+                    done[id] = None
+                elif step in path:
+                    ids = [*path]
+                    names = [str(self._nodes[n].pid) for n in [*ids[ids.index(step) :], step]]
+                    raise SpecError(f"these packages need each other: {' -> '.join(names)}", reason="cycle")
+                else:
+                    path[step] = self._needed(step)
         return list(done)
+
+    def _needed(self, id: str) -> Iterator[str]:
+        node = self._nodes[id]
+        return iter((*node.parents(), *node.joined()))
 
 
 def exact(id: PackageId) -> PackageRef:
