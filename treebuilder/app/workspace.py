@@ -15,14 +15,15 @@ from treebuilder.system.process import Cancel
 from treebuilder.tree import FileStamp
 
 _SPARE = 20_000  # notes that nobody uses, before they are thrown away
-_SINGLE = 64  # lookups of a kind before all of it is read
+_SINGLE = 1_000  # lookups of a kind before all of it is read
+_HELD_BYTES = 8 * 1024 * 1024  # that wait to be written
 
 
 class StoredSpecIndex:
     """The specfile index, in the store: what was read of folders (`cells//…`) and digests of files.
 
-    What is asked for is looked up one by one, until so much is that a kind is read at once. It is written at once by
-    `save`, and thrown away when most of it was of no use any more.
+    What is asked for is looked up one by one, until so much is that a kind is read at once. It is written by `save`
+    and when it grows large, and thrown away when most of it was of no use any more.
     """
 
     def __init__(self, store: Store) -> None:
@@ -31,6 +32,8 @@ class StoredSpecIndex:
         self._fresh: dict[str, dict[str, bytes]] = {}
         self._used: dict[str, set[str]] = {}
         self._asked: dict[str, int] = {}
+        self._written: dict[str, set[str]] = {}  # before `save`
+        self._held_bytes = 0
 
     def get(self, stamp: FileStamp) -> bytes | None:
         kind, key = _placed(stamp)
@@ -42,6 +45,8 @@ class StoredSpecIndex:
             if kind not in self._known:
                 self._known[kind] = self._store.index.notes(kind)
             found = self._known[kind].get(key)
+            if found is None and key in self._written.get(kind, ()):
+                found = self._store.index.note(kind, key)
         if found is not None:
             self._used.setdefault(kind, set()).add(key)
         return found
@@ -50,16 +55,28 @@ class StoredSpecIndex:
         kind, key = _placed(stamp)
         if key.isprintable():
             self._fresh.setdefault(kind, {})[key] = data
+            self._held_bytes += len(data)
+            if self._held_bytes > _HELD_BYTES:
+                self._write()
+
+    def _write(self) -> None:
+        """What is new so far. It holds whatever else happens in this run, and 20,000 recipes take 30 MB."""
+        fresh, self._fresh, self._held_bytes = self._fresh, {}, 0
+        for kind, values in fresh.items():
+            self._written.setdefault(kind, set()).update(values)
+            self._store.index.set_notes(kind, values)
 
     def save(self) -> None:
         """Writes what is new."""
         fresh, self._fresh = self._fresh, {}
-        for kind, values in fresh.items():
+        for kind in {**fresh, **self._written}:
+            values = fresh.get(kind, {})
             known = self._known.get(kind, {})
-            used = self._used.get(kind, set())
+            used = self._used.get(kind, set()) | self._written.get(kind, set())
             if len(known) > _SPARE + 4 * (len(used) + len(values)):
+                kept = {key: known.get(key) or self._store.index.note(kind, key) for key in used}
                 self._store.index.drop_notes(kind)
-                values |= {key: known[key] for key in used if key in known}
+                values = {key: value for key, value in kept.items() if value is not None} | values
             self._store.index.set_notes(kind, values)
             if kind in self._known:
                 known |= values

@@ -144,19 +144,18 @@ def _read(snapshot: Snapshot, entry: Entry) -> str | None:
 
 def _folders(snapshot: Snapshot) -> Iterator[_Folder]:
     """Folders that may define packages, in walk order."""
-    files: dict[str, dict[str, Entry]] = {"": {}}
-    dockerfiles: dict[str, list[Entry]] = {}
+    found: dict[str, list[int]] = {"": []}
     for at, (path, mode) in enumerate(zip(snapshot.paths, snapshot.modes(), strict=True)):
         if stat.S_ISDIR(mode):
-            files[path] = {}
+            found[path] = []
             continue
         folder, _, name = path.rpartition("/")
-        if name in _SPECFILES:
-            files[folder][name] = snapshot.entry(at)
-        elif "Dockerfile" in name:
-            dockerfiles.setdefault(folder, []).append(snapshot.entry(at))
-    for path, names in files.items():
-        yield _Folder(path, names, tuple(dockerfiles.get(path, ())))
+        if name in _SPECFILES or "Dockerfile" in name:
+            found[folder].append(at)
+    for path, numbers in found.items():
+        entries = [snapshot.entry(at) for at in numbers]
+        files = {entry.name: entry for entry in entries if entry.name in _SPECFILES}
+        yield _Folder(path, files, tuple([entry for entry in entries if entry.name not in files]))
 
 
 class _Reader:

@@ -53,13 +53,15 @@ def decode(value: Any) -> Any:  # noqa: ANN401 - any of the records
     return value
 
 
-def dump(value: Any) -> bytes:  # noqa: ANN401 - lists, tuples and plain values
+def dump(value: Any, before: bytes = b"") -> bytes:  # noqa: ANN401 - lists, tuples and plain values
+    """Bytes for `load`, behind others that are not its own."""
     data = marshal.dumps(value)
-    return zlib.crc32(data).to_bytes(4, "little") + data
+    return b"".join((before, zlib.crc32(data).to_bytes(4, "little"), data))
 
 
-def load(data: bytes) -> Any:  # noqa: ANN401 - lists, tuples and plain values
-    """What was dumped; None for bytes that are something else."""
-    if len(data) < 5 or zlib.crc32(data[4:]).to_bytes(4, "little") != data[:4]:
+def load(data: bytes, start: int = 0) -> Any:  # noqa: ANN401 - lists, tuples and plain values
+    """What was dumped behind so many bytes; None for bytes that are something else."""
+    inner = memoryview(data)[start + 4 :]
+    if not inner or zlib.crc32(inner).to_bytes(4, "little") != data[start : start + 4]:
         return None
-    return marshal.loads(data[4:])  # noqa: S302 - our own bytes, checked
+    return marshal.loads(inner)  # noqa: S302 - our own bytes, checked

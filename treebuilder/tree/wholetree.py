@@ -44,10 +44,10 @@ def load(index: SpecIndex, roots: Sequence[str], base: bytes) -> WholeTree | Non
     data = index.get(_stamp(roots))
     if data is None or data[: len(base)] != base:
         return None
-    found = stored.load(data[len(base) :])
+    found = stored.load(data, len(base))
     return None if found is None else WholeTree(base, *found)
 
 
 def save(index: SpecIndex, roots: Sequence[str], whole: WholeTree) -> None:
     """Replaces what is known of these roots."""
-    index.put(_stamp(roots), whole.base + stored.dump((whole.state, whole.roots)))
+    index.put(_stamp(roots), stored.dump((whole.state, whole.roots), whole.base))
