@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 import pytest
 import yaml
 
 from treebuilder.app import client_settings, settings
+from treebuilder.app.config_keys import sections
 from treebuilder.app.repositories import source_of
 from treebuilder.app.trusting import TrustRules
 from treebuilder.build.metadata import document
@@ -106,6 +108,40 @@ def test_misspelt_keys_are_warned_of_and_luets_are_not(tmp_path: Path) -> None:
         ("the key 'cahce' means nothing; 'cache' would", 1),
         ("the key 'turst' means nothing; 'trust' would", 9),
     ]
+
+
+@pytest.mark.parametrize("luet", [False, True])
+def test_the_clients_misspelt_keys_too(tmp_path: Path, luet: bool) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/one.yaml").write_text("name: b\ntype: http\nurls: [http://x]\nenabel: true\n")
+    file = tmp_path / "luet.yaml"
+    file.write_text(
+        f"repos_confdir: [{tmp_path}/conf]\nsystem:\n  rootfs: {tmp_path}\n  databse_path: /x\nimage-repository: x\n"
+        "general:\n  concurency: 3\nconfig_protect_sikp: true\nfinaliser_envs: []\nrepositories:\n- name: a\n"
+        "  Prioritty: 1\n"
+        "Logging: {level: info, pth: /x}\nsolver: text\n"
+    )
+    seen = Kept()
+    client_settings.load(str(file), {}, seen, luet=luet)
+    said = [
+        (event.message.split("'")[1::2], os.path.basename(event.where.file), event.where.line)
+        for event in seen.events if isinstance(event, Warned) and event.where
+    ]  # fmt: skip
+    assert said == [
+        (["config_protect_sikp", "config_protect_skip"], "luet.yaml", 8),
+        (["finaliser_envs", "finalizer_envs"], "luet.yaml", 9),
+        (["concurency", "concurrency"], "luet.yaml", 7), (["pth", "path"], "luet.yaml", 13),
+        (["databse_path", "database_path"], "luet.yaml", 4), (["Prioritty", "priority"], "luet.yaml", 12),
+        (["enabel", "enable"], "one.yaml", 4),
+    ]  # fmt: skip
+
+
+def test_every_key_that_the_client_has_is_known() -> None:
+    known = sections()
+    for name, value in client_settings.DEFAULTS.items():
+        assert name in known[""]
+        if isinstance(value, dict):
+            assert set(value) <= known[name]
 
 
 class Kept:

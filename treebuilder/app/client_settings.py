@@ -7,10 +7,11 @@ read is met: luet goes on without it, and so does its dialect, with a warning.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from treebuilder.app.config_keys import warn_of_misspelt, warn_of_misspelt_repository
 from treebuilder.app.settings import find_config
 from treebuilder.app.trusting import KEYS_FOLDER, TrustRules
 from treebuilder.archive.bounds import TIMES, Bound
@@ -22,6 +23,7 @@ from treebuilder.records import record, replace
 from treebuilder.trust.policy import TrustSetting, read_setting
 
 if TYPE_CHECKING:
+    from treebuilder.nodes import Node
     from treebuilder.repository import RepositorySource
 
 _GO_ARCH = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386", "riscv64": "riscv64"}
@@ -150,7 +152,7 @@ def _values(path: Path | None, flags: Mapping[str, Any], events: EventSink, *, l
     if luet:
         values["system"] |= {"database_path": LUET_DATABASE, "rootfs": "/"}
     if path is not None:
-        _merge(values, _read(path, events, luet=luet))
+        _merge(values, _read(path, events, warn_of_misspelt, luet=luet))
     if luet:
         for name, text in sorted(os.environ.items()):
             if name.startswith("LUET_"):
@@ -167,25 +169,27 @@ def _find(explicit: str, events: EventSink, *, luet: bool) -> Path | None:
     return find_config(explicit, events)
 
 
-def _read(path: Path, events: EventSink, *, luet: bool) -> dict[str, Any]:
+def _read(path: Path, events: EventSink, warn: Callable[[Node, EventSink], None], *, luet: bool) -> dict[str, Any]:
     try:
-        value = _plain(path)
+        node = _parsed(path)
+        value = node.plain()
     except TreebuildError as err:
         if not luet:
             raise ConfigError(err.message, where=err.where, hint=err.hint) from err
         events.emit(Warned(f"{path} cannot be read and is left out: {err.message}", err.where))
         return {}
+    warn(node, events)
     return value if isinstance(value, dict) else {}
 
 
-def _plain(path: Path) -> Any:  # noqa: ANN401 - a file of the user's
+def _parsed(path: Path) -> Node:
     from treebuilder.nodes import load as load_yaml
 
     try:
         text = path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as err:
         raise ConfigError(f"the configuration {path} cannot be read: {err}") from err
-    return load_yaml(text, str(path)).plain()
+    return load_yaml(text, str(path))
 
 
 def _copied(value: Any) -> Any:  # noqa: ANN401 - any configuration
@@ -241,7 +245,7 @@ def _settled(values: dict[str, Any], path: Path | None, events: EventSink, rules
     ]  # fmt: skip
     for folder in confdirs:
         for file in sorted(folder.glob("*.y*ml")) if folder.is_dir() else ():
-            item = _read(file, events, luet=True)
+            item = _read(file, events, warn_of_misspelt_repository, luet=True)
             if item.get("name") and item.get("urls") and item.get("type"):
                 repositories.append(_repository(item, base, str(file), _FILE_PRIORITY, rules))
     return ClientSettings(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from treebuilder.app.config_keys import warn_of_misspelt, warn_of_misspelt_repository
 from treebuilder.app.trusting import TrustRules
 from treebuilder.archive.bounds import USUAL_BOUND, Bound
 from treebuilder.errors import ConfigError, Place, SpecError, TreebuildError
@@ -19,17 +20,6 @@ from treebuilder.system.files import disk_errors
 from treebuilder.trust.policy import TrustSetting, read_setting
 
 _CACHE_KEYS = frozenset(("keys", "secret_key"))
-_KEYS = frozenset((
-    "cache", "destination", "general", "keys_confdir", "repos_confdir", "repositories", "system", "template", "tree",
-    "values",
-))  # fmt: skip
-_REPOSITORY_KEYS = frozenset((
-    "auth", "cached", "enable", "name", "priority", "reference", "trust", "type", "urls",
-))  # fmt: skip
-_LUETS = frozenset((
-    "arch", "config_from_host", "config_protect", "config_protect_confdir", "config_protect_skip", "description",
-    "finalizer_envs", "images", "logging", "metapath", "mode", "solver", "treepath", "verify",
-))  # fmt: skip
 
 
 @record
@@ -100,15 +90,15 @@ def load(explicit: str, events: EventSink) -> Settings:
     try:
         root = load_yaml(read_text(str(path)), str(path))
         general, system, template = root.get("general"), root.get("system"), root.get("template")
-        _warn_of_misspelt(root, _KEYS, events)
+        warn_of_misspelt(root, events)
         repositories = [_repository(node, path.parent) for node in root.children("repositories")]
         for folder in root.texts("repos_confdir"):
             where = Path(folder) if os.path.isabs(folder) else path.parent / folder
             for file in sorted(where.glob("*.y*ml")) if where.is_dir() else []:
                 # Paths in a repository file are relative to the configuration that points to it.
-                repositories.append(_repository(load_yaml(read_text(str(file)), str(file)), path.parent))
-        for repository in root.children("repositories"):
-            _warn_of_misspelt(repository, _REPOSITORY_KEYS, events)
+                found = load_yaml(read_text(str(file)), str(file))
+                warn_of_misspelt_repository(found, events)
+                repositories.append(_repository(found, path.parent))
         return Settings(
             str(path), max(0, general.integer("concurrency")) if general else 0,
             tuple(sorted(repositories, key=lambda r: (r.priority, r.name))),
@@ -150,19 +140,6 @@ def _cache(root: object, base: Path) -> tuple[tuple[str, ...], str]:
         )  # fmt: skip
     secret = node.text("secret_key")
     return tuple(str(base / key) for key in keys), str(base / secret) if secret else ""
-
-
-def _warn_of_misspelt(node: object, known: frozenset[str], events: EventSink) -> None:
-    """luet has many keys that mean nothing here; one that looks like one of ours was hardly meant for it."""
-    from treebuilder.nodes import Node
-
-    assert isinstance(node, Node)
-    for key, place in node.unknown(known | _LUETS):
-        from difflib import get_close_matches  # seldom needed
-
-        meant = get_close_matches(key.lower(), sorted(known), 1, 0.75)
-        if meant:
-            events.emit(Warned(f"the key {key!r} means nothing; {meant[0]!r} would", place))
 
 
 def _texts(root: object, key: str) -> tuple[str, ...]:
