@@ -244,7 +244,9 @@ def _make_images(
         finalimages.push_final_images(report, images, options, work)
     if args.generate_final_images:
         folder = finalimages.generate_final_images(report, args.cmd, options, work)
-        session.events.emit(Said(f"final images: {folder}"))
+        session.events.emit(
+            Said("final images: none, for no package was built" if folder is None else f"final images: {folder}")
+        )
 
 
 def _pretend(options: BuildOptions, work: Workspace, session: Session) -> int:
