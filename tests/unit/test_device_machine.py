@@ -195,6 +195,46 @@ def test_a_partition_is_writable_for_a_while_and_then_as_it_was(
     assert done.stdout.splitlines() == expected[how]
 
 
+_BOTH = (
+    _WRITABLE.partition("for fails in")[0]
+    + """
+first, second = os.pipe(), os.pipe()
+child = os.fork()
+if not child:
+    with writing.writable(kernel, "COS_STATE", events) as place:
+        os.write(first[1], b"in")
+        os.read(second[0], 1)
+    os.write(first[1], b"out")
+    os._exit(0)
+os.read(first[0], 2)
+with writing.writable(kernel, "COS_STATE", events) as place:
+    os.write(second[1], b"x")
+    os.read(first[0], 3)
+    (place / "file").write_text("written after the other one has left")
+print([m.read_only for m in here.mounts(real) if m.place == place])
+child = os.fork()
+if not child:  # killed: the next one tidies up
+    with writing.writable(kernel, "COS_STATE", events):
+        os.kill(os.getpid(), 9)
+os.waitpid(child, 0)
+print([m.read_only for m in here.mounts(real) if m.place == place])
+with writing.writable(kernel, "COS_STATE", events):
+    pass
+print([m.read_only for m in here.mounts(real) if m.place == place])
+"""
+)
+
+
+@pytest.mark.engine
+def test_the_last_of_several_writers_makes_it_read_only_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blkid(tmp_path, monkeypatch, {"vda2": "COS_STATE"})
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    words = [sys.executable, "-c", _BOTH, str(tmp_path), "mounted"]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["[True]", "[False]", "[True]"]
+
+
 # files of cOS ---------------------------------------------------------------------------------------------------------
 def test_files_are_read_and_never_run(tmp_path: Path) -> None:
     text = """# a comment

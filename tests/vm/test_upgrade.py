@@ -35,6 +35,7 @@ def test_by_a_channel_and_back_and_from_passive(
 ) -> None:
     with machine(disk, firmware) as device:
         device.log_in()
+        device.settle()
         configure(device, release)
         device.reboot()
         device.confirmed()
@@ -74,6 +75,7 @@ def test_by_an_image_and_out_of_a_folder_and_into_recovery(disk: Path, release: 
     host = f"{HOST}:{release.address.rpartition(':')[2]}"
     with machine(disk, firmware) as device:
         device.log_in()
+        device.settle()
         status, said = device.run(f"treebuild device upgrade {release.image} --insecure-registry {host}", UPGRADE_S)
         assert status == 1
         assert "no keys say whose word counts" in said

@@ -23,6 +23,7 @@ from treebuilder.events import EventSink, Warned
 FREEZE, THAW = 0xC0045877, 0xC0045878
 _REMOUNT = 32
 _CANNOT = (errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.EPERM, errno.ENOSYS)
+_WAS_READ_ONLY = b"read-only\n"
 Control = Callable[[int, int], object]
 
 
@@ -63,14 +64,16 @@ def _thaw(fd: int, control: Control) -> None:
 def writable(kernel: here.Kernel, label: str, events: EventSink) -> Iterator[Path]:
     """Where this device's partition of that label can be written, until the end of the block; then as it was.
 
-    To be used with mounts of our own (`namespace.enter_private_mounts`): for others it stays read-only.
+    Whether a file system can be written is one thing for all who mount it, so whoever is the last to write here makes
+    it read-only again. To be used with mounts of our own (`namespace.enter_private_mounts`).
     Raises StateCorrupt (reason "no-partition"), TreebuildError (reason "permission", "mount").
     """
     found = here.partition(kernel, label)
     if found is None:
         raise StateCorrupt(f"the partition {label} cannot be found", reason="no-partition")
-    mounted = next((each for each in here.mounts(kernel) if each.device == found.device), None)
     with ExitStack() as stack:
+        writers = stack.enter_context(_writers(label))
+        mounted = next((each for each in here.mounts(kernel) if each.device == found.device), None)
         if mounted is None:
             place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="treebuild-", dir=_run_folder())))
             _mount(str(found.node), place, found.kind, 0)
@@ -79,10 +82,40 @@ def writable(kernel: here.Kernel, label: str, events: EventSink) -> Iterator[Pat
         else:
             place = mounted.place
             thaw(place)
+            stack.callback(_leave, writers, place, events)
             if mounted.read_only:
+                os.pwrite(writers, _WAS_READ_ONLY, 0)
                 _mount("none", place, "", _REMOUNT)
-                stack.callback(_read_only, place, events)
         yield place
+
+
+@contextmanager
+def _writers(label: str) -> Iterator[int]:
+    """One of any number of processes that write to a partition: a file that they lock, and that says what it was.
+
+    A killed one leaves that for the next.
+    """
+    folder = _run_folder()
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    with ExitStack() as stack:
+        if folder is None:
+            fd = stack.enter_context(tempfile.TemporaryFile()).fileno()
+        else:
+            fd = os.open(f"{folder}/treebuild-{label}.writers", flags, 0o600)
+            stack.callback(os.close, fd)
+        fcntl.flock(fd, fcntl.LOCK_SH)
+        yield fd
+
+
+def _leave(writers: int, place: Path, events: EventSink) -> None:
+    """Read-only again, if it was and nobody else writes; who comes meanwhile waits."""
+    try:
+        fcntl.flock(writers, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return
+    if os.pread(writers, len(_WAS_READ_ONLY), 0) == _WAS_READ_ONLY:
+        os.ftruncate(writers, 0)
+        _read_only(place, events)
 
 
 def _run_folder() -> str | None:
