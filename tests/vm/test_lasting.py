@@ -22,6 +22,7 @@ def lose(device: Machine, slot: str) -> None:
 def test_it_falls_back_what_should_last_lasts_and_recovery_resets(disk: Path, firmware: Firmware) -> None:
     with machine(disk, firmware) as device:
         device.log_in()
+        device.settle()
         device.ask("echo kept > /root/kept; echo gone > /etc/gone; echo key > /etc/ssh/ssh_host_test_key")
         identity = device.ask("cat /etc/machine-id")
         status, said = device.run("treebuild device reset")

@@ -46,6 +46,7 @@ def test_a_version_that(disk: Path, root: Path, tmp_path: Path, fault: str, firm
     size = image.stat().st_size
     with machine(disk, firmware, others=(image,)) as device:
         device.log_in()
+        device.settle()
         device.confirmed()
         upgrade(device, "0.7.0", size)
         if fault != "crashes":  # that one has all three
@@ -71,6 +72,7 @@ def test_a_good_version_stays(disk: Path, root: Path, tmp_path: Path, firmware: 
     image = image_of(root, tmp_path / "good.img", {"etc/good": "yes\n"})
     with machine(disk, firmware, others=(image,)) as device:
         device.log_in()
+        device.settle()
         device.confirmed()
         before = device.status()["slots"]["active"]
         upgrade(device, "0.6.5", image.stat().st_size)
