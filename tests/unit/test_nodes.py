@@ -107,3 +107,18 @@ def test_places_follow_the_source_of_a_made_text() -> None:
 def test_what_go_reads_is_read(text: str, value: object) -> None:
     """The first document counts, and tags of somebody's own mean nothing."""
     assert load(text, "f").plain() == value
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("0o14", 12), ("-0o14", -12), ("+0o14", 12), ("0O14", 12), ("0o1_4", 12), ("0o_14", 12), ("0_o14", 12),
+        ("0o", "0o"), ("0o18", "0o18"), ("0o777777777777777777777777", "0o777777777777777777777777"), ("014", 12),
+        ("0b11", 3), ("0B11", 3), ("0x1f", 31), ("0X1F", 31), ("-0x1f", -31), ("0b12", "0b12"), ("0xfg", "0xfg"),
+        ("0xffffffffffffffff", (1 << 64) - 1), ("-0x8000000000000000", -(1 << 63)),
+        ("0x1ffffffffffffffff", "0x1ffffffffffffffff"), ("+0xffffffffffffffff", "+0xffffffffffffffff"),
+    ],
+)  # fmt: skip
+def test_numbers_with_their_base_are_those_of_go(written: str, value: object) -> None:
+    """Expected values are what yaml.v2 2.4 and yaml.v3 3.0 make of them."""
+    assert load(f"v: {written}\n", "f").plain() == {"v": value}

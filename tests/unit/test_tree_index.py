@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -209,3 +210,40 @@ def test_twins_are_found_in_the_index_too(root: Path) -> None:
         first, second = tree.doubled["a-c-1"]
         assert (first.file[-17:], first.line) == ("a/definition.yaml", 1)
         assert second.file.endswith("twin/definition.yaml")
+
+
+def drawn(root: Path, index: MemoryIndex | None) -> list[str]:
+    tree, _ = load(root, index)
+    found = [tree.get(PackageId("c", "r", version)) for version in ("1", "2")]
+    return [package.recipe.steps[0].command for package in found if package is not None]
+
+
+def test_what_is_random_follows_the_files_of_the_folder(root: Path, tmp_path: Path) -> None:
+    write(root, "r/sub", "name: below\ncategory: c\n")
+    items = "packages:\n- {name: r, category: c, version: '1'}\n- {name: r, category: c, version: '2'}\n"
+    (root / "r/collection.yaml").write_text(items)
+    (root / "r/build.yaml").write_text("steps:\n- echo {{ randAlphaNum 20 }}\n")
+    (root / "r/sub/file").write_text("a")
+    index = MemoryIndex()
+    first = drawn(root, index)
+    assert len(set(first)) == 2
+    assert drawn(root, index) == drawn(root, None) == first
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(root, elsewhere, symlinks=True)
+    assert drawn(elsewhere, index) == first
+    (root / "a" / "file").write_text("not in the folder")
+    assert drawn(root, index) == first
+    (root / "r/sub/file").write_text("b")
+    second = drawn(root, index)
+    assert drawn(root, None) == second
+    assert not set(second) & set(first)
+
+
+def test_only_what_is_random_looks_at_the_files(root: Path) -> None:
+    (root / "a/out").symlink_to("/etc")
+    assert load(root, None)[0].packages
+    (root / "a/build.yaml").write_text("steps:\n- echo {{ uuidv4 }}\n")
+    with pytest.raises(SpecError, match="leads out") as caught:
+        load(root, None)
+    assert caught.value.where is not None
+    assert caught.value.where.file.endswith("a/out")

@@ -24,7 +24,7 @@ except ImportError:  # PyYAML without libyaml
 
 
 class _GoLoader(_Loader):
-    """The loader with the words and numbers that YAML 1.1 and go-yaml know and PyYAML does not: y, n, 1e3, 08."""
+    """The loader with the words and numbers that YAML 1.1 and go-yaml know and PyYAML does not: y, n, 1e3, 08, 0o14."""
 
 
 _GoLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"[yYnN]\Z"), list("yYnN"))
@@ -33,6 +33,8 @@ _GoLoader.add_implicit_resolver(
     re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z"),
     list("-+.0123456789"),
 )
+_BASED = re.compile(r"[-+]?0_*[oOxXbB][0-9a-fA-F_]*\Z")
+_GoLoader.add_implicit_resolver("tag:yaml.org,2002:int", _BASED, list("-+0"))
 _BOOLEANS = {"y": True, "n": False}
 _MAX_NODES = 200_000  # an alias bomb is refused, a real specfile has some hundreds
 _MAX_DEPTH = 200
@@ -162,6 +164,9 @@ class _Reader:
             return kind, str(node.value)
         if kind == "boolean" and node.value.lower() in _BOOLEANS:
             return kind, _BOOLEANS[node.value.lower()]
+        if kind == "number" and _BASED.match(node.value):
+            number = _based(node.value)
+            return ("text", str(node.value)) if number is None else (kind, number)
         try:
             value = self._loader.construct_object(node)
         except (ValueError, KeyError, AttributeError) as err:
@@ -173,3 +178,12 @@ class _Reader:
 
     def _at(self, node: yaml.Node) -> Place:
         return self._places.at(node.start_mark.line)
+
+
+def _based(text: str) -> int | None:
+    """A number with its base in front, as Go's `strconv.ParseInt(text, 0, 64)` takes it; None if it does not."""
+    try:
+        number = int(text.replace("_", ""), 0)
+    except ValueError:
+        return None
+    return number if -(1 << 63) <= number < 1 << (63 if text[0] == "+" else 64) else None

@@ -15,6 +15,7 @@ from treebuilder.records import record
 from treebuilder.template.faults import LocatedFault, TemplateFault
 
 if TYPE_CHECKING:
+    from treebuilder.template.functions.world import Randomness
     from treebuilder.template.runtime import Run
     from treebuilder.template.shared import Shared, Template
     from treebuilder.template.source import Source
@@ -54,8 +55,14 @@ class Templates:
         """The rendered text; `.Values` is `values`. Raises SpecError (reason "template") with file and line."""
         return self.render_mapped(text, values, file=file).text
 
-    def render_mapped(self, text: str, values: Mapping[str, object], *, file: str) -> Rendered:
-        """Like `render`, and says which line of the file wrote which line of the output."""
+    def render_mapped(
+        self, text: str, values: Mapping[str, object], *, file: str, seed: Callable[[], bytes] | None = None
+    ) -> Rendered:
+        """Like `render`, and says which line of the file wrote which line of the output.
+
+        `seed` stands for that of all texts; it is asked when the text draws something random, and may raise.
+        """
+        seed = seed or self._own_seed
         if "{{" not in text and not self._shared:
             return Rendered(text, tuple(range(1, text.count("\n") + 2)))
         from treebuilder.template.shared import Shared
@@ -66,10 +73,10 @@ class Templates:
         with suppress(LocatedFault, TemplateFault, RecursionError, SyntaxError, MemoryError):  # said by the long way
             found = shared.short_cut(text)
             if found is not None:
-                return self._executed(*found, text, values)
+                return self._executed(*found, text, values, seed)
         source = shared.source(file, text)
         try:
-            return self._run(lambda: self._executed(shared.parsed(source, text), source, text, values))
+            return self._run(lambda: self._executed(shared.parsed(source, text), source, text, values, seed))
         except LocatedFault as fault:
             raise SpecError(f"template: {fault.message}", where=source.place(fault.mark), reason="template") from fault
         except TemplateFault as fault:
@@ -86,27 +93,36 @@ class Templates:
 
             return with_deep_stack(work)
 
-    def _executed(self, template: Template, source: Source, text: str, values: Mapping[str, object]) -> Rendered:
-        run = self._started(template, source, text, values)
+    def _own_seed(self) -> bytes:
+        return self._seed
+
+    def _executed(
+        self, template: Template, source: Source, text: str, values: Mapping[str, object], seed: Callable[[], bytes]
+    ) -> Rendered:
+        run = self._started(template, source, self._random(text, values, seed))
         run.execute_program(template.main, template.slots, {"Values": dict(values)})
         *lines, last = run.output.lines
         # the empty line behind a final newline is the file's last
         return Rendered("".join(run.output.pieces), (*lines, last or text.count("\n") + 1))
 
-    def _started(self, template: Template, source: Source, text: str, values: Mapping[str, object]) -> Run:
-        from treebuilder.template.functions import Functions
-        from treebuilder.template.functions.world import Randomness, World
-        from treebuilder.template.runtime import Run
+    def _random(self, text: str, values: Mapping[str, object], seed: Callable[[], bytes]) -> Randomness:
+        from treebuilder.template.functions.world import Randomness
         from treebuilder.template.values import text_of
+
+        def whole() -> bytes:
+            shared = "".join(part for _, part in self._shared)
+            given = f"{shared}{text}\0{text_of(dict(values))}".encode("utf-8", "surrogatepass")
+            return hashlib.sha256(hashlib.sha256(seed()).digest() + given).digest()
+
+        return Randomness(whole)
+
+    def _started(self, template: Template, source: Source, random: Randomness) -> Run:
+        from treebuilder.template.functions import Functions
+        from treebuilder.template.functions.world import World
+        from treebuilder.template.runtime import Run
 
         def include(name: str, value: object) -> str:
             return run.include(name, value)
 
-        def seed() -> bytes:
-            shared = "".join(part for _, part in self._shared)
-            given = f"{shared}{text}\0{text_of(dict(values))}".encode("utf-8", "surrogatepass")
-            return hashlib.sha256(hashlib.sha256(self._seed).digest() + given).digest()
-
-        world = World(self._env, self._epoch_s, Randomness(seed), include)
-        run = Run(source, template.named, Functions(world).find)
+        run = Run(source, template.named, Functions(World(self._env, self._epoch_s, random, include)).find)
         return run

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -25,7 +24,6 @@ from treebuilder.tree.snapshot import Entry, Snapshot
 PREFIX = "cells//"
 Item = tuple[Any, Any, Any, tuple[Any, str, str, str]]  # as in `Rows.add`; recipe, finalize.yaml, its path, values
 Warning_ = tuple[str, str, Place]  # an unknown key, or what else is odd, and where it stands
-_pack = struct.Struct("<5q").pack
 
 
 class Folder(Protocol):
@@ -33,6 +31,11 @@ class Folder(Protocol):
 
     @property
     def path(self) -> str: ...
+
+    @property
+    def at(self) -> int:
+        """Its number in the snapshot, -1 for the root."""
+        ...
 
     @property
     def files(self) -> Mapping[str, Entry]: ...
@@ -207,14 +210,15 @@ class FolderCells:
             self._index.put(_key(stamp), stored.dump((stored.encode(tuple(warnings)), items)))
 
     def _stamp(self, folder: Folder) -> bytes:
-        """What a folder's record stands under; none while a file is so young that its stat may lie, or is a link."""
-        parts = [self._base, folder.path.encode("utf-8", "surrogateescape")]
-        for name in sorted(folder.files):
-            entry = folder.files[name]
-            if not stat.S_ISREG(entry[1]) or self._snapshot.is_young(entry):
-                return NO_STAMP
-            parts += name.encode(), _pack(*entry[1:])
-        return hashlib.sha256(b"\0".join(parts)).digest()
+        """What a folder's record stands under; none while a file is so young that its stat may lie, or is a link.
+
+        It covers all files, as those beside the specfiles count for what is random in a template.
+        """
+        if not all(stat.S_ISREG(entry.mode) for entry in folder.files.values()):
+            return NO_STAMP
+        stats = self._snapshot.stamp(folder.at)
+        path = folder.path.encode("utf-8", "surrogateescape")
+        return hashlib.sha256(b"\0".join((self._base, path, stats))).digest() if stats else NO_STAMP
 
     def _decoded(self, folder: Folder, item: Item) -> TreePackage:
         definition, _, _, (recipe, finalize, finalize_file, values) = item

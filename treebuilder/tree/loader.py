@@ -20,6 +20,7 @@ from treebuilder.template import Rendered
 from treebuilder.tree import stored, wholetree
 from treebuilder.tree import values as template_values
 from treebuilder.tree.cells import Cell
+from treebuilder.tree.context import context_digest
 from treebuilder.tree.definition import read_id, read_package
 from treebuilder.tree.files import is_inside, read_text
 from treebuilder.tree.foldercells import FolderCells, Item, Warning_
@@ -41,9 +42,10 @@ _SPECFILES = ("definition.yaml", "collection.yaml", "build.yaml", "finalize.yaml
 
 @record
 class _Folder:
-    """A folder that defines packages: its path relative to the root, and the specfiles in it by name."""
+    """A folder that defines packages: its path relative to the root, its number, and the specfiles in it by name."""
 
     path: str
+    at: int
     files: Mapping[str, Entry]
     dockerfiles: tuple[Entry, ...]
 
@@ -89,7 +91,7 @@ def load_tree(
     known = wholetree.load(index, places, base) if index is not None else None
     read: list[FolderCells] = []
     for number, snapshot in enumerate(snapshots):
-        reader = _Reader(snapshot, renderer, values, events, doubled, faults)
+        reader = _Reader(snapshot, renderer, values, events, doubled, faults, index)
         cells = FolderCells(index, base, snapshot, reader, recipes=recipes)
         read.append(cells)
         if known is not None:
@@ -144,18 +146,18 @@ def _read(snapshot: Snapshot, entry: Entry) -> str | None:
 
 def _folders(snapshot: Snapshot) -> Iterator[_Folder]:
     """Folders that may define packages, in walk order."""
-    found: dict[str, list[int]] = {"": []}
+    found: dict[str, list[int]] = {"": [-1]}
     for at, (path, mode) in enumerate(zip(snapshot.paths, snapshot.modes(), strict=True)):
         if stat.S_ISDIR(mode):
-            found[path] = []
+            found[path] = [at]
             continue
         folder, _, name = path.rpartition("/")
         if name in _SPECFILES or "Dockerfile" in name:
             found[folder].append(at)
-    for path, numbers in found.items():
+    for path, (own, *numbers) in found.items():
         entries = [snapshot.entry(at) for at in numbers]
         files = {entry.name: entry for entry in entries if entry.name in _SPECFILES}
-        yield _Folder(path, files, tuple([entry for entry in entries if entry.name not in files]))
+        yield _Folder(path, own, files, tuple([entry for entry in entries if entry.name not in files]))
 
 
 class _Reader:
@@ -169,7 +171,9 @@ class _Reader:
         events: EventSink,
         doubled: dict[str, tuple[Place, Place]],
         faults: list[SpecError] | None,
+        index: SpecIndex | None,
     ) -> None:
+        self._index = index
         self._snapshot = snapshot
         self._renderer = renderer
         self._values = values
@@ -190,7 +194,8 @@ class _Reader:
     def folder(self, path: str) -> _Folder:
         """One of them, without its Dockerfiles."""
         found = {name: self._snapshot.find(f"{path}/{name}" if path else name) for name in _SPECFILES}
-        return _Folder(path, {name: e for name, e in found.items() if e is not None and not stat.S_ISDIR(e.mode)}, ())
+        files = {name: entry for name, entry in found.items() if entry is not None and not stat.S_ISDIR(entry.mode)}
+        return _Folder(path, self._snapshot.number(path) if path else -1, files, ())
 
     def refuse(self, err: SpecError) -> None:
         """Notes a broken folder, or raises the error where faults are not collected."""
@@ -236,7 +241,7 @@ class _Reader:
         recipe: Encoded | None = _NO_BUILD
         if build is not None:
             try:
-                rendered = self._rendered(build, values, canonical)
+                rendered = self._rendered(folder, build, values, canonical)
             except SpecError:
                 return None  # to be said in its turn
             found = read_flat(rendered.text)
@@ -265,7 +270,7 @@ class _Reader:
             if not again:
                 self._claim(package)
             values = template_values.merged(own, self._values)
-            recipe = Recipe(has_build_file=False) if build is None else self._recipe(build, values, parsed)
+            recipe = Recipe(has_build_file=False) if build is None else self._recipe(folder, build, values, parsed)
             for sub in () if again else recipe.subpackages:
                 self._claim(sub.package)
             yield self._made(folder, package, recipe, (finalize_file, finalize), values)
@@ -295,20 +300,28 @@ class _Reader:
                 item.entries("an item of packages")
                 yield item, True
 
-    def _recipe(self, build: tuple[str, str], values: template_values.Values, parsed: dict[str, Recipe]) -> Recipe:
+    def _recipe(
+        self, folder: _Folder, build: tuple[str, str], values: template_values.Values, parsed: dict[str, Recipe]
+    ) -> Recipe:
         file, _ = build
-        rendered = self._rendered(build, values, template_values.canonical(values))
+        rendered = self._rendered(folder, build, values, template_values.canonical(values))
         known = parsed.get(rendered.text)
         if known is None:
             node = load(rendered.text, file, lines=rendered.lines)
             known = parsed[rendered.text] = read_recipe(node, self._tell)
         return known
 
-    def _rendered(self, build: tuple[str, str], values: template_values.Values, canonical: str) -> Rendered:
+    def _rendered(
+        self, folder: _Folder, build: tuple[str, str], values: template_values.Values, canonical: str
+    ) -> Rendered:
         """A rendered text; the last one is kept, for whoever cannot be content with a plain reading of it."""
+
+        def seed() -> bytes:
+            return bytes.fromhex(context_digest(self._snapshot, folder.path, self._index).hex)
+
         key = (*build, canonical)
         if self._last is None or self._last[0] != key:
-            self._last = key, self._renderer.render(build[1], values, file=build[0])
+            self._last = key, self._renderer.render(build[1], values, file=build[0], seed=seed)
         return self._last[1]
 
     def dockerfiles(self, folder: _Folder) -> Iterator[TreePackage]:

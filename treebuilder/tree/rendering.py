@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from treebuilder.template import Rendered, Templates
 from treebuilder.tree.values import Values
@@ -15,6 +15,9 @@ class Renderer:
         self.shared = shared
         self._templates = Templates(shared=shared, env=env, epoch_s=epoch_s)
 
-    def render(self, text: str, values: Values, *, file: str) -> Rendered:
-        """The rendered text and where its lines come from. Raises SpecError (reason "template")."""
-        return self._templates.render_mapped(text, values, file=file)
+    def render(self, text: str, values: Values, *, file: str, seed: Callable[[], bytes]) -> Rendered:
+        """The rendered text and where its lines come from; `seed` is asked if the text draws something random.
+
+        Raises SpecError (reason "template"), and what `seed` raises.
+        """
+        return self._templates.render_mapped(text, values, file=file, seed=seed)

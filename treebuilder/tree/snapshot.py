@@ -82,13 +82,23 @@ class Snapshot:
         at = self._index.get(path)
         return None if at is None else self.entry(at)
 
+    def number(self, path: str) -> int:
+        """The number of a path that is there."""
+        return self._index[path]
+
     def below(self, folder: str) -> Iterator[Entry]:
         """All entries inside a folder, at any depth, in walk order; "" is the root."""
-        prefix = folder + "/" if folder else ""
-        for at in range(self._index[folder] + 1 if folder else 0, len(self.paths)):
-            if not self.paths[at].startswith(prefix):
-                return
-            yield self.entry(at)
+        at = self._index[folder] if folder else -1
+        return map(self.entry, self.within(at))
+
+    def within(self, at: int) -> range:
+        """The numbers of all entries inside the folder with this number, -1 for the root."""
+        if at < 0:
+            return range(len(self.paths))
+        prefix, end = self.paths[at] + "/", at + 1
+        while end < len(self.paths) and self.paths[end].startswith(prefix):
+            end += 1
+        return range(at + 1, end)
 
     def shown(self, path: str) -> str:
         """A relative path as the user would write it."""
@@ -105,6 +115,17 @@ class Snapshot:
             return False
         coarse = newest % 1_000_000_000 == 0
         return newest > self.taken_ns - (_YOUNG_COARSE_NS if coarse else _YOUNG_NS)
+
+    def stamp(self, at: int) -> bytes:
+        """The names and stats of all inside a folder; empty if one of them may have changed since (`is_young`)."""
+        found = self.within(at)
+        if not found:
+            return b"nothing"
+        stats = self.stats[found.start * FIELDS : found.stop * FIELDS]
+        newest = max(max(stats[2::FIELDS]), max(stats[3::FIELDS]))
+        if newest >= self.taken_ns - _YOUNG_COARSE_NS and any(self.is_young(self.entry(number)) for number in found):
+            return b""
+        return "\0".join(self.paths[found.start : found.stop]).encode("utf-8", "surrogateescape") + stats.tobytes()
 
     @property
     def _index(self) -> dict[str, int]:
