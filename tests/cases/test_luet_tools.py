@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.services import need
 from tests.trees import APPLETS, write_layout
 from treebuilder.cli.main import main
 
@@ -78,6 +79,29 @@ def test_an_image_is_packed_and_unpacked(root: Path, tmp_path: Path, monkeypatch
     write_layout(tmp_path / "layout", {"etc/x": b"x"})
     assert main(["util", "unpack", "oci:layout", "second"]) == 0
     assert (tmp_path / "second/etc/x").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize(
+    ("words", "owner"),
+    [
+        (["util", "unpack", "--no-same-owner"], 0),
+        (["util", "unpack", "--same-owner"], 7),
+        (["util", "unpack"], 7),
+        (["luet", "--same-owner=false", "util", "unpack"], 0),
+        (["luet", "util", "unpack", "--same-owner"], 7),
+    ],
+)
+def test_whose_files_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], owner: int) -> None:
+    need(os.geteuid() == 0, "owners need root")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TREEBUILD_CACHE", str(tmp_path / "cache"))
+    with tarfile.open("files.tar", "w") as tar:
+        info = tarfile.TarInfo("file")
+        info.uid = info.gid = 7
+        tar.addfile(info)
+    assert main(["util", "pack", "mine:1.0", "files.tar", "image.tar"]) == 0
+    assert main([*words, f"file://{tmp_path}/image.tar", "out"]) == 0
+    assert (tmp_path / "out/file").stat().st_uid == owner
 
 
 @pytest.mark.parametrize("data", [b"", b"no tar at all" * 100, None])

@@ -11,13 +11,16 @@ from pathlib import Path
 import pytest
 
 from tests.services import need
-from tests.unit.repository_parts import EPOCH, Workshop, workshop
+from tests.unit.repository_parts import EPOCH, Workshop, ref, workshop
 from tests.unit.system_parts import System
 from treebuilder.archive.compress import compressor
 from treebuilder.archive.entry import Entry
 from treebuilder.archive.tar import write_entries
+from treebuilder.client import Client, InstallRequest, Manner, SystemRoot
+from treebuilder.client.operations import install
 from treebuilder.errors import ConflictError, IntegrityError, TreebuildError, UnsafeArchive
 from treebuilder.model.digest import Digest
+from treebuilder.system.process import Cancel
 
 CAPABILITY = struct.pack("<5I", 0x02000001, 1 << 10, 0, 0, 0)  # cap_net_bind_service+ep, revision 2
 SPARSE = 8 << 20
@@ -71,6 +74,22 @@ def check(root: Path, *, folder_mode: int) -> None:
     sparse = (root / "usr/sparse").stat()
     assert (sparse.st_size, sparse.st_blocks * 512 < SPARSE // 8) == (SPARSE, True)
     assert (root / "usr").stat().st_mode & 0o7777 == folder_mode
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_files_may_belong_to_whoever_installs_them(shop: Workshop, used: bool) -> None:
+    pack(shop, *whole())
+    (shop.top / "root").mkdir(exist_ok=True)
+    if used:
+        (shop.top / "root/mine").write_text("x")
+    packages = shop.packages()
+    root = SystemRoot(shop.top / "root", same_owner=False)
+    request = InstallRequest((ref("t/x"),))
+    Client(shop.events, Cancel()).run("install", root, lambda d: install(request, packages, d), Manner())
+    for path in ("bin/su", "usr", "usr/fifo", "usr/one", "usr/sparse", "dev/null"):
+        found = (shop.top / "root" / path).lstat()
+        assert (found.st_uid, found.st_gid) == (os.geteuid(), os.getegid()), path
+    assert (shop.top / "root/usr/one").stat().st_mode & 0o7777 == 0o640
 
 
 @pytest.mark.parametrize("used", [False, True])

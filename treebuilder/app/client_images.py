@@ -33,20 +33,20 @@ _BOX_LIMIT_S = 7 * 24 * 3600.0
 # unpacking ------------------------------------------------------------------------------------------------------------
 def unpack(
     image: str, folder: Path, store: Store, events: EventSink, cancel: Cancel, insecure: tuple[str, ...] = (),
-    kept: list[Path] | None = None,
+    kept: list[Path] | None = None, *, own: bool = True,
 ) -> int:  # fmt: skip
     """Lays an image's files into a folder, which is made if it is not there; how many entries.
 
     `image` is `file://TAR` (what `docker save` writes), `oci:FOLDER` (a layout), or a reference of a registry;
     `insecure` are hosts to speak plain HTTP to. With `kept`, layers of a registry stay in the store as they came, and
-    are told there.
+    are told there. Without `own` all belongs to whoever unpacks it.
     Raises ConfigError, SpecError, TransportError, IntegrityError, UnsafeArchive, NoSpace.
     """
     layers = _layers(image, store, events, cancel, insecure, kept)
     count = 0
     with disk_errors(f"unpacking {image} into {folder}", folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with Writer(str(folder), follow=True, keep_existing_dirs=True) as writer:
+        with Writer(str(folder), follow=True, own=own, keep_existing_dirs=True) as writer:
             for entry, real in StackView(tuple(str(store.tree_path(layer)) for layer in layers)).walk():
                 cancel.check()
                 count += 1

@@ -250,7 +250,7 @@ def _settled(values: dict[str, Any], path: Path | None, events: EventSink, rules
                 repositories.append(_repository(item, base, str(file), _FILE_PRIORITY, rules))
     return ClientSettings(
         values, str(path or ""),
-        SystemRoot(root, database, record=str(system["database_engine"]) != "memory"),
+        SystemRoot(root, database, str(system["database_engine"]) != "memory", _true(values["general"]["same_owner"])),
         Path(f"{root}{database}".rstrip("/"), str(system["pkgs_cache_path"]).strip("/") or "packages"),
         tuple(sorted(repositories, key=lambda r: (r.priority, r.name))),
         Protection() if _true(values["config_protect_skip"]) else Protection(_prefixes(protected, events)),

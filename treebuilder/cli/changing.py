@@ -59,8 +59,19 @@ def add_change_flags(parser: argparse.ArgumentParser, *, sources: bool = True) -
     )
     parser.add_argument("--skip-config-protect", action="store_true", help="replace protected configuration too")
     parser.add_argument("-y", "--yes", action="store_true", help="ask nothing (as treebuild nothing is asked)")
-    parser.add_argument("--solver-concurrent", action="store_true", help=argparse.SUPPRESS)
+    add_owner_flag(parser)
+    parser.add_argument(
+        "--solver-concurrent", action="store_true",
+        help="luet's --solver-... flags change nothing: every solution is searched, and the best one taken",
+    )  # fmt: skip
     add_output_flags(parser)
+
+
+def add_owner_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--same-owner", action=argparse.BooleanOptionalAction,
+        help="files belong to whom their archive names (the default), or to whoever unpacks them",
+    )  # fmt: skip
 
 
 def settings_of(args: argparse.Namespace, session: Session) -> ClientSettings:
@@ -75,6 +86,8 @@ def settings_of(args: argparse.Namespace, session: Session) -> ClientSettings:
             flags[key] = getattr(args, name)
     if getattr(args, "skip_config_protect", False):
         flags["config_protect_skip"] = True
+    if getattr(args, "same_owner", None) is not None:
+        flags["general.same_owner"] = args.same_owner
     if getattr(args, "max_expansion", 0):
         flags["general.max_expansion"] = args.max_expansion
     insecure = bool(getattr(args, "insecure", False))

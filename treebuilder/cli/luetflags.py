@@ -19,15 +19,16 @@ NEEDLESS = {
 }
 _BARE = ("solver-concurrent", "privileged", "no-privileged", "keep-images",
          "no-keep-images")  # fmt: skip
+_SOLVER = "this and luet's other --solver-... change nothing: every solution is searched, and the best one taken"
 _VALUED = ("solver-type", "solver-rate", "solver-discount", "solver-attempts")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Adds them, unseen in the help; docs/luet-compatibility/build.md lists them."""
+    """Adds them, unseen in the help but for one of the solver's; docs/luet-compatibility/build.md lists them."""
     for flag in _BARE:
         parser.add_argument(f"--{flag}", action="store_true", help=argparse.SUPPRESS)
     for flag in _VALUED:
-        parser.add_argument(f"--{flag}", help=argparse.SUPPRESS)
+        parser.add_argument(f"--{flag}", metavar="X", help=_SOLVER if flag == _VALUED[0] else argparse.SUPPRESS)
     parser.add_argument("-a", "--backend-args", action="append", help=argparse.SUPPRESS)
 
 

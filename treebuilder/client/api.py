@@ -39,12 +39,13 @@ class NotConfirmed(TreebuildError):
 class SystemRoot:
     """A root and where inside it the database lies (a folder, absolute as the system sees it).
 
-    `record` False leaves no trace of what was installed.
+    `record` False leaves no trace of what was installed. Without `same_owner` all files belong to whoever installs.
     """
 
     folder: Path
     database_path: str = "/var/lib/treebuild"
     record: bool = True
+    same_owner: bool = True
 
 
 @record

@@ -57,7 +57,7 @@ def fill(
         try:
             for item, blob in zip(change.add, blobs, strict=True):
                 before_each(item)
-                records.append(_unpack(item, blob, root.folder, claims))
+                records.append(_unpack(item, blob, root.folder, claims, own=root.same_owner))
             if root.record:
                 database = database_of(root, make=True)
                 try:
@@ -99,7 +99,7 @@ def stage(
                 before_each(item)
                 place = staging / str(position)
                 place.mkdir(mode=0o755)
-                found = _unpack(item, blob, place, rules.claims)
+                found = _unpack(item, blob, place, rules.claims, own=root.same_owner)
                 records.append(found)
                 diverted += _protect(root.folder, place, found, rules.protection)
             written = _journal(root, change, (*records, *change.adopt), finalizers, rules)
@@ -197,7 +197,7 @@ def recover(root: SystemRoot) -> bool:
     return True
 
 
-def _unpack(item: Planned, blob: Path, folder: Path, claims: Claims) -> Record:
+def _unpack(item: Planned, blob: Path, folder: Path, claims: Claims, *, own: bool) -> Record:
     """Unpacks one package; what its archive really holds is claimed, whatever its index said."""
     found: list[tuple[str, str]] = []
 
@@ -208,7 +208,7 @@ def _unpack(item: Planned, blob: Path, folder: Path, claims: Claims) -> Record:
 
     with blob.open("rb") as source:
         what, bound = str(item.package.id), item.repository.bound(item.artifact)
-        unpack_package(decompressed(source, bound, what), str(folder), what, bound=bound, on_entry=note)
+        unpack_package(decompressed(source, bound, what), str(folder), what, own=own, bound=bound, on_entry=note)
     home, artifact = item.repository.source.name, item.artifact
     return Record(
         item.package, home, artifact.sha256, artifact.build_time, tuple(found), item.requested, item.finalizer

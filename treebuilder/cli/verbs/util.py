@@ -26,6 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("words", nargs="*", metavar="WORD", help="image, folder or files")
     parser.add_argument("--arch", default="", metavar="NAME", help="pack: the architecture (default: ours)")
     parser.add_argument("--os", default="linux", metavar="NAME", help="pack: the system (default: linux)")
+    changing.add_owner_flag(parser)
     parser.add_argument("--platform", default="", metavar="OS/ARCH", help=argparse.SUPPRESS)
     parser.add_argument("--local", dest="from_engine", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--verify", action="store_true", help=argparse.SUPPRESS)
@@ -57,7 +58,10 @@ def run(args: argparse.Namespace, session: Session) -> int:
         return 0
     session.needs_owners()
     with changing.opened(args, session) as client:
-        count = use.unpack(args.words[0], Path(args.words[1]), client.store, session.events, session.cancel)
+        count = use.unpack(
+            args.words[0], Path(args.words[1]), client.store, session.events, session.cancel,
+            own=client.settings.root.same_owner,
+        )  # fmt: skip
     session.close()
     tables.write(value | {"entries": count}, session.output, f"{count} entries in {args.words[1]}")
     return 0
