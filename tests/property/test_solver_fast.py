@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from contextlib import suppress
 from typing import Literal
 
 import pytest
@@ -76,6 +77,24 @@ def test_lessons_change_no_answer(seed: int) -> None:
         assert decisions(world, request, lessons) == decisions(world, request, None), request
 
 
+@settings(max_examples=150, deadline=None)
+@given(SEEDS)
+def test_dead_ends_among_installed_packages_change_no_answer(seed: int) -> None:
+    """Nor where some are held or unwanted: what is learned then is true for this request only."""
+    rng = random.Random(seed)
+    packages = tangled(rng)
+    installed: tuple[Package, ...] = ()
+    with suppress(TreebuildError):
+        some = MemoryPackages(rng.sample(packages, len(packages) * 2 // 3))
+        installed = PackageSolver().solve(requests(rng)[0], some, (), order="runtime").packages
+    world = World(MemoryPackages(packages), installed)
+    for request in requests(rng):
+        unwanted = (PackageRef("c", rng.choice(NAMES), rng.choice(SELECTORS)),) if rng.random() < 0.3 else ()
+        held = (PackageRef("c", rng.choice(installed).id.name),) if installed and rng.random() < 0.3 else ()
+        asked = Request(request.wanted, held, unwanted)
+        assert decisions(world, asked, Lessons(world)) == decisions(world, asked, None), asked
+
+
 def test_most_dead_ends_are_left_by_lessons() -> None:
     """Otherwise the laws above say nothing of them."""
     left = searched = 0
@@ -84,10 +103,10 @@ def test_most_dead_ends_are_left_by_lessons() -> None:
         world = World(MemoryPackages(tangled(rng)), ())
         lessons = Lessons(world)
         for request in requests(rng):
-            ends = 0
+            ends, own = 0, Lessons(world)
             while True:
                 try:
-                    walk(world, request, GreedyChooser(world, request, lessons, learning=True))
+                    walk(world, request, GreedyChooser(world, request, lessons, own))
                     left += ends > 0
                 except DeadEnd:
                     ends += 1

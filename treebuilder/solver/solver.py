@@ -88,12 +88,12 @@ def decide(
     `lessons` are those of earlier requests to the same world.
     """
     lessons = lessons or Lessons(world)
-    learning = not (world.installed or request.held or request.unwanted)
+    own = Lessons(world)
     retries = _RETRIES
     while retries > 0:
         chosen = Chosen()
         try:
-            return walk(world, request, GreedyChooser(world, request, lessons, learning=learning), chosen)
+            return walk(world, request, GreedyChooser(world, request, lessons, own, wary=retries < _RETRIES), chosen)
         except DeadEnd:
             retries -= len(chosen.decisions) + 1
         except Stuck:
