@@ -27,6 +27,8 @@ def own(options: BuildOptions, tree: Tree) -> tuple[PackageId, ...]:
 
 def targets_of(options: BuildOptions, tree: Tree) -> tuple[PackageRef, ...]:
     """The targets in the order named, or sorted. Raises SpecError, Unsatisfiable."""
+    if not (options.all or options.full or options.tree_deps or options.revdeps):
+        return options.targets
     mine = own(options, tree)
     orders: Mapping[PackageId, tuple[Package, ...]] = {}
     if options.full or options.revdeps:
@@ -36,10 +38,8 @@ def targets_of(options: BuildOptions, tree: Tree) -> tuple[PackageRef, ...]:
     elif options.full:
         below = {package.id for id, order in orders.items() for package in order if package.id != id}
         found = [exact(id) for id in mine if id not in below]
-    elif options.tree_deps or options.revdeps:
-        found = [exact(chosen(ref, tree, frozenset(mine)).id) for ref in options.targets]
     else:
-        return options.targets
+        found = [exact(chosen(ref, tree, frozenset(mine)).id) for ref in options.targets]
     if options.revdeps:
         built = {(ref.pkgname, ref.version) for ref in found}
         found += [

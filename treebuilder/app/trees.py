@@ -31,8 +31,8 @@ class Listing:
     matches: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
 
-    def shown(self, id: PackageId) -> str:
-        return str(id) if self.versions else id.pkgname.removeprefix("/")
+    def shown(self, cell: Cell) -> str:
+        return str(cell.id) if self.versions else cell.pkgname.removeprefix("/")
 
 
 def listed(tree: Tree, wish: Listing) -> list[Cell]:
@@ -42,7 +42,7 @@ def listed(tree: Tree, wish: Listing) -> list[Cell]:
     def chosen(cell: Cell) -> bool:
         if not (matches or excludes):
             return True
-        text = wish.shown(cell.id)
+        text = wish.shown(cell)
         wanted = not matches or any(pattern.search(text) for pattern in matches)
         return wanted and not any(pattern.search(text) for pattern in excludes)
 

@@ -130,7 +130,7 @@ class FolderCells:
             if item is not None:
                 self._claim(item[0])
                 if stamp is NO_STAMP:
-                    self.rows.add_made(folder.path, 0, self._decoded(folder, item))
+                    self.rows.add_made(folder.path, 0, self._decoded(folder.path, item))
                     return
                 self._put(stamp, (), (item,))
                 self._add(folder, [item[:3]], stamp, whole=True)
@@ -188,14 +188,13 @@ class FolderCells:
 
     # reading a package whole --------------------------------------------------------------------------------------
     def _later(self, row: int) -> TreePackage:
-        folder, number = self._reader.folder(self.rows.folders[row]), self.rows.numbers[row]
-        stamp = self._stamp(folder) if self._index is not None else NO_STAMP
+        path, number, stamp = self.rows.folders[row], self.rows.numbers[row], self.rows.stamps[row]
         known = self._known(stamp)
         if known is not None:
             warnings, items = known
             self._reader.warn(stored.decode(warnings))
-            return self._decoded(folder, items[number])
-        made, warnings = self._reader.packages(folder, again=True)
+            return self._decoded(path, items[number])
+        made, warnings = self._reader.packages(self._reader.folder(path), again=True)
         if stamp is not NO_STAMP:
             self._put(stamp, warnings, tuple(_whole(package) for package in made))
         self._reader.warn(warnings)
@@ -220,12 +219,12 @@ class FolderCells:
         path = folder.path.encode("utf-8", "surrogateescape")
         return hashlib.sha256(b"\0".join((self._base, path, stats))).digest() if stats else NO_STAMP
 
-    def _decoded(self, folder: Folder, item: Item) -> TreePackage:
+    def _decoded(self, folder: str, item: Item) -> TreePackage:
         definition, _, _, (recipe, finalize, finalize_file, values) = item
         place = self._snapshot.absolute
-        context = os.path.join(place, folder.path) if folder.path else place
+        context = os.path.join(place, folder) if folder else place
         return TreePackage(
-            stored.decode(definition), stored.decode(recipe), context, folder.path, finalize, finalize_file,
+            stored.decode(definition), stored.decode(recipe), context, folder, finalize, finalize_file,
             self._snapshot.root, values,
         )  # fmt: skip
 

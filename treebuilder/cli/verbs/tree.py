@@ -95,7 +95,7 @@ def _pkglist(args: argparse.Namespace, options: BuildOptions, work: Workspace, s
     )
     cells = trees.listed(tree, wish)
     rows = trees.rows(cells, build_time=args.buildtime) if full or session.output != "terminal" else []
-    lines = [trees.block(row) for row in rows] if full else [wish.shown(cell.id) for cell in cells]
+    lines = [trees.block(row) for row in rows] if full else [wish.shown(cell) for cell in cells]
     session.close()
     tables.write({"schema": "treebuild.pkglist/1", "packages": rows}, session.output, "\n".join(lines))
     return 0
