@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -11,7 +14,7 @@ from treebuilder.nodes.flat import read_flat
 from treebuilder.tree import stored
 from treebuilder.tree import values as template_values
 from treebuilder.tree.definition import read_package
-from treebuilder.tree.plain import plain_package, plain_recipe, plain_values
+from treebuilder.tree.plain import Definitions, plain_package, plain_recipe, plain_values
 from treebuilder.tree.recipe import RECIPE_KEYS, read_recipe, report_doubled
 
 WORDS = ["a", "b/c", "..", "true", '"1.0"', "1.2.3", "'>=0'", '" "', '""', "A=b", "A='", "x y", "[", "(", "a\\b"]
@@ -80,6 +83,38 @@ def test_recipes(text: str, lines: tuple[int, ...]) -> None:
     if short is not None:
         found = stored.decode(short)
         assert (found, repr(found)) == recipe_long(text, lines)
+
+
+def filled(text: str, words: Iterator[str]) -> list[str]:
+    """The lines of a text with other values, as long as there are some."""
+
+    def other(found: re.Match[str]) -> str:
+        return found[1] + next(words, found[2])
+
+    return [re.sub(r"^( *(?:- )?[\w./]+: |-? +)(.+)$", other, line) for line in text.splitlines()]
+
+
+@settings(max_examples=300, deadline=None)
+@given(documents(), st.lists(st.lists(LEAF, min_size=40, max_size=40), min_size=1, max_size=4))
+@example("name: a\nrequires:\n- name: b\n  category: c\nlabels:\n  c: x\n  b: z\nuri:\n- x\nlicense: d\n", [["a"] * 40])
+def test_files_of_one_form(text: str, fillings: list[list[str]]) -> None:
+    definitions = Definitions()
+    for filling in ([], *fillings):
+        lines = filled(text, iter(filling))
+        flat = read_flat("\n".join(lines))
+        expected = None if flat is None else plain_package(flat, "f")
+        assert definitions.read("\n".join(lines), "f") == expected
+
+
+def test_a_form_is_looked_at_once() -> None:
+    definitions = Definitions()
+    for word in ("a", "'b c'", "true", "n", '"1"', "d: e"):
+        text = f"category: c\nname: x\ndescription: {word}\n"
+        flat = read_flat(text)
+        assert definitions.read(text, "f") == (None if flat is None else plain_package(flat, "f"))
+    assert len(definitions._known) == 1
+    assert definitions.read("# c\ncategory: c\nname: x\n", "f") is not None
+    assert len(definitions._known) == 2
 
 
 def test_the_short_way_is_taken() -> None:

@@ -18,6 +18,7 @@ from treebuilder.errors import Place, SpecError
 from treebuilder.events import Recorder, Warned
 from treebuilder.model.package import PackageId, PackageRef
 from treebuilder.tree import MemoryIndex, Tree, TreePackage, load_tree, tree_fingerprint
+from treebuilder.tree.files import read_text
 
 Write = Callable[[dict[str, str]], Path]
 
@@ -430,6 +431,16 @@ def test_missing_and_unreadable_things(tmp_path: Path, write: Write) -> None:
     (root / "x/build.yaml").unlink()
     os.mkfifo(root / "x/build.yaml")
     assert refused(root).reason == "unreadable"
+
+
+@pytest.mark.parametrize("size", [-1, 0, 1, 9, 10, 11, 99])
+def test_a_file_that_grows_or_shrinks_is_read_whole(tmp_path: Path, size: int) -> None:
+    """`size` is what it had when the tree was walked."""
+    (tmp_path / "f").write_bytes(b"\xef\xbb\xbfname: x")
+    assert read_text(str(tmp_path / "f"), size) == "name: x"
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SpecError, match="no plain file"):
+        read_text(str(tmp_path / "pipe"), size)
 
 
 # the fast path ------------------------------------------------------------------------------------------------------

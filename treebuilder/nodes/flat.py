@@ -14,12 +14,13 @@ Leaf: TypeAlias = str | bool
 Map: TypeAlias = "dict[str, tuple[int, Leaf]]"
 List: TypeAlias = "list[tuple[int, Leaf | Map]]"
 Flat: TypeAlias = "dict[str, tuple[int, Leaf | Map | List]]"
+Form: TypeAlias = "tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[bool, ...]]"
 
 # indent, dash, key, value, all empty for a line that says nothing; a value in quotes is complete and has no escapes
 _ROW = re.compile(
-    r"""^(?:(\ *)(-\ +)?(?:([A-Za-z_][\w./-]*):(?:\ +|(?=\n)))?
-           ("[^"\\\n]*"|'[^'\n]*'|[A-Za-z_/$(][^\n]*|[0-9]+\.[0-9]+\.[0-9][^\n]*|)\ *
-        |\ *\#[^\n]*
+    r"""^(?:(\ *+)(-\ ++)?+(?:([A-Za-z_][\w./-]*+):(?:\ ++|(?=\n)))?+
+           ("[^"\\\n]*+"|'[^'\n]*+'|[A-Za-z_/$(][^\n]*+|[0-9]+\.[0-9]+\.[0-9][^\n]*+|)\ *+
+        |\ *+\#[^\n]*+
         )\n""",
     re.ASCII | re.MULTILINE | re.VERBOSE,
 )
@@ -36,17 +37,64 @@ class _Odd(Exception):
 
 def read_flat(text: str) -> Flat | None:
     """The values of the keys, each with its line, counted from 0; None where another reader must decide."""
-    if not text.endswith("\n"):
-        text += "\n"
-    if not text.replace("\n", "").isprintable():
-        return None
-    rows: list[tuple[str, str, str, str]] = _ROW.findall(text)
-    if len(rows) != text.count("\n") or len(rows) > _MAX_LINES:
+    rows = _rows(text)
+    if rows is None:
         return None
     try:
         return _Filler().read(rows)
     except _Odd:
         return None
+
+
+def read_form(text: str) -> tuple[Form, tuple[str, ...]] | None:
+    """What is left of a text without its values, and these, in quotes or not; None as for `read_flat`.
+
+    Texts of one form differ in their values only. `flat_of` says what is where, `texts_of` what the values are.
+    """
+    rows = _rows(text)
+    if not rows:
+        return None
+    indents, dashes, keys, values = zip(*rows, strict=True)
+    return (indents, dashes, keys, tuple(map(bool, values))), values
+
+
+def flat_of(form: Form) -> Flat | None:
+    """What `read_flat` gives for texts of a form, with the number of its line, as a text, for each value."""
+    rows = [(*row[:3], f'"{line}"' if row[3] else "") for line, row in enumerate(zip(*form, strict=True))]
+    try:
+        return _Filler().read(rows)
+    except _Odd:
+        return None
+
+
+def texts_of(values: tuple[str, ...]) -> list[str] | None:
+    """The values of a form without their quotes; None if one is no text, or might be something else."""
+    found = []
+    for value in values:
+        if value and value[0] in "\"'":
+            found.append(value[1:-1])
+        elif ":" not in value and "#" not in value and len(value) > _LONGEST and value[-1] != " ":
+            found.append(value)
+        elif value:
+            try:
+                leaf = _plain(value)
+            except _Odd:
+                return None
+            if not isinstance(leaf, str):
+                return None
+            found.append(leaf)
+        else:
+            found.append("")
+    return found
+
+
+def _rows(text: str) -> list[tuple[str, str, str, str]] | None:
+    if not text.endswith("\n"):
+        text += "\n"
+    if not text.replace("\n", "").isprintable():
+        return None
+    rows: list[tuple[str, str, str, str]] = _ROW.findall(text)
+    return rows if len(rows) == text.count("\n") <= _MAX_LINES else None
 
 
 class _Filler:

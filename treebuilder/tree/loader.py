@@ -26,7 +26,7 @@ from treebuilder.tree.files import is_inside, read_text
 from treebuilder.tree.foldercells import FolderCells, Item, Warning_
 from treebuilder.tree.index import SpecIndex
 from treebuilder.tree.package import TreePackage
-from treebuilder.tree.plain import Encoded, plain_package, plain_recipe, plain_values
+from treebuilder.tree.plain import Definitions, Encoded, plain_package, plain_recipe, plain_values
 from treebuilder.tree.recipe import RECIPE_KEYS, read_recipe, report_doubled
 from treebuilder.tree.rendering import Renderer
 from treebuilder.tree.rows import Rows, view_of
@@ -133,13 +133,15 @@ def _shared(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
 
 def _read(snapshot: Snapshot, entry: Entry) -> str | None:
     """A specfile's text, None where the name belongs to a folder. Raises SpecError."""
-    if stat.S_ISDIR(entry.mode):
-        return None
-    shown = snapshot.shown(entry.path)
-    if stat.S_ISLNK(entry.mode) and not is_inside(os.path.join(snapshot.absolute, entry.path), snapshot.absolute):
-        raise SpecError("the link leads out of the tree", where=Place(shown), reason="context-escape")
+    shown, size = snapshot.shown(entry.path), entry.size
+    if not stat.S_ISREG(entry.mode):
+        size = -1
+        if stat.S_ISDIR(entry.mode):
+            return None
+        if stat.S_ISLNK(entry.mode) and not is_inside(os.path.join(snapshot.absolute, entry.path), snapshot.absolute):
+            raise SpecError("the link leads out of the tree", where=Place(shown), reason="context-escape")
     try:
-        return read_text(shown)
+        return read_text(shown, size)
     except FileNotFoundError:
         raise SpecError("the file cannot be opened", where=Place(shown), reason="unreadable") from None
 
@@ -182,6 +184,7 @@ class _Reader:
         self._faults = faults
         self._warned: set[tuple[str, str]] = set()
         self._found: list[Warning_] = []
+        self._definitions = Definitions()
         self._last: tuple[tuple[str, str, str], Rendered] | None = None
         self._places: dict[str, Callable[[], Place]] = {}
         given = [template_values.canonical(values), *(text for _, text in renderer.shared)]
@@ -214,9 +217,9 @@ class _Reader:
         texts = [self._text(folder, name) for name in ("definition.yaml", "collection.yaml", "build.yaml")]
         build = texts[2]
         subs = build is not None and (self._subs_anywhere or any(text and _SUBS in text[1] for text in texts))
-        known = self._plain(texts[0], texts[1])
+        known = None if texts[0] is None or texts[1] is not None else self._definitions.read(texts[0][1], texts[0][0])
         if known is not None:
-            return [known[1]], subs
+            return [known], subs
         return [read_package(node) for node, _ in self._nodes(texts[0], texts[1])], subs
 
     def _plain(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from treebuilder.model.package import Package, PackageId, PackageRef, Recipe, Step
-from treebuilder.nodes.flat import Flat
+from treebuilder.nodes.flat import Flat, Form, flat_of, read_flat, read_form, texts_of
 from treebuilder.tree import stored
 from treebuilder.tree.definition import PACKAGE_KEYS
 from treebuilder.tree.recipe import recipe_faults
@@ -34,6 +34,7 @@ _RECIPE_TEXT = frozenset(("image", "package_dir", "seed"))
 _RECIPE_TEXTS = frozenset(("env", "retrieve", "includes", "excludes"))
 _RECIPE_STEPS = frozenset(("prelude", "steps"))
 _RECIPE_WORDS = frozenset(("unpack", "requires_final_images"))
+_MAX_KEPT = 2_000
 _IGNORED = PACKAGE_KEYS - _REFS  # of a recipe
 
 
@@ -80,15 +81,92 @@ def _package(found: Flat, file: str) -> Encoded:
             made[_IN_PACKAGE[key]] = _word(value)
         elif key not in PACKAGE_KEYS and key.lower() in PACKAGE_KEYS:
             raise _Odd
-    for part in id:
-        if "/" in part or "\\" in part or part in (".", ".."):
-            raise _Odd
-    if not id[1]:
+    if not _is_id(id):
         raise _Odd
     made[stored.ID] = [made[stored.ID][0], *id]
     first, _ = next(iter(found.values()))
     made[_IN_PACKAGE["where"]] = [_PLACE, file, first + 1]
     return made
+
+
+class Definitions:
+    """Reads definition.yaml files; of those of one form, which differ in their values only, it remembers what is where.
+
+    A tree of 20,000 packages has some dozens of forms.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Form, _Where | None] = {}
+
+    def read(self, text: str, file: str) -> Encoded | None:
+        """What `plain_package` gives for the text."""
+        found = read_form(text)
+        if found is None:
+            return None
+        form, values = found
+        if form not in self._known:
+            if len(self._known) > _MAX_KEPT:
+                self._known.clear()
+            self._known[form] = _where(form)
+        where = self._known[form]
+        texts = None if where is None else texts_of(values)
+        if where is None or texts is None:
+            flat = read_flat(text)
+            return None if flat is None else plain_package(flat, file)
+        return where.filled(texts, file)
+
+
+class _Where:
+    """Where the parts of a package stand in files of one form: in which lines, or the last one for none."""
+
+    def __init__(self, found: Encoded) -> None:
+        """`found` is the package of such a file, with the number of its line for each value."""
+        at = [int(number) if number else -1 for number in found[stored.ID][1:]]
+        self._id = (at[0], at[1], at[2])
+        self._first: int = found[_IN_PACKAGE["where"]][2]
+        self._refs = [
+            (_IN_PACKAGE[key], [(*(int(part) if part else -1 for part in ref[1:4]), ref[4][2]) for ref in refs])
+            for key in sorted(_REFS)
+            if (refs := found[_IN_PACKAGE[key]])
+        ]
+        self._maps = [
+            (_IN_PACKAGE[key], [(name, int(number)) for name, number in pairs])
+            for key in sorted(_MAPS)
+            if (pairs := found[_IN_PACKAGE[key]])
+        ]
+        self._texts = [(slot, int(found[slot])) for key in sorted(_TEXT) if found[slot := _IN_PACKAGE[key]]]
+        self._lists = [
+            (_IN_PACKAGE[key], [int(number) for number in numbers])
+            for key in sorted(_TEXTS)
+            if (numbers := found[_IN_PACKAGE[key]])
+        ]
+
+    def filled(self, texts: list[str], file: str) -> Encoded | None:
+        """The package of a file with these texts, by line."""
+        texts.append("")
+        category, name, version = self._id
+        id = texts[category], texts[name], texts[version]
+        if not _is_id(id):
+            return None
+        made = _BLANK_PACKAGE.copy()
+        made[stored.ID] = [made[stored.ID][0], *id]
+        for slot, refs in self._refs:
+            made[slot] = tuple([[_REF, texts[c], texts[n], texts[v], [_PLACE, file, line]] for c, n, v, line in refs])
+        for slot, pairs in self._maps:
+            made[slot] = tuple([(key, texts[line]) for key, line in pairs])
+        for slot, line in self._texts:
+            made[slot] = texts[line]
+        for slot, lines in self._lists:
+            made[slot] = tuple([texts[line] for line in lines])
+        made[stored.WHERE] = [_PLACE, file, self._first]
+        return made
+
+
+def _where(form: Form) -> _Where | None:
+    """None where some value is read as more than a text."""
+    flat = flat_of(form)
+    found = None if flat is None else plain_package(flat, "")
+    return None if found is None else _Where(found)
 
 
 def plain_recipe(found: Flat, file: str, lines: Sequence[int]) -> Encoded | None:
@@ -127,6 +205,14 @@ def _recipe(found: Flat, file: str, lines: Sequence[int]) -> Encoded:
         raise _Odd
     made[_IN_RECIPE["where"]] = [_PLACE, file, 0]
     return made
+
+
+def _is_id(id: Sequence[str]) -> bool:
+    """Whether these can be category, name and version, as `definition` has it, and there is a name."""
+    for part in id:
+        if "/" in part or "\\" in part or part in (".", ".."):
+            return False
+    return id[1] != ""
 
 
 def _place(line: int, file: str, lines: Sequence[int] | None) -> Encoded:
