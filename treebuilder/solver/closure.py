@@ -62,16 +62,11 @@ class Closures:
         if number in self._below:
             return self._below[number]
         package = self._packages[number]
-        found: dict[int, Package] = {}
-        for _, _, candidates in self._world.needs(package):
-            if not candidates or candidates[0] is package or not _of_one_name(candidates):
-                self._below[number] = None
-                return None
-            found[id(candidates[0])] = candidates[0]
-        targets = list(found.values())
-        if len(targets) > 1:
-            targets.sort(key=lambda p: p.id.fingerprint)
-        below = self._below[number] = tuple([self._number(p) for p in targets])
+        best = self._world.best(package)
+        if best is None or not all(c and _of_one_name(c) for _, _, c in self._world.needs(package)):
+            self._below[number] = None
+            return None
+        below = self._below[number] = tuple([self._number(p) for p in best])
         others = [p for ref in package.conflicts for p in self._world.matches(ref) if p is not package]
         if others:
             self._refused[number] = frozenset([self._number(p) for p in others])

@@ -11,7 +11,7 @@ from typing import Literal
 
 from treebuilder.errors import SpecError
 from treebuilder.model.package import Package
-from treebuilder.solver.world import World
+from treebuilder.solver.world import World, by_fingerprint
 
 Edges = Mapping[int, tuple[Package, ...]]  # by the identity of the object: a world has one of each package
 
@@ -27,6 +27,10 @@ def edges_of(world: World, packages: Iterable[Package]) -> dict[int, tuple[Packa
     there = {id(package) for package in chosen}
     edges: dict[int, tuple[Package, ...]] = {}
     for package in chosen:
+        best = world.best(package)
+        if best is not None and there.issuperset(map(id, best)):
+            edges[id(package)] = best
+            continue
         found: dict[int, Package] = {}
         for _, ref, candidates in world.needs(package):
             for answer in candidates:
@@ -34,10 +38,7 @@ def edges_of(world: World, packages: Iterable[Package]) -> dict[int, tuple[Packa
                     if answer is not package or ref.pkgname == package.id.pkgname:
                         found[id(answer)] = answer
                     break
-        targets = list(found.values())
-        if len(targets) > 1:
-            targets.sort(key=_fingerprint)
-        edges[id(package)] = tuple(targets)
+        edges[id(package)] = by_fingerprint(found.values())
     return edges
 
 
@@ -67,10 +68,6 @@ def order_of(roots: Iterable[Package], edges: Edges, kind: Literal["build", "run
                 del path[id(package)]
                 order[id(package)] = package
     return tuple(order.values())
-
-
-def _fingerprint(package: Package) -> str:
-    return package.id.fingerprint
 
 
 def _cycle(path: list[Package], again: Package) -> SpecError:

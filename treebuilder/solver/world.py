@@ -12,7 +12,7 @@ Of each identity there is one object here, whatever the universe hands out: with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from operator import attrgetter
 
 from treebuilder.model.package import Package, PackageRef
@@ -44,6 +44,7 @@ class World:
         self._versions: dict[str, tuple[Package, ...]] = {}
         self._matches: dict[Key, tuple[Package, ...]] = {}
         self._needs: dict[int, tuple[Need, ...]] = {}
+        self._best: dict[int, tuple[Package, ...] | None] = {}
 
     def installed_of(self, pkgname: str) -> tuple[Package, ...]:
         return tuple(self._by_name.get(pkgname, ()))
@@ -96,6 +97,17 @@ class World:
                 self._needs[id(package)] = found
         return found
 
+    def best(self, package: Package) -> tuple[Package, ...] | None:
+        """The best answers to what `package` needs, by ascending fingerprint; None where it is one of them itself."""
+        number = id(package)
+        if number in self._best:
+            return self._best[number]
+        answers = {id(candidates[0]): candidates[0] for _, _, candidates in self.needs(package) if candidates}
+        found = None if number in answers else by_fingerprint(answers.values())
+        if number in self._needs:
+            self._best[number] = found
+        return found
+
     def requires(self, package: Package) -> tuple[PackageRef, ...]:
         """The references of what it needs."""
         return tuple([ref for _, ref, _ in self.needs(package)])
@@ -121,6 +133,11 @@ class World:
         for package in (*own, *found):
             names.setdefault(package.id.pkgname, []).append(package)
         return tuple(p for name in sorted(names) for p in newest_first(names[name]))
+
+
+def by_fingerprint(packages: Collection[Package]) -> tuple[Package, ...]:
+    """Sorted as the edges of a package are followed (luet.md §4.1)."""
+    return tuple(sorted(packages, key=lambda p: p.id.fingerprint) if len(packages) > 1 else packages)
 
 
 def matching(versions: tuple[Package, ...], ref: PackageRef) -> tuple[Package, ...]:
