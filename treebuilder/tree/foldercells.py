@@ -213,8 +213,9 @@ class FolderCells:
 
         It covers all files, as those beside the specfiles count for what is random in a template.
         """
-        if not all(stat.S_ISREG(entry.mode) for entry in folder.files.values()):
-            return NO_STAMP
+        for entry in folder.files.values():
+            if not stat.S_ISREG(entry.mode):
+                return NO_STAMP
         stats = self._snapshot.stamp(folder.at)
         path = folder.path.encode("utf-8", "surrogateescape")
         return hashlib.sha256(b"\0".join((self._base, path, stats))).digest() if stats else NO_STAMP

@@ -37,7 +37,7 @@ from treebuilder.tree.wholetree import WholeTree
 
 _SUBS = "subpackages"
 _NO_BUILD: Encoded = stored.encode(Recipe(has_build_file=False))
-_SPECFILES = ("definition.yaml", "collection.yaml", "build.yaml", "finalize.yaml")
+_SPECFILES = dict.fromkeys(("definition.yaml", "collection.yaml", "build.yaml", "finalize.yaml"))
 
 
 @record
@@ -148,18 +148,17 @@ def _read(snapshot: Snapshot, entry: Entry) -> str | None:
 
 def _folders(snapshot: Snapshot) -> Iterator[_Folder]:
     """Folders that may define packages, in walk order."""
-    found: dict[str, list[int]] = {"": [-1]}
+    found: dict[str, tuple[int, list[tuple[str, int]]]] = {"": (-1, [])}
     for at, (path, mode) in enumerate(zip(snapshot.paths, snapshot.modes(), strict=True)):
         if stat.S_ISDIR(mode):
-            found[path] = [at]
+            found[path] = at, []
             continue
         folder, _, name = path.rpartition("/")
         if name in _SPECFILES or "Dockerfile" in name:
-            found[folder].append(at)
-    for path, (own, *numbers) in found.items():
-        entries = [snapshot.entry(at) for at in numbers]
-        files = {entry.name: entry for entry in entries if entry.name in _SPECFILES}
-        yield _Folder(path, own, files, tuple([entry for entry in entries if entry.name not in files]))
+            found[folder][1].append((name, at))
+    for path, (own, named) in found.items():
+        files = {name: snapshot.entry(at) for name, at in named if name in _SPECFILES}
+        yield _Folder(path, own, files, tuple([snapshot.entry(at) for name, at in named if name not in files]))
 
 
 class _Reader:
