@@ -17,14 +17,19 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from treebuilder.errors import LockHeld, NoSpace, StateCorrupt, TreebuildError
 from treebuilder.system import clock
 
-_VERSION = 1
-_SCHEMA = f"""
+_VERSION = 2
+_SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (key TEXT PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,
   created INTEGER NOT NULL, used INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS records_name ON records (kind, name, created);
-CREATE TABLE IF NOT EXISTS notes (kind TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (kind, key))
-  WITHOUT ROWID;
-PRAGMA user_version = {_VERSION};
+CREATE TABLE IF NOT EXISTS notes (kind TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (kind, key));
+"""
+# In version 1 values stood among the keys: whoever looked for any had to read one of 8 MB that lay on the way.
+_FROM_1 = """
+ALTER TABLE notes RENAME TO notes_1;
+CREATE TABLE notes (kind TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (kind, key));
+INSERT INTO notes SELECT kind, key, value FROM notes_1;
+DROP TABLE notes_1;
 """
 _REPLACE_RECORD = "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?)"
 _REPLACE_NOTE = "INSERT OR REPLACE INTO notes VALUES (?, ?, ?)"
@@ -67,6 +72,25 @@ def _mapped(method: Callable[Concatenate[Index, P], T]) -> Callable[Concatenate[
     return called
 
 
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _renew(db: sqlite3.Connection) -> None:
+    """Brings a new or an older index to the form of today, once, whoever else is about to."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        before = _version(db)
+        if before != _VERSION:
+            for statement in (_FROM_1 if before == 1 else _SCHEMA).split(";"):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {_VERSION}")
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
 class Index:
     """Opened when it is first used; its threads take turns. Values are JSON objects."""
 
@@ -86,9 +110,9 @@ class Index:
             db = self._connect()
             try:
                 db.execute("PRAGMA synchronous=NORMAL")
-                if db.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+                if _version(db) != _VERSION:
                     db.execute("PRAGMA journal_mode=WAL")
-                    db.executescript(_SCHEMA)
+                    _renew(db)
                 return db
             except sqlite3.DatabaseError as err:
                 db.close()
