@@ -128,7 +128,7 @@ class BuiltPackages:
         path = self._folder.metadata[fingerprint]
         noted = self._known.get(fingerprint)
         known = None if noted is None else stored.load(noted)
-        if known is not None and known[0] == _SHAPE and known[1] == os.path.relpath(path, self._folder.path):
+        if known is not None and known[0] == _SHAPE and known[1] == self._place(path):
             archive = os.path.join(os.path.dirname(path), known[2])
             if known[3] == self._folder.stats.get(path) and known[4] == self._folder.stats.get(archive):
                 return BuiltPackage(PackageId(*known[5]), known[6])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from array import array
+from collections.abc import Callable, Collection, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from treebuilder import __version__
@@ -19,6 +21,14 @@ if TYPE_CHECKING:
 
 _KIND = "repository-created"
 _KEPT = 64
+
+
+def _numbers(stats: Collection[FileStat]) -> bytes:
+    """All numbers, in a twentieth of the time that writing them out would take."""
+    try:
+        return array("q", chain.from_iterable(stats)).tobytes()
+    except OverflowError:  # an inode of that size
+        return repr(list(stats)).encode()
 
 
 class Remembered:
@@ -39,7 +49,9 @@ class Remembered:
             options.meta_compression, options.meta_filename, options.from_metadata, options.epoch_s, trees,
         )  # fmt: skip
         seen = hashlib.sha256(repr(given).encode("utf-8", "surrogatepass"))
-        seen.update(repr((list(folder.metadata.items()), list(folder.stats.items()))).encode("utf-8", "surrogatepass"))
+        for names in (folder.metadata, folder.metadata.values(), folder.stats):
+            seen.update(f"{len(names)}\0".encode() + "\0".join(names).encode("utf-8", "surrogatepass") + b"\0")
+        seen.update(_numbers(folder.stats.values()))
         self._key = seen.hexdigest() if settled else ""
 
     def recall(self) -> tuple[tuple[PackageId, ...], dict[str, RepoFile]] | None:
