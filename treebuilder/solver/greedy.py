@@ -79,7 +79,7 @@ class GreedyChooser:
 
     `lessons` are those of the world, `own` those of this request: only there it matters that something was wanted,
     held or unwanted. Who is `wary` looks whether the needs of each choice leave something to choose, which pays where a
-    walk came to a dead end before.
+    walk came to a dead end before. `tried` counts the candidates that were looked at.
     """
 
     def __init__(self, world: World, request: Request, lessons: Lessons, own: Lessons, *, wary: bool = False) -> None:
@@ -87,6 +87,7 @@ class GreedyChooser:
         self._lessons = lessons
         self._own = own
         self._wary = wary
+        self.tried = 0
         held = [p for ref in request.held for p in world.matches(ref) if world.is_installed(p)]
         self._held = {p.id.pkgname: p for p in held}
         self._unwanted = {id(p) for ref in request.unwanted for p in world.matches(ref)}
@@ -98,6 +99,7 @@ class GreedyChooser:
 
     def best(self, candidates: tuple[Package, ...], chosen: Chosen) -> Package:
         against: set[int] = set()
+        self.tried += len(candidates)
         for package in candidates:
             why = self._take(package, chosen)
             if why is None:

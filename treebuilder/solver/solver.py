@@ -16,7 +16,7 @@ from treebuilder.solver.world import World
 
 ENGINE = "glucose4"
 EFFORT = 100_000  # conflicts for all questions about one request: seconds, on a world of thousands of packages
-_RETRIES = 5_000  # decisions of greedy walks that came to a dead end: milliseconds
+_RETRIES = 3_000  # candidates that walks look at after the first dead end: milliseconds, as a small search takes
 _WORLDS = 4  # universes that are remembered
 
 
@@ -89,15 +89,17 @@ def decide(
     """
     lessons = lessons or Lessons(world)
     own = Lessons(world)
-    retries = _RETRIES
-    while retries > 0:
-        chosen = Chosen()
-        try:
-            return walk(world, request, GreedyChooser(world, request, lessons, own, wary=retries < _RETRIES), chosen)
-        except DeadEnd:
-            retries -= len(chosen.decisions) + 1
-        except Stuck:
-            break
+    left, wary = _RETRIES, False
+    try:
+        while left > 0:
+            chooser = GreedyChooser(world, request, lessons, own, wary=wary)
+            try:
+                return walk(world, request, chooser)
+            except DeadEnd:
+                left -= chooser.tried if wary else 0
+                wary = True
+    except Stuck:
+        pass
     from treebuilder.solver.hard import search  # most runs never need it
 
     return search(world, request, engine, effort)

@@ -62,9 +62,9 @@ class Chooser(Protocol):
         ...
 
 
-def walk(world: World, request: Request, chooser: Chooser, chosen: Chosen | None = None) -> Chosen:
-    """Makes all decisions, in `chosen` if given. Raises what the chooser raises."""
-    chosen = Chosen() if chosen is None else chosen
+def walk(world: World, request: Request, chooser: Chooser) -> Chosen:
+    """Makes all decisions. Raises what the chooser raises."""
+    chosen = Chosen()
     for ref in request.wanted:
         chosen.add("wanted", ref, chooser.best(world.matches(ref), chosen))
     chooser.settle_installed(chosen)
