@@ -3,8 +3,7 @@
 Everything else works on this: finding specfiles, contexts, the fingerprint. An unchanged file costs one lstat.
 """
 
-from __future__ import annotations
-
+# annotations are no texts here: a NamedTuple would compile each of its own, at every start
 import hashlib
 import os
 from array import array
@@ -57,7 +56,7 @@ class Snapshot:
     """
 
     def __init__(
-        self, root: str, paths: Sequence[str], stats: array[int], taken_ns: int, top: tuple[int, ...] = (),
+        self, root: str, paths: Sequence[str], stats: "array[int]", taken_ns: int, top: tuple[int, ...] = (),
     ) -> None:  # fmt: skip
         """`top` are the numbers of the root itself."""
         self.root = root
@@ -154,7 +153,7 @@ def scan(root: str | Path) -> Snapshot:
     return Snapshot(name, paths, stats, taken_ns, top)
 
 
-def numbers(before: str, paths: Iterable[str]) -> array[int]:
+def numbers(before: str, paths: Iterable[str]) -> "array[int]":
     """The stats of paths, behind `before`, as a snapshot keeps them. Raises OSError, and OverflowError as `wrapped`."""
     return array("q", chain.from_iterable(map(_stats, map(os.lstat, map(before.__add__, paths)))))
 
@@ -164,7 +163,7 @@ def wrapped(info: os.stat_result) -> tuple[int, ...]:
     return tuple((number + _SIGN) % (2 * _SIGN) - _SIGN for number in _stats(info))
 
 
-def _one_by_one(before: str, paths: Iterable[str]) -> tuple[list[str], array[int]]:
+def _one_by_one(before: str, paths: Iterable[str]) -> "tuple[list[str], array[int]]":
     """As `numbers`, without what has vanished since the folders were listed."""
     found: list[str] = []
     stats = array("q")
