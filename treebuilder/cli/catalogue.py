@@ -26,7 +26,7 @@ VERBS: dict[str, tuple[str, str]] = {
         "device",
         "look after a device: status, check, upgrade, stage, apply, rollback, reset, confirm, install",
     ),
-    "cos": ("cos", "the commands of cOS images: upgrade, reset, deploy, rebrand, installer, feature"),
+    "cos": ("cos", "the commands of cOS images: upgrade, reset, deploy, rebrand, installer, feature, suc"),
     "repo": ("repo", "configured repositories: list, get, add, update; for publishers: copy, gc"),
     "util": ("util", "images unpacked, packed and asked for"),
     "box": ("box", "run a command in a root"),
