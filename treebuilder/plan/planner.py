@@ -11,6 +11,7 @@ import fnmatch
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 
 from treebuilder.errors import Place, SpecError
@@ -70,7 +71,6 @@ class Planner:
         self._wanted: dict[PackageId, str] = {}
         self._open: list[PackageId] = []
         self._joinable: PackageSet | None = None
-        self._tree_names = {id.fingerprint: id for id in tree.ids}
         self._laid: dict[tuple[int, tuple[str, ...]], tuple[str, ...]] = {}  # on packages by identity: see _lay
         self._seen: set[int] = set()  # packages of orders, by identity, that are wanted already
         self._allowed: set[PackageId] = set()
@@ -327,6 +327,11 @@ class Planner:
         if not edges and not files:
             raise refused(f"{item!r} matches nothing")
         return edges + files
+
+    @cached_property
+    def _tree_names(self) -> dict[str, PackageId]:
+        """Every package of the tree by the name of its file; asked for where files are retrieved by name."""
+        return {id.fingerprint: id for id in self._tree.ids}
 
     def _artifact_edges(self, pattern: str, found: TreePackage) -> list[Retrieved]:
         matches = re.compile(fnmatch.translate(pattern)).match
