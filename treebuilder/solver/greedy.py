@@ -93,12 +93,13 @@ class GreedyChooser:
         self._unwanted = {id(p) for ref in request.unwanted for p in world.matches(ref)}
         self._refusals: dict[str, list[tuple[Package, frozenset[int]]]] = {}
         self._bounds: dict[str, dict[int, tuple[Package, tuple[Package, ...]]]] = {}
-        self._request_counts = bool(self._held or self._unwanted)
+        self._request_counts = self._used_own = bool(self._held or self._unwanted)
         if len(self._held) < len(request.held):
             raise Stuck  # held twice or not installed
 
     def best(self, candidates: tuple[Package, ...], chosen: Chosen) -> Package:
         against: set[int] = set()
+        self._used_own = self._request_counts
         self.tried += len(candidates)
         for package in candidates:
             why = self._take(package, chosen)
@@ -123,7 +124,7 @@ class GreedyChooser:
             for _, _, answers in self._world.needs(package):
                 if answers is candidates:
                     against.add(id(package))
-                    lessons = self._own if self._request_counts else self._lessons
+                    lessons = self._own if self._used_own else self._lessons
                     if not lessons.learn(frozenset(against)):
                         raise Stuck
                     return
@@ -141,9 +142,11 @@ class GreedyChooser:
         why = self._refused(package, chosen)
         if why is None and self._wary:
             why = self._unmet(package, chosen)
-        for lessons in (self._lessons, self._own):
-            if why is None and lessons.count:
-                why = lessons.against(package, chosen.there)
+        if why is None and self._lessons.count:
+            why = self._lessons.against(package, chosen.there)
+        if why is None and self._own.count:
+            why = self._own.against(package, chosen.there)
+            self._used_own |= why is not None  # what follows from it is true of this request alone, too
         if why is None:
             for ref in package.conflicts:
                 self._refusals.setdefault(ref.pkgname, []).append((package, self._lessons.crowd(ref)))
