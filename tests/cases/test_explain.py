@@ -46,6 +46,17 @@ def test_what_is_not_there_is_told_apart(project: Project, word: str, reason: st
         assert project.run("explain", word, *TREE, *flags).value["error"]["reason"] == reason
 
 
+def test_a_mistyped_name_is_told_what_is_like_it(project: Project) -> None:
+    error = project.run("explain", "t/ap", *TREE).value["error"]
+    assert "t/app" in error["hint"]
+
+
+def test_a_tree_is_warned_of_once(project: Project) -> None:
+    (project.tree / "t/base/build.yaml").write_text("image: quay.io/nobody/nothing:1\nunpak: true\n")
+    done = project.run("explain", "t/base", *TREE)
+    assert done.stderr.count("unpak") == 1
+
+
 def test_why_this_version_and_no_newer_one(project: Project) -> None:
     said = project.run("explain", "t/app@1.0", *TREE, "--versions")
     assert said.code == 0, said.stderr

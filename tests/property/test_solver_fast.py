@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.solver_worlds import Distribution

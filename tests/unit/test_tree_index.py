@@ -148,7 +148,8 @@ def test_an_unchanged_tree_is_one_record(root: Path, recipes: bool) -> None:
     again = load_tree([root], events=Recorder(), index=index, recipes=recipes)
     assert again.ids == first
     assert [cell.definition().id for cell in again.cells] == list(first)
-    assert [path.startswith((WALK, WHOLE)) for path in index.paths] == [True, True]
+    # And the records of folders that are warned of.
+    assert [path.startswith((WALK, WHOLE)) for path in index.paths] == [True, True, *[False] * recipes]
 
 
 def test_of_a_changed_tree_only_what_changed_is_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,11 +240,19 @@ def test_what_is_random_follows_the_files_of_the_folder(root: Path, tmp_path: Pa
     assert not set(second) & set(first)
 
 
-def test_only_what_is_random_looks_at_the_files(root: Path) -> None:
+def test_a_context_that_cannot_be_built_is_no_fault_of_the_tree(root: Path) -> None:
+    """What is random in it follows its text alone; building it is what is refused."""
     (root / "a/out").symlink_to("/etc")
-    assert load(root, None)[0].packages
     (root / "a/build.yaml").write_text("steps:\n- echo {{ uuidv4 }}\n")
-    with pytest.raises(SpecError, match="leads out") as caught:
-        load(root, None)
-    assert caught.value.where is not None
-    assert caught.value.where.file.endswith("a/out")
+    index = MemoryIndex()
+    assert everything(load(root, index)[0]) == everything(load(root, None)[0])
+
+
+def test_what_is_warned_of_is_warned_of_each_time(root: Path) -> None:
+    (root / "a/build.yaml").write_text("image: x\nunpak: true\n")
+    index = MemoryIndex()
+    for recipes in (True, True, False, True):
+        events = Recorder()
+        load_tree([root], events=events, index=index, recipes=recipes)
+        said = [event for event in events.events if isinstance(event, Warned) and "unpak" in event.message]
+        assert len(said) == recipes

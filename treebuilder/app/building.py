@@ -133,13 +133,21 @@ def complete_lock(
     return resolver.with_layouts(plan, lock)
 
 
+def epoch_of(options: BuildOptions) -> int:
+    """The time that a build takes for now."""
+    return epoch_from_environment() or locks.read(options.lock_file).epoch_s
+
+
 def prepare(
     options: BuildOptions, work: Workspace, images: ImageSource | None = None,
-    foreign: Mapping[PackageId, Foreign] | None = None,
+    foreign: Mapping[PackageId, Foreign] | None = None, tree: Tree | None = None,
 ) -> Planned:  # fmt: skip
-    """Reads, solves, plans, locks and keys. Raises SpecError, Unsatisfiable, TransportError."""
-    epoch = epoch_from_environment() or locks.read(options.lock_file).epoch_s
-    tree = open_tree(options, work, epoch)
+    """Reads (unless the tree is there), solves, plans, locks and keys.
+
+    Raises SpecError, Unsatisfiable, TransportError.
+    """
+    if tree is None:
+        tree = open_tree(options, work, epoch_of(options))
     plan, plan_options = make_plan(options, work, tree, foreign)
     lock = complete_lock(options, work, plan, images)
     keys = plan_keys(plan, tree, lock, secret_key=secret_key(plan, work))

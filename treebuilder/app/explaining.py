@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from treebuilder.app.building import Planned, open_tree, prepare
+from treebuilder.app.building import Planned, epoch_of, open_tree, prepare
 from treebuilder.app.options import BuildOptions
 from treebuilder.app.targets import chosen, targets_of
 from treebuilder.app.workspace import Workspace
@@ -16,6 +16,7 @@ from treebuilder.oci.store import Store
 from treebuilder.plan.planner import exact
 from treebuilder.plan.why import differences
 from treebuilder.solver import Explainer, PackageSolver, why_not
+from treebuilder.tree import Tree
 
 
 def builds(options: BuildOptions, work: Workspace) -> list[dict[str, Any]]:
@@ -23,9 +24,10 @@ def builds(options: BuildOptions, work: Workspace) -> list[dict[str, Any]]:
 
     Raises Unsatisfiable with its chain where a target cannot be built, or not be installed; TransportError, SpecError.
     """
-    _refuse_conflicts(options, work)
+    tree = open_tree(options, work, epoch_of(options))
+    _refuse_conflicts(options, tree)
     try:
-        planned = prepare(options, work)
+        planned = prepare(options, work, tree=tree)
     except TransportError as err:
         err.hint = err.hint or "keys need the images' digests; --versions explains without a registry"
         raise
@@ -41,12 +43,11 @@ def builds(options: BuildOptions, work: Workspace) -> list[dict[str, Any]]:
     return rows
 
 
-def _refuse_conflicts(options: BuildOptions, work: Workspace) -> None:
+def _refuse_conflicts(options: BuildOptions, tree: Tree) -> None:
     """Raises Unsatisfiable for a target that could be built and not be installed.
 
     What is not in the tree may be in other repositories, and is nothing against it.
     """
-    tree = open_tree(options, work, 0)
     universe, solver = tree.runtime(), PackageSolver()
     for target in targets_of(options, tree):
         try:

@@ -172,12 +172,24 @@ class _Reader:
         except (ValueError, KeyError, AttributeError) as err:
             message = f"{node.value[:80]!r} is not what its tag {node.tag.rpartition(':')[2]} says"
             raise SpecError(message, where=self._at(node), reason="yaml") from err
+        if kind == "number" and isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
+            value = _wide(node.value)
+            if value is None:
+                return "text", str(node.value)
         if kind == "number" and isinstance(value, float) and isinf(value) and "inf" not in node.value.lower():
             return "text", str(node.value)  # 1e999, a commit's hash: no float64 holds it
         return kind, value
 
     def _at(self, node: yaml.Node) -> Place:
         return self._places.at(node.start_mark.line)
+
+
+def _wide(text: str) -> float | None:
+    """A number that 64 bits do not hold, as Go's `strconv.ParseFloat` takes it; None if it does not."""
+    try:
+        return float(text.replace("_", ""))
+    except ValueError:
+        return None
 
 
 def _based(text: str) -> int | None:

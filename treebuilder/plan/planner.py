@@ -100,6 +100,8 @@ class Planner:
         """The candidates for a target without their requires: choosing a target is not yet building it."""
         compiler = self._tree.compiler()
         found = compiler.versions(ref.pkgname) or compiler.providers(ref.pkgname)
+        if not found:
+            return compiler  # for names like it
         return MemoryPackages([replace(p, requires=(), conflicts=()) for p in found])
 
     def want(self, package: Package, *, with_deps: bool, itself: bool = True) -> None:

@@ -143,7 +143,8 @@ class FolderCells:
                 return
             whole = tuple(_whole(package) for package in made)
             self._put(stamp, warnings, whole)
-            self._add(folder, [item[:3] for item in whole], stamp, whole=True)
+            # What is warned of is looked up again each time, so that it is said each time.
+            self._add(folder, [item[:3] for item in whole], stamp, whole=not warnings)
             return
         packages, subs = self._reader.definitions(folder)
         for package in packages:
@@ -172,7 +173,9 @@ class FolderCells:
         for definition, subs, _, _ in known[1]:
             for package in (definition, *subs):
                 self._claim(package)
-        self._add(folder, [item[:3] for item in known[1]], stamp, whole=True)
+        warnings = stored.decode(known[0])
+        self._reader.warn(warnings)
+        self._add(folder, [item[:3] for item in known[1]], stamp, whole=not warnings)
         return True
 
     def _add(self, folder: Folder, items: list[tuple[Any, Any, Any]], stamp: bytes, *, whole: bool) -> None:

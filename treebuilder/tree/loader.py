@@ -319,7 +319,10 @@ class _Reader:
         """A rendered text; the last one is kept, for whoever cannot be content with a plain reading of it."""
 
         def seed() -> bytes:
-            return bytes.fromhex(context_digest(self._snapshot, folder.path, self._index).hex)
+            try:
+                return bytes.fromhex(context_digest(self._snapshot, folder.path, self._index).hex)
+            except SpecError:  # a context that cannot be built is refused when it is to be
+                return b""
 
         key = (*build, canonical)
         if self._last is None or self._last[0] != key:
