@@ -48,6 +48,8 @@ def test_the_linear_way_finds_what_backtracking_finds() -> None:
         '{{ define "d" }}{{ . }}{{ . }}{{ end }}{{ $x := "x" }}{{ range until 60 }}{{ $x = include "d" $x }}{{ end }}',
         "{{ $x := list 1 }}{{ range until 60 }}{{ $x = list $x $x }}{{ end }}{{ deepEqual $x $x }}",
         '{{ regexMatch "(a|b|ab)*c" (repeat 3000000 "ab") }}',
+        "{{ range until 6000 }}{{ $x := uniq (until 900) }}{{ end }}",
+        "{{ $l := until 3000 }}{{ range until 100000 }}{{ if has -1 $l }}{{ end }}{{ end }}",
     ],
 )  # fmt: skip
 def test_what_costs_too_much_is_one_error(text: str) -> None:

@@ -15,6 +15,7 @@ from jinja2.runtime import Context
 
 from treebuilder.template.compiler import Code, compiled, environment
 from treebuilder.template.faults import LocatedFault, TemplateFault
+from treebuilder.template.functions.lists import effort
 from treebuilder.template.shapes import Program, Unit
 from treebuilder.template.source import Source
 from treebuilder.template.values import MAX_TEXT, GoObject, NilMap, field, show, sorted_items, type_of
@@ -132,9 +133,10 @@ class Run:
             raise LocatedFault(str(fault), mark) from fault
 
     def _call(self, function: Callable[..., object], *arguments: object) -> object:
-        """Counts the steps of a call by the size of what it takes and gives."""
+        """Counts the steps of a call by the size of what it takes and gives, and by what it compares."""
+        before = effort.compared
         result = function(*arguments)
-        steps = 1
+        steps = 1 + (effort.compared - before >> 1)
         for value in (result, *arguments):
             if isinstance(value, str):
                 steps += len(value) >> 10

@@ -8,7 +8,16 @@ from treebuilder.template.faults import TemplateFault
 from treebuilder.template.functions.signature import GoFunction, table
 from treebuilder.template.values import MAX_PARTS, IntList, ListList, NilList, TextList, type_of, weigh
 
-_MAX_COMPARED = 4_000_000
+_MAX_COMPARED = 1_000_000
+
+
+class _Effort:
+    """Comparisons that were made so far: what a list function costs is not seen in what it takes and gives."""
+
+    compared = 0
+
+
+effort = _Effort()
 
 
 def _items(value: object, what: str) -> list[object]:
@@ -35,6 +44,7 @@ def same(left: object, right: object) -> bool:
 
 
 def deep_equal(left: object, right: object) -> bool:
+    effort.compared += 1 + (len(left) if isinstance(left, list | tuple | dict) else 0)
     if isinstance(left, str | int | float | None):
         return same(left, right) if type(left) is type(right) else False
     weigh(left)
