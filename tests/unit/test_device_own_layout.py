@@ -57,9 +57,9 @@ def found(disk: Disk) -> list[tuple[str, int]]:
 def test_the_stage_adds_partitions_behind_that_of_the_boot_loader(disk: Disk, firmware: Firmware) -> None:
     first = own_layout.first_partition(firmware, Sizes().efi)
     path = written(disk, OWN)
-    own_layout.check(path, disk, first, 100, Silent())
+    own = own_layout.checked(path, disk, first, 100, Silent())
     assert table(disk, first) == [(firmware.value, 64 if firmware is Firmware.EFI else 1)]
-    own_layout.add(path, Silent())
+    own_layout.add(own)
     names = [name for name, _ in found(disk)]
     assert names == [firmware.value, "cos_oem", "cos_state", "cos_recovery", "data", "cos_persistent"]
     assert dict(found(disk))["cos_persistent"] > 200  # the rest
@@ -83,7 +83,7 @@ def test_what_would_be_no_system_is_refused_before_a_byte_is_written(
 ) -> None:
     sizes = {label: size for label, size in (OWN | change).items() if size is not None}
     with pytest.raises(error, match=said):
-        own_layout.check(written(disk, sizes), disk, own_layout.first_partition(Firmware.BIOS, 64), 100, Silent())
+        own_layout.checked(written(disk, sizes), disk, own_layout.first_partition(Firmware.BIOS, 64), 100, Silent())
 
 
 def test_another_disk_another_file_system_and_a_broken_file_are_refused(disk: Disk, tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_another_disk_another_file_system_and_a_broken_file_are_refused(disk: Di
 
     def refused(path: Path) -> TreebuildError:
         with pytest.raises(TreebuildError) as caught:
-            own_layout.check(path, disk, first, 100, Silent())
+            own_layout.checked(path, disk, first, 100, Silent())
         return caught.value
 
     other = refused(written(disk, OWN, device="/dev/null"))

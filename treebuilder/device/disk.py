@@ -153,11 +153,12 @@ def format_partition(disk: Disk, part: Partition, *, cancel: Cancel) -> Found:
 
 
 @contextmanager
-def mounted(found: Found, folder: Path) -> Iterator[Path]:
+def mounted(found: Found, folder: Path, options: str = "rw") -> Iterator[Path]:
     """A partition at `folder`, which is made, and gone in the end. Raises ToolFailed."""
     folder.mkdir()
     try:
-        run([require("mount", "to install to a disk"), "-t", found.filesystem or "auto", found.node, folder])
+        mount = [require("mount", "to install to a disk"), "-t", found.filesystem or "auto", "-o", options]
+        run([*mount, found.node, folder])
         try:
             yield folder
         finally:

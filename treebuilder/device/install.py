@@ -99,11 +99,11 @@ def install(options: InstallOptions, *, events: EventSink, cancel: Cancel) -> In
     largest_mib = -(-max(options.image.stat().st_size, recovery_path.stat().st_size) >> 20)
     if options.own_layout is not None:
         made = own_layout.first_partition(firmware, options.sizes.efi)
-        own_layout.check(options.own_layout, disk, made, largest_mib, events)
+        own = own_layout.checked(options.own_layout, disk, made, largest_mib, events)
         _refuse_installed(before, options)
         _make_partitions(disk, made, events, cancel)
         with _step(events, "make the owner's partitions"), _lost(disk):
-            own_layout.add(options.own_layout, events)
+            own_layout.add(own)
         parts = _existing(disk, firmware, disks.partitions(disk))
     elif options.format:
         made = layouts.plan(firmware, options.table, options.sizes, disk_mib=disk.size_mib, image_mib=largest_mib)

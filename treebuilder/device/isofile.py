@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from treebuilder.device.disk import Found, mounted
 from treebuilder.errors import ConfigError
 from treebuilder.records import record
-from treebuilder.system.process import require, run
 
 # Where cOS and elemental put them, and where dracut's live root looks.
 SYSTEM = ("rootfs.squashfs", "LiveOS/squashfs.img", "live/filesystem.squashfs")
@@ -35,15 +35,8 @@ def opened(iso: Path, folder: Path) -> Iterator[LiveImages]:
     except OSError as err:
         raise ConfigError(f"there is no ISO {iso}: {err.strerror}", reason="no-iso") from err
     options = "ro,nosuid,nodev,noexec" + ("" if stat.S_ISBLK(kind) else ",loop")
-    folder.mkdir()
-    try:
-        run([require("mount", "to look into an ISO"), "-t", "iso9660", "-o", options, iso, folder])
-        try:
-            yield _images(iso, folder)
-        finally:
-            run([require("umount", "to look into an ISO"), folder])
-    finally:
-        folder.rmdir()
+    with mounted(Found(str(iso), 0, "", "", "iso9660"), folder, options):
+        yield _images(iso, folder)
 
 
 def _images(iso: Path, folder: Path) -> LiveImages:

@@ -36,12 +36,13 @@ def first_partition(firmware: Firmware, esp_mib: int) -> Layout:
     return Layout(firmware, Table.GPT, (part,))
 
 
-def check(path: Path, disk: Disk, first: Layout, image_mib: int, events: EventSink) -> None:
-    """Refuses a file that would not give this disk a system's partitions.
+def checked(path: Path, disk: Disk, first: Layout, image_mib: int, events: EventSink) -> Runner:
+    """The file, read. Refuses one that would not give this disk a system's partitions.
 
     Raises SpecError with file and line, ConfigError (reason "bad-layout"), NoSpace. Nothing was changed then.
     """
-    wanted = [item for step in _steps(path, events) for item in _added(step, disk)]
+    runner = _runner(path, events)
+    wanted = [item for step in _steps(path, runner) for item in _added(step, disk)]
     labels = [item.label for item in wanted]
     missing = [label for label in _LABELS if label not in labels]
     if missing:
@@ -65,18 +66,17 @@ def check(path: Path, disk: Disk, first: Layout, image_mib: int, events: EventSi
             f"{disk.node} has {disk.size_mib} MiB and {path} needs {needed}",
             hint="take a larger disk, or smaller sizes; nothing was changed",
         )
+    return runner
 
 
-def add(path: Path, events: EventSink) -> None:
+def add(runner: Runner) -> None:
     """Runs the stage: makes the partitions and their file systems. Raises the first error that there is."""
-    runner = _runner(path, events)
     runner.run(STAGE)
     for err in runner.errors:
         raise err
 
 
-def _steps(path: Path, events: EventSink) -> list[Step]:
-    runner = _runner(path, events)
+def _steps(path: Path, runner: Runner) -> list[Step]:
     found = runner.ordered(STAGE)
     for err in runner.errors:
         raise err

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -35,7 +36,6 @@ from treebuilder.cli.verbs import device as verb
 from treebuilder.errors import TreebuildError
 
 if TYPE_CHECKING:
-    from treebuilder.app.client_settings import ClientSettings
     from treebuilder.app.device import Site
     from treebuilder.app.device_upgrade import Report, Wish
 
@@ -119,9 +119,7 @@ def _done(args: argparse.Namespace, session: Session, site: Site) -> int:
     from treebuilder.records import replace
     from treebuilder.ui import tables
 
-    def settings(insecure: bool) -> ClientSettings:
-        return verb.load(args, session, insecure)
-
+    settings = partial(verb.load, args, session)
     if args.what == "rebrand":
         name = device_health.rebrand(site, "")
         tables.write({"schema": "treebuild.device-rebrand/1", "name": name}, session.output, name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,6 @@ from treebuilder.cli.verbs import device as verb
 from treebuilder.errors import ConfigError
 
 if TYPE_CHECKING:
-    from treebuilder.app.client_settings import ClientSettings
     from treebuilder.app.device import Site
     from treebuilder.app.device_upgrade import Report
 
@@ -73,11 +73,8 @@ def _upgraded(args: argparse.Namespace, session: Session, site: Site, root: Path
     from treebuilder.app import device_upgrade
     from treebuilder.app.device_upgrade import Wish
 
-    def settings(insecure: bool) -> ClientSettings:
-        return verb.load(args, session, insecure)
-
     wish = Wish(str(root), "directory", "", args.version, force=force, strict=args.strict)
-    return device_upgrade.upgrade(site, wish, settings)
+    return device_upgrade.upgrade(site, wish, partial(verb.load, args, session))
 
 
 def _borrow(host: Path) -> None:
