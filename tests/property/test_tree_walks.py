@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from treebuilder.tree import FileStamp, MemoryIndex, walks
+from tests.indexes import Damaged
+from treebuilder.tree import MemoryIndex, walks
 from treebuilder.tree.snapshot import Snapshot, fingerprint, scan
 from treebuilder.tree.walks import rescan
 
@@ -142,11 +143,6 @@ def test_file_systems_that_keep_no_times(
 
 
 def test_a_damaged_record_is_none(root: Path) -> None:
-    class Damaged(MemoryIndex):
-        def get(self, stamp: FileStamp) -> bytes | None:
-            data = super().get(stamp)
-            return data and data[:-3] + b"xyz"
-
     index = Damaged()
     for _ in range(2):
         assert seen(rescan(str(root), index)) == seen(scan(root))

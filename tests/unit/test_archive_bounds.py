@@ -7,15 +7,13 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.services import need
 from tests.trees import Project, requires
-from tests.unit.repository_parts import EPOCH, Workshop, workshop
+from tests.unit.repository_parts import EPOCH, Workshop
 from tests.unit.system_parts import System
 from treebuilder.archive.bounds import Bound
 from treebuilder.archive.compress import compressor, decompressed
@@ -166,14 +164,6 @@ def test_util_unpack_refuses_and_can_be_told_otherwise(tmp_path: Path, capfd: py
 
 
 # packages -------------------------------------------------------------------------------------------------------------
-@pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Workshop]:
-    need(os.geteuid() == 0, "owners need root")
-    with workshop(tmp_path) as made:
-        (tmp_path / "root").mkdir()
-        yield made
-
-
 def pack(shop: Workshop, data: bytes, promise: str = "") -> None:
     shop.package("t/x", {"zeros": b""})
     file, metadata = shop.build / "x-t-1.0.package.tar.zst", shop.build / "x-t-1.0.metadata.yaml"

@@ -5,13 +5,11 @@ from __future__ import annotations
 import io
 import os
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.services import need
-from tests.unit.repository_parts import EPOCH, Workshop, ref, workshop
+from tests.unit.repository_parts import EPOCH, Workshop, ref
 from tests.unit.system_parts import System
 from treebuilder.archive.compress import compressor
 from treebuilder.archive.entry import Entry
@@ -24,14 +22,6 @@ from treebuilder.system.process import Cancel
 
 CAPABILITY = struct.pack("<5I", 0x02000001, 1 << 10, 0, 0, 0)  # cap_net_bind_service+ep, revision 2
 SPARSE = 8 << 20
-
-
-@pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Workshop]:
-    need(os.geteuid() == 0, "owners and devices need root")
-    with workshop(tmp_path) as made:
-        (tmp_path / "root").mkdir()
-        yield made
 
 
 def pack(shop: Workshop, entries: list[Entry], contents: dict[str, bytes], version: str = "1.0") -> None:

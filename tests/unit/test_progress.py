@@ -5,13 +5,10 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.services import need
-from tests.unit.repository_parts import Workshop, workshop
+from tests.unit.repository_parts import Workshop
 from tests.unit.system_parts import System
 from treebuilder.events import Finished, Progressed, Said, Started
 from treebuilder.oci.arriving import Total
@@ -55,14 +52,6 @@ def test_several_files_are_one_total() -> None:
     two.add(100)
     one.add(10)
     assert seen == [(0, 10), (4, 10), (4, 110), (0, 110), (100, 110), (110, 110)]
-
-
-@pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Workshop]:
-    need(os.geteuid() == 0, "owners need root")
-    with workshop(tmp_path) as made:
-        (tmp_path / "root").mkdir()
-        yield made
 
 
 @pytest.mark.engine

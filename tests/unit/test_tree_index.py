@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.indexes import Damaged
 from treebuilder.errors import SpecError
 from treebuilder.events import Recorder, Warned
 from treebuilder.model.package import PackageId
@@ -81,17 +82,23 @@ def test_the_index_says_what_the_files_say(root: Path, first: bool, second: bool
     assert said == warned
 
 
-def test_nothing_is_read_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    index = MemoryIndex()
-    first = everything(load(root, index)[0])
-    opened: list[object] = []
+def watched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths of files as they are opened."""
+    opened: list[str] = []
     real = os.open
 
-    def watched(path: str, flags: int) -> int:
+    def opening(path: str, flags: int) -> int:
         opened.append(path)
         return real(path, flags)
 
-    monkeypatch.setattr(os, "open", watched)
+    monkeypatch.setattr(os, "open", opening)
+    return opened
+
+
+def test_nothing_is_read_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = MemoryIndex()
+    first = everything(load(root, index)[0])
+    opened = watched(monkeypatch)
     assert everything(load(root, index)[0]) == first
     assert opened == []
 
@@ -159,14 +166,7 @@ def test_of_a_changed_tree_only_what_changed_is_read(root: Path, monkeypatch: py
     path.write_text(path.read_text().replace(">=", ">"))
     write(root, "new", "name: new\ncategory: c\n")
     (root / "b" / "definition.yaml").unlink()
-    opened: list[str] = []
-    real = os.open
-
-    def watched(path: str, flags: int) -> int:
-        opened.append(path)
-        return real(path, flags)
-
-    monkeypatch.setattr(os, "open", watched)
+    opened = watched(monkeypatch)
     tree, _ = load(root, index, recipes=False)
     monkeypatch.undo()
     assert {path.split("/")[-2] for path in opened} == {"a", "new"}
@@ -191,11 +191,6 @@ def test_of_one_tree_there_is_one_record(root: Path) -> None:
 
 
 def test_damage_is_no_answer(root: Path) -> None:
-    class Damaged(MemoryIndex):
-        def get(self, stamp: FileStamp) -> bytes | None:
-            data = super().get(stamp)
-            return data and data[:-3] + b"xyz"
-
     index = Damaged()
     first = everything(load(root, index)[0])
     assert index._known

@@ -1,0 +1,21 @@
+"""What tests of one room after the other stand on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.services import need
+from tests.unit.repository_parts import Workshop, workshop
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Workshop]:
+    """A workshop, and beside it an empty folder `root` to install to."""
+    need(os.geteuid() == 0, "owners and devices need root")
+    with workshop(tmp_path) as made:
+        (tmp_path / "root").mkdir()
+        yield made
