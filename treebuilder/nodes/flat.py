@@ -16,9 +16,10 @@ List: TypeAlias = "list[tuple[int, Leaf | Map]]"
 Flat: TypeAlias = "dict[str, tuple[int, Leaf | Map | List]]"
 Form: TypeAlias = "tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[bool, ...]]"
 
-# indent, dash, key, value, all empty for a line that says nothing; a value in quotes is complete and has no escapes
+# indent, dash, key, value, all empty for a line that says nothing; a value in quotes is complete and has no escapes.
+# What looks like a key is never part of a value. (Debian's first Python 3.11 loses the place in a possessive group.)
 _ROW = re.compile(
-    r"""^(?:(\ *+)(-\ ++)?+(?:([A-Za-z_][\w./-]*+):(?:\ ++|(?=\n)))?+
+    r"""^(?:(\ *+)(-\ ++)?(?:([A-Za-z_][\w./-]*+):(?:\ ++|(?=\n))|(?![A-Za-z_][\w./-]*+:[\ \n]))
            ("[^"\\\n]*+"|'[^'\n]*+'|[A-Za-z_/$(][^\n]*+|[0-9]+\.[0-9]+\.[0-9][^\n]*+|)\ *+
         |\ *+\#[^\n]*+
         )\n""",
