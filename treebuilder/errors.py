@@ -22,8 +22,7 @@ TreebuildError                 exit 2, `reason` is stable and machine readable
 
 from __future__ import annotations
 
-from typing import ClassVar
-
+from treebuilder.annotations import ClassVar
 from treebuilder.records import record
 
 

@@ -5,8 +5,7 @@ Tasks are named by a `task` id that is unique within a run ("build app/x-1.0", "
 
 from __future__ import annotations
 
-from typing import Protocol
-
+from treebuilder.annotations import Protocol
 from treebuilder.errors import Place
 from treebuilder.records import record
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any, Final, TypeVar, dataclass_transform, overload
+
+from treebuilder.annotations import Any, Final, TypeVar, dataclass_transform, overload
 
 T = TypeVar("T")
 _MISSING: Final = object()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
+from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.app.options import BuildOptions
 from treebuilder.app.secret_key import secret_key
 from treebuilder.app.targets import dependency_only, targets_of

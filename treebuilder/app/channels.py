@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.app.workspace import Workspace
 from treebuilder.channel import files, places, publishing
 from treebuilder.channel.document import share_of, snapshot_ok

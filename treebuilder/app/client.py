@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from treebuilder import client as room
+from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.app.client_settings import ClientSettings
 from treebuilder.client.api import Change, ChangeReport, InstallRequest
 from treebuilder.client.opening import database_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.app.client import PackageClient
 from treebuilder.client import Record, operations
 from treebuilder.client.lookup import human

@@ -9,8 +9,8 @@ import os
 import posixpath
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
 
+from treebuilder.annotations import IO, Any
 from treebuilder.archive.compress import decompressed
 from treebuilder.archive.entry import Entry
 from treebuilder.archive.extract import Writer, entries

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.app.client import PackageClient
 from treebuilder.app.client_settings import ConfiguredRepository
 from treebuilder.app.trusting import show_key

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from treebuilder.annotations import TYPE_CHECKING, Any
 from treebuilder.app.config_keys import warn_of_misspelt, warn_of_misspelt_repository
 from treebuilder.app.settings import find_config
 from treebuilder.app.trusting import KEYS_FOLDER, TrustRules

@@ -6,8 +6,8 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.cloudconfig.classic import FETCHED, translated
 from treebuilder.cloudconfig.config import Config, Source, is_classic, parse, sources
 from treebuilder.cloudconfig.names import stage_fault

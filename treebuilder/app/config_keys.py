@@ -6,8 +6,7 @@ is warned of.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.events import EventSink, Warned
 
 if TYPE_CHECKING:

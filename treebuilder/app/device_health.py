@@ -6,8 +6,8 @@ Also a device as it is, for people and programs.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.app.device import Site, flush
 from treebuilder.app.device_reports import report
 from treebuilder.device import grubenv, health, rules

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.app.client_settings import ClientSettings
 from treebuilder.app.trusting import show_key, verify_image
 from treebuilder.errors import ConfigError

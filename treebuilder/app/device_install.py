@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.app.client_settings import ClientSettings
 from treebuilder.app.device_packages import PackageSource
 from treebuilder.app.device_sources import Context, FileSource, Obtained, UpgradeSource, is_package, source_of

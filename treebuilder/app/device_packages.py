@@ -10,8 +10,8 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.app.device_sources import Context, Obtained, Offer, composed, opened_store
 from treebuilder.channel import files
 from treebuilder.channel.rules import Channel, Verdict, goes_back, place

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
+from treebuilder.annotations import TYPE_CHECKING, Protocol
 from treebuilder.app.client_settings import ClientSettings
 from treebuilder.device import composing, contents
 from treebuilder.device.rules import Device

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.app.client_settings import ClientSettings
 from treebuilder.app.device import Site, hooks
 from treebuilder.app.device_packages import ChannelSource, Follower, PackageSource

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+
+from treebuilder.annotations import Any
 
 _ROW, _GAP, _LETTER, _PAD = 34, 90, 7.3, 10  # pixels
 _HEAD = (

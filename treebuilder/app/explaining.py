@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from treebuilder.annotations import Any
 from treebuilder.app.building import Planned, epoch_of, open_tree, prepare
 from treebuilder.app.options import BuildOptions
 from treebuilder.app.targets import chosen, targets_of

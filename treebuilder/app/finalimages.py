@@ -10,8 +10,8 @@ import shlex
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.app.options import BuildOptions
 from treebuilder.app.trusting import image_keys
 from treebuilder.app.workspace import Workspace

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.app import settings as configuration
 from treebuilder.app.building import epoch_from_environment
 from treebuilder.app.repositories import local_source, source_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.app.building import open_tree
 from treebuilder.app.options import BuildOptions
 from treebuilder.app.soundness import unanswered

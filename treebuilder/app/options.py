@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
+from treebuilder.annotations import Literal
 from treebuilder.model.package import PackageRef
 from treebuilder.records import record
 

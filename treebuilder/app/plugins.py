@@ -10,8 +10,8 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.client.api import Change, Planned, Record
 from treebuilder.errors import ConfigError, TreebuildError
 from treebuilder.events import EventSink, Said

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.app.workspace import Workspace
 from treebuilder.errors import ConfigError
 from treebuilder.events import Warned

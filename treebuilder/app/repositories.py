@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from treebuilder.annotations import TYPE_CHECKING, Any
 from treebuilder.app import building
 from treebuilder.app.options import BuildOptions
 from treebuilder.app.settings import RepositorySettings

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.app.workspace import Workspace
 from treebuilder.errors import ConfigError
 from treebuilder.system.files import disk_errors

@@ -9,8 +9,8 @@ what one solution holds can be had by itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal, TypeVar
 
+from treebuilder.annotations import Literal, TypeVar
 from treebuilder.errors import TreebuildError
 from treebuilder.model.package import Package, PackageId, PackageRef
 from treebuilder.model.packageset import PackageSet

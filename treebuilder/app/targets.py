@@ -6,8 +6,8 @@ Packages of dependency-only trees (`--tree-deps`) are built on and never targets
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.app.options import BuildOptions
 from treebuilder.errors import SpecError
 from treebuilder.model.package import Package, PackageId, PackageRef

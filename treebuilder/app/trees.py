@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.app.building import make_plan, open_tree, prepare
 from treebuilder.app.options import BuildOptions
 from treebuilder.app.targets import targets_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
 
+from treebuilder.annotations import TYPE_CHECKING, Any
 from treebuilder.errors import ConfigError, Place
 from treebuilder.records import record
 from treebuilder.system import clock
@@ -161,7 +161,7 @@ def new_key(file: str, type: str) -> KeyReport:
     """Writes FILE, which only its owner can read, and FILE.pub. Nothing is replaced. Raises ConfigError, NoSpace."""
     from treebuilder.trust import keys
 
-    kind = next((known for known in get_args(keys.KeyType) if known == type), None)
+    kind = next((known for known in keys.TYPES if known == type), None)
     if kind is None:
         raise ConfigError(f"unknown type of key {type!r}", hint=" or ".join(keys.TYPES))
     made = keys.new_key(kind)

@@ -11,8 +11,8 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from treebuilder.annotations import TYPE_CHECKING, Any
 from treebuilder.oci.store import Store
 from treebuilder.tree import tree_fingerprint
 

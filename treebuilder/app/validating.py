@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from copy import copy
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
+from treebuilder.annotations import Literal
 from treebuilder.app.building import make_plan, open_tree
 from treebuilder.app.options import BuildOptions
 from treebuilder.app.soundness import troubles, unanswered

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
+from treebuilder.annotations import IO
 from treebuilder.app import channels
 from treebuilder.app.workspace import Workspace
 from treebuilder.channel import files, places

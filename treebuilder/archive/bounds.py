@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import IO, Any
 
+from treebuilder.annotations import IO, Any
 from treebuilder.archive.tar import Sink
 from treebuilder.errors import UnsafeArchive
 from treebuilder.records import record, replace

@@ -9,8 +9,8 @@ from __future__ import annotations
 import io
 import zlib
 from collections.abc import Callable
-from typing import IO, Any, Protocol, cast
 
+from treebuilder.annotations import IO, Any, Protocol, cast
 from treebuilder.archive.bounds import Bound, Tally
 from treebuilder.archive.tar import Sink
 from treebuilder.errors import IntegrityError

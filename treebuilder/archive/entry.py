@@ -9,7 +9,8 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from typing import NamedTuple
+
+from treebuilder.annotations import NamedTuple
 
 OPAQUE_NAMES = ("trusted.overlay.opaque", "user.overlay.opaque")
 _OVERLAY = ("trusted.overlay.", "user.overlay.")

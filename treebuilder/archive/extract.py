@@ -13,8 +13,8 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any, cast
 
+from treebuilder.annotations import IO, TYPE_CHECKING, Any, cast
 from treebuilder.archive.bounds import USUAL_BOUND, Bound
 from treebuilder.archive.entry import KEPT_XATTRS, Entry
 from treebuilder.errors import IntegrityError, TreebuildError, UnsafeArchive

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable, Iterable
-from typing import IO, Protocol
 
+from treebuilder.annotations import IO, Protocol
 from treebuilder.archive.entry import Entry, scan
 from treebuilder.errors import IntegrityError, TreebuildError
 

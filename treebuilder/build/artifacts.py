@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.archive.compress import prepare
 from treebuilder.build.emit import files_note
 from treebuilder.build.pack import Item, filtered, package_items, select, write_package

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
 
+from treebuilder.annotations import Protocol
 from treebuilder.engine.bootstrap import bootstrapper_for
 from treebuilder.errors import SpecError
 from treebuilder.events import EventSink

@@ -15,8 +15,8 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, cast
 
+from treebuilder.annotations import IO, cast
 from treebuilder.archive.compress import decompressed
 from treebuilder.archive.entry import Entry, entry_of
 from treebuilder.archive.extract import Writer, entries

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.archive.bounds import USUAL_BOUND
 from treebuilder.build import metadata
 from treebuilder.build.report import PackedFile

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Protocol
 
+from treebuilder.annotations import Protocol
 from treebuilder.build.dockerfile_squash import squash
 from treebuilder.build.results import NodeResult
 from treebuilder.errors import IntegrityError

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO
 
+from treebuilder.annotations import IO
 from treebuilder.archive.compress import compressor, decompressed
 from treebuilder.archive.entry import Entry, scan
 from treebuilder.archive.tar import write_entries

@@ -9,8 +9,8 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any, cast
 
+from treebuilder.annotations import IO, Any, cast
 from treebuilder.archive.compress import decompressed
 from treebuilder.archive.extract import entries
 from treebuilder.build.artifacts import Packages

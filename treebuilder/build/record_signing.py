@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.errors import IntegrityError
 from treebuilder.model.digest import Digest
 from treebuilder.oci.layout import item_digest

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
 
+from treebuilder.annotations import Any, Literal
 from treebuilder.errors import BuildFailed, TreebuildError
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import PackageId

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.model.digest import Digest
 from treebuilder.model.image import State
 from treebuilder.records import record

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.build.artifacts import Packages, Packer, recorded
 from treebuilder.build.emit import Outgoing, emit
 from treebuilder.build.report import BuildReport, NodeReport, PackedFile

@@ -14,8 +14,8 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Protocol
 
+from treebuilder.annotations import IO, Any, Protocol
 from treebuilder.archive.bounds import USUAL_BOUND, Counted
 from treebuilder.archive.compress import compressor
 from treebuilder.archive.tar import write_folder

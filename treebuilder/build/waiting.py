@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TypeVar
 
+from treebuilder.annotations import TypeVar
 from treebuilder.events import EventSink, Said, Warned
 from treebuilder.system import clock
 from treebuilder.system.process import Cancel

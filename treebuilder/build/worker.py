@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
+from treebuilder.annotations import TYPE_CHECKING, Protocol
 from treebuilder.build.bases import Bases
 from treebuilder.build.files import SPECFILES, Extra, context_layer, copy_layer
 from treebuilder.build.merge import union

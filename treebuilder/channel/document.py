@@ -9,8 +9,8 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping
-from typing import Any, NoReturn
 
+from treebuilder.annotations import Any, NoReturn
 from treebuilder.channel.rules import WHOLE, Channel, Limit, Step
 from treebuilder.errors import IntegrityError
 from treebuilder.model.digest import Digest

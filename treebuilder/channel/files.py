@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
+from treebuilder.annotations import Protocol
 from treebuilder.channel.document import channel_bytes, name_ok, read_channel
 from treebuilder.channel.rules import Channel
 from treebuilder.channel.sealing import looks_signed

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.channel import files
 from treebuilder.channel.rules import Channel
 from treebuilder.channel.sealing import Signed

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
+from treebuilder.annotations import TypeVar
 from treebuilder.channel.rules import WHOLE, Channel, Limit, Step
 from treebuilder.errors import ConfigError, UpdateRefused
 from treebuilder.model.digest import Digest

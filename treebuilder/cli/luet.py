@@ -15,9 +15,9 @@ from contextlib import redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn
 
 from treebuilder import __version__
+from treebuilder.annotations import TYPE_CHECKING, Any, NoReturn
 from treebuilder.cli import luet_words
 from treebuilder.cli.catalogue import VERBS
 from treebuilder.cli.parser import Parser

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import TYPE_CHECKING
 
+from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.errors import ConfigError, LockHeld, TreebuildError
 from treebuilder.events import Event, LogLine, Said, Started, Warned
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from typing import Any
+
+from treebuilder.annotations import Any
 
 ALIASES = {
     "i": "install", "rm": "uninstall", "un": "uninstall", "u": "upgrade", "r": "replace", "s": "search", "c": "config",

@@ -17,9 +17,9 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import NoReturn
 
 from treebuilder import __version__
+from treebuilder.annotations import NoReturn
 from treebuilder.cli.catalogue import ALIASES, EXAMPLES, PROGRAMS, VERBS
 from treebuilder.cli.parser import Parser
 from treebuilder.cli.session import VALUED_FLAGS, Session, add_global_flags

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+
+from treebuilder.annotations import Any
 
 _CHECKED_WIDTH = 100
 

@@ -6,8 +6,8 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
 
+from treebuilder.annotations import TYPE_CHECKING, NoReturn
 from treebuilder.records import replace
 
 if TYPE_CHECKING:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+
+from treebuilder.annotations import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from treebuilder.repository import Created

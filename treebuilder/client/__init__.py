@@ -6,7 +6,8 @@ A name is imported when it is first used: looking at what is installed needs nei
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+
+from treebuilder.annotations import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from treebuilder.client import operations

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from treebuilder.annotations import TYPE_CHECKING, Any
 from treebuilder.errors import TreebuildError
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import Finalizer, Package, PackageId, PackageRef

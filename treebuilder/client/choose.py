@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.archive.compress import decompressed
 from treebuilder.archive.extract import entries
 from treebuilder.client.api import InstallRequest, Planned

@@ -10,8 +10,8 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.client.api import Record
 from treebuilder.client.forms import finalizer_from_json, finalizer_to_json, package_from_json, package_to_json
 from treebuilder.errors import NoSpace, StateCorrupt, TreebuildError

@@ -7,8 +7,8 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.archive.entry import Entry, scan
 from treebuilder.archive.extract import Writer
 from treebuilder.client.api import Record, SystemRoot

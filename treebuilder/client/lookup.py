@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
 
+from treebuilder.annotations import TYPE_CHECKING, Any
 from treebuilder.model.package import Package, PackageId
 from treebuilder.model.patterns import compile_pattern
 from treebuilder.records import record

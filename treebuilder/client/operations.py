@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.client.api import Change, InstallRequest, Planned, Record
 from treebuilder.client.choose import choose, planned, solve
 from treebuilder.client.needs import broken, needed, users

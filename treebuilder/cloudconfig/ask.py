@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
+from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.errors import ConfigError
 from treebuilder.records import field, record
 

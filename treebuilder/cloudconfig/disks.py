@@ -15,8 +15,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.cloudconfig.layout import Part, Step, Table, Wanted, Wish, plan, read, unformatted
 from treebuilder.cloudconfig.machine import Machine
 from treebuilder.errors import ToolFailed, TreebuildError

@@ -6,8 +6,7 @@ All sizes are sectors but where the name says otherwise.
 
 from __future__ import annotations
 
-from typing import Final
-
+from treebuilder.annotations import Final
 from treebuilder.cloudconfig.machine import Machine
 from treebuilder.errors import TreebuildError
 from treebuilder.nodes import Node

@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, ClassVar
 
+from treebuilder.annotations import IO, ClassVar
 from treebuilder.cloudconfig.ask import Ask
 from treebuilder.cloudconfig.root import Root
 from treebuilder.errors import Cancelled, Place, TreebuildError

@@ -12,8 +12,8 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Final
 
+from treebuilder.annotations import Final
 from treebuilder.cloudconfig.ask import Ask
 from treebuilder.errors import TransportError, TreebuildError
 from treebuilder.records import record

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from treebuilder.annotations import Final
 
 _BOOT: Final = ("initramfs", "fs", "boot", "network")  # in the root itself; rootfs runs in the initrd
 _TOOLS: Final = ("install", "upgrade", "reset")

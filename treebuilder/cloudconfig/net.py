@@ -16,7 +16,6 @@ import socket
 from collections.abc import Callable
 from threading import Timer
 from types import TracebackType
-from typing import IO
 from urllib.error import HTTPError, URLError
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 from urllib.request import (
@@ -30,6 +29,7 @@ from urllib.request import (
     Request,
 )
 
+from treebuilder.annotations import IO
 from treebuilder.cloudconfig.ask import Ask, shown, split
 from treebuilder.errors import ConfigError, TransportError
 from treebuilder.system.clock import monotonic_s, sleep

@@ -9,8 +9,8 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
 
+from treebuilder.annotations import ClassVar
 from treebuilder.cloudconfig import conditions, facts, modules
 from treebuilder.cloudconfig.ask import Ask, split
 from treebuilder.cloudconfig.machine import Machine

@@ -14,8 +14,8 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, NoReturn
 
+from treebuilder.annotations import IO, NoReturn
 from treebuilder.errors import TreebuildError
 from treebuilder.records import record, replace
 from treebuilder.system.files import disk_errors, new_name

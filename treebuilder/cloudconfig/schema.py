@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
+from treebuilder.annotations import Final
 from treebuilder.events import Warned
 from treebuilder.nodes import Node
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import treebuilder
 
-_FILES = ("__init__.py", "errors.py", "events.py", "records.py")
+_FILES = ("__init__.py", "annotations.py", "errors.py", "events.py", "records.py")
 _ROOMS = ("model", "nodes", "system", "template", "cloudconfig")
 _DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip can say
 _MAIN = b"from treebuilder.cloudconfig.command import entry\n\nentry()\n"

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.device.rules import Device
 from treebuilder.errors import StateCorrupt
 from treebuilder.model.digest import Digest

@@ -8,8 +8,8 @@ Source: GRUB manual, "The GRUB environment block"; grub-core/lib/envblk.c for th
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
 
+from treebuilder.annotations import Protocol
 from treebuilder.device.rules import TRIES, Pointer, Slot
 from treebuilder.errors import StateCorrupt
 from treebuilder.model.digest import Digest

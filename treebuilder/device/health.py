@@ -10,8 +10,8 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.errors import MissingProgram, ToolFailed
 from treebuilder.events import EventSink, Finished, LogLine, Started
 from treebuilder.records import record

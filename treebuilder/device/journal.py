@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.device.rules import Failure, Image, Memory, Plan, Purpose, Slot, Stage
 from treebuilder.errors import StateCorrupt
 from treebuilder.model.digest import Digest

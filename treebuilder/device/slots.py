@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import IO
 
+from treebuilder.annotations import IO
 from treebuilder.device.rules import Image, Purpose, Slot
 from treebuilder.errors import ConfigError, IntegrityError, NoSpace, StateCorrupt
 from treebuilder.model.digest import Digest

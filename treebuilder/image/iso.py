@@ -17,8 +17,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
+from treebuilder.annotations import NoReturn
 from treebuilder.errors import SpecError
 from treebuilder.events import EventSink, Finished, LogLine, Started, Warned
 from treebuilder.image.api import ImageFile, Installer

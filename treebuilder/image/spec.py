@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal
 
+from treebuilder.annotations import Literal
 from treebuilder.errors import ConfigError, Place, SpecError
 from treebuilder.events import EventSink, Warned
 from treebuilder.nodes import Node, load

@@ -11,8 +11,8 @@ import importlib
 import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import cast
 
+from treebuilder.annotations import cast
 from treebuilder.records import record
 
 _HARMLESS = 2_000_000  # comparisons of the backtracking engine

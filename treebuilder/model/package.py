@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
+from treebuilder.annotations import Literal
 from treebuilder.errors import Place
 from treebuilder.records import field, record
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
 
+from treebuilder.annotations import Protocol
 from treebuilder.model.package import Package, PackageId
 
 

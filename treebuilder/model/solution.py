@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
-
+from treebuilder.annotations import Literal, Protocol
 from treebuilder.model.package import Package, PackageRef
 from treebuilder.model.packageset import PackageSet
 from treebuilder.records import record

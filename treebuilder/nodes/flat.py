@@ -8,7 +8,8 @@ against theirs.
 from __future__ import annotations
 
 import re
-from typing import TypeAlias
+
+from treebuilder.annotations import TypeAlias
 
 Leaf: TypeAlias = str | bool
 Map: TypeAlias = "dict[str, tuple[int, Leaf]]"

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from math import isinf
-from typing import Any
 
 import yaml
 
+from treebuilder.annotations import Any
 from treebuilder.errors import Place, SpecError
 from treebuilder.nodes.node import Entries, Node
 from treebuilder.nodes.places import Places

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NoReturn
 
+from treebuilder.annotations import Any, NoReturn
 from treebuilder.errors import Place, SpecError
 from treebuilder.records import field, record
 

@@ -13,9 +13,9 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
+from treebuilder.annotations import TYPE_CHECKING, TypeVar
 from treebuilder.errors import IntegrityError, TransportError
 from treebuilder.model.digest import Digest
 from treebuilder.oci.layout import json_object

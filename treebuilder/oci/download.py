@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.errors import IntegrityError, TransportError
 from treebuilder.model.digest import Digest
 from treebuilder.oci.session import new_session

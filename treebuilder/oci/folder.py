@@ -7,8 +7,8 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
 
+from treebuilder.annotations import IO, Any
 from treebuilder.errors import IntegrityError, TransportError
 from treebuilder.model.digest import Digest
 from treebuilder.oci.layout import INDEXES, MAX_JSON, item_digest, json_object

@@ -12,8 +12,8 @@ import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from treebuilder.annotations import Any, Concatenate, ParamSpec, TypeVar
 from treebuilder.errors import LockHeld, NoSpace, StateCorrupt, TreebuildError
 from treebuilder.system import clock
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import IO, Any
 
+from treebuilder.annotations import IO, Any
 from treebuilder.errors import IntegrityError
 from treebuilder.model.digest import Digest
 from treebuilder.oci.layout import architecture, item_digest

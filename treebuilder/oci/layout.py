@@ -7,8 +7,8 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any
 
+from treebuilder.annotations import IO, Any
 from treebuilder.archive.bounds import Bound
 from treebuilder.archive.compress import decompressed
 from treebuilder.archive.extract import unpack_layer

@@ -19,8 +19,8 @@ import zlib
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
 
+from treebuilder.annotations import IO, Any
 from treebuilder.archive.tar import Sink
 from treebuilder.errors import ConfigError, IntegrityError
 from treebuilder.model.digest import Digest

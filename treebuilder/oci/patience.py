@@ -11,10 +11,10 @@ from __future__ import annotations
 import io
 import socket
 from http.client import HTTPResponse
-from typing import TYPE_CHECKING, Any
 
 from requests.adapters import HTTPAdapter
 
+from treebuilder.annotations import TYPE_CHECKING, Any
 from treebuilder.system import clock
 
 if TYPE_CHECKING:

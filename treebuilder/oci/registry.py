@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.errors import IntegrityError
 from treebuilder.events import EventSink, Finished, Started
 from treebuilder.model.digest import Digest

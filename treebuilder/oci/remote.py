@@ -14,9 +14,9 @@ import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
+from treebuilder.annotations import IO, TYPE_CHECKING, Any
 from treebuilder.errors import IntegrityError, TransportError
 from treebuilder.events import EventSink, Progressed
 from treebuilder.model.digest import Digest

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from treebuilder.annotations import Any
 from treebuilder.errors import TransportError
 
 TIMEOUT_S = (15.0, 60.0)  # to connect; between two pieces

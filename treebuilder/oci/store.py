@@ -15,8 +15,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
+from treebuilder.annotations import IO
 from treebuilder.archive.bounds import USUAL_BOUND, Bound
 from treebuilder.archive.compress import decompressed
 from treebuilder.archive.entry import listing_digest

@@ -12,8 +12,8 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.errors import SpecError
 from treebuilder.model.digest import Digest
 from treebuilder.model.envline import secret_pairs

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.errors import Place, SpecError
 from treebuilder.model.digest import Digest
 from treebuilder.model.locked import LockedBase, LockedPackage

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+
+from treebuilder.annotations import Any
 
 
 def differences(before: str, now: str) -> tuple[str, ...]:

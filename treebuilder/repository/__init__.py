@@ -7,7 +7,8 @@ nothing of what composes.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+
+from treebuilder.annotations import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from treebuilder.repository.api import INDEX_NAME, RepositoryBackend, RepositorySource

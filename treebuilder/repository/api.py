@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
 
+from treebuilder.annotations import Protocol
 from treebuilder.errors import Place
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import NOWHERE

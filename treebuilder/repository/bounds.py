@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import IO, cast
 
+from treebuilder.annotations import IO, cast
 from treebuilder.archive.bounds import Tally
 from treebuilder.archive.compress import decompressed
 from treebuilder.archive.entry import Entry

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.errors import IntegrityError, TransportError
 from treebuilder.events import Silent
 from treebuilder.model.digest import Digest

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.errors import IntegrityError, SpecError, TransportError
 from treebuilder.model.digest import Digest
 from treebuilder.oci.layout import json_object

@@ -10,8 +10,8 @@ import io
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
 
+from treebuilder.annotations import IO
 from treebuilder.archive.compress import decompressed
 from treebuilder.archive.entry import Entry
 from treebuilder.archive.extract import entries

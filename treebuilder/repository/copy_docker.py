@@ -10,8 +10,8 @@ import hashlib
 import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO
 
+from treebuilder.annotations import IO
 from treebuilder.archive.compress import decompressed, sniff
 from treebuilder.errors import ConfigError, IntegrityError, TransportError
 from treebuilder.model.digest import Digest

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
+from treebuilder.annotations import Protocol
 from treebuilder.errors import IntegrityError, SpecError
 from treebuilder.events import EventSink, Finished, Progressed, Started, Warned
 from treebuilder.model.digest import Digest

@@ -10,8 +10,8 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.archive.compress import SUFFIXES
 from treebuilder.errors import ConfigError, IntegrityError
 from treebuilder.events import EventSink, Warned

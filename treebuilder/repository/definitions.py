@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.errors import IntegrityError, Place
 from treebuilder.records import replace
 from treebuilder.repository.bounds import bounded

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Protocol
 
+from treebuilder.annotations import IO, Protocol
 from treebuilder.archive.compress import decompressed
 from treebuilder.errors import IntegrityError, TransportError
 from treebuilder.events import EventSink, Finished, Progressed, Said, Started

@@ -14,8 +14,8 @@ import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
 
+from treebuilder.annotations import IO, Any
 from treebuilder.archive.compress import decompressed
 from treebuilder.errors import ConfigError, IntegrityError, SpecError, TransportError, UnsafeArchive
 from treebuilder.model.digest import Digest

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Collection, Iterable
 from io import BufferedReader
 from pathlib import Path
-from typing import IO, TypeVar
 
+from treebuilder.annotations import IO, TypeVar
 from treebuilder.archive.compress import compressor, decompressed, sniff
 from treebuilder.errors import IntegrityError, Place, SpecError
 from treebuilder.model.digest import Digest

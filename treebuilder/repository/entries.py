@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.model.package import Package, PackageRef
 from treebuilder.nodes.writing import write_yaml
 

@@ -9,8 +9,8 @@ import base64
 import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.errors import IntegrityError, TransportError
 from treebuilder.model.digest import Digest
 from treebuilder.oci import connection

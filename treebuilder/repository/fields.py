@@ -4,8 +4,8 @@ indexes (§6.2)."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.model.package import Package, PackageId, PackageRef
 from treebuilder.repository.index import listing, mapping, text, texts
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import base64
 import functools
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.errors import IntegrityError
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import PackageId

@@ -12,9 +12,9 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
+from treebuilder.annotations import Any
 from treebuilder.errors import StateCorrupt
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import Package, PackageId

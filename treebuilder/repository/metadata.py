@@ -11,8 +11,8 @@ import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.errors import IntegrityError, Place, SpecError
 from treebuilder.model.package import Package, PackageId
 from treebuilder.oci.store import Store

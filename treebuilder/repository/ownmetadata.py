@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.model.package import PackageId
 from treebuilder.nodes.writing import write_yaml
 from treebuilder.records import record

@@ -6,8 +6,8 @@ import io
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from typing import IO
 
+from treebuilder.annotations import IO
 from treebuilder.archive.compress import Compressor, compressor
 from treebuilder.archive.entry import Entry, kind_of
 from treebuilder.archive.tar import write_entries

@@ -12,8 +12,8 @@ import json
 import os
 import threading
 from pathlib import Path
-from typing import Protocol
 
+from treebuilder.annotations import Protocol
 from treebuilder.archive.compress import compressor, decompressed
 from treebuilder.archive.tar import Sink
 from treebuilder.errors import Cancelled, IntegrityError, NoSpace, TransportError, TreebuildError

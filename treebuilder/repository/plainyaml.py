@@ -7,7 +7,8 @@ Block maps and lists, scalars of one line, `|` texts, empty `[]` and `{}`. Whate
 from __future__ import annotations
 
 import json
-from typing import Any
+
+from treebuilder.annotations import Any
 
 _MAX_INDENT = 200
 _MAX_KEY = 1000

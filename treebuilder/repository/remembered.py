@@ -6,9 +6,9 @@ import hashlib
 from array import array
 from collections.abc import Callable, Collection, Mapping
 from itertools import chain
-from typing import TYPE_CHECKING
 
 from treebuilder import __version__
+from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import PackageId
 from treebuilder.oci.store import Store

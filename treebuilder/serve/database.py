@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.errors import ConfigError, NoSpace, StateCorrupt
 
 VERSION = 2

@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any, BinaryIO
 from urllib.parse import parse_qs
+
+from treebuilder.annotations import Any, BinaryIO
 
 _CHUNK = 1 << 18
 _LINE = 1 << 12

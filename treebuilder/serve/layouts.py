@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.errors import StateCorrupt
 from treebuilder.records import record
 from treebuilder.serve.manifests import KINDS, Descriptor, InvalidError, Parsed, parse

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.records import record
 from treebuilder.serve.names import is_digest
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Protocol
 
+from treebuilder.annotations import Protocol
 from treebuilder.errors import ConfigError, NoSpace, TreebuildError
 from treebuilder.records import record
 from treebuilder.serve.exchange import BodyError, Exchange, RefusedError, UnfitHeaderError

@@ -6,8 +6,7 @@ and `hard` are imported only when a search is needed, `explain` only when somebo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.solver.solver import PackageSolver
 
 if TYPE_CHECKING:

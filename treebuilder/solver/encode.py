@@ -6,8 +6,7 @@ variable that must be assumed for the clause to hold: that is how a contradictio
 
 from __future__ import annotations
 
-from typing import Literal
-
+from treebuilder.annotations import Literal
 from treebuilder.model.package import NOWHERE, Package, PackageRef
 from treebuilder.model.solution import Request
 from treebuilder.records import record

@@ -7,8 +7,8 @@ the requires are written down plays no part. Packages that no request reaches ar
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
 
+from treebuilder.annotations import Literal
 from treebuilder.errors import SpecError
 from treebuilder.model.package import Package
 from treebuilder.solver.world import World, by_fingerprint

@@ -6,7 +6,8 @@ The bound is a number of conflicts, not seconds: the same request ends in the sa
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+
+from treebuilder.annotations import Protocol
 
 ENGINES = ("glucose4", "glucose3", "minisat22")  # those of PySAT that can be stopped
 

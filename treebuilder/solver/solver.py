@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
+from treebuilder.annotations import Literal
 from treebuilder.model.package import Package
 from treebuilder.model.packageset import PackageSet
 from treebuilder.model.solution import Request, Solution

@@ -11,8 +11,7 @@ What decides is a `Chooser`: a greedy one that gives up at the first trouble, or
 
 from __future__ import annotations
 
-from typing import Protocol
-
+from treebuilder.annotations import Protocol
 from treebuilder.model.package import Package, PackageRef
 from treebuilder.model.solution import Request
 from treebuilder.records import field, record

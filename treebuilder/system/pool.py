@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Generic, TypeVar
+
+from treebuilder.annotations import Generic, TypeVar
 
 T = TypeVar("T")
 

@@ -12,8 +12,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO
 
+from treebuilder.annotations import IO
 from treebuilder.errors import Cancelled, MissingProgram, ToolFailed
 from treebuilder.records import record
 from treebuilder.system import clock

@@ -20,11 +20,11 @@ the number of its mark, counted from 1, so an error finds its place through jinj
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, cast
 
 from jinja2 import nodes
 from jinja2.sandbox import SandboxedEnvironment
 
+from treebuilder.annotations import TYPE_CHECKING, cast
 from treebuilder.records import record
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+
+from treebuilder.annotations import TypeVar
 
 _Result = TypeVar("_Result")
 _STACK_BYTES = 256 * 1024 * 1024  # reserved, not used, unless it is needed

@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
+from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.errors import Place, SpecError
 from treebuilder.records import record
 from treebuilder.template.faults import LocatedFault, TemplateFault

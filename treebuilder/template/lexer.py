@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from enum import Enum
-from typing import NamedTuple
 
+from treebuilder.annotations import NamedTuple
 from treebuilder.template.faults import LocatedFault
 from treebuilder.template.source import Source
 

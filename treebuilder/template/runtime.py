@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from types import TracebackType
-from typing import cast
 
 from jinja2.runtime import Context
 
+from treebuilder.annotations import cast
 from treebuilder.template.compiler import Code, compiled, environment
 from treebuilder.template.faults import LocatedFault, TemplateFault
 from treebuilder.template.functions.lists import effort

@@ -11,8 +11,7 @@ name, *arguments); ("and" | "or" | "not", …). Statements are ("do", expression
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
-
+from treebuilder.annotations import TYPE_CHECKING, TypeAlias
 from treebuilder.template.functions import PURE
 from treebuilder.template.functions.signature import GoFunction
 from treebuilder.template.syntax import (

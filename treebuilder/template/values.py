@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import cast
 
+from treebuilder.annotations import cast
 from treebuilder.template.faults import TemplateFault
 
 NO_VALUE = "<no value>"

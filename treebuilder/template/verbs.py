@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
+from treebuilder.annotations import NamedTuple
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.values import (
     GoObject,

@@ -8,15 +8,15 @@ names are looked up when they are first used.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.tree.snapshot import tree_fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-    from typing import Literal
 
+    from treebuilder.annotations import Literal
     from treebuilder.errors import SpecError
     from treebuilder.events import EventSink
     from treebuilder.tree.cells import build_view

@@ -9,8 +9,8 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterable
-from typing import Literal
 
+from treebuilder.annotations import Literal
 from treebuilder.errors import Place, SpecError
 from treebuilder.model.digest import Digest
 from treebuilder.records import record

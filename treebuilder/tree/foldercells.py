@@ -11,8 +11,8 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
 
+from treebuilder.annotations import Any, Protocol
 from treebuilder.errors import Place, SpecError
 from treebuilder.model.package import Package
 from treebuilder.tree import stored

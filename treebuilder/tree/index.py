@@ -1,6 +1,6 @@
 """The index of what is known about files, so that an unchanged one is not read again."""
 
-from typing import NamedTuple, Protocol
+from treebuilder.annotations import NamedTuple, Protocol
 
 
 class FileStamp(NamedTuple):

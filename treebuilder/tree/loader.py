@@ -7,9 +7,9 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 from treebuilder import __version__
+from treebuilder.annotations import Literal
 from treebuilder.errors import Place, SpecError
 from treebuilder.events import EventSink, Warned
 from treebuilder.model.package import Package, PackageId, Recipe

@@ -7,8 +7,8 @@ another way is None here, and theirs to read.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
 
+from treebuilder.annotations import Any, TypeAlias
 from treebuilder.model.package import Package, PackageId, PackageRef, Recipe, Step
 from treebuilder.nodes.flat import Flat, Form, flat_of, read_flat, read_form, texts_of
 from treebuilder.tree import stored

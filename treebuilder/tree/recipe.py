@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Literal, cast
 
+from treebuilder.annotations import Literal, cast
 from treebuilder.errors import Place, SpecError
 from treebuilder.model import envline
 from treebuilder.model.package import Bootstrap, CopyItem, Recipe, Step, SubPackage

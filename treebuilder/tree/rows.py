@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import marshal
 from collections.abc import Callable
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.model.package import Package, Recipe
 from treebuilder.tree import stored
 from treebuilder.tree.package import TreePackage

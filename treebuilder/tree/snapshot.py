@@ -3,7 +3,8 @@
 Everything else works on this: finding specfiles, contexts, the fingerprint. An unchanged file costs one lstat.
 """
 
-# annotations are no texts here: a NamedTuple would compile each of its own, at every start
+from __future__ import annotations
+
 import hashlib
 import os
 from array import array
@@ -11,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple
 
+from treebuilder.annotations import NamedTuple
 from treebuilder.errors import SpecError
 from treebuilder.system import clock
 
@@ -56,7 +57,7 @@ class Snapshot:
     """
 
     def __init__(
-        self, root: str, paths: Sequence[str], stats: "array[int]", taken_ns: int, top: tuple[int, ...] = (),
+        self, root: str, paths: Sequence[str], stats: array[int], taken_ns: int, top: tuple[int, ...] = (),
     ) -> None:  # fmt: skip
         """`top` are the numbers of the root itself."""
         self.root = root
@@ -153,7 +154,7 @@ def scan(root: str | Path) -> Snapshot:
     return Snapshot(name, paths, stats, taken_ns, top)
 
 
-def numbers(before: str, paths: Iterable[str]) -> "array[int]":
+def numbers(before: str, paths: Iterable[str]) -> array[int]:
     """The stats of paths, behind `before`, as a snapshot keeps them. Raises OSError, and OverflowError as `wrapped`."""
     return array("q", chain.from_iterable(map(_stats, map(os.lstat, map(before.__add__, paths)))))
 
@@ -163,7 +164,7 @@ def wrapped(info: os.stat_result) -> tuple[int, ...]:
     return tuple((number + _SIGN) % (2 * _SIGN) - _SIGN for number in _stats(info))
 
 
-def _one_by_one(before: str, paths: Iterable[str]) -> "tuple[list[str], array[int]]":
+def _one_by_one(before: str, paths: Iterable[str]) -> tuple[list[str], array[int]]:
     """As `numbers`, without what has vanished since the folders were listed."""
     found: list[str] = []
     stats = array("q")

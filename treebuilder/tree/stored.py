@@ -9,8 +9,8 @@ from __future__ import annotations
 import marshal
 import zlib
 from operator import attrgetter
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.errors import Place
 from treebuilder.model.package import Bootstrap, CopyItem, Package, PackageId, PackageRef, Recipe, Step, SubPackage
 from treebuilder.records import fields

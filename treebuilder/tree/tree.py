@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Literal
 
+from treebuilder.annotations import Literal
 from treebuilder.errors import Place
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import Finalizer, PackageId

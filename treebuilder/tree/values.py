@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
 
+from treebuilder.annotations import cast
 from treebuilder.errors import SpecError
 from treebuilder.nodes import Node, load
 from treebuilder.tree.files import read_text

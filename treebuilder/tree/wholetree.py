@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.records import record
 from treebuilder.tree import stored
 from treebuilder.tree.index import FileStamp, SpecIndex

@@ -12,8 +12,8 @@ import base64
 import binascii
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
 
+from treebuilder.annotations import Any
 from treebuilder.records import record
 from treebuilder.trust.faults import WRONG, fault
 from treebuilder.trust.keys import MAX_SIGNATURE_BYTES, PrivateKey, PublicKey, verifies

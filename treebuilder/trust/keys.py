@@ -7,8 +7,8 @@ take them. A key's id is the SHA-256 of its public part in DER: `openssl pkey -p
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Literal
 
+from treebuilder.annotations import Any, Literal
 from treebuilder.errors import ConfigError
 from treebuilder.records import record
 

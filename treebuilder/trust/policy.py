@@ -6,8 +6,8 @@ Loads nothing, for every verb that reads a configuration passes by here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
 
+from treebuilder.annotations import TYPE_CHECKING, Literal
 from treebuilder.errors import ConfigError, Place
 from treebuilder.records import record
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from treebuilder.annotations import Any
 from treebuilder.errors import BuildFailed, TreebuildError
 from treebuilder.ui import tables
 

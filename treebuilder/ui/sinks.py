@@ -7,8 +7,8 @@ import os
 import sys
 import threading
 from collections.abc import Iterable, Mapping
-from typing import Any, TextIO
 
+from treebuilder.annotations import Any, TextIO
 from treebuilder.errors import Place
 from treebuilder.events import Event, EventSink, Finished, LogLine, Progressed, Said, Started, Warned
 from treebuilder.records import asdict

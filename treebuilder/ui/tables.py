@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+
+from treebuilder.annotations import Any
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

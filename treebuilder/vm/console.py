@@ -7,7 +7,8 @@ import os
 import re
 import threading
 from collections.abc import Callable
-from typing import IO
+
+from treebuilder.annotations import IO
 
 _KEEP = 1 << 20
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>]|[\x00-\x08\x0b-\x1a\x1c-\x1f]")

@@ -14,9 +14,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 from urllib.parse import quote
 
+from treebuilder.annotations import Literal
 from treebuilder.errors import ConfigError, Place, TreebuildError
 from treebuilder.events import EventSink, Finished, LogLine, Progressed, Started
 from treebuilder.records import record

@@ -14,8 +14,8 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from treebuilder.annotations import TYPE_CHECKING, Any
 from treebuilder.cli import luetflags
 from treebuilder.cli.session import Session, add_insecure_flag, add_output_flags, duration
 

@@ -23,8 +23,8 @@ import argparse
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.cli.session import Session, add_output_flags
 
 if TYPE_CHECKING:

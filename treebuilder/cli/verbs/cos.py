@@ -28,8 +28,8 @@ import argparse
 import os
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
 
+from treebuilder.annotations import TYPE_CHECKING, ClassVar
 from treebuilder.cli.session import Session
 from treebuilder.cli.verbs import cos_feature, cos_suc, device_install
 from treebuilder.cli.verbs import device as verb

@@ -11,8 +11,8 @@ import argparse
 import os
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.cli.session import Session
 from treebuilder.cli.verbs import device as verb
 from treebuilder.errors import ConfigError

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.cli import signing
 from treebuilder.cli.session import Session, add_insecure_flag, add_output_flags
 from treebuilder.cli.verbs.build import add_tree_flags, trees_of

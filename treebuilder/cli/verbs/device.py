@@ -33,8 +33,8 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.cli.session import Session, add_output_flags, duration
 from treebuilder.cli.verbs import device_install, device_lint
 

@@ -9,8 +9,8 @@ examples:
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
+from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.cli import changing
 from treebuilder.cli.session import Session, add_output_flags
 

@@ -16,8 +16,8 @@ import os
 import stat
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from treebuilder.annotations import TYPE_CHECKING, Any
 from treebuilder.cli import luetflags
 from treebuilder.cli.session import Session
 from treebuilder.cli.verbs.build import add_tree_flags, trees_of

@@ -5,8 +5,7 @@ Where Go's order is random (`keys`, `values`) ours is by key.
 
 from __future__ import annotations
 
-from typing import cast
-
+from treebuilder.annotations import cast
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.functions.signature import GoFunction, table
 from treebuilder.template.functions.strings import strval

@@ -9,8 +9,8 @@ import math
 import re
 import zlib
 from decimal import Decimal
-from typing import cast
 
+from treebuilder.annotations import cast
 from treebuilder.errors import SpecError
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.functions.bases import decode32, decode64

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import cast
 
+from treebuilder.annotations import cast
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.functions.signature import GoFunction, table
 from treebuilder.template.values import AnyMap, print_float, sorted_items, text_of, type_of, weigh

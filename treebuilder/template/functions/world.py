@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
+from treebuilder.annotations import Protocol
 from treebuilder.records import field, record
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from functools import cmp_to_key
-from typing import Any, cast
 
 import yaml
 
+from treebuilder.annotations import Any, cast
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.values import print_float, text_of, type_of
 
