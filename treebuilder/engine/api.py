@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
+from treebuilder.annotations import Protocol
 from treebuilder.events import EventSink
 from treebuilder.model.digest import Digest
 from treebuilder.oci.seal import Sealed

@@ -12,8 +12,8 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
 
+from treebuilder.annotations import IO
 from treebuilder.archive.entry import Entry, scan
 from treebuilder.archive.tar import Sink, header, size_bytes, write_entries, write_folder
 from treebuilder.container.overlay import distinct

@@ -11,8 +11,8 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from treebuilder.annotations import TYPE_CHECKING, Any
 from treebuilder.errors import EngineUnavailable, NoSpace, TreebuildError
 from treebuilder.records import record
 

@@ -70,7 +70,6 @@ class NativeEngine:
         with ExitStack() as used:
             place = self._place(store)
             used.callback(remove_tree, place.folder)
-            place.begin()
             files = host.host_files(view, place.private, network=job.network)
             init = self._init(store, files.mount_points)
             box = Sandbox(
@@ -143,7 +142,7 @@ class NativeEngine:
             place = self._used.popleft()
         except IndexError:
             return False
-        place.end()
+        place.tidy()
         self._free.append(place)
         return True
 

@@ -15,17 +15,17 @@ class Workplace:
         self.folder = folder
         self.upper, self.work, self.root = folder / "upper", folder / "work", folder / "root"
         self._private: dict[str, os.stat_result] = {}
-        for name in (self.work, self.root):
+        for name in (self.upper, self.work, self.root):
             os.mkdir(name, 0o755)
 
-    def begin(self) -> None:
-        """Makes the upper folder, which the last job's layer took with it."""
-        os.mkdir(self.upper, 0o755)
+    def tidy(self) -> None:
+        """As new for the next job: the overlay is unmounted, and the layer has mostly taken the upper folder with it.
 
-    def end(self) -> None:
-        """Takes away what a job left; the overlay is unmounted. A volatile one leaves a mark that bars the next."""
+        A volatile overlay leaves a mark that bars the next.
+        """
         remove_tree(self.work / "work/incompat")
         remove_tree(self.upper)
+        os.mkdir(self.upper, 0o755)
 
     def private(self, name: str, data: bytes) -> str:
         """The path of a file with this content that no other job sees; made anew if the last job changed it."""

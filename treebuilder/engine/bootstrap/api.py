@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
+from treebuilder.annotations import Protocol
 from treebuilder.events import EventSink
 from treebuilder.model.locked import LockedBase
 from treebuilder.model.package import Bootstrap
