@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from treebuilder.annotations import IO, Any
+from treebuilder.archive.bounds import USUAL_BOUND, Bound
 from treebuilder.archive.compress import decompressed
 from treebuilder.archive.entry import Entry
 from treebuilder.archive.extract import Writer, entries
@@ -83,7 +84,7 @@ def _of_archive(path: Path, store: Store) -> tuple[Digest, ...]:
     manifest: Any = None
     aliases: dict[str, str] = {}
     with path.open("rb") as source:
-        for entry, content in entries(decompressed(source, store.bound, what), what):
+        for entry, content in entries(decompressed(source, store.bound, what), what, store.bound):
             if entry.path == "manifest.json" and content is not None and entry.size <= _MAX_MANIFEST:
                 manifest = _json(content.read(), what)
             elif entry.kind == "l":
@@ -95,7 +96,7 @@ def _of_archive(path: Path, store: Store) -> tuple[Digest, ...]:
     wanted = {aliases.get(name, name) for name in names}
     found: dict[str, Digest] = {}
     with path.open("rb") as source:
-        for entry, content in entries(decompressed(source, store.bound, what), what):
+        for entry, content in entries(decompressed(source, store.bound, what), what, store.bound):
             if entry.path in wanted and content is not None:
                 found[entry.path] = unpack_into_store(content, store, f"{what}: {entry.path}")
     for name in wanted:
@@ -137,15 +138,18 @@ class Platform:
     os: str
 
 
-def pack(image: str, source: Path, output: Path, platform: Platform) -> None:
-    """Wraps a tar as an image of one layer that `docker load` takes. Raises ConfigError, IntegrityError, NoSpace."""
+def pack(image: str, source: Path, output: Path, platform: Platform, bound: Bound = USUAL_BOUND) -> None:
+    """Wraps a tar as an image of one layer that `docker load` takes. `bound`: how far a compressed one may expand.
+
+    Raises ConfigError, IntegrityError, UnsafeArchive, NoSpace.
+    """
     if not source.is_file():
         raise ConfigError(f"there is no file {source}")
     with disk_errors(f"packing {source}", output.parent):
         made = output.with_name(f".{output.name}.{new_name()}")
         layer = made.with_name(f"{made.name}.layer")
         try:
-            size, sha256 = _plain(source, layer)
+            size, sha256 = _plain(source, layer, bound)
             described = json.dumps(_config(platform, sha256), sort_keys=True).encode()
             config = f"{hashlib.sha256(described).hexdigest()}.json"
             tag = image if ":" in image.rpartition("/")[2] else f"{image}:latest"
@@ -165,11 +169,11 @@ def pack(image: str, source: Path, output: Path, platform: Platform) -> None:
             made.unlink(missing_ok=True)
 
 
-def _plain(source: Path, out_path: Path) -> tuple[int, str]:
+def _plain(source: Path, out_path: Path, bound: Bound) -> tuple[int, str]:
     """The plain form of a tar that may be compressed: its size and sha256."""
     seen, size = hashlib.sha256(), 0
     with source.open("rb") as packed, out_path.open("wb") as out:
-        reader = decompressed(packed)
+        reader = decompressed(packed, bound, str(source), foreign=True)
         while data := reader.read(_CHUNK):
             seen.update(data)
             size += len(data)

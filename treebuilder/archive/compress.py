@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable
 
 from treebuilder.annotations import IO, Any, Protocol, cast
+from treebuilder.archive import foreign as others
 from treebuilder.archive.bounds import Bound, Tally
 from treebuilder.archive.tar import Sink
 from treebuilder.errors import IntegrityError
@@ -145,8 +146,10 @@ class _Mapped(io.RawIOBase):
         return len(data)
 
 
-def decompressed(source: IO[bytes], bound: Bound | None = None, what: str = "the archive") -> IO[bytes]:
-    """A reader of the plain bytes of `source`, whatever its compression is.
+def decompressed(
+    source: IO[bytes], bound: Bound | None = None, what: str = "the archive", *, foreign: bool = False
+) -> IO[bytes]:
+    """A reader of the plain bytes of `source`, whatever its compression is: gzip, zstd, and `foreign` bzip2 and xz.
 
     With a `bound`, what comes out of a compressed `source` must not be more; `what` names it then.
     Raises IntegrityError for damage, UnsafeArchive (reason "expands-too-far").
@@ -154,7 +157,10 @@ def decompressed(source: IO[bytes], bound: Bound | None = None, what: str = "the
     buffered = (
         source if isinstance(source, io.BufferedReader) else io.BufferedReader(cast(io.RawIOBase, source), 1 << 20)
     )
-    kind = sniff(buffered.peek(4)[:4])
+    head = buffered.peek(others.HEAD_BYTES)
+    kind = sniff(head)
+    if kind == "none" and foreign:
+        kind = others.sniff(head)
     if kind == "none":
         return buffered
     if bound is None:
@@ -167,6 +173,8 @@ def decompressed(source: IO[bytes], bound: Bound | None = None, what: str = "the
 def _expanded(kind: str, packed: io.BufferedReader) -> IO[bytes]:
     if kind == "gzip":
         return io.BufferedReader(_GzipReader(packed), 1 << 20)
+    if kind != "zstd":
+        return others.expanded(kind, packed)
     import zstandard
 
     reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(packed, read_across_frames=True)

@@ -2,26 +2,22 @@
 
 As Docker does it (Dockerfile reference, "COPY", "ADD"): a folder copies its content; several files need a destination
 that ends with `/`; what is copied belongs to 0:0 unless `--chown`; links in sources and destinations are followed
-inside their image. ADD unpacks local archives.
+inside their image. ADD unpacks local archives, as far as the store's bound allows.
 """
 
 from __future__ import annotations
 
-import bz2
 import fnmatch
-import lzma
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from treebuilder.annotations import IO, cast
+from treebuilder.archive.bounds import Bound
 from treebuilder.archive.compress import decompressed
 from treebuilder.archive.entry import Entry, entry_of
 from treebuilder.archive.extract import Writer, entries
 from treebuilder.engine import user
-from treebuilder.errors import BuildFailed, IntegrityError, Place, SpecError
+from treebuilder.errors import BuildFailed, IntegrityError, Place, SpecError, UnsafeArchive
 from treebuilder.model.digest import Digest
 from treebuilder.oci.seal import Sealed, seal
 from treebuilder.oci.store import Store
@@ -81,7 +77,7 @@ def copy_in(store: Store, below: StackView, sources: Sources, target: Target, ep
         with Writer(str(made)) as writer:
             copier = _Copier(writer, made, below, owner, mode, epoch_s)
             for path in found:
-                _copy_one(copier, sources, path, target, where)
+                _copy_one(copier, sources, path, target, store.bound, where)
             for url, file, checksum in sources.downloads:
                 _check(url, file, checksum, where)
                 name = url.split("?")[0].rstrip("/").rpartition("/")[2]
@@ -95,14 +91,14 @@ def _fault(message: str, where: Place) -> SpecError:
     return SpecError(message, where=where, reason="dockerfile")
 
 
-def _copy_one(copier: _Copier, sources: Sources, path: str, target: Target, where: Place) -> None:
+def _copy_one(copier: _Copier, sources: Sources, path: str, target: Target, bound: Bound, where: Place) -> None:
     source = sources.view.find(path)
     assert source is not None, path
     if stat.S_ISDIR(source.info.st_mode):
         copier.tree(sources.view, path, target)
         return
     if sources.unpack and stat.S_ISREG(source.info.st_mode) and is_archive(Path(source.real)):
-        copier.archive(Path(source.real), target, where)
+        copier.archive(Path(source.real), target, bound, where)
         return
     copier.entry(source, copier.destination(target, path.rpartition("/")[2]))
 
@@ -170,29 +166,13 @@ def _check(url: str, file: Path, checksum: str, where: Place) -> None:
 
 
 # archives --------------------------------------------------------------------------------------------------------
-@contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
-    """The plain bytes of a file that may be compressed by gzip, zstd, bzip2 or xz."""
-    with path.open("rb") as raw:
-        head = raw.read(6)
-        raw.seek(0)
-        if head.startswith(b"BZh"):
-            with bz2.open(raw) as bunzipped:
-                yield cast("IO[bytes]", bunzipped)
-        elif head == b"\xfd7zXZ\0":
-            with lzma.open(raw) as unxzed:
-                yield cast("IO[bytes]", unxzed)
-        else:
-            yield decompressed(raw)
-
-
 def is_archive(path: Path) -> bool:
     """Whether a file is a (compressed) tar, as its content says; names are not trusted."""
     at, magic = _USTAR
     try:
-        with _opened(path) as content:
-            head = content.read(at + len(magic))
-    except (IntegrityError, OSError, EOFError, lzma.LZMAError):
+        with path.open("rb") as packed:
+            head = decompressed(packed, foreign=True).read(at + len(magic))
+    except (IntegrityError, OSError):
         return False
     return head[at:] == magic
 
@@ -290,13 +270,14 @@ class _Copier:
         with file.open("rb", buffering=0) as content:
             self._writer.add(Entry(place, "f", chosen, uid, gid, size, self._epoch_s), content)
 
-    def archive(self, file: Path, target: Target, where: Place) -> None:
+    def archive(self, file: Path, target: Target, bound: Bound, where: Place) -> None:
         """All that a tar holds, with its own owners unless `--chown`."""
+        what = file.name
         top = self._below.resolve(target.path)
         self.folders(top)
         try:
-            with _opened(file) as stream:
-                for entry, content in entries(stream, file.name):
+            with file.open("rb") as packed:
+                for entry, content in entries(decompressed(packed, bound, what, foreign=True), what, bound):
                     parent, _, name = entry.path.rpartition("/")
                     folder = self._below.resolve(f"{top}/{parent}")
                     self.folders(folder)
@@ -304,5 +285,7 @@ class _Copier:
                     link = f"{top}/{entry.link}".lstrip("/") if entry.kind == "h" else entry.link
                     path = f"{folder}/{name}".lstrip("/")
                     self._writer.add(entry._replace(path=path, link=link, uid=uid, gid=gid), content)
-        except (OSError, EOFError, lzma.LZMAError) as err:
-            raise _fault(f"{file.name} cannot be unpacked: {err}", where) from err
+        except (OSError, IntegrityError) as err:
+            raise _fault(f"{what} cannot be unpacked: {err}", where) from err
+        except UnsafeArchive as err:
+            raise UnsafeArchive(err.message, hint=err.hint, where=where, reason=err.reason) from err

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from treebuilder.annotations import IO
+from treebuilder.archive.bounds import USUAL_BOUND
 from treebuilder.archive.compress import decompressed
 from treebuilder.archive.entry import Entry
 from treebuilder.archive.extract import entries
@@ -183,7 +184,7 @@ def _refuse_foreign(path: Path) -> None:
         return
     try:
         with open_plain(path) as source:
-            for entry, _ in entries(decompressed(source), str(path)):
+            for entry, _ in entries(decompressed(source, USUAL_BOUND), str(path)):
                 file = "/" not in entry.path and any(part in entry.path for part in _FILES)
                 if file or ARCHIVE in entry.path:
                     return

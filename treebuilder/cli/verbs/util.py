@@ -51,9 +51,9 @@ def run(args: argparse.Namespace, session: Session) -> int:
         )
         return 0 if there else 1
     if args.what == "pack":
-        use.pack(
-            args.words[0], Path(args.words[1]), Path(args.words[2]), use.Platform(args.arch or architecture(), args.os)
-        )
+        platform = use.Platform(args.arch or architecture(), args.os)
+        bound = changing.settings_of(args, session).bound
+        use.pack(args.words[0], Path(args.words[1]), Path(args.words[2]), platform, bound)
         tables.write(value | {"file": args.words[2]}, session.output, f"{args.words[2]} written")
         return 0
     session.needs_owners()
