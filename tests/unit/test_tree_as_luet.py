@@ -164,7 +164,7 @@ def test_yaml_1_1_scalars_are_what_templates_see(write: Write) -> None:
         "a/build.yaml": "steps:\n- '{{ .Values.bool }} {{ .Values.oct }} {{ .Values.under }} {{ .Values.time }}'\n"
         "- '{{ index .Values \"true\" }}'\n",
     })  # fmt: skip
-    assert steps(load(root)[0]) == {"x": ["true 8 1000 45000", "key"]}
+    assert steps(load(root)[0]) == {"x": ["true 8 1000 12:30:00", "key"]}
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ _GoLoader.add_implicit_resolver(
 _BASED = re.compile(r"[-+]?0_*[oOxXbB][0-9a-fA-F_]*\Z")
 _GoLoader.add_implicit_resolver("tag:yaml.org,2002:int", _BASED, list("-+0"))
 _BOOLEANS = {"y": True, "n": False}
-_MAX_NODES = 200_000  # an alias bomb is refused, a real specfile has some hundreds
+_MAX_REPEATED = 200_000  # an alias bomb is refused: what aliases repeat counts, not what is really written
 _MAX_DEPTH = 200
 _MERGE = "tag:yaml.org,2002:merge"
 # What libyaml takes for no character of a document (yaml_parser_update_buffer).
@@ -106,19 +106,25 @@ class _Reader:
     def __init__(self, loader: Any, places: Places) -> None:  # noqa: ANN401 - PyYAML's loader has no type
         self._loader = loader
         self._places = places
-        self._count = 0
+        self._repeated = 0
+        self._seen: set[int] = set()
         self._open: set[int] = set()
 
     def read(self, node: yaml.Node) -> Node:
-        self._count += 1
         place = self._at(node)
-        if self._count > _MAX_NODES:
-            raise SpecError("the file expands to too many values", where=place, reason="yaml")
+        if id(node) in self._seen:
+            self._repeated += 1
+            if self._repeated > _MAX_REPEATED:
+                raise SpecError("the file's aliases expand to too many values", where=place, reason="yaml")
+        else:
+            self._seen.add(id(node))
         if isinstance(node, yaml.ScalarNode):
             kind, value = self._scalar(node)
             return Node(kind, place, value, str(node.value))
         if id(node) in self._open:
             raise SpecError("an alias that contains itself", where=place, reason="yaml")
+        if len(self._open) >= _MAX_DEPTH:  # aliases nest what stands side by side
+            raise SpecError("broken YAML: nested too deeply", where=place, reason="yaml")
         self._open.add(id(node))
         try:
             if isinstance(node, yaml.SequenceNode):
@@ -160,8 +166,8 @@ class _Reader:
         kind = _KINDS.get(node.tag)
         if kind is None:
             return "text", str(node.value)  # a tag of somebody's own (go-yaml takes the text)
-        if kind == "text":
-            return kind, str(node.value)
+        if kind == "text" or (kind == "number" and ":" in node.value):  # go-yaml knows no numbers to the base of 60
+            return "text", str(node.value)
         if kind == "boolean" and node.value.lower() in _BOOLEANS:
             return kind, _BOOLEANS[node.value.lower()]
         if kind == "number" and _BASED.match(node.value):
