@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from pathlib import Path
 
 import pytest
 
 from tests.trees import Project
+from treebuilder.cli.main import main
 
 TREE = ("--tree", "packages")
 
@@ -38,6 +41,33 @@ def test_a_conflict_is_a_chain_with_files(project: Project, flags: tuple[str, ..
     for word in ("t/app-2.0", "t/old <2", "t/new", "packages/t/new/build.yaml:4", "packages/t/app2/build.yaml:2"):
         assert word in chain, chain
     assert not (project.top / "treebuild.lock").exists()
+
+
+VERBS = [("explain", "--versions"), ("explain",), ("build",), ("build", "--pretend"), ("tree", "images")]
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_every_verb_takes_the_newest_target(project: Project, verb: tuple[str, ...]) -> None:
+    """As luet's build: the best version that matches the word, even if it cannot be had and an older one can."""
+    done = project.run(*verb, *TREE, "t/app")
+    assert (done.code, done.value["error"]["reason"]) == (2, "unsatisfiable")
+    assert "t/app-2.0" in "\n".join(done.value["error"]["detail"])
+    older = project.run(*verb, *TREE, "t/app@<2")
+    assert older.value.get("error", {}).get("reason") != "unsatisfiable"
+
+
+@pytest.mark.parametrize("verb", ["tree images", "build --pretend"])
+def test_called_as_luet_as_well(project: Project, verb: str) -> None:
+    def luet(word: str) -> tuple[int, str]:
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out), contextlib.chdir(project.top):
+            code = main(["luet", *project.words(*verb.split()), *TREE, word])
+        return code, out.getvalue()
+
+    code, said = luet("t/app")
+    assert code == 2
+    assert "t/app-2.0" in said
+    assert luet("t/app@<2")[0] == 0
 
 
 @pytest.mark.parametrize(("word", "reason"), [("t/app@>=3", "no-version"), ("t/ghost", "unknown-package")])

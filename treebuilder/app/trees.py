@@ -7,7 +7,7 @@ from operator import attrgetter
 from treebuilder.annotations import Any
 from treebuilder.app.building import make_plan, open_tree, prepare
 from treebuilder.app.options import BuildOptions
-from treebuilder.app.targets import targets_of
+from treebuilder.app.targets import chosen, own, targets_of
 from treebuilder.app.workspace import Workspace
 from treebuilder.model.package import Package, PackageId
 from treebuilder.model.patterns import compile_pattern
@@ -128,9 +128,11 @@ def luet_images(options: BuildOptions, work: Workspace, repository: str) -> list
 
     tree = open_tree(options, work, 0)
     universe, solver = tree.compiler(), PackageSolver()
+    mine = frozenset(own(options, tree))
     rows = []
     for ref in targets_of(options, tree):
-        ids = [package.id for package in solver.solve(Request((ref,)), universe, (), order="build").order]
+        target = chosen(ref, tree, mine).id
+        ids = [package.id for package in solver.solve(Request((exact(target),)), universe, (), order="build").order]
         order = [found for found in map(tree.get, ids) if found is not None]
         for number, id in enumerate(ids, 1):
             rows.append({
