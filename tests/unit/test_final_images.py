@@ -1,13 +1,18 @@
-"""The layout of final images is replaced as a whole or not at all."""
+"""The layout of final images is replaced as a whole or not at all, and dead runs leave nothing."""
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from treebuilder.app.finalimages import GENERATED, _replace, generate_final_images, generated
+from tests.trees import Project, requires
+from treebuilder.app.finalimages import generate_final_images, generated
+from treebuilder.app.finalimages_folder import GENERATED, being_made, put, replace
 from treebuilder.app.options import BuildOptions
 from treebuilder.app.settings import Settings
 from treebuilder.app.workspace import opened
@@ -36,7 +41,7 @@ def test_what_cannot_be_replaced_stays(tmp_path: Path) -> None:
     folder = made / "below"  # a folder cannot become one of its own
     layout(folder)
     with pytest.raises(OSError, match="Invalid argument"):
-        _replace(folder, made, tmp_path / "old")
+        replace(folder, made, tmp_path / "old")
     assert (folder / "oci-layout").read_text() == "below"
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
 
@@ -55,7 +60,7 @@ def test_one_of_them_is_always_there(tmp_path: Path) -> None:
     thread.start()
     for number in range(200):
         layout(tmp_path / f"made-{number}")
-        _replace(tmp_path / "final", tmp_path / f"made-{number}", tmp_path / "old")
+        replace(tmp_path / "final", tmp_path / f"made-{number}", tmp_path / "old")
         remove_tree(tmp_path / f"made-{number}")
     ended.set()
     thread.join()
@@ -74,6 +79,90 @@ def test_what_a_killed_run_took_away_comes_back(tmp_path: Path) -> None:
 def test_it_is_replaced(tmp_path: Path) -> None:
     layout(tmp_path / "made")
     layout(tmp_path / "final")
-    _replace(tmp_path / "final", tmp_path / "made", tmp_path / "old")
+    replace(tmp_path / "final", tmp_path / "made", tmp_path / "old")
     assert (tmp_path / "final/oci-layout").read_text() == "made"
     assert not (tmp_path / "old").exists()
+
+
+# what killed runs left ---------------------------------------------------------------------------------------------
+_MAKING = """
+import sys, time
+from pathlib import Path
+from treebuilder.app.finalimages_folder import being_made
+with being_made(Path(sys.argv[1])) as made:
+    (made / "oci-layout").write_text("half")
+    print(made.name, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_of_a_dead_run_nothing_stays_and_of_a_living_one_all(tmp_path: Path) -> None:
+    options = BuildOptions((), destination=tmp_path)
+    (tmp_path / f".{GENERATED}.mine").mkdir()  # whoever made this, we did not
+    layout(tmp_path / f".{GENERATED}.was.0123456789abcdef")
+    layout(tmp_path / GENERATED)
+    runs = [
+        subprocess.Popen([sys.executable, "-c", _MAKING, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    try:
+        names = [run.stdout.readline().strip() for run in runs if run.stdout is not None]
+        runs[0].kill()
+        runs[0].wait()
+        assert {*names, f".{GENERATED}.was.0123456789abcdef"} < {path.name for path in tmp_path.iterdir()}
+        generated(options, "")
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted([f".{GENERATED}.mine", GENERATED, names[1]])
+        assert (tmp_path / names[1] / "oci-layout").read_text() == "half"
+    finally:
+        for run in runs:
+            run.kill()
+            run.wait()
+            assert run.stdout is not None
+            run.stdout.close()
+    generated(options, "")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([f".{GENERATED}.mine", GENERATED])
+
+
+def test_two_runs_at_once_leave_the_images_of_the_last(tmp_path: Path) -> None:
+    with being_made(tmp_path) as one, being_made(tmp_path) as two:
+        (one / "oci-layout").write_text("one")
+        (two / "oci-layout").write_text("two")
+        generated(BuildOptions((), destination=tmp_path), "")
+        put(one)
+        generated(BuildOptions((), destination=tmp_path), "")
+        put(two)
+    assert (tmp_path / GENERATED / "oci-layout").read_text() == "two"
+    assert [path.name for path in tmp_path.iterdir()] == [GENERATED]
+
+
+_KILLED = """
+import os, signal, sys
+last, seen = int(sys.argv[1]), 0
+def counted(event, args):
+    global seen
+    if event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir") and ".final-images." in str(args):
+        seen += 1
+        if seen == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+from treebuilder.cli.main import main
+sys.addaudithook(counted)
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("last", [1, 2, 3, 5, 8, 13, 21])
+def test_a_run_after_a_killed_one_leaves_nothing_else(tmp_path: Path, last: int) -> None:
+    project = Project(tmp_path)
+    project.base()
+    project.package("t/a", requires("seed/base") + "steps:\n- echo a > /a\n")
+    words = ["build", "--tree", "packages", "--destination", "build", "--generate-final-images", "t/a"]
+    assert project.run(*words).code == 0
+    before = sorted(path.name for path in project.build.iterdir())
+    assert GENERATED in before
+    argv = [sys.executable, "-c", _KILLED, str(last), *project.words(*words)]
+    killed = subprocess.run(argv, cwd=tmp_path, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert (project.build / GENERATED / "index.json").is_file()
+    assert project.run(*words).code == 0
+    assert sorted(path.name for path in project.build.iterdir()) == before

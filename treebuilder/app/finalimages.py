@@ -5,28 +5,23 @@ Source: luet.md §1.4, §5.4.
 
 from __future__ import annotations
 
-import errno
 import shlex
 from functools import partial
 from io import BytesIO
 from pathlib import Path
 
 from treebuilder.annotations import TYPE_CHECKING
+from treebuilder.app.finalimages_folder import GENERATED, being_made, put, settle
 from treebuilder.app.options import BuildOptions
 from treebuilder.app.trusting import image_keys
 from treebuilder.app.workspace import Workspace
 from treebuilder.build.report import BuildReport
-from treebuilder.container.exchange import exchange
 from treebuilder.errors import ConfigError
 from treebuilder.model.digest import Digest
 from treebuilder.records import record
-from treebuilder.system.files import disk_errors, new_name, remove_tree
 
 if TYPE_CHECKING:
     from treebuilder.trust.keys import PrivateKey
-
-GENERATED = "final-images"
-_OLD = f".{GENERATED}.was."
 
 
 @record
@@ -96,7 +91,7 @@ def generated(options: BuildOptions, command: str) -> tuple[Path, tuple[str, ...
     Raises ConfigError where the folder is something else.
     """
     folder = options.destination / GENERATED
-    _settle(folder)
+    settle(options.destination)
     if folder.exists() and not (folder / "oci-layout").is_file():
         raise ConfigError(f"{folder} is there and is no image layout", hint="move it away, or name a --destination")
     return folder, _words(command)
@@ -119,8 +114,7 @@ def generate_final_images(report: BuildReport, command: str, options: BuildOptio
     folder, words = generated(options, command)
     epoch_s = source_epoch(options.lock_file)
     layers = Layers(options.destination, work.store, work.cancel)
-    made, old = folder.with_name(f".{GENERATED}.{new_name()}"), folder.with_name(f"{_OLD}{new_name()}")
-    try:
+    with being_made(folder.parent) as made:
         place = FolderRepository(made)
         for entry in layers.entries(_entries(report, options.destination)):
             work.cancel.check()
@@ -131,44 +125,10 @@ def generate_final_images(report: BuildReport, command: str, options: BuildOptio
             place.push_blob(Digest.of(config), len(config), partial(BytesIO, config))
             place.put_manifest(package_tag(archive_of(entry).path), image.manifest, MANIFEST)
         place.commit()
-        with disk_errors(f"replacing {folder}", folder.parent):
-            _replace(folder, made, old)
-    finally:
-        remove_tree(made)
+        if not any(made.iterdir()):
+            made.rmdir()
+        put(made)
     return folder if folder.exists() else None
-
-
-def _replace(folder: Path, made: Path, old: Path) -> None:
-    """Puts what was made, also if that is nothing, in the place of the layout that is there.
-
-    At every instant one of them stands there, and where this fails the old one does. `old` is a name for it meanwhile,
-    where a file system cannot exchange two folders: `_settle` knows that.
-    """
-    if folder.exists() and made.is_dir():
-        try:
-            exchange(made, folder)  # what is called `made` then is the caller's to remove
-            return
-        except OSError as err:
-            if err.errno not in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
-                raise
-    try:
-        if folder.exists():
-            folder.rename(old)
-        if made.is_dir():
-            made.rename(folder)
-    except BaseException:
-        if old.exists() and not folder.exists():
-            old.rename(folder)
-        raise
-    remove_tree(old)
-
-
-def _settle(folder: Path) -> None:
-    """Brings back the layout that a killed run had taken away to put another there."""
-    waiting = sorted(folder.parent.glob(f"{_OLD}*")) if not folder.exists() else []
-    if waiting:
-        with disk_errors(f"bringing back {folder}", folder.parent):
-            waiting[0].rename(folder)
 
 
 def _words(command: str) -> tuple[str, ...]:
