@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import shlex
 import shutil
@@ -63,6 +64,18 @@ def test_pkglist_with_what_is_needed_and_what_needs(project: Project) -> None:
     assert shown(project, "--revdeps", "--buildtime", "-m", "base") == ["t/a", "t/b"]
 
 
+def test_pkglist_lists_sub_packages_as_the_runtime_view_does(project: Project) -> None:
+    carved = '- {category: t, name: b-doc, version: "1.0", requires: [{category: t, name: run, version: ">=0"}]}\n'
+    project.package("t/b", requires("t/a") + "subpackages:\n" + carved, version="1.0")
+    assert shown(project, "-v") == ["seed/base-1.0", "t/a-1.0", "t/b-1.0", "t/b-doc-1.0", "t/run-2.0"]
+    assert shown(project, "-b") == ["seed/base", "t/a", "t/b", "t/run"]
+    assert shown(project, "-m", "doc", "--deps") == ["t/b", "t/run", "t/b-doc"]
+    assert shown(project, "-m", "run", "--revdeps") == ["t/b-doc"]
+    row = project.run("tree", "pkglist", *TREE, "-m", "doc").value["packages"][0]
+    assert (row["path"], row["requires"]) == ("packages/t/b", ["t/run >=0"])
+    assert shown(project, "-v") == shown(project, "-v"), "the index says the same"
+
+
 def test_pkglist_has_luets_json(project: Project) -> None:
     row = project.run("tree", "pkglist", *TREE, "-m", "run").value["packages"][0]
     luet = {"name": "run", "category": "t", "version": "2.0", "path": "packages/t/run", "image": ""}
@@ -81,6 +94,32 @@ def test_images_are_luets_lines_in_the_order_of_the_build(project: Project) -> N
     rows = project.run("tree", "images", *TREE, "t/b").value["packages"]
     assert [row["image"] for row in rows] == [f"luet/cache:{row['plan_key']}" for row in rows]
     assert lines[0].endswith(f": quay.io/x:{rows[0]['plan_key']}")
+
+
+NOWHERE = "127.0.0.1:1/nobody/base:1"  # who asks is refused
+
+
+def test_images_are_told_without_a_network(project: Project) -> None:
+    project.package("t/out", f"image: {NOWHERE}\n")
+    project.package("t/on", requires("t/out") + "steps:\n- echo > /on\n")
+    project.package("t/boot", "bootstrap: {distribution: debian, suite: odd, packages: [a]}\n")
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.chdir(project.top):
+        assert main(["luet", *project.words("tree", "images", *TREE, "t/on")]) == 0
+    done = project.run("tree", "images", *TREE, "t/on", "t/a")
+    rows = {row["name"]: row for row in done.value["packages"]}
+    assert [f"t/{name}-1.0: {rows[name]['image']}" for name in ("out", "on")] == out.getvalue().splitlines()
+    assert [rows[name]["plan_key"] for name in ("out", "on")] == ["", ""]
+    assert rows["a"]["image"] == f"luet/cache:{rows['a']['plan_key']}"
+    assert "2 of 4 images" in done.stderr
+    assert schemas.faults(done.value, schemas.load("tree-images")) == []
+    known = {"schema": 1, "epoch": 0, "images": {NOWHERE: f"sha256:{'5' * 64}"}, "urls": {}, "bootstraps": {}}
+    (project.top / "treebuild.lock").write_text(json.dumps(known))
+    again = project.run("tree", "images", *TREE, "t/on").value["packages"]
+    assert all(row["image"] == f"luet/cache:{row['plan_key']}" and row["plan_key"] for row in again)
+    # nothing is known of the day of a bootstrap that is not locked, and it would be the epoch of everything
+    boot = project.run("tree", "images", *TREE, "t/boot", "t/a").value["packages"]
+    assert [row["image"] for row in boot if row["name"] == "boot"] == [""]
 
 
 # validate --------------------------------------------------------------------------------------------------------

@@ -2,22 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from operator import attrgetter
 
-from treebuilder.annotations import Any
-from treebuilder.app.building import make_plan, open_tree, prepare
+from treebuilder.annotations import TYPE_CHECKING, Any
+from treebuilder.app.building import epoch_from_environment, epoch_of, make_plan, open_tree
 from treebuilder.app.options import BuildOptions
+from treebuilder.app.secret_key import secret_key
 from treebuilder.app.targets import chosen, own, targets_of
 from treebuilder.app.workspace import Workspace
+from treebuilder.build.bases import Resolver
+from treebuilder.events import Warned
 from treebuilder.model.package import Package, PackageId
 from treebuilder.model.patterns import compile_pattern
 from treebuilder.model.solution import Request
+from treebuilder.plan import lock as locks
+from treebuilder.plan.graph import BuildNode, BuildPlan
+from treebuilder.plan.keys import plan_keys
+from treebuilder.plan.lock import FIRST_EPOCH_S, Lock, bootstrap_key
 from treebuilder.plan.planner import exact
-from treebuilder.records import record
+from treebuilder.records import record, replace
 from treebuilder.solver import PackageSolver
 from treebuilder.solver.world import World
 from treebuilder.tree import Tree
 from treebuilder.tree.cells import Cell
+
+if TYPE_CHECKING:
+    from treebuilder.plan.luettags import LuetTags
+
+
+@record
+class Listed:
+    """A package of a listing: itself, as the view that is listed has it, and the cell that it is of.
+
+    They differ for sub-packages, which stand in the runtime view only and in the folder of what they are carved out of.
+    """
+
+    cell: Cell
+    sub: Package | None = None
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Category, name and version."""
+        return self.cell.key if self.sub is None else (self.id.category, self.id.name, self.id.version)
+
+    @property
+    def id(self) -> PackageId:
+        return self.cell.id if self.sub is None else self.sub.id
+
+    @property
+    def pkgname(self) -> str:
+        return self.cell.pkgname if self.sub is None else self.id.pkgname
+
+    def package(self, *, build_time: bool) -> Package:
+        """Raises SpecError."""
+        return self.sub or (self.cell.view() if build_time else self.cell.definition())
 
 
 @record
@@ -31,43 +70,54 @@ class Listing:
     matches: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
 
-    def shown(self, cell: Cell) -> str:
-        return str(cell.id) if self.versions else cell.pkgname.removeprefix("/")
+    def shown(self, listed: Listed) -> str:
+        return str(listed.id) if self.versions else listed.pkgname.removeprefix("/")
 
 
-def listed(tree: Tree, wish: Listing) -> list[Cell]:
-    """The packages to show: sorted, or with `deps` each after what it needs. Raises SpecError for a pattern."""
+def listed(tree: Tree, wish: Listing) -> list[Listed]:
+    """The packages to show: sorted, or with `deps` each after what it needs.
+
+    Raises SpecError for a pattern, or for a recipe that has to be read because it may name sub-packages.
+    """
     matches, excludes = ([compile_pattern(text) for text in texts] for texts in (wish.matches, wish.excludes))
 
-    def chosen(cell: Cell) -> bool:
+    def chosen(one: Listed) -> bool:
         if not (matches or excludes):
             return True
-        text = wish.shown(cell)
+        text = wish.shown(one)
         wanted = not matches or any(pattern.search(text) for pattern in matches)
         return wanted and not any(pattern.search(text) for pattern in excludes)
 
-    cells = [cell for cell in sorted(tree.cells, key=attrgetter("key")) if chosen(cell)]
+    everything = _everything(tree, build_time=wish.build_time)
+    found = [one for one in everything if chosen(one)]
     if not (wish.deps or wish.revdeps):
-        return cells
-    by_id = {cell.id: cell for cell in tree.cells}
+        return found
+    by_id = {one.id: one for one in everything}
     universe = tree.compiler() if wish.build_time else tree.runtime()
     solver = PackageSolver()
     if wish.revdeps:
-        above = _above(
-            solver.world(universe), [cell.view() if wish.build_time else cell.definition() for cell in tree.cells]
-        )
-        todo = [cell.id for cell in cells]
-        found: set[PackageId] = set()
+        above = _above(solver.world(universe), [one.package(build_time=wish.build_time) for one in everything])
+        todo = [one.id for one in found]
+        reached: set[PackageId] = set()
         while todo:
-            fresh = above.get(todo.pop(), set()) - found
-            found |= fresh
+            fresh = above.get(todo.pop(), set()) - reached
+            reached |= fresh
             todo.extend(fresh)
-        return [by_id[id] for id in sorted(found) if id in by_id]
+        return [by_id[id] for id in sorted(reached) if id in by_id]
     ordered: dict[PackageId, None] = {}
-    for cell in cells:
-        order = solver.solve(Request((exact(cell.id),)), universe, (), order="runtime").order
+    for one in found:
+        order = solver.solve(Request((exact(one.id),)), universe, (), order="runtime").order
         ordered.update(dict.fromkeys(package.id for package in order))
     return [by_id[id] for id in ordered if id in by_id]
+
+
+def _everything(tree: Tree, *, build_time: bool) -> list[Listed]:
+    """All packages of a view, sorted. A package hides a sub-package of its name. Raises SpecError."""
+    found = [Listed(cell) for cell in tree.cells]
+    if not build_time:
+        subs = {sub.id: Listed(cell, sub) for cell in reversed(tree.cells) for sub in cell.subs()}
+        found += [one for id, one in subs.items() if tree.cell(id) is None]
+    return sorted(found, key=attrgetter("key"))
 
 
 def _above(world: World, views: list[Package]) -> dict[PackageId, set[PackageId]]:
@@ -81,14 +131,14 @@ def _above(world: World, views: list[Package]) -> dict[PackageId, set[PackageId]
     return above
 
 
-def rows(cells: list[Cell], *, build_time: bool) -> list[dict[str, Any]]:
+def rows(found: list[Listed], *, build_time: bool) -> list[dict[str, Any]]:
     """Packages as luet's `pkglist -o json` has them (name, category, version, path, image), and what they relate to."""
     made = []
-    for cell in cells:
-        shown = cell.view() if build_time else cell.definition()
+    for one in found:
+        shown = one.package(build_time=build_time)
         id = shown.id
         made.append({
-            "category": id.category, "name": id.name, "version": id.version, "path": cell.path, "image": "",
+            "category": id.category, "name": id.name, "version": id.version, "path": one.cell.path, "image": "",
             "hidden": shown.hidden, "labels": dict(shown.labels), "requires": [str(r) for r in shown.requires],
             "conflicts": [str(r) for r in shown.conflicts], "provides": [str(r) for r in shown.provides],
         })  # fmt: skip
@@ -106,20 +156,63 @@ def block(row: dict[str, Any]) -> str:
 def images(options: BuildOptions, work: Workspace, repository: str) -> list[dict[str, Any]]:
     """The images a build would make, in order: package, key, what it stands on, whether the cache has it.
 
-    `image` is the name that it has in an image repository; the tag is the plan key, not luet's hash (`luet_images`).
+    `image` is the name that it has in an image repository; the tag is the plan key. Nothing is asked of a network:
+    where the lock lacks what a key is made of, the tag is luet's own hash, as far as luet has one, and `plan_key` is
+    empty.
     """
-    planned = prepare(options, work)
+    tree = open_tree(options, work, epoch_of(options))
+    plan, _ = make_plan(options, work, tree)
+    lock, unknown = _known_lock(options, work, plan)
+    settled = replace(plan, nodes=_settled(plan, unknown)) if unknown else plan
+    keys = plan_keys(settled, tree, lock, secret_key=secret_key(settled, work))
+    tags: Mapping[str, tuple[LuetTags, ...]] = {}
+    if len(keys) < len(plan.nodes):
+        from treebuilder.plan.luettags import luet_tags
+
+        tags = luet_tags(plan, tree, PackageSolver())
+        many = f"{len(plan.nodes) - len(keys)} of {len(plan.nodes)} images"
+        message = f"the lock lacks what the keys of {many} are made of: these are named by luet's tags"
+        work.events.emit(Warned(message, None, "treebuild lock writes what is missing"))
     rows = []
-    for id, node in planned.plan.nodes.items():
-        keys = planned.keys[id]
-        hit = work.store.index.get(keys.plan.hex) is not None or work.store.index.get(keys.artifact.hex) is not None
+    for id, node in plan.nodes.items():
+        found = keys.get(id)
+        key = found.plan.hex if found else ""
+        tag = key or next((known.package for known in tags.get(id, ())), "")
+        hit = found is not None and any(work.store.index.get(k.hex) is not None for k in (found.plan, found.artifact))
         rows.append({
             "category": node.pid.category, "name": node.pid.name, "version": node.pid.version,
-            "path": "", "image": f"{repository}:{keys.plan.hex}", "plan_key": keys.plan.hex,
+            "path": "", "image": f"{repository}:{tag}" if tag else "", "plan_key": key,
             "base": type(node.base).__name__.removesuffix("Base").lower(),
-            "on": [str(planned.plan.nodes[n].pid) for n in (*node.parents(), *node.joined())], "cached": hit,
+            "on": [str(plan.nodes[n].pid) for n in (*node.parents(), *node.joined())], "cached": hit,
         })  # fmt: skip
     return rows
+
+
+def _known_lock(options: BuildOptions, work: Workspace, plan: BuildPlan) -> tuple[Lock, frozenset[str]]:
+    """The lock as it is, with layouts of the tree and the epoch, and the names of what it lacks for the plan.
+
+    Raises SpecError for a lock or a layout that cannot be read.
+    """
+    lock = locks.read(options.lock_file)
+    resolver = Resolver(work.store, None, work.events, work.cancel)
+    lacking = resolver.missing(plan, lock)
+    epoch = epoch_from_environment() or lock.epoch_s
+    if not epoch and all(bootstrap_key(wish) in lock.bootstraps for wish in plan.bootstraps()):
+        epoch = max([FIRST_EPOCH_S, *(base.date_s for base in lock.bootstraps.values())])
+    if epoch:
+        lock, lacking = replace(lock, epoch_s=epoch), [name for name in lacking if name != "epoch"]
+    return resolver.with_layouts(plan, lock), frozenset(lacking)
+
+
+def _settled(plan: BuildPlan, unknown: frozenset[str]) -> dict[str, BuildNode]:
+    """The nodes that neither take anything `unknown` from outside nor stand on such; the epoch is in all of them."""
+    found: dict[str, BuildNode] = {}
+    for id, node in plan.nodes.items() if "epoch" not in unknown else ():
+        alone = replace(plan, nodes={id: node})
+        named = {*alone.images(), *alone.urls(), *map(bootstrap_key, alone.bootstraps())}
+        if named.isdisjoint(unknown) and all(other in found for other in (*node.parents(), *node.joined())):
+            found[id] = node
+    return found
 
 
 def luet_images(options: BuildOptions, work: Workspace, repository: str) -> list[dict[str, Any]]:

@@ -93,9 +93,9 @@ def _pkglist(args: argparse.Namespace, options: BuildOptions, work: Workspace, s
     wish = trees.Listing(
         args.buildtime, args.deps, args.revdeps, args.verbose or full, tuple(args.matches), tuple(args.exclude)
     )
-    cells = trees.listed(tree, wish)
-    rows = trees.rows(cells, build_time=args.buildtime) if full or session.output != "terminal" else []
-    lines = [trees.block(row) for row in rows] if full else [wish.shown(cell) for cell in cells]
+    found = trees.listed(tree, wish)
+    rows = trees.rows(found, build_time=args.buildtime) if full or session.output != "terminal" else []
+    lines = [trees.block(row) for row in rows] if full else [wish.shown(one) for one in found]
     session.close()
     tables.write({"schema": "treebuild.pkglist/1", "packages": rows}, session.output, "\n".join(lines))
     return 0
