@@ -135,6 +135,21 @@ def test_validate_looks_at_the_side_and_the_packages_asked_for(project: Project)
     assert project.run("tree", "validate", *TREE, "-m", "t/a").value["packages"] == 1
 
 
+def test_a_specfile_that_is_a_link_is_followed_by_every_verb(project: Project) -> None:
+    folder = project.package("t/linked", "")
+    (project.tree / "shared.yaml").write_text(requires("seed/base") + "steps:\n- echo > /{{ .Values.name }}\n")
+    (folder / "build.yaml").unlink()
+    (folder / "build.yaml").symlink_to("../../shared.yaml")
+    for verb in (("tree", "validate", "--plan"), ("explain", "t/linked"), ("build", "--pretend", "t/linked")):
+        done = project.run(*verb, *TREE)
+        assert done.code == 0, (verb, done.stderr)
+    assert project.building("t/linked").states() == {"seed/base": "built", "t/linked": "built"}
+    assert "linked" in project.content("linked-t-1.0")
+    (project.tree / "shared.yaml").write_text(requires("seed/base") + "steps:\n- echo > /other\n")
+    assert project.building("t/linked").states()["t/linked"] == "built"
+    assert "other" in project.content("linked-t-1.0")
+
+
 def test_all_specfiles_that_cannot_be_read_are_told_at_once(tmp_path: Path) -> None:
     project = Project(tmp_path)
     project.base()

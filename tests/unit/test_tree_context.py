@@ -13,6 +13,8 @@ from treebuilder.errors import Place, SpecError
 from treebuilder.events import Silent
 from treebuilder.model.digest import Digest
 from treebuilder.tree import FileStamp, MemoryIndex, SpecIndex, load_tree
+from treebuilder.tree.context import context_digest
+from treebuilder.tree.snapshot import scan
 
 DEFINITION = 'name: x\ncategory: app\nversion: "1"\n'
 
@@ -118,6 +120,25 @@ def test_links_that_stay_inside(folder: Path) -> None:
     targets = {f.path: f.target for f in tree.context_files(tree.packages[0]) if f.type == "link"}
     assert targets["sub/up"] == "../link"
     assert targets["dangling"] == "not/there"
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_a_link_to_a_specfile_may_lead_anywhere_in_the_tree(folder: Path, tmp_path: Path, absolute: bool) -> None:
+    shared = folder.parent / "shared"
+    shared.mkdir()
+    (shared / "build.yaml").write_text("steps: [echo shared]\n")
+    (folder / "build.yaml").symlink_to(shared / "build.yaml" if absolute else "../shared/build.yaml")
+    tree = load_tree([folder.parent], events=Silent())
+    found = next(package for package in tree.packages if package.folder == folder.name)
+    assert [step.command for step in found.recipe.steps] == ["echo shared"]
+    links = {f.path: f.target for f in tree.context_files(found) if f.type == "link"}
+    assert links["build.yaml"] == "../shared/build.yaml"
+    (folder / "build.yaml").unlink()
+    (tmp_path / "out.yaml").write_text("")
+    (folder / "build.yaml").symlink_to(tmp_path / "out.yaml" if absolute else "../../out.yaml")
+    with pytest.raises(SpecError) as caught:
+        context_digest(scan(folder.parent), folder.name, None)
+    assert caught.value.reason == "context-escape"
 
 
 def test_a_link_through_a_link_cannot_lead_out(folder: Path) -> None:

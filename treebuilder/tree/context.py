@@ -1,6 +1,8 @@
 """Build contexts: every file of a package's folder, as the commands will see them, and one digest over them.
 
-The digest covers path, type, mode, link target and content, sorted bytewise. Links never lead out of the folder.
+The digest covers path, type, mode, link target and content, sorted bytewise. Links never lead out of the folder, but
+for those to specfiles, which may lead anywhere in the tree: what such a file says is in the recipe, and for commands
+the link leads nowhere.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from treebuilder.records import record
 from treebuilder.tree.files import is_inside
 from treebuilder.tree.index import FileStamp, SpecIndex
 from treebuilder.tree.snapshot import Entry, Snapshot
+
+SPECFILES = frozenset(("definition.yaml", "collection.yaml", "build.yaml", "finalize.yaml"))
 
 
 @record
@@ -82,6 +86,10 @@ def _file(snapshot: Snapshot, entry: Entry, path: str, base: str, index: SpecInd
             hint="remove the socket, pipe or device",
         )  # fmt: skip
     target = os.readlink(absolute)
+    if path in SPECFILES and is_inside(absolute, snapshot.absolute):
+        if os.path.isabs(target):  # a tree is the same wherever it stands
+            target = os.path.relpath(os.path.realpath(absolute), os.path.realpath(os.path.dirname(absolute)))
+        return ContextFile(path, "link", 0o777, 0, target, None)
     if os.path.isabs(target) or not is_inside(absolute, base):
         raise SpecError(
             f"the link leads out of the package's folder, to {target}", where=where, reason="context-escape",
