@@ -109,7 +109,9 @@ def test_a_table_and_a_summary(machine: Machine) -> None:
     machine.shop.package("t/a", {"a": b"2"}, version="2.0")
     machine.shop.create()
     _, out, _ = machine.say("upgrade")
-    assert out.splitlines()[-1] == "1 exchanged"
+    summary, fetched = out.splitlines()[-1].split("; ")
+    assert summary == "1 exchanged"
+    assert fetched.endswith(" B fetched")
     assert "1.0" in out
     assert "2.0" in out
     assert machine.say("upgrade")[1] == "Nothing to upgrade\n"

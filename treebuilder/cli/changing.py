@@ -198,6 +198,8 @@ def text_of(report: ChangeReport) -> str:
         "removed": len(report.removed) - len(swapped), "recorded": len(report.adopted),
     }  # fmt: skip
     said = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    if report.fetched_bytes:
+        said += f"; {tables.size(report.fetched_bytes)} fetched"
     how = {"planned": "planned, nothing was changed: ", "downloaded": "downloaded, nothing was changed: "}
     lines = [text, f"{how.get(report.state, '')}{said}"]
     lines += [f"kept as it was, the new form is beside it: /{path}" for path in report.diverted]

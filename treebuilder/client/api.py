@@ -117,7 +117,8 @@ class ChangeReport:
     """What a change came to, or, with `dry_run`, would come to.
 
     `installed` with repository and count of files, in the order of installation; `removed` sorted. A name in both was
-    exchanged. `adopted` were recorded as they lie there. `diverted` are new forms of protected files.
+    exchanged. `adopted` were recorded as they lie there. `diverted` are new forms of protected files. `fetched_bytes`
+    came for it from repositories: of archives, and of patches that stand for them.
     """
 
     operation: str
@@ -125,6 +126,7 @@ class ChangeReport:
     removed: tuple[PackageId, ...] = ()
     adopted: tuple[tuple[PackageId, str, int], ...] = ()
     diverted: tuple[str, ...] = ()
+    fetched_bytes: int = 0
     state: str = "done"  # nothing, planned, downloaded, done
 
     @property
@@ -145,6 +147,7 @@ class ChangeReport:
             ],
             "adopted": [_came(*item) for item in self.adopted],
             "diverted": list(self.diverted),
+            "fetched_bytes": self.fetched_bytes,
         }
 
 

@@ -98,12 +98,12 @@ class Client:
             return _planned_report(operation, change, "planned")
         if manner.confirm is not None and not manner.confirm(change):
             raise NotConfirmed("Aborted by user")
-        blobs = self._fetch(change.add)
+        blobs, fetched = self._fetch(change.add)
         gone = [found.package.id for found in change.remove]
         warn = self._warn if change.force else None
         check_files(change.add, blobs, Claims(database.owners, gone, warn))
         if manner.download_only:
-            return _planned_report(operation, change, "downloaded")
+            return _planned_report(operation, change, "downloaded", fetched)
         finalizers = distinct([*uninstalling(change.remove), *(item.finalizer for item in change.add)])
         finalizers = finalizers if manner.finalize else ()
         rules = apply.Rules(Claims(database.owners, gone, warn), manner.protection, database)
@@ -115,16 +115,16 @@ class Client:
         adopted = {found.package.id for found in change.adopt}
         return ChangeReport(
             operation, tuple(_came(r) for r in applied.records if r.package.id not in adopted), tuple(sorted(gone)),
-            tuple(_came(r) for r in change.adopt), applied.diverted,
+            tuple(_came(r) for r in change.adopt), applied.diverted, fetched,
         )  # fmt: skip
 
     def _warn(self, message: str) -> None:
         self._events.emit(Warned(message))
 
-    def _fetch(self, plan: tuple[Planned, ...]) -> tuple[Path, ...]:
-        """Checked archives of all packages, in the plan's order."""
+    def _fetch(self, plan: tuple[Planned, ...]) -> tuple[tuple[Path, ...], int]:
+        """Checked archives of all packages, in the plan's order, and how many bytes came for them."""
         if not plan:
-            return ()
+            return (), 0
         from concurrent.futures import ThreadPoolExecutor
 
         start = monotonic_s()
@@ -141,7 +141,7 @@ class Client:
             self._events.emit(Finished("fetch", "failed", seconds=monotonic_s() - start))
             raise
         self._events.emit(Finished("fetch", "ok", seconds=monotonic_s() - start))
-        return tuple(found)
+        return tuple(found), total.moved_bytes
 
     def _apply(
         self, root: SystemRoot, change: Change, blobs: tuple[Path, ...], finalizers: tuple[Finalizer, ...],
@@ -201,12 +201,12 @@ def _came(found: Record) -> tuple[PackageId, str, int]:
     return found.package.id, found.repository, sum(kind != "d" for _, kind in found.entries)
 
 
-def _planned_report(operation: str, change: Change, state: str) -> ChangeReport:
+def _planned_report(operation: str, change: Change, state: str, fetched_bytes: int = 0) -> ChangeReport:
     return ChangeReport(
         operation,
         tuple((i.package.id, i.repository.source.name, len(i.artifact.files)) for i in change.add),
         tuple(sorted(found.package.id for found in change.remove)),
-        tuple(_came(found) for found in change.adopt), state=state,
+        tuple(_came(found) for found in change.adopt), fetched_bytes=fetched_bytes, state=state,
     )  # fmt: skip
 
 

@@ -50,6 +50,9 @@ class Progress:
         self._done += size
         self._events.emit(Progressed(self._task, self._done))
 
+    def kept(self, size: int) -> None:
+        self.add(size)
+
     def expect(self, size: int) -> None:
         """What there will be was said when the task began."""
 
@@ -95,7 +98,7 @@ class Repository(Connection):
         resumed = file.is_file() and file.stat().st_size > 0
         found = self._received(digest, size, file, progress, brief)
         if found != digest.hex and resumed:  # what was there was not its beginning
-            progress.add(-file.stat().st_size)
+            progress.kept(-file.stat().st_size)
             file.unlink()
             found = self._received(digest, size, file, progress, brief)
         if found != digest.hex:
@@ -109,7 +112,7 @@ class Repository(Connection):
         with file.open("ab+") as out:
             out.seek(0)
             seen = hashlib.file_digest(out, "sha256")
-            progress.add(out.tell())
+            progress.kept(out.tell())
             while True:
                 before = out.tell()
                 try:
@@ -131,7 +134,7 @@ class Repository(Connection):
             if reply.status_code == 416:  # it is whole, or something else: its digest tells
                 return seen
             if have and reply.status_code == 200:
-                progress.add(-have)
+                progress.kept(-have)
                 out.seek(0)
                 out.truncate()
                 have, seen = 0, hashlib.sha256()

@@ -66,8 +66,11 @@ class RepositoryBackend(Protocol):
         """
         ...
 
-    def open_patch(self, patch: Patch) -> Path:
-        """A patch's bytes, checked, as a blob of the store. Raises TransportError, IntegrityError."""
+    def open_patch(self, patch: Patch, progress: Arriving = UNSEEN) -> Path:
+        """A patch's bytes, checked, as a blob of the store; `progress` sees them come.
+
+        Raises TransportError, IntegrityError.
+        """
         ...
 
     def put(self, name: str, data: bytes) -> None:

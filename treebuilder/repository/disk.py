@@ -70,8 +70,8 @@ class DiskBackend:
     def patches(self, name: str, content: Digest) -> tuple[Patch, ...]:
         return ()  # a file that is here is read as fast as a patch is applied
 
-    def open_patch(self, patch: Patch) -> Path:
-        return self.open(patch.name, patch.sha256, patch.size_bytes)
+    def open_patch(self, patch: Patch, progress: Arriving = UNSEEN) -> Path:
+        return self.open(patch.name, patch.sha256, patch.size_bytes, progress)
 
     def put(self, name: str, data: bytes) -> None:
         path = self._folder / name

@@ -259,10 +259,10 @@ class DockerBackend:
         patches = [described(item, f"{self._url}: {name}") for item in ours]
         return tuple(patch for patch in patches if patch.after == content)
 
-    def open_patch(self, patch: Patch) -> Path:
+    def open_patch(self, patch: Patch, progress: Arriving = UNSEEN) -> Path:
         if self._store.has_blob(patch.sha256) and self._store.verify_blob(patch.sha256):
             return self._store.blob_path(patch.sha256)
-        return self._pull(patch.sha256, patch.size_bytes, brief=True)
+        return self._pull(patch.sha256, patch.size_bytes, progress, brief=True)
 
     def _pull(self, digest: Digest, max_bytes: int, progress: Arriving = UNSEEN, *, brief: bool = False) -> Path:
         """A blob into the store, going on where an earlier run stood."""

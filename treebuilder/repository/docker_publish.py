@@ -91,8 +91,8 @@ class DockerOutput:
     def patches(self, name: str, content: Digest) -> tuple[Patch, ...]:
         return self._target.patches(name, content)
 
-    def open_patch(self, patch: Patch) -> Path:
-        return self._target.open_patch(patch)
+    def open_patch(self, patch: Patch, progress: Arriving = UNSEEN) -> Path:
+        return self._target.open_patch(patch, progress)
 
     def put(self, name: str, data: bytes) -> None:
         self._staged.put(name, data)

@@ -77,10 +77,10 @@ class Fetcher:
                 return
             forget_old(parts)
             resumed = part.exists()
-            progress.add(_size(part))
+            progress.kept(_size(part))
             self._tries(url, part, max_bytes, progress)
             if _digest(part) != expected.hex and resumed:
-                progress.add(-_size(part))
+                progress.kept(-_size(part))
                 part.unlink()  # what was there was not its beginning
                 self._tries(url, part, max_bytes, progress)
             found = _digest(part)
@@ -126,7 +126,7 @@ class Fetcher:
                         f"{url}: the server answered {reply.status_code}", temporary=temporary, status=reply.status_code
                     )
                 if have and reply.status_code == 200:  # from its beginning
-                    progress.add(-have)
+                    progress.kept(-have)
                     have = 0
                 length = reply.headers.get("Content-Length", "")
                 if length.isascii() and length.isdigit():

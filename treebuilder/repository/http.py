@@ -62,8 +62,8 @@ class HttpBackend:
                 self._patches = () if data is None else read_list(data, self._at(LIST))
         return tuple(patch for patch in self._patches if patch.after == content)
 
-    def open_patch(self, patch: Patch) -> Path:
-        return self._opened(self._of_patches, patch.name, patch.sha256, patch.size_bytes)
+    def open_patch(self, patch: Patch, progress: Arriving = UNSEEN) -> Path:
+        return self._opened(self._of_patches, patch.name, patch.sha256, patch.size_bytes, progress)
 
     def put(self, name: str, data: bytes) -> None:
         raise ConfigError(f"{self._url} can only be read: repositories are written to a folder")

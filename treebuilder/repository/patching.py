@@ -19,6 +19,7 @@ from treebuilder.archive.tar import Sink
 from treebuilder.errors import Cancelled, IntegrityError, NoSpace, TransportError, TreebuildError
 from treebuilder.events import EventSink, Said, Warned
 from treebuilder.model.digest import Digest
+from treebuilder.oci.arriving import UNSEEN, Arriving
 from treebuilder.oci.patch import apply_patch
 from treebuilder.oci.seal import HashingSink
 from treebuilder.oci.store import Store
@@ -42,7 +43,7 @@ class PatchSource(Protocol):
         """Those that make the tar `content` of the package whose archive is called `name`."""
         ...
 
-    def open_patch(self, patch: Patch) -> Path:
+    def open_patch(self, patch: Patch, progress: Arriving = UNSEEN) -> Path:
         """Its bytes, checked, as a blob of the store. Raises TransportError, IntegrityError."""
         ...
 
@@ -76,7 +77,7 @@ class Patched:
         noted = self._store.index.note(_BASES, name)
         return json.loads(noted) if noted is not None else []
 
-    def make(self, artifact: Artifact, source: PatchSource) -> Path | None:
+    def make(self, artifact: Artifact, source: PatchSource, progress: Arriving = UNSEEN) -> Path | None:
         """The package's archive, made of an older one; None where there is no patch for what is here, or none works.
 
         Raises Cancelled, and nothing else for any fault of a patch or where there is no room for what it makes.
@@ -95,7 +96,7 @@ class Patched:
             best = min(offered, key=lambda one: (one.size_bytes, one.before.hex), default=None)
             if best is None or best.after != artifact.content:
                 return None
-            made = self._applied(best, bases[best.before], source)
+            made = self._applied(best, bases[best.before], source, progress)
             self._store.index.set_notes(_MADE, {artifact.sha256.hex: made.hex.encode()})
             self._store.index.set_notes("fetched", {made.hex: b"1"})
             self.remember(artifact, made)
@@ -112,7 +113,7 @@ class Patched:
         self._events.emit(Said(f"   {artifact.package}: made of the version here and {best.size_bytes} bytes"))
         return self._store.blob_path(made)
 
-    def _applied(self, patch: Patch, base: Digest, source: PatchSource) -> Digest:
+    def _applied(self, patch: Patch, base: Digest, source: PatchSource, progress: Arriving) -> Digest:
         """The blob of the new archive."""
         if patch.size_bytes > _TIMES * self._store.blob_path(base).stat().st_size + _MORE:
             raise IntegrityError(f"it is of {patch.size_bytes} bytes, far more than the version that is here")
@@ -120,7 +121,7 @@ class Patched:
         fetched = not self._store.has_blob(patch.sha256)
         sink = HashingSink()
         try:
-            file = source.open_patch(patch)
+            file = source.open_patch(patch, progress)
             with (
                 _one_at_a_time, self._store.part() as old, self._store.part() as new,
                 disk_errors("applying a patch", self._store.folder),

@@ -79,6 +79,11 @@ class SyncedRepository:
         with disk_errors(f"indexing {what}", self._store.folder):
             return make(self._store, tree.sha256, meta.sha256, definitions, self._read_meta(meta))
 
+    @property
+    def described(self) -> tuple[str, str]:
+        """The digests of tree and meta, all that `known` is made of."""
+        return self._file("tree").sha256.hex, self._file("meta").sha256.hex
+
     def _read_meta(self, file: RepoFile) -> Iterator[Artifact]:
         path = self._open(file, api.MAX_META_BYTES)
         what = f"{self.source.name}: {file.filename}"
@@ -119,11 +124,14 @@ class SyncedRepository:
         return tuple(sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()))
 
     def fetch(self, artifact: Artifact, progress: Arriving = UNSEEN) -> Path:
-        """A package's archive as a checked blob; `progress` sees it come. Raises TransportError, IntegrityError."""
+        """A package's archive as a checked blob; `progress` sees it, or a patch, come.
+
+        Raises TransportError, IntegrityError.
+        """
         file = RepoFile(artifact.path, artifact.sha256, artifact.compression)
         known = self._store.has_blob(artifact.sha256)
         if not known:
-            made = self._patched.known(artifact) or self._patched.make(artifact, self._backends[0])
+            made = self._patched.known(artifact) or self._patched.make(artifact, self._backends[0], progress)
             if made is not None:
                 return made
         path = self._open(file, _MAX_ARTIFACT_BYTES, progress)
