@@ -54,14 +54,14 @@ class Table:
 
     def __init__(self) -> None:
         self._before: dict[str, tuple[int, float]] = {}
-        print(f"{'count':>6}  {'what':<26} {'CPU s':>8} {'MB':>6} {'growth':>7}")
+        print(f"{'count':>6}  {'what':<28} {'CPU s':>8} {'MB':>6} {'growth':>7}")
 
     def measure(self, size: int, what: str, words: list[str]) -> None:
         seconds, peak = run(words)
         last = self._before.get(what)
         growth = f"{seconds / last[1] / (size / last[0]):7.2f}" if last else ""
         self._before[what] = size, seconds
-        print(f"{size:6}  {what:<26} {seconds:8.2f} {peak:6.0f} {growth:>7}", flush=True)
+        print(f"{size:6}  {what:<28} {seconds:8.2f} {peak:6.0f} {growth:>7}", flush=True)
 
 
 def measure(size: int, top: Path, table: Table) -> None:
@@ -93,6 +93,8 @@ def measure(size: int, top: Path, table: Table) -> None:
     table.measure(size, f"install of {min(100, len(names) - 1)}", ["install", "--nodeps", *client, *names[:-1][:100]])
     installed = ["--config", str(config), "--cache-dir", str(top / "client"), "--system-target", str(top / "root")]
     table.measure(size, "search --installed", ["search", "--installed", *installed, f"{app.name}-"])
+    table.measure(size, "upgrade, with what they need", ["upgrade", *client])  # --nodeps brought none of it
+    table.measure(size, "upgrade, nothing new, first", ["upgrade", *client])
     table.measure(size, "upgrade, nothing new", ["upgrade", *client])
     table.measure(size, "uninstall of one", ["uninstall", *installed, names[-1]])
 

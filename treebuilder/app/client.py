@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -14,6 +15,7 @@ from treebuilder.client.api import Change, ChangeReport, InstallRequest
 from treebuilder.client.opening import database_of
 from treebuilder.errors import SpecError, TreebuildError
 from treebuilder.events import EventSink, Warned
+from treebuilder.model.digest import Digest
 from treebuilder.model.package import PackageRef
 from treebuilder.records import record
 from treebuilder.system.process import Cancel
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from treebuilder.client.operations import UninstallRequest, UpgradeRequest
     from treebuilder.oci.store import Store
     from treebuilder.repository import RepositoryPackages, RepositorySource, SyncedRepository
+
+_NOTHING_NEW = "upgrade-nothing-new"  # notes: of a root, the state in which there was nothing to upgrade
 
 
 @record
@@ -204,7 +208,27 @@ class PackageClient:
 
     def upgrade(self, request: UpgradeRequest, manner: Manner) -> ChangeReport:
         repositories = self.repositories
-        return self.run("upgrade", lambda d: room.operations.upgrade(request, repositories, d, self.root), manner)
+
+        def plan(database: SystemDatabase) -> Change:
+            if request.missing:  # that depends on the root, too
+                return room.operations.upgrade(request, repositories, database, self.root)
+            key, state = self._upgrade_state(request, database)
+            if self.store.index.note(_NOTHING_NEW, key) == state:
+                return Change()
+            change = room.operations.upgrade(request, repositories, database, self.root)
+            if not change:
+                self.store.index.set_notes(_NOTHING_NEW, {key: state})
+            return change
+
+        return self.run("upgrade", plan, manner)
+
+    def _upgrade_state(self, request: UpgradeRequest, database: SystemDatabase) -> tuple[str, bytes]:
+        """What names an upgrade of this root, and what its answer follows from."""
+        from treebuilder.app.unchanged import code_stamp
+
+        root = f"{self.root.absolute()} {self.settings.root.database_path}"
+        seen = Digest.of(repr((self.repositories.state(), str(database.state()), request, code_stamp())).encode())
+        return Digest.of(os.fsencode(root)).hex, seen.hex.encode()
 
     def uninstall(self, request: UninstallRequest, manner: Manner) -> ChangeReport:
         return self.run("uninstall", lambda database: room.operations.uninstall(request, database), manner)

@@ -5,6 +5,7 @@ One SQLite file; a change is one transaction. It keeps no times, so equal instal
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -100,6 +101,18 @@ class SystemDatabase:
             return tuple(package_from_json(json.loads(row[0])) for row in rows)
         except (ValueError, KeyError, TypeError) as err:
             raise StateCorrupt(f"the system database {self._path} holds a broken record: {err}") from err
+
+    def state(self) -> Digest:
+        """Of all that says what is installed and held, without the files: equal where `records` and `holds` are."""
+        seen = hashlib.sha256()
+        db = self._open(create=False)
+        if db is not None:
+            with self._errors():
+                for rows in (f"{_SELECT} ORDER BY category, name, version", "SELECT '', * FROM holds ORDER BY 2, 3"):
+                    for _, *row in db.execute(rows):
+                        seen.update(repr(row).encode("utf-8", "surrogatepass") + b"\n")
+                    seen.update(b"\n")
+        return Digest(seen.hexdigest())
 
     def package_set(self) -> MemoryPackages:
         return MemoryPackages(self.packages())

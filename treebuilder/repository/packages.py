@@ -36,6 +36,11 @@ class RepositoryPackages:
                 found.setdefault(id, hidden)
         return tuple(found.items())
 
+    def state(self) -> tuple[tuple[str, int, str, str], ...]:
+        """Of each repository its name, priority, and the digests of what describes its packages: equal where all that
+        this set says is."""
+        return tuple((r.source.name, r.source.priority, *r.described) for r in self.repositories)
+
     def artifact(self, id: PackageId) -> Artifact | None:
         """What a package's home says about its archive; None also where it has none."""
         home = self.homes.get(id)
