@@ -24,7 +24,7 @@ CASES = [
     ("template", requires("seed/base") + "steps:\n- echo {{ .Values.x | nosuch }}\n", "t/x/build.yaml:4", ("nosuch",)),
     ("missing", requires("no/such"), "t/x/build.yaml:2", ("no/such",)),
     ("version", requires("seed/base").replace(">=0", ">=9"), "t/x/build.yaml:2", ("seed/base", ">=9")),
-    ("no-base", "steps:\n- echo\n", "t/x/build.yaml", ("nothing to run",)),
+    ("no-base", "steps:\n- echo\n", "t/x/build.yaml:2", ("nothing to run",)),
     ("pattern", requires("seed/base") + "includes: ['(?=x)']\n", "t/x/build.yaml", ("(?=x)",)),
     ("bootstrap", "bootstrap: {distribution: plan9, suite: x, variant: minbase, packages: [a]}\n", "", ("plan9",)),
     ("retrieve", requires("seed/base") + "retrieve: ['../*']\n", "t/x/build.yaml", ("leads out",)),

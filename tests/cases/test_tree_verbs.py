@@ -177,8 +177,17 @@ def test_validate_says_what_no_build_could_do(project: Project) -> None:
     project.package("t/pattern", requires("seed/base") + "steps: [echo]\nexcludes:\n- '(?<x)'\n")
     faults = project.run("tree", "validate", *TREE).value["faults"]
     assert [(f["package"], f["reason"], f["where"]["line"]) for f in faults] == [
-        ("t/none-1.0", "no-base", 0), ("t/pattern-1.0", "pattern", 5)
+        ("t/none-1.0", "no-base", 1), ("t/pattern-1.0", "pattern", 5)
     ]  # fmt: skip
+
+
+def test_validate_names_the_template_that_says_what_no_build_could_do(project: Project) -> None:
+    (project.tree / "templates").mkdir()
+    (project.tree / "templates/x.yaml").write_text('{{ define "bad" }}\nenv:\n- NOVALUE\n{{ end }}\n')
+    project.package("t/bad", requires("seed/base") + '{{ template "bad" . }}\nsteps: [echo]\n')
+    (fault,) = project.run("tree", "validate", *TREE).value["faults"]
+    assert fault["where"] == {"file": "packages/templates/x.yaml", "line": 3}
+    assert "t/bad/build.yaml" in fault["message"]
 
 
 def test_validate_plans_only_when_asked(project: Project) -> None:

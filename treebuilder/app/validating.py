@@ -19,7 +19,7 @@ from treebuilder.model.patterns import compile_pattern
 from treebuilder.oci.layout import Layout
 from treebuilder.plan.places import place_of, said_at
 from treebuilder.plan.planner import image_reference
-from treebuilder.plan.refusals import refuse_recipe, refuse_twice
+from treebuilder.plan.refusals import groundless, refuse_recipe, refuse_twice
 from treebuilder.records import record, replace
 from treebuilder.solver.world import World
 from treebuilder.tree import Tree, TreePackage
@@ -99,12 +99,9 @@ def _of_files(found: TreePackage, tree: Tree, deep: bool) -> Iterator[TreebuildE
     try:
         refuse_twice(package.id, tree)
         tree.finalizer(found)
-        refuse_recipe(recipe)
+        refuse_recipe(recipe, tree)
         if not recipe.is_empty and not base and not recipe.requires:
-            raise SpecError(
-                f"{package.id} has steps but nothing to run them on", where=recipe.where, reason="no-base",
-                hint="give it an `image:`, a `bootstrap:` or `requires:`",
-            )  # fmt: skip
+            raise groundless(package.id, recipe)
         for key, image in (("image", recipe.image), *(("copy", copy.image) for copy in recipe.copy)):
             if image.startswith("oci:"):
                 with said_at(partial(place_of, recipe.where, key, image)):

@@ -35,7 +35,7 @@ from treebuilder.plan.graph import (
 from treebuilder.plan.keys import host_platform
 from treebuilder.plan.overlay import WithPackage
 from treebuilder.plan.places import look_at_layouts, place_of
-from treebuilder.plan.refusals import refuse
+from treebuilder.plan.refusals import groundless, refuse
 from treebuilder.records import record, replace
 from treebuilder.solver.world import matching
 from treebuilder.tree import Tree, TreePackage, build_view
@@ -188,10 +188,7 @@ class Planner:
         if recipe.is_empty:
             return image
         if not image:
-            raise SpecError(
-                f"{found.package.id} has steps but nothing to run them on",
-                where=recipe.where, hint="give it an `image:`, a `bootstrap:` or `requires:`", reason="no-base",
-            )  # fmt: skip
+            raise groundless(found.package.id, recipe)
         if found.package.id not in self._open and self._tree.layering_of(found) == "merge":
             return self._stack([image, self._own_image(found.package)])
         return (self._node(found, NodeBase(image)),)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from treebuilder.errors import SpecError
+from treebuilder.errors import Place, SpecError
 from treebuilder.model.package import PackageId, Recipe
 from treebuilder.plan.places import place_of
 from treebuilder.tree import Tree, TreePackage, recipe_faults
@@ -11,7 +11,7 @@ from treebuilder.tree import Tree, TreePackage, recipe_faults
 def refuse(found: TreePackage, tree: Tree) -> None:
     """Raises SpecError for a package that stands twice, or whose recipe cannot be built."""
     refuse_twice(found.package.id, tree)
-    refuse_recipe(found.recipe)
+    refuse_recipe(found.recipe, tree)
 
 
 def refuse_twice(id: PackageId, tree: Tree) -> None:
@@ -24,8 +24,34 @@ def refuse_twice(id: PackageId, tree: Tree) -> None:
         )  # fmt: skip
 
 
-def refuse_recipe(recipe: Recipe) -> None:
+def refuse_recipe(recipe: Recipe, tree: Tree) -> None:
     """Raises SpecError for the first thing in it that luet would read and nobody can build."""
     for fault, (key, word) in recipe_faults(recipe):
         fault.where = recipe.copy[int(word)].where if key == "copy" else place_of(recipe.where, key, word)
+        if not fault.where.line:
+            shared = _in_shared(word, tree)
+            if shared is not None:
+                fault.message += f" (called in {fault.where})"
+                fault.where = shared
         raise fault
+
+
+def _in_shared(word: str, tree: Tree) -> Place | None:
+    """The first line of a shared template that says a word."""
+    for file, text in tree.shared_texts if word else ():
+        for number, line in enumerate(text.splitlines(), 1):
+            if word in line:
+                return Place(file, number)
+    return None
+
+
+def groundless(package: PackageId, recipe: Recipe) -> SpecError:
+    """The error of a package that has something to run and nothing to run it on."""
+    steps = (*recipe.prelude, *recipe.steps)
+    where = steps[0].where if steps else recipe.where
+    for key in ("unpack", "package_dir"):
+        where = where if where.line else place_of(where, key)
+    return SpecError(
+        f"{package} has steps but nothing to run them on", where=where, reason="no-base",
+        hint="give it an `image:`, a `bootstrap:` or `requires:`",
+    )  # fmt: skip

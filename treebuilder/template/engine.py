@@ -9,16 +9,18 @@ import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from treebuilder.annotations import TYPE_CHECKING
+from treebuilder.annotations import TYPE_CHECKING, TypeVar
 from treebuilder.errors import Place, SpecError
 from treebuilder.records import record
-from treebuilder.template.faults import LocatedFault, TemplateFault
+from treebuilder.template.faults import LocatedFault, TemplateFault, TooDeep
 
 if TYPE_CHECKING:
     from treebuilder.template.functions.world import Randomness
     from treebuilder.template.runtime import Run
     from treebuilder.template.shared import Shared, Template
     from treebuilder.template.source import Source
+
+_Result = TypeVar("_Result")
 
 
 @record
@@ -78,13 +80,34 @@ class Templates:
         try:
             return self._run(lambda: self._executed(shared.parsed(source, text), source, text, values, seed))
         except LocatedFault as fault:
-            raise SpecError(f"template: {fault.message}", where=source.place(fault.mark), reason="template") from fault
+            where = source.place(fault.mark)
+            caller = f" (called in {Place(file, fault.caller)})" if fault.caller and where.file != file else ""
+            raise SpecError(f"template: {fault.message}{caller}", where=where, reason="template") from fault
         except TemplateFault as fault:
             raise SpecError(f"template: {fault}", where=Place(file), reason="template") from fault
         except (RecursionError, SyntaxError, MemoryError) as err:
-            raise SpecError("template: nested too deeply", where=Place(file), reason="template") from err
+            where = source.place(err.mark) if isinstance(err, TooDeep) else Place(file)
+            raise SpecError("template: nested too deeply", where=where, reason="template") from err
 
-    def _run(self, work: Callable[[], Rendered]) -> Rendered:
+    def origins(
+        self, text: str, values: Mapping[str, object], *, file: str, seed: Callable[[], bytes] | None = None
+    ) -> Mapping[int, Place]:
+        """Which lines of the output, counted from 1, the shared files wrote, and where they stand there.
+
+        For a text that can be rendered: it is rendered again, which is for errors only.
+        """
+        if not self._shared:
+            return {}
+        from treebuilder.template.shared import Shared
+
+        shared = Shared(self._shared)
+        source = shared.source(file, text)
+        template = shared.parsed(source, text)
+        run = self._started(template, source, self._random(text, values, seed or self._own_seed), traces=True)
+        self._run(lambda: run.execute_program(template.main, template.slots, {"Values": dict(values)}))
+        return {line + 1: source.place(mark) for line, mark in run.output.marks.items()}
+
+    def _run(self, work: Callable[[], _Result]) -> _Result:
         """Runs on this thread's stack; what does not fit there starts anew on a large one."""
         try:
             return work()
@@ -116,7 +139,7 @@ class Templates:
 
         return Randomness(whole)
 
-    def _started(self, template: Template, source: Source, random: Randomness) -> Run:
+    def _started(self, template: Template, source: Source, random: Randomness, *, traces: bool = False) -> Run:
         from treebuilder.template.functions import Functions
         from treebuilder.template.functions.world import World
         from treebuilder.template.runtime import Run
@@ -124,5 +147,7 @@ class Templates:
         def include(name: str, value: object) -> str:
             return run.include(name, value)
 
-        run = Run(source, template.named, Functions(World(self._env, self._epoch_s, random, include)).find)
+        run = Run(
+            source, template.named, Functions(World(self._env, self._epoch_s, random, include)).find, traces=traces
+        )
         return run

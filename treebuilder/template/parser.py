@@ -10,7 +10,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 
 from treebuilder.records import record
 from treebuilder.template import literals
-from treebuilder.template.faults import LocatedFault, TemplateFault
+from treebuilder.template.faults import LocatedFault, TemplateFault, TooDeep
 from treebuilder.template.lexer import Action, Kind, Piece, Token
 from treebuilder.template.source import Source
 from treebuilder.template.syntax import (
@@ -52,7 +52,11 @@ class Parsed:
 def parse(pieces: Iterable[Piece | Action], source: Source, functions: Container[str], before: Parsed) -> Parsed:
     """Parses pieces of a source that stand behind those of `before`; `main` is without the latter's. Raises
     LocatedFault."""
-    return _Parser(pieces, source, functions, before).run()
+    parser = _Parser(pieces, source, functions, before)
+    try:
+        return parser.run()
+    except RecursionError as err:
+        raise TooDeep(parser.mark()) from err
 
 
 EMPTY = Parsed(Body("", (), 1, 1), {})
@@ -75,6 +79,10 @@ class _Parser:
         self._bound = 0  # variables of the surroundings that were used
         self._loops = 0
         self._defined: dict[str, Body] = dict(before.defined)
+
+    def mark(self) -> int:
+        """Where the action begins that was read last."""
+        return self._source.mark(self._action.offset)
 
     # tokens -----------------------------------------------------------------------------------------------------
     def _peek(self) -> Token:

@@ -14,7 +14,7 @@ from jinja2.runtime import Context
 
 from treebuilder.annotations import cast
 from treebuilder.template.compiler import Code, compiled, environment
-from treebuilder.template.faults import LocatedFault, TemplateFault
+from treebuilder.template.faults import LocatedFault, TemplateFault, TooDeep
 from treebuilder.template.functions.lists import effort
 from treebuilder.template.shapes import Program, Unit
 from treebuilder.template.source import Source
@@ -27,9 +27,12 @@ _MAX_DEPTH = 1000
 class Output:
     """Text with the line of the rendered file that wrote each of its lines (0: none did)."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, traces: bool = False) -> None:
+        """`traces`: it also keeps the marks of shared files that its lines come from, by number from 0."""
         self.pieces: list[str] = []
         self.lines: list[int] = [0]
+        self.traces = traces
+        self.marks: dict[int, int] = {}
         self._size = 0
 
     def add(self, text: str, line: int, *, moves: bool) -> None:
@@ -58,6 +61,8 @@ class Run:
         source: Source,
         programs: Callable[[str], tuple[Program, int] | None],
         functions: Callable[[str], Callable[..., object]],
+        *,
+        traces: bool = False,
     ) -> None:
         self._source = source
         self._programs = programs
@@ -65,7 +70,8 @@ class Run:
         self._steps_left = _MAX_STEPS
         self._depth = 0
         self._caller_line = 0  # where the rendered file called a shared template
-        self.output = Output()
+        self.output = Output(traces=traces)
+        self._included: dict[str, int] = {}  # when tracing: marks of the lines that `include` gave
         self._names: dict[str, object] = {
             "k": (), "v": (), "text": self._text, "show": self._show, "let": let, "field": chain, "pairs": pairs,
             "steps": self._steps, "block": self._block, "invoke": self._invoke, "fault": refuse,
@@ -75,10 +81,14 @@ class Run:
 
     def include(self, name: str, value: object) -> str:
         """`include`: a named template's output as text."""
-        before, self.output = self.output, Output()
+        before, self.output = self.output, Output(traces=self.output.traces)
         try:
             self.execute(name, value)
-            return "".join(self.output.pieces)
+            text = "".join(self.output.pieces)
+            if self.output.traces:
+                lines = text.split("\n")
+                self._included.update((lines[at].strip(), mark) for at, mark in self.output.marks.items())
+            return text
         finally:
             self.output = before
 
@@ -111,9 +121,7 @@ class Run:
             if unit.is_field:
                 self._show_field(unit, variables)
                 continue
-            code = unit.code
-            if code is None:
-                code = unit.code = compiled(unit.shape)
+            code = unit.code or self._compiled(unit)
             for name in code.functions:
                 if name not in names:
                     names[name] = partial(self._call, self._functions(name[2:]))
@@ -123,6 +131,19 @@ class Run:
                     pass
             except TemplateFault as fault:
                 raise LocatedFault(str(fault), _mark_of(fault.__traceback__, code, unit.marks)) from fault
+            except LocatedFault as fault:
+                fault.caller = fault.caller or self._source.own_line(_mark_of(fault.__traceback__, code, unit.marks))
+                raise
+
+    @staticmethod
+    def _compiled(unit: Unit) -> Code:
+        try:
+            unit.code = compiled(unit.shape)
+        except RecursionError as err:
+            raise TooDeep(unit.marks[0]) from err
+        except (SyntaxError, MemoryError) as err:  # Python's own bounds for what was made of it
+            raise LocatedFault("nested too deeply", unit.marks[0]) from err
+        return unit.code
 
     def _show_field(self, unit: Unit, variables: list[object]) -> None:
         """What the compiled code of `{{ .a.b }}` does: most actions are this one."""
@@ -150,11 +171,23 @@ class Run:
 
     def _text(self, mark: int, text: str) -> None:
         own = self._source.own_line(mark)
+        if self.output.traces and not own:
+            at = len(self.output.lines) - 1
+            for number, line in enumerate(text.split("\n")):
+                if line.strip():
+                    self.output.marks.setdefault(at + number, mark + number)
         self.output.add(self._source.text(mark, text), own or self._caller_line, moves=own > 0)
 
     def _show(self, mark: int, value: object) -> None:
         self._count(1)
-        self.output.add(show(value), self._line(mark), moves=False)
+        text = show(value)
+        if self.output.traces:
+            at = len(self.output.lines) - 1
+            for number, line in enumerate(text.split("\n")):
+                found = self._included.get(line.strip(), 0 if self._source.own_line(mark) else mark)
+                if found and line.strip():
+                    self.output.marks.setdefault(at + number, found)
+        self.output.add(text, self._line(mark), moves=False)
 
     def _invoke(self, mark: int, name: str, value: object) -> None:
         self._count(1)

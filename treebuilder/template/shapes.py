@@ -12,6 +12,7 @@ name, *arguments); ("and" | "or" | "not", …). Statements are ("do", expression
 from __future__ import annotations
 
 from treebuilder.annotations import TYPE_CHECKING, TypeAlias
+from treebuilder.template.faults import TooDeep
 from treebuilder.template.functions import PURE
 from treebuilder.template.functions.signature import GoFunction
 from treebuilder.template.syntax import (
@@ -69,9 +70,9 @@ class Units:
         self.slots = first_slot
 
     def program(self, items: tuple[Item, ...], dot: int) -> Program:
-        return tuple([self._unit(item, dot) for item in items])
+        return tuple([self.unit(item, dot) for item in items])
 
-    def _unit(self, item: Item, dot: int) -> Unit:
+    def unit(self, item: Item, dot: int) -> Unit:
         if isinstance(item, Text):
             return Unit((), (item.text,), (item.mark,))
         if isinstance(item, Show) and item.key:
@@ -96,8 +97,13 @@ class Units:
 def program(body: Body) -> tuple[Program, int]:
     """The units of one template and how many slots it needs."""
     units = Units(body.slots)
-    made = units.program(body.items, 0)
-    return made, units.slots
+    made: list[Unit] = []
+    for item in body.items:
+        try:
+            made.append(units.unit(item, 0))
+        except RecursionError as err:
+            raise TooDeep(item.mark) from err
+    return tuple(made), units.slots
 
 
 def _leaves(items: tuple[Item, ...]) -> bool:

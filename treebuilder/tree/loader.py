@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from treebuilder import __version__
@@ -309,24 +310,48 @@ class _Reader:
         rendered = self._rendered(folder, build, values, template_values.canonical(values))
         known = parsed.get(rendered.text)
         if known is None:
-            node = load(rendered.text, file, lines=rendered.lines)
-            known = parsed[rendered.text] = read_recipe(node, self._tell)
+            try:
+                known = read_recipe(load(rendered.text, file, lines=rendered.lines), self._tell)
+            except SpecError as err:
+                raise self._in_template(err, folder, build, rendered, values) from err
+            parsed[rendered.text] = known
         return known
+
+    def _in_template(
+        self,
+        err: SpecError,
+        folder: _Folder,
+        build: tuple[str, str],
+        rendered: Rendered,
+        values: template_values.Values,
+    ) -> SpecError:
+        """The fault of a rendered text, at the line of the shared template that wrote it, if one did."""
+        file, text = build
+        seed = partial(self._seed, folder)
+        try:
+            read_recipe(load(rendered.text, file), lambda *_: None)
+        except SpecError as again:
+            line = again.where.line if again.where is not None else 0
+            found = self._renderer.origins(text, values, file=file, seed=seed).get(line)
+            if found is not None:
+                called = f"{err.message} (called in {err.where})"
+                return SpecError(called, hint=err.hint, where=found, reason=err.reason)
+        return err
+
+    def _seed(self, folder: _Folder) -> bytes:
+        """What random functions of a folder's templates begin from."""
+        try:
+            return bytes.fromhex(context_digest(self._snapshot, folder.path, self._index).hex)
+        except SpecError:  # a context that cannot be built is refused when it is to be
+            return b""
 
     def _rendered(
         self, folder: _Folder, build: tuple[str, str], values: template_values.Values, canonical: str
     ) -> Rendered:
         """A rendered text; the last one is kept, for whoever cannot be content with a plain reading of it."""
-
-        def seed() -> bytes:
-            try:
-                return bytes.fromhex(context_digest(self._snapshot, folder.path, self._index).hex)
-            except SpecError:  # a context that cannot be built is refused when it is to be
-                return b""
-
         key = (*build, canonical)
         if self._last is None or self._last[0] != key:
-            self._last = key, self._renderer.render(build[1], values, file=build[0], seed=seed)
+            self._last = key, self._renderer.render(build[1], values, file=build[0], seed=partial(self._seed, folder))
         return self._last[1]
 
     def dockerfiles(self, folder: _Folder) -> Iterator[TreePackage]:

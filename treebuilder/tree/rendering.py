@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from treebuilder.errors import Place
 from treebuilder.template import Rendered, Templates
 from treebuilder.tree.values import Values
 
@@ -21,3 +22,7 @@ class Renderer:
         Raises SpecError (reason "template"), and what `seed` raises.
         """
         return self._templates.render_mapped(text, values, file=file, seed=seed)
+
+    def origins(self, text: str, values: Values, *, file: str, seed: Callable[[], bytes]) -> Mapping[int, Place]:
+        """Where in shared texts lines of a rendered text come from, by number from 1."""
+        return self._templates.origins(text, values, file=file, seed=seed)

@@ -1,0 +1,80 @@
+"""Shared templates: faults in them are told where they stand, with the specfile that called them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from treebuilder.errors import Place, SpecError
+from treebuilder.events import Silent
+from treebuilder.template import Templates
+from treebuilder.tree import Tree, load_tree
+
+SHARED = """\
+{{ define "fails" }}
+image: scratch
+steps:
+- echo {{ fail "boom" }}
+{{ end }}
+{{ define "broken" }}
+image: scratch
+env:
+ - x
+  bad: [
+{{ end }}
+{{ define "typed" }}
+image: scratch
+{{ if true }}steps: 5{{ end }}
+{{ end }}
+"""
+
+
+def made(root: Path, build: str, shared: str = SHARED, name: str = "x") -> Path:
+    (root / "templates").mkdir(parents=True, exist_ok=True)
+    (root / "templates/shared.yaml").write_text(shared)
+    (root / name).mkdir()
+    (root / name / "definition.yaml").write_text(f'name: {name}\ncategory: c\nversion: "1"\n')
+    (root / name / "build.yaml").write_text(build)
+    return root
+
+
+def load(*roots: Path) -> Tree:
+    return load_tree(roots, events=Silent())
+
+
+@pytest.mark.parametrize(("name", "line"), [("fails", 4), ("broken", 10), ("typed", 14)])
+@pytest.mark.parametrize(
+    "call",
+    [
+        '{{ template "NAME" . }}',
+        '{{ include "NAME" . | trim }}',
+        '{{ if 1 }}{{ include "NAME" . | indent 0 }}{{ end }}',
+    ],
+)
+def test_a_fault_names_the_template_and_who_called_it(tmp_path: Path, name: str, line: int, call: str) -> None:
+    root = made(tmp_path / "t", "# one\n# two\n" + call.replace("NAME", name) + "\n")
+    with pytest.raises(SpecError) as caught:
+        load(root)
+    assert caught.value.where == Place(f"{root}/templates/shared.yaml", line)
+    assert f"(called in {root}/x/build.yaml:3)" in caught.value.message
+
+
+def test_a_fault_of_the_specfile_itself_is_its_own(tmp_path: Path) -> None:
+    root = made(tmp_path / "t", 'steps: 5\n{{ if false }}{{ template "typed" . }}{{ end }}\n')
+    with pytest.raises(SpecError) as caught:
+        load(root)
+    assert caught.value.where == Place(f"{root}/x/build.yaml", 1)
+    assert "called" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["# one\n{{ 1 " + "| add 1 " * 3000 + "}}", "# one\n{{ dict `a` " + "(dict `a` " * 900 + "1" + ")" * 900 + "}}",
+     "# one\n" + "{{range list 1}}" * 300 + "{{break}}{{end}}" * 300],
+    ids=["pipe", "parentheses", "ranges"],
+)  # fmt: skip
+def test_what_is_nested_too_deeply_has_a_line(text: str) -> None:
+    with pytest.raises(SpecError, match="nested too deeply") as caught:
+        Templates().render(text, {}, file="f")
+    assert caught.value.where == Place("f", 2)
