@@ -150,7 +150,7 @@ def update(client: PackageClient, names: tuple[str, ...], *, ignore_errors: bool
     for found in [known[name] for name in names] if names else [f for f in known.values() if f.enabled]:
         try:
             synced: SyncedRepository = client.sync(found.source)
-            synced.packages()
+            synced.known.listing()  # what is wrong with it is said here
             done.append((found.name, synced.index.revision))
         except TreebuildError as err:
             client.check()

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from treebuilder.annotations import IO, TYPE_CHECKING, Any, cast
+from treebuilder.archive import headers
 from treebuilder.archive.bounds import USUAL_BOUND, Bound
 from treebuilder.archive.entry import KEPT_XATTRS, Entry
 from treebuilder.errors import IntegrityError, TreebuildError, UnsafeArchive
@@ -79,6 +80,11 @@ def _members(
 
     class Member(tarfile.TarInfo):
         """Long names and attributes are read into memory whole, so they must not be as long as they like."""
+
+        @classmethod
+        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Member:
+            made = cls()
+            return made if headers.read(made, bytes(buf), encoding, errors) else super().frombuf(buf, encoding, errors)
 
         def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
             if self.type in _EXTENSIONS and self.size > _MAX_EXTENSION:
