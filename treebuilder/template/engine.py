@@ -35,8 +35,9 @@ class Templates:
     """Renders texts that share a set of files.
 
     `shared` are (file name, text) of `templates/*.yaml`, glued in front of every rendered text without a separator
-    (luet.md §3.1). `env` is all that `env` and `expandenv` see, `epoch_s` what `now` says; the random functions start
-    anew for each text, from `seed`, the text and its values. Safe to use from one thread at a time.
+    (luet.md §3.1); of a name that files of several `ranks` define, that of the lowest counts. `env` is all that `env`
+    and `expandenv` see, `epoch_s` what `now` says; the random functions start anew for each text, from `seed`, the
+    text and its values. Safe to use from one thread at a time.
     """
 
     def __init__(
@@ -46,8 +47,10 @@ class Templates:
         env: Mapping[str, str] | None = None,
         epoch_s: int = 0,
         seed: bytes = b"",
+        ranks: tuple[int, ...] = (),
     ) -> None:
         self._shared = shared
+        self._ranks = ranks
         self._env = dict(env or {})
         self._epoch_s = epoch_s
         self._seed = seed
@@ -70,7 +73,7 @@ class Templates:
         from treebuilder.template.shared import Shared
 
         if self._before is None:
-            self._before = Shared(self._shared)
+            self._before = Shared(self._shared, self._ranks)
         shared = self._before
         with suppress(LocatedFault, TemplateFault, RecursionError, SyntaxError, MemoryError):  # said by the long way
             found = shared.short_cut(text)
@@ -100,7 +103,7 @@ class Templates:
             return {}
         from treebuilder.template.shared import Shared
 
-        shared = Shared(self._shared)
+        shared = Shared(self._shared, self._ranks)
         source = shared.source(file, text)
         template = shared.parsed(source, text)
         run = self._started(template, source, self._random(text, values, seed or self._own_seed), traces=True)

@@ -263,7 +263,11 @@ class _Parser:
         if before is None or before.is_empty:
             self._defined[name] = body
         elif not body.is_empty:
-            raise LocatedFault(f'the template "{name}" is defined twice', mark)
+            known, found = self._source.rank(before.mark), self._source.rank(mark)
+            if known == found:
+                raise LocatedFault(f'the template "{name}" is defined twice', mark)
+            if found < known:
+                self._defined[name] = body
 
     # pipelines --------------------------------------------------------------------------------------------------
     def _pipeline(self, context: str, end: Kind) -> Pipeline:

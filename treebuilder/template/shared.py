@@ -7,6 +7,7 @@ definition, white space that is trimmed. Then, and only then, the whole is parse
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from treebuilder.template.faults import LocatedFault
 from treebuilder.template.functions import NAMES
@@ -56,11 +57,11 @@ class _Prefix:
 
 
 class Shared:
-    """`files` are (name, text) of the shared texts in the order they are glued."""
+    """`files` are (name, text) of the shared texts in the order they are glued; `ranks` as in `Source`."""
 
-    def __init__(self, files: tuple[tuple[str, str], ...]) -> None:
+    def __init__(self, files: tuple[tuple[str, str], ...], ranks: Sequence[int] = ()) -> None:
         self._text = "".join(text for _, text in files)
-        self._source = Source(files)
+        self._source = Source(files, ranks=ranks)
         self._prefix: _Prefix | None = None
         self._is_tried = False
         self._by_actions: dict[tuple[str, ...], Template | None] = {}

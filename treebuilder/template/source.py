@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from treebuilder.errors import Place
 
@@ -18,12 +18,16 @@ _NEWLINE = re.compile("\n")
 class Source:
     """`files` are (name, text) in the order they are glued, behind those of `before`; the last one is rendered."""
 
-    def __init__(self, files: tuple[tuple[str, str], ...], before: Source | None = None) -> None:
+    def __init__(
+        self, files: tuple[tuple[str, str], ...], before: Source | None = None, ranks: Sequence[int] = ()
+    ) -> None:
+        """`ranks` are of the first files of all; those without one have 0."""
         self._starts: list[int] = before._starts.copy() if before else []  # offset at which each mark begins
         self._places: list[tuple[int, int]] = before._places.copy() if before else []  # (index of the file, line)
         self._joints: list[int] = before._joints.copy() if before else []  # offsets where a file begins behind another
         self._names: tuple[str, ...] = before._names if before else ()
         self.length: int = before.length if before else 0
+        self._ranks: tuple[int, ...] = before._ranks if before else tuple(ranks)
         for index, (name, text) in enumerate(files, start=len(self._names)):
             self._names = (*self._names, name)
             self._add(index, text)
@@ -65,6 +69,11 @@ class Source:
         """File and line of a mark; the end of the text counts as its last line."""
         index, line = self._places[min(max(mark, 1), len(self._places)) - 1]
         return Place(self._names[index], line)
+
+    def rank(self, mark: int) -> int:
+        """Of what files of several ranks define, that of the lowest counts."""
+        index, _ = self._places[min(max(mark, 1), len(self._places)) - 1]
+        return self._ranks[index] if index < len(self._ranks) else 0
 
     def text(self, mark: int, text: str) -> str:
         """What is written for the text at a mark, which was parsed as `text`."""

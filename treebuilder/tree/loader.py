@@ -80,18 +80,21 @@ def load_tree(
     )
     values = template_values.read_files(values_files)
     # a tree that extends another may carry a copy of its templates: they count once
-    texts: dict[str, str] = {}
-    for snapshot in snapshots:
+    texts: dict[str, tuple[str, set[int]]] = {}
+    for number, snapshot in enumerate(snapshots):
         for name, text in _shared(snapshot):
-            texts.setdefault(text, name)
-    shared = tuple((name, text) for text, name in texts.items())
-    renderer = Renderer(shared, template_env or {}, epoch_s)
-    base = _base(shared, values, template_env or {}, epoch_s, salt)
+            texts.setdefault(text, (name, set()))[1].add(number)
+    shared = tuple((name, text) for text, (name, _) in texts.items())
+    owners = [owners for _, owners in texts.values()]
+    base = _base(shared, values, template_env or {}, epoch_s, f"{salt}{[sorted(found) for found in owners]}")
     doubled: dict[str, tuple[Place, Place]] = {}
     places = [f"{snapshot.root}\0{snapshot.absolute}" for snapshot in snapshots]
     known = wholetree.load(index, places, base) if index is not None else None
     read: list[FolderCells] = []
     for number, snapshot in enumerate(snapshots):
+        # luet reads a tree with its own templates, and builds from none where two define one name: a tree's own count
+        ranks = tuple(0 if number in found else 1 + min(found) for found in owners)
+        renderer = Renderer(shared, template_env or {}, epoch_s, ranks)
         reader = _Reader(snapshot, renderer, values, events, doubled, faults, index)
         cells = FolderCells(index, base, snapshot, reader, recipes=recipes)
         read.append(cells)

@@ -12,9 +12,11 @@ from treebuilder.tree.values import Values
 class Renderer:
     """Templates with the shared texts of all roots."""
 
-    def __init__(self, shared: tuple[tuple[str, str], ...], env: Mapping[str, str], epoch_s: int) -> None:
+    def __init__(
+        self, shared: tuple[tuple[str, str], ...], env: Mapping[str, str], epoch_s: int, ranks: tuple[int, ...] = ()
+    ) -> None:
         self.shared = shared
-        self._templates = Templates(shared=shared, env=env, epoch_s=epoch_s)
+        self._templates = Templates(shared=shared, env=env, epoch_s=epoch_s, ranks=ranks)
 
     def render(self, text: str, values: Values, *, file: str, seed: Callable[[], bytes]) -> Rendered:
         """The rendered text and where its lines come from; `seed` is asked if the text draws something random.
