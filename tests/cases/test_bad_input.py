@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -241,3 +242,14 @@ def test_a_bad_env_is_found_before_anything_is_built(project: Project) -> None:
     assert "t/env/build.yaml:5" in done.stderr
     assert "has no =" in done.stderr
     assert not (project.top / "cache/trees/host/sha256").exists() or not any(project.build.glob("*"))
+
+
+def test_a_version_of_a_megabyte_is_one_short_error_of_every_verb(project: Project) -> None:
+    project.package("t/x", requires("seed/base") + "steps:\n- echo > /x\n", version="1" + ".0" * 500_000)
+    done = project.run("tree", "validate", "--tree", "packages", "-s")
+    assert [(f["reason"], f["where"]["line"]) for f in done.value["faults"]] == [("name", 1)]
+    built = project.building("--all").stderr
+    for said in (done.stderr, json.dumps(done.value["faults"][0]["message"]), built):
+        assert "more than a file's name holds" in said
+        assert len(said) < 3_000
+    assert len(project.building("t/x").stderr) < 3_000, "another error: this is no version that can be compared"

@@ -111,7 +111,7 @@ def test_images_are_told_without_a_network(project: Project) -> None:
     assert [f"t/{name}-1.0: {rows[name]['image']}" for name in ("out", "on")] == out.getvalue().splitlines()
     assert [rows[name]["plan_key"] for name in ("out", "on")] == ["", ""]
     assert rows["a"]["image"] == f"luet/cache:{rows['a']['plan_key']}"
-    assert "2 of 4 images" in done.stderr
+    assert "2 of 4 are named" in done.stderr
     assert schemas.faults(done.value, schemas.load("tree-images")) == []
     known = {"schema": 1, "epoch": 0, "images": {NOWHERE: f"sha256:{'5' * 64}"}, "urls": {}, "bootstraps": {}}
     (project.top / "treebuild.lock").write_text(json.dumps(known))
@@ -170,6 +170,12 @@ def test_a_package_that_stands_twice_is_a_fault(tmp_path: Path) -> None:
     shutil.copytree(project.top / "packages" / "t" / "a", project.top / "packages" / "t" / "again")
     faults = project.run("tree", "validate", *TREE).value["faults"]
     assert [(fault["package"], fault["reason"]) for fault in faults] == [("t/a-1.0", "duplicate-package")]
+    (project.tree / "t/again/definition.yaml").unlink()
+    (project.tree / "t/a/build.yaml").write_text("steps: [echo]\n")
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()), contextlib.chdir(project.top):
+        assert main(project.words("tree", "validate", *TREE)) == 2
+    assert out.getvalue() == "2 packages, 1 fault\n"
 
 
 def test_validate_says_what_no_build_could_do(project: Project) -> None:

@@ -170,8 +170,8 @@ def images(options: BuildOptions, work: Workspace, repository: str) -> list[dict
         from treebuilder.plan.luettags import luet_tags
 
         tags = luet_tags(plan, tree, PackageSolver())
-        many = f"{len(plan.nodes) - len(keys)} of {len(plan.nodes)} images"
-        message = f"the lock lacks what the keys of {many} are made of: these are named by luet's tags"
+        lacking = f"{len(plan.nodes) - len(keys)} of {len(plan.nodes)}"
+        message = f"the lock lacks what the keys of images are made of: {lacking} are named by luet's tags"
         work.events.emit(Warned(message, None, "treebuild lock writes what is missing"))
     rows = []
     for id, node in plan.nodes.items():

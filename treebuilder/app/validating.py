@@ -19,7 +19,7 @@ from treebuilder.model.patterns import compile_pattern
 from treebuilder.oci.layout import Layout
 from treebuilder.plan.places import place_of, said_at
 from treebuilder.plan.planner import image_reference
-from treebuilder.plan.refusals import groundless, refuse_recipe, refuse_twice
+from treebuilder.plan.refusals import groundless, refuse_length, refuse_recipe, refuse_twice
 from treebuilder.records import record, replace
 from treebuilder.solver.world import World
 from treebuilder.tree import Tree, TreePackage
@@ -98,6 +98,9 @@ def _of_files(found: TreePackage, tree: Tree, deep: bool) -> Iterator[TreebuildE
     base = recipe.image or recipe.bootstrap or recipe.requires_final_images or recipe.dockerfile
     try:
         refuse_twice(package.id, tree)
+        refuse_length(package)
+        for sub in recipe.subpackages:
+            refuse_length(sub.package)
         tree.finalizer(found)
         refuse_recipe(recipe, tree)
         if not recipe.is_empty and not base and not recipe.requires:

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from treebuilder.errors import Place, SpecError
-from treebuilder.model.package import PackageId, Recipe
+from treebuilder.model.package import Package, PackageId, Recipe
 from treebuilder.plan.places import place_of
 from treebuilder.tree import Tree, TreePackage, recipe_faults
+
+_LONGEST_BYTES = 220  # of the 255 that a name has, without `.package.tar.zst` and what is put before it meanwhile
 
 
 def refuse(found: TreePackage, tree: Tree) -> None:
     """Raises SpecError for a package that stands twice, or whose recipe cannot be built."""
     refuse_twice(found.package.id, tree)
+    for package in (found.package, *(sub.package for sub in found.recipe.subpackages)):
+        refuse_length(package)
     refuse_recipe(found.recipe, tree)
+
+
+def refuse_length(package: Package) -> None:
+    """Raises SpecError for a package whose files no file system could name."""
+    length = len(package.id.fingerprint.encode("utf-8", "surrogateescape"))
+    if length > _LONGEST_BYTES:
+        raise SpecError(
+            f"{package.id}: name, category and version have {length} bytes, more than a file's name holds",
+            where=package.where, reason="name", hint=f"{_LONGEST_BYTES} are room enough for what stands behind them",
+        )  # fmt: skip
 
 
 def refuse_twice(id: PackageId, tree: Tree) -> None:

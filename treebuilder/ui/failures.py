@@ -9,26 +9,49 @@ from treebuilder.ui import tables
 SCHEMA = "treebuild.error/1"
 
 
+_LONGEST = 1_000
+_WORD = 200
+
+
+def shortened(text: str) -> str:
+    """A sentence without the middle of what it quotes: a specfile may name a package with a megabyte."""
+    if len(text) <= _LONGEST:
+        return text
+    text = " ".join(word if len(word) <= _WORD else _cut(word, _WORD) for word in text.split(" "))
+    return text if len(text) <= _LONGEST else _cut(text, _LONGEST)
+
+
+def counted(number: int, thing: str) -> str:
+    """`1 fault`, `2 faults`, `0 faults`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def _cut(text: str, length: int) -> str:
+    return f"{text[: length - length // 4]}… ({len(text)} characters) …{text[-length // 4 :]}"
+
+
 def render(error: TreebuildError) -> str:
     """`error: FILE:LINE: what failed`, then details, then what to do."""
     place = f"{error.where}: " if error.where is not None and error.where.file else ""
-    lines = [f"error: {place}{error.message}"]
+    lines = [f"error: {place}{shortened(error.message)}"]
     if isinstance(error, BuildFailed) and error.command:
         first, *rest = error.command.strip().splitlines()
         lines.append(f"  step: {first}{' …' if rest else ''}")
-    lines += [f"  | {line}" if isinstance(error, BuildFailed) else f"  {line}" for line in error.detail()]
+    lines += [f"  | {line}" if isinstance(error, BuildFailed) else f"  {shortened(line)}" for line in error.detail()]
     if isinstance(error, BuildFailed) and error.log:
         lines.append(f"  log: {error.log}")
     if error.hint:
-        lines.append(f"  hint: {error.hint}")
+        lines.append(f"  hint: {shortened(error.hint)}")
     return "\n".join(lines)
 
 
 def to_json(error: TreebuildError) -> dict[str, Any]:
     value: dict[str, Any] = {
-        "schema": SCHEMA, "reason": error.reason, "message": error.message, "hint": error.hint,
+        "schema": SCHEMA, "reason": error.reason, "message": shortened(error.message),
+        "hint": error.hint and shortened(error.hint),
         "where": {"file": error.where.file, "line": error.where.line} if error.where else None,
-        "detail": list(error.detail()), "exit_code": error.exit_code,
+        "detail": [line if isinstance(error, BuildFailed) else shortened(line) for line in error.detail()],
+        "exit_code": error.exit_code,
     }  # fmt: skip
     if isinstance(error, BuildFailed):
         value.update(command=error.command, exit_status=error.exit_status, log=error.log)

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from treebuilder.annotations import Any, TextIO
 from treebuilder.errors import Place
 from treebuilder.events import Event, EventSink, Finished, LogLine, Progressed, Said, Started, Warned
-from treebuilder.records import asdict
+from treebuilder.records import asdict, replace
 from treebuilder.system import clock
+from treebuilder.ui.failures import shortened
 from treebuilder.ui.tables import size
 
 _TICK_S = 0.1
@@ -34,6 +35,7 @@ class KeepingSink:
 
     def emit(self, event: Event) -> None:
         if isinstance(event, Warned):
+            event = replace(event, message=shortened(event.message))
             self._warned.append(event)
         self._shown.emit(event)
 

@@ -35,8 +35,15 @@ _USUAL = ("terminal", "json", "yaml")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("pkglist", "images", "validate", "lint", "graph", "bump"))
-    parser.add_argument("packages", nargs="*", metavar="PACKAGE", help="for images and graph (default: all), and bump")
+    parser.add_argument(
+        "what", choices=("pkglist", "images", "validate", "lint", "graph", "bump"),
+        help="pkglist: the packages; images: what a build would make, in order; validate: what is wrong; lint: what is "
+        "odd; graph: what stands on what; bump: raise the version in a definition",
+    )  # fmt: skip
+    parser.add_argument(
+        "packages", nargs="*", metavar="PACKAGE",
+        help="of images and graph: the targets (default: all); of bump: the item of a collection",
+    )  # fmt: skip
     add_tree_flags(parser)
     parser.add_argument("-b", "--buildtime", action="store_true", help="pkglist: requirements of the build")
     parser.add_argument("--deps", action="store_true", help="pkglist: with what they need, in order")
@@ -50,9 +57,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only-runtime", action="store_true", help="validate: requirements of definitions only")
     parser.add_argument("--only-buildtime", action="store_true", help="validate: requirements of builds only")
     parser.add_argument("--plan", action="store_true", help="validate: read all files, plan a build of everything")
-    parser.add_argument("-p", "--pkg-version", "--pull-repository", default="", metavar="VERSION", help="bump: to this")
+    parser.add_argument(
+        "-p", "--pkg-version", "--pull-repository", default="", metavar="VERSION", help="bump: to this version"
+    )
     parser.add_argument("--to-stdout", action="store_true", help="bump: print the file instead of writing it (-o)")
-    parser.add_argument("--image-repository", default="luet/cache", metavar="NAME", help="images: of their names")
+    parser.add_argument(
+        "--image-repository",
+        default="luet/cache",
+        metavar="NAME",
+        help="images: what stands before the tag (default: luet/cache)",
+    )
     parser.add_argument("--lock", default="", metavar="FILE", help="the lock (default: treebuild.lock)")
     parser.add_argument("--json", action="store_true", help="the result as one JSON document on stdout")
     parser.add_argument(
@@ -127,12 +141,15 @@ def _graph(args: argparse.Namespace, options: BuildOptions, work: Workspace, ses
 def _lint(args: argparse.Namespace, options: BuildOptions, work: Workspace, session: Session) -> int:
     from treebuilder.app import linting
     from treebuilder.ui import tables
+    from treebuilder.ui.failures import counted
 
     count, found = linting.lint(options, work)
     session.close()
     lines = [f"{f.where}: {f.rule}: {f'{f.package}: ' if f.package else ''}{f.message}" for f in found]
     value = {"schema": "treebuild.lint/1", "packages": count, "findings": [f.to_json() for f in found]}
-    tables.write(value, session.output, "\n".join([*lines, f"{count} packages, {len(found)} findings"]))
+    tables.write(
+        value, session.output, "\n".join([*lines, f"{counted(count, 'package')}, {counted(len(found), 'finding')}"])
+    )
     return 2 if found else 0
 
 
@@ -174,13 +191,17 @@ def _validate(args: argparse.Namespace, options: BuildOptions, work: Workspace, 
     count, faults = validating.validate(options, work, wanted)
     session.close()
     for fault in faults:
-        package = f"{fault.package} ({fault.side}): " if fault.package else ""
+        package = f"{failures.shortened(fault.package)} ({fault.side}): " if fault.package else ""
         sys.stderr.write(f"{package}{failures.render(fault.error)}\n")
     value: dict[str, Any] = {
         "schema": "treebuild.validate/1", "packages": count,
-        "faults": [{"package": f.package, "side": f.side, **failures.to_json(f.error)} for f in faults],
+        "faults": [
+            {"package": failures.shortened(f.package), "side": f.side, **failures.to_json(f.error)} for f in faults
+        ],
     }  # fmt: skip
-    tables.write(value, session.output, f"{count} packages, {len(faults)} faults")
+    tables.write(
+        value, session.output, f"{failures.counted(count, 'package')}, {failures.counted(len(faults), 'fault')}"
+    )
     return 2 if faults else 0
 
 
