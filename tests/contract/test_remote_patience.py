@@ -36,17 +36,21 @@ _HERE = {
 
 
 @contextmanager
-def server(*, begin: list[bytes], again: bytes, end: bytes) -> Iterator[str]:
-    """Answers every request with `begin`, many times `again`, and `end`."""
+def server(
+    *, begin: list[bytes], again: bytes, end: bytes, turns: int = _TURNS, ended: threading.Event | None = None
+) -> Iterator[str]:  # fmt: skip
+    """Answers every request with `begin`, many times `again`, and `end`; sets `ended` when it has got there."""
     stop = threading.Event()
 
     def one(peer: socket.socket) -> None:
         with peer, suppress(OSError):
             peer.recv(1 << 16)
-            for data in (*begin, *itertools.repeat(again, _TURNS), end):
+            for data in (*begin, *itertools.repeat(again, turns), end):
                 peer.sendall(data)
                 if data is again and stop.wait(_TURN_S):
                     return
+        if ended is not None:
+            ended.set()
 
     def accept() -> None:
         with suppress(OSError):
@@ -101,12 +105,15 @@ def test_downloads_and_web_servers(tmp_path: Path, how: str) -> None:
             Fetcher(store, Cancel(), {}, silent_s=_LIMIT_S, brief=True).small(url, 100)
 
 
-def test_a_redirect_with_a_body_without_end(tmp_path: Path) -> None:
+def test_a_redirect_with_a_body_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing but its place counts: it is followed at once."""
+    monkeypatch.setattr(session, "TIMEOUT_S", (30.0, 30.0))  # a good server may be slow
+    ended = threading.Event()
     with server(begin=[_OK + b"Content-Length: 2\r\n\r\n{}"], again=b"", end=b"") as good:
         begin = [b"HTTP/1.1 302 Found\r\nLocation: http://%s/f\r\n\r\n" % good.encode()]
-        with server(begin=begin, again=b"x", end=b"") as address:
+        with server(begin=begin, again=b"x", end=b"", turns=400, ended=ended) as address:
             Downloader(Store(tmp_path / "cache"), Cancel())._once(f"http://{address}/f", None, None)
+            assert not ended.is_set()
 
 
 def test_redirects_in_a_circle() -> None:
