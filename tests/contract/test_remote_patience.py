@@ -62,10 +62,12 @@ def server(
     with socket.create_server(("127.0.0.1", 0)) as listening:
         accepting = threading.Thread(target=accept)
         accepting.start()
-        yield f"127.0.0.1:{listening.getsockname()[1]}"
-        stop.set()
-        listening.shutdown(socket.SHUT_RDWR)
-        accepting.join()
+        try:
+            yield f"127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            stop.set()
+            listening.shutdown(socket.SHUT_RDWR)
+            accepting.join()
     for thread in peers:
         thread.join()
 
@@ -106,8 +108,8 @@ def test_downloads_and_web_servers(tmp_path: Path, how: str) -> None:
 
 
 def test_a_redirect_with_a_body_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing but its place counts: it is followed at once."""
-    monkeypatch.setattr(session, "TIMEOUT_S", (30.0, 30.0))  # a good server may be slow
+    """Nothing but its place counts: it is followed when the time for a piece is over."""
+    monkeypatch.setattr(session, "TIMEOUT_S", (5.0, 3.0))  # the good server may be slow
     ended = threading.Event()
     with server(begin=[_OK + b"Content-Length: 2\r\n\r\n{}"], again=b"", end=b"") as good:
         begin = [b"HTTP/1.1 302 Found\r\nLocation: http://%s/f\r\n\r\n" % good.encode()]

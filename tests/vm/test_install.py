@@ -57,9 +57,10 @@ def test_a_disk_with_the_same_labels_beside_it_changes_nothing(
 def test_out_of_the_iso_to_partitions_of_its_own(iso: Path, tmp_path: Path, firmware: Firmware) -> None:
     disk = tmp_path / "disk.img"
     with live_system(iso, disk, firmware, OWN_PARTITIONS) as live:
-        status, said = live.run("cos-installer --partition-layout /tmp/config.yaml --iso /dev/sr0 /dev/vdb")
+        live.ask("sed s,/dev/vda,/dev/vdz, /tmp/config.yaml > /tmp/other.yaml")
+        status, said = live.run("cos-installer --partition-layout /tmp/other.yaml --iso /dev/sr0 /dev/vda")
         assert status == 1
-        assert "and the system goes to /dev/vdb" in said
+        assert "this is about /dev/vdz, and the system goes to /dev/vda" in said
         live.ask("cos-installer --partition-layout /tmp/config.yaml --iso /dev/sr0 --progress plain /dev/vda", 1800)
         assert live.run("grep -E 'vda|/iso ' /proc/mounts")[0] == 1
         live.power_off()
