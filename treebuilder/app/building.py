@@ -122,7 +122,7 @@ def complete_lock(
     missing = resolver.missing(plan, before)
     if missing and options.locked:
         raise SpecError(
-            f"{path} lacks {len(missing)} entries ({', '.join(missing[:3])})", reason="lock-incomplete",
+            f"{path} does not have {', '.join(missing[:3])}{f' and {len(missing) - 3} more' if len(missing) > 3 else ''}", reason="lock-incomplete",
             hint="treebuild lock writes them",
         )  # fmt: skip
     lock = resolver.complete(plan, before, epoch) if missing else before

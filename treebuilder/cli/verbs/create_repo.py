@@ -125,6 +125,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     from treebuilder.plan.lock import FIRST_EPOCH_S
     from treebuilder.repository import CreateOptions
     from treebuilder.ui import tables
+    from treebuilder.ui.failures import counted
 
     with session.workspace() as work:
         lock = lock_path(args.lock)
@@ -159,9 +160,9 @@ def run(args: argparse.Namespace, session: Session) -> int:
     session.close()
     state = "" if report.created.changed else " (unchanged)"
     count = len(report.created.packages)
-    text = f"{output}: {args.name}, revision {report.created.index.revision}{state}, {count} packages"
+    text = f"{output}: {args.name}, revision {report.created.index.revision}{state}, {counted(count, 'package')}"
     if report.removed:
-        text += f", {len(report.removed)} files deleted"
+        text += f", {counted(len(report.removed), 'file')} deleted"
     if args.type == "docker":
         text += f", {report.pushed} sent"
     if deltas is not None:

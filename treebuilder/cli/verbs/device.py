@@ -239,6 +239,7 @@ def _run_stage(args: argparse.Namespace, session: Session) -> int:
     from treebuilder.device.here import Kernel, command_line
     from treebuilder.events import Warned
     from treebuilder.ui import tables
+    from treebuilder.ui.failures import counted
 
     root = Path(args.root).absolute()
     words = command_line(Kernel()) if root == Path("/") else ""
@@ -252,7 +253,7 @@ def _run_stage(args: argparse.Namespace, session: Session) -> int:
         "schema": "treebuild.device-run-stage/1", "stage": args.words[0],
         "errors": [{"message": err.message, "where": str(err.where or "")} for err in errors],
     }  # fmt: skip
-    tables.write(value, session.output, f"{args.words[0]}: {len(errors)} errors")
+    tables.write(value, session.output, f"{args.words[0]}: {counted(len(errors), 'error')}")
     return 1 if errors and args.strict else 0
 
 

@@ -12,6 +12,7 @@ def run(words: Sequence[str], session: Session) -> int:
     """Findings as `file:line: rule: sentence`. Returns 2 when there are any."""
     from treebuilder.app import cloudlint
     from treebuilder.ui import tables
+    from treebuilder.ui.failures import counted
 
     if not words:
         raise ConfigError("device lint takes files and folders", reason="usage", hint="device lint /oem")
@@ -21,5 +22,7 @@ def run(words: Sequence[str], session: Session) -> int:
     value = {
         "schema": "treebuild.device-lint/1", "files": count, "findings": [cloudlint.to_json(each) for each in found],
     }  # fmt: skip
-    tables.write(value, session.output, "\n".join([*lines, f"{count} files, {len(found)} findings"]))
+    tables.write(
+        value, session.output, "\n".join([*lines, f"{counted(count, 'file')}, {counted(len(found), 'finding')}"])
+    )
     return 2 if found else 0
