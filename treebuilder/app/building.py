@@ -121,8 +121,9 @@ def complete_lock(
     epoch = epoch_from_environment()
     missing = resolver.missing(plan, before)
     if missing and options.locked:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise SpecError(
-            f"{path} does not have {', '.join(missing[:3])}{f' and {len(missing) - 3} more' if len(missing) > 3 else ''}", reason="lock-incomplete",
+            f"{path} does not have {', '.join(missing[:3])}{more}", reason="lock-incomplete",
             hint="treebuild lock writes them",
         )  # fmt: skip
     lock = resolver.complete(plan, before, epoch) if missing else before
