@@ -70,8 +70,14 @@ def test_a_fault_of_the_specfile_itself_is_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["# one\n{{ 1 " + "| add 1 " * 3000 + "}}", "# one\n{{ dict `a` " + "(dict `a` " * 900 + "1" + ")" * 900 + "}}"],
-    ids=["pipe", "parentheses"],
+    [
+        "# one\n{{ 1 " + "| add 1 " * 3000 + "}}",
+        "# one\n{{ 1 " + "| add 1 " * 100_000 + "}}",
+        "# one\n{{ dict `a` " + "(dict `a` " * 900 + "1" + ")" * 900 + "}}",
+        "# one\n{{" + "(" * 200_000 + "1" + ")" * 200_000 + "}}",
+        "# one\n" + "{{ if true }}" * 100_000 + "{{ end }}" * 100_000,
+    ],
+    ids=["pipe", "long pipe", "parentheses", "many parentheses", "bodies"],
 )  # fmt: skip
 def test_what_is_nested_too_deeply_has_a_line(text: str) -> None:
     with pytest.raises(SpecError, match="nested too deeply") as caught:

@@ -60,6 +60,9 @@ def parse(pieces: Iterable[Piece | Action], source: Source, functions: Container
 
 
 EMPTY = Parsed(Body("", (), 1, 1), {})
+_DEEPEST = (
+    2_000  # parentheses and bodies within each other: each costs stack, and time before it is known to be too much
+)
 _END = Token(Kind.RIGHT, "the end of the text", 0, False)
 _shows: dict[str, Pipeline] = {}
 
@@ -78,6 +81,7 @@ class _Parser:
         self._slots = before.slots
         self._bound = 0  # variables of the surroundings that were used
         self._loops = 0
+        self._depth = 0
         self._defined: dict[str, Body] = dict(before.defined)
 
     def mark(self) -> int:
@@ -107,6 +111,11 @@ class _Parser:
 
     def _fault(self, message: str, token: Token) -> LocatedFault:
         return LocatedFault(message, self._mark(token))
+
+    def _deeper(self, mark: int) -> None:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise TooDeep(mark)
 
     # lists ------------------------------------------------------------------------------------------------------
     def run(self) -> Parsed:
@@ -177,10 +186,12 @@ class _Parser:
         """Items up to `else` or `end` of `owner`; variables declared inside end with it."""
         depth = len(self._scope)
         items: list[Item] = []
+        self._deeper(mark)
         for piece in self._pieces:
             item = self._item(piece)
             if isinstance(item, Token):
                 del self._scope[depth:]
+                self._depth -= 1
                 return tuple(items), item
             items.append(item)
         raise LocatedFault(f"{{{{{owner.text}}}}} has no {{{{end}}}}", mark)
@@ -281,6 +292,8 @@ class _Parser:
                 raise self._fault(f"stage {len(commands)} of the pipeline is no function", stage)
             token = self._next()
             if token.kind is Kind.PIPE:
+                if len(commands) > _DEEPEST:
+                    raise TooDeep(self._mark(stage))
                 if self._peek().kind is not end:
                     continue
                 token = self._next()  # Go lets a pipeline end with `|`
@@ -359,7 +372,10 @@ class _Parser:
             case Kind.FIELD:
                 return Chain(_DOT, (token.text[1:],))
             case Kind.OPEN:
-                return self._pipeline("parentheses", Kind.CLOSE)
+                self._deeper(self._mark(token))
+                inner = self._pipeline("parentheses", Kind.CLOSE)
+                self._depth -= 1
+                return inner
             case Kind.KEYWORD if token.text == "nil":
                 return Constant(None)
             case Kind.WORD if token.text in _WORDS:
