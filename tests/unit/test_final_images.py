@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -17,6 +21,7 @@ from treebuilder.app.options import BuildOptions
 from treebuilder.app.settings import Settings
 from treebuilder.app.workspace import opened
 from treebuilder.build.report import BuildReport
+from treebuilder.errors import TreebuildError
 from treebuilder.events import Silent
 from treebuilder.system.files import remove_tree
 from treebuilder.system.process import Cancel
@@ -70,10 +75,52 @@ def test_one_of_them_is_always_there(tmp_path: Path) -> None:
 
 def test_what_a_killed_run_took_away_comes_back(tmp_path: Path) -> None:
     options = BuildOptions((), destination=tmp_path)
-    layout(tmp_path / f".{GENERATED}.was.0123")
+    layout(tmp_path / f".{GENERATED}.was.0123456789abcdef")
     folder, _ = generated(options, "")
     assert (folder / "oci-layout").is_file()
     assert [path.name for path in tmp_path.iterdir()] == [GENERATED]
+
+
+def test_of_several_the_last_comes_back_and_only_ours(tmp_path: Path) -> None:
+    ages = {"0" * 16: 100, "5" * 16: 300, "f" * 16: 200, "0mine": 400, "g" * 16: 500}  # by when they were made
+    for drawn, made_s in ages.items():
+        layout(tmp_path / f".{GENERATED}.was.{drawn}")
+        os.utime(tmp_path / f".{GENERATED}.was.{drawn}", (made_s, made_s))
+    (tmp_path / f".{GENERATED}.was.{'a' * 16}").symlink_to(tmp_path)
+    folder, _ = generated(BuildOptions((), destination=tmp_path), "")
+    assert (folder / "oci-layout").read_text() == f".{GENERATED}.was.{'5' * 16}"
+    others = [f".{GENERATED}.was.{name}" for name in ("0mine", "a" * 16, "g" * 16)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([GENERATED, *others])
+
+
+@pytest.mark.parametrize("code", [errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_where_folders_cannot_be_locked_nothing_is_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refused(fd: int, how: int) -> None:
+        assert stat.S_ISDIR(os.fstat(fd).st_mode)
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    left = [f".{GENERATED}.{'0' * 16}", f".{GENERATED}.was.{'1' * 16}"]
+    for name in left:
+        layout(tmp_path / name)
+    for text in ("one", "two"):
+        generated(BuildOptions((), destination=tmp_path), "")
+        with being_made(tmp_path) as made:
+            (made / "oci-layout").write_text(text)
+            put(made)
+        assert (tmp_path / GENERATED / "oci-layout").read_text() == text
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted([GENERATED, *left])
+
+
+def test_other_faults_of_a_lock_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(fd: int, how: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    with pytest.raises(TreebuildError, match="Input/output"), being_made(tmp_path):
+        pass
 
 
 def test_it_is_replaced(tmp_path: Path) -> None:

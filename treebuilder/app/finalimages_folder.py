@@ -1,7 +1,8 @@
 """The folder of final images: made beside the one that is there, and put in its place as a whole.
 
 What a killed run left is swept by the next: a folder that is being made is locked by its run for as long as that lives.
-Sweeping and replacing are done under a lock of the folder they are in, one run at a time.
+Sweeping and replacing are done under a lock of the folder they are in, one run at a time. Where a file system locks no
+folders (NFS wants files that may be written), nobody sweeps, for what lies there may be in use.
 """
 
 from __future__ import annotations
@@ -20,16 +21,24 @@ GENERATED = "final-images"
 _MADE = f".{GENERATED}."
 _OLD = f"{_MADE}was."
 _DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# Source: flock(2), there "NFS details" for EBADF: its locks are of bytes, of what was opened to be written.
+_NO_LOCKS = (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
 def settle(parent: Path) -> None:
-    """Undoes what killed runs left in `parent`: brings back a layout that was taken away, removes the rest."""
+    """Undoes what killed runs left in `parent`: brings back the last layout that was taken away, removes the rest.
+
+    Does nothing where no lock is to be had.
+    """
     if not parent.is_dir():
         return
-    with disk_errors(f"tidying {parent}", parent), _alone(parent):
-        taken = sorted(parent.glob(f"{_OLD}*"))
+    with disk_errors(f"tidying {parent}", parent), _alone(parent) as locked:
+        if not locked:
+            return
+        taken = [path for path in parent.glob(f"{_OLD}*") if _is_ours(path.name) and _is_folder(path)]
         if taken and not (parent / GENERATED).exists():
-            taken[0].rename(parent / GENERATED)
+            newest = max(taken, key=lambda path: (path.lstat().st_mtime_ns, path.name))
+            newest.rename(parent / GENERATED)
         for path in sorted(parent.glob(f"{_MADE}*")):
             if _is_ours(path.name):
                 _sweep(path)
@@ -40,26 +49,40 @@ def _is_ours(name: str) -> bool:
     return len(drawn) == len(new_name()) and all(char in "0123456789abcdef" for char in drawn)
 
 
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
 def _sweep(path: Path) -> None:
     try:
         fd = os.open(path, _DIR)
     except OSError:
         return
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        remove_tree(path)
+        if _locks(fd, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            remove_tree(path)
     except (BlockingIOError, PermissionError):  # in use, or another user's
         return
     finally:
         os.close(fd)
 
 
+def _locks(fd: int, how: int = fcntl.LOCK_EX) -> bool:
+    """Whether a folder is locked now: False where no lock is to be had. Raises BlockingIOError."""
+    try:
+        fcntl.flock(fd, how)
+    except OSError as err:
+        if err.errno in _NO_LOCKS:
+            return False
+        raise
+    return True
+
+
 @contextmanager
-def _alone(parent: Path) -> Iterator[None]:
+def _alone(parent: Path) -> Iterator[bool]:
     fd = os.open(parent, _DIR & ~os.O_NOFOLLOW)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
+        yield _locks(fd)
     finally:
         os.close(fd)
 
@@ -83,7 +106,7 @@ def _locked(parent: Path) -> tuple[Path, int]:
         made.mkdir()
         with suppress(FileNotFoundError):  # another run swept it away before it was locked
             fd = os.open(made, _DIR)
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            _locks(fd)  # where it cannot be, nobody sweeps either
             if made.is_dir():
                 return made, fd
             os.close(fd)
