@@ -20,8 +20,10 @@ import zstandard
 from tests.trees import Project, write_layout
 from treebuilder.archive.bounds import Bound
 from treebuilder.archive.compress import decompressed
+from treebuilder.archive.foreign import NEEDS_MEMORY
+from treebuilder.build.dockerfile_copy import is_archive
 from treebuilder.cli.main import main
-from treebuilder.errors import IntegrityError, UnsafeArchive
+from treebuilder.errors import IntegrityError, Place, SpecError, UnsafeArchive
 
 MANY = 320 << 20  # of zeros, more than the 256 MiB that need no reason
 FOREIGN = [bz2.compress, lzma.compress]
@@ -71,16 +73,37 @@ def test_what_comes_out_is_bounded_while_it_is_read(packer: Packer) -> None:
     assert decompressed(io.BytesIO(packed), enough, foreign=True).read() == bytes(32 << 20)
 
 
-def test_an_xz_that_wants_all_memory_is_refused() -> None:
-    packed = bytearray(lzma.compress(b"little"))
+def wants_all_memory(plain: bytes) -> bytes:
+    """An xz stream whose dictionary is of 1 GiB."""
+    packed = bytearray(lzma.compress(plain))
     header = packed[12 : 12 + (packed[12] + 1) * 4]
     assert header[2:4] == b"\x21\x01"  # LZMA2, one byte of properties
-    header[4] = 36  # a dictionary of 1 GiB
+    header[4] = 36
     header[-4:] = zlib.crc32(header[:-4]).to_bytes(4, "little")
     packed[12 : 12 + len(header)] = header
-    assert lzma.decompress(packed) == b"little"
-    with pytest.raises(IntegrityError, match=r"[Mm]emory"):
-        decompressed(io.BytesIO(bytes(packed)), foreign=True).read()
+    assert lzma.decompress(packed) == plain
+    return bytes(packed)
+
+
+def test_an_xz_that_wants_all_memory_is_refused() -> None:
+    with pytest.raises(IntegrityError, match="needs more than 512 MiB of memory") as caught:
+        decompressed(io.BytesIO(wants_all_memory(b"little")), foreign=True).read()
+    assert caught.value.reason == NEEDS_MEMORY
+
+
+def test_an_archive_that_wants_all_memory_is_not_taken_for_none(tmp_path: Path) -> None:
+    """ADD would copy it as it is."""
+    line = Place("app/Dockerfile", 3)
+    path = tmp_path / "a.tar.xz"
+    plain = tarfile.TarInfo("file").tobuf() + bytes(1024)
+    path.write_bytes(wants_all_memory(plain))
+    with pytest.raises(SpecError, match=r"a\.tar\.xz cannot be unpacked: .* 512 MiB of memory") as caught:
+        is_archive(path, line)
+    assert (caught.value.where, caught.value.reason) == (line, "dockerfile")
+    assert caught.value.hint
+    for data, known in ((lzma.compress(plain), True), (lzma.compress(b"no tar"), False), (b"\xfd7zXZ\0damage", False)):
+        path.write_bytes(data)
+        assert is_archive(path, line) is known
 
 
 @pytest.mark.engine

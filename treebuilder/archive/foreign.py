@@ -14,6 +14,8 @@ from treebuilder.errors import IntegrityError
 
 _PIECE = 1 << 16
 _MAX_XZ_BYTES = 512 << 20  # of memory; `xz -9` needs 65 MiB
+NEEDS_MEMORY = "needs-memory"  # the reason of an IntegrityError: nothing is damaged, the dictionary is too large
+_OVER_LIMIT = "Memory usage limit exceeded"  # all that the library tells this fault from damage by
 _MAGIC = {"bzip2": b"BZh", "xz": b"\xfd7zXZ\0"}
 HEAD_BYTES = max(map(len, _MAGIC.values()))
 
@@ -24,7 +26,10 @@ def sniff(head: bytes) -> str:
 
 
 def expanded(kind: str, packed: IO[bytes]) -> IO[bytes]:
-    """The plain bytes of `packed`, any number of streams. Reading them raises IntegrityError."""
+    """The plain bytes of `packed`, any number of streams. Reading them raises IntegrityError.
+
+    Its reason is `NEEDS_MEMORY` where it takes more memory than we give, which is known before anything comes out.
+    """
     return io.BufferedReader(_Reader(kind, packed), 1 << 20)
 
 
@@ -63,6 +68,11 @@ class _Reader(io.RawIOBase):
             try:
                 out = self._stream.decompress(data, len(buffer))
             except self._damage as err:
+                if _OVER_LIMIT in str(err):
+                    raise IntegrityError(
+                        f"the {self._kind} stream needs more than {_MAX_XZ_BYTES >> 20} MiB of memory",
+                        hint="compress it with a smaller dictionary: xz -9 will do", reason=NEEDS_MEMORY,
+                    ) from err  # fmt: skip
                 raise IntegrityError(f"the {self._kind} stream is damaged: {err}") from err
             if out:
                 buffer[: len(out)] = out

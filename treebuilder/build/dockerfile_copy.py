@@ -16,6 +16,7 @@ from treebuilder.archive.bounds import Bound
 from treebuilder.archive.compress import decompressed
 from treebuilder.archive.entry import Entry, entry_of
 from treebuilder.archive.extract import Writer, entries
+from treebuilder.archive.foreign import NEEDS_MEMORY
 from treebuilder.engine import user
 from treebuilder.errors import BuildFailed, IntegrityError, Place, SpecError, UnsafeArchive
 from treebuilder.model.digest import Digest
@@ -87,8 +88,8 @@ def copy_in(store: Store, below: StackView, sources: Sources, target: Target, ep
     return sealed
 
 
-def _fault(message: str, where: Place) -> SpecError:
-    return SpecError(message, where=where, reason="dockerfile")
+def _fault(message: str, where: Place, hint: str | None = None) -> SpecError:
+    return SpecError(message, where=where, hint=hint, reason="dockerfile")
 
 
 def _copy_one(copier: _Copier, sources: Sources, path: str, target: Target, bound: Bound, where: Place) -> None:
@@ -97,7 +98,7 @@ def _copy_one(copier: _Copier, sources: Sources, path: str, target: Target, boun
     if stat.S_ISDIR(source.info.st_mode):
         copier.tree(sources.view, path, target)
         return
-    if sources.unpack and stat.S_ISREG(source.info.st_mode) and is_archive(Path(source.real)):
+    if sources.unpack and stat.S_ISREG(source.info.st_mode) and is_archive(Path(source.real), where):
         copier.archive(Path(source.real), target, bound, where)
         return
     copier.entry(source, copier.destination(target, path.rpartition("/")[2]))
@@ -166,15 +167,26 @@ def _check(url: str, file: Path, checksum: str, where: Place) -> None:
 
 
 # archives --------------------------------------------------------------------------------------------------------
-def is_archive(path: Path) -> bool:
-    """Whether a file is a (compressed) tar, as its content says; names are not trusted."""
+def is_archive(path: Path, where: Place) -> bool:
+    """Whether a file is a (compressed) tar, as its content says; names are not trusted.
+
+    Raises SpecError (reason "dockerfile") where that cannot be seen without more memory than we give.
+    """
     at, magic = _USTAR
     try:
         with path.open("rb") as packed:
             head = decompressed(packed, foreign=True).read(at + len(magic))
-    except (IntegrityError, OSError):
+    except IntegrityError as err:
+        if err.reason == NEEDS_MEMORY:
+            raise _not_unpacked(path.name, err, where) from err
+        return False
+    except OSError:
         return False
     return head[at:] == magic
+
+
+def _not_unpacked(what: str, err: OSError | IntegrityError, where: Place) -> SpecError:
+    return _fault(f"{what} cannot be unpacked: {err}", where, err.hint if isinstance(err, IntegrityError) else None)
 
 
 class _Copier:
@@ -286,6 +298,6 @@ class _Copier:
                     path = f"{folder}/{name}".lstrip("/")
                     self._writer.add(entry._replace(path=path, link=link, uid=uid, gid=gid), content)
         except (OSError, IntegrityError) as err:
-            raise _fault(f"{what} cannot be unpacked: {err}", where) from err
+            raise _not_unpacked(what, err, where) from err
         except UnsafeArchive as err:
             raise UnsafeArchive(err.message, hint=err.hint, where=where, reason=err.reason) from err
