@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +15,17 @@ import yaml
 
 from tests.unit.repository_parts import Workshop, workshop
 from treebuilder.errors import ConfigError, IntegrityError, SpecError, UnsafeArchive
+from treebuilder.model.digest import Digest
 from treebuilder.model.package import PackageId
-from treebuilder.repository import RepositoryPackages, RepositorySource, sync
+from treebuilder.oci.arriving import Total
+from treebuilder.repository import RepositoryPackages, RepositorySource, SyncedRepository, sync
 from treebuilder.repository.bounds import MAX_ENTRIES, MAX_EXPANDED_BYTES, bounded
-from treebuilder.repository.index import parse_index, parse_meta
+from treebuilder.repository.deltas import LIST, Patch, list_document
+from treebuilder.repository.index import Artifact, parse_index, parse_meta
+from treebuilder.serve.folder import Folder
+from treebuilder.serve.server import Listening, serving
 from treebuilder.system.process import Cancel
+from treebuilder.trust.policy import UNVERIFIED
 
 _SUM = "ab" * 32
 _INDEX = f"""
@@ -144,6 +151,55 @@ def test_the_next_mirror_is_asked(shop: Workshop, tmp_path: Path) -> None:
     source = RepositorySource("two", "disk", (str(tmp_path / "missing"), str(shop.build), str(good)))
     found = sync(source, shop.store, shop.events, Cancel())
     assert found.fetch(found.artifacts[PackageId("app", "one", "1.0")]).is_file()
+
+
+def shown() -> tuple[Total, list[tuple[int, int]]]:
+    seen: list[tuple[int, int]] = []
+    return Total(lambda done, expected: seen.append((done, expected))), seen
+
+
+def test_what_a_mirror_sent_in_vain_is_not_shown_on_the_next(shop: Workshop, tmp_path: Path) -> None:
+    shop.package("app/one", {"one": os.urandom(3 << 20)})
+    shop.create()
+    good = tmp_path / "good"
+    shutil.copytree(shop.build, good)
+    (archive,) = shop.build.glob("*.package.tar.zst")
+    size = archive.stat().st_size
+    archive.write_bytes(bytes(size))
+    found = sync(RepositorySource("two", "disk", (str(shop.build), str(good))), shop.store, shop.events, Cancel())
+    total, seen = shown()
+    found.fetch(found.artifacts[PackageId("app", "one", "1.0")], total.file())
+    assert seen[-1] == (size, size)
+    assert all(done <= expected for done, expected in seen if expected)
+    assert total.moved_bytes == 2 * size
+
+
+def test_a_patch_that_came_in_vain_is_not_shown_with_the_archive(shop: Workshop) -> None:
+    def described(version: str) -> tuple[SyncedRepository, Artifact]:
+        shop.package("app/one", {"one": version.encode() + os.urandom(1 << 20)}, version=version)
+        shop.create()
+        found = sync(RepositorySource("two", "http", (url,), trust=UNVERIFIED), shop.store, shop.events, Cancel())
+        return found, found.artifacts[PackageId("app", "one", version)]
+
+    shop.build.mkdir()
+    with serving(Folder(shop.build), Listening("127.0.0.1", 0, headers={})) as address:
+        url = f"http://{address}"
+        found, older = described("1.0")
+        found.fetch(older)
+        found, newer = described("1.1")
+        assert older.content is not None
+        assert newer.content is not None
+        data = os.urandom(9000)  # no patch, though its digest is as it is said
+        patch = Patch(older.content, newer.content, Digest.of(data), len(data))
+        (shop.build / "deltas").mkdir()
+        (shop.build / patch.name).write_bytes(data)
+        (shop.build / LIST).write_bytes(list_document([patch]))
+        total, seen = shown()
+        size = found.fetch(newer, total.file()).stat().st_size
+    assert (len(data), len(data)) in seen, "the patch came"
+    assert seen[-1] == (size, size)
+    assert all(done <= expected for done, expected in seen if expected)
+    assert total.moved_bytes == len(data) + size
 
 
 def test_no_repository_is_said(shop: Workshop, tmp_path: Path) -> None:

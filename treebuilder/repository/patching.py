@@ -48,6 +48,31 @@ class PatchSource(Protocol):
         ...
 
 
+class Undone:
+    """Tells `progress` what it is told, until what came is of no use and something else comes in its place."""
+
+    def __init__(self, progress: Arriving) -> None:
+        self._progress = progress
+        self._shown = 0
+
+    def add(self, size: int, /) -> None:
+        self._shown += size
+        self._progress.add(size)
+
+    def kept(self, size: int, /) -> None:
+        self._shown += size
+        self._progress.kept(size)
+
+    def expect(self, size: int, /) -> None:
+        self._progress.expect(size)
+
+    def undo(self) -> None:
+        """Nothing is there any more, and nothing expected. That bytes came stays true."""
+        self._progress.kept(-self._shown)
+        self._shown = 0
+        self._progress.expect(0)
+
+
 class Patched:
     """The packages of one repository that are made so. May be used from many threads."""
 
@@ -91,18 +116,20 @@ class Patched:
         }
         if not bases:
             return None
+        shown = Undone(progress)
         try:
             offered = [one for one in source.patches(artifact.path, artifact.content) if one.before in bases]
             best = min(offered, key=lambda one: (one.size_bytes, one.before.hex), default=None)
             if best is None or best.after != artifact.content:
                 return None
-            made = self._applied(best, bases[best.before], source, progress)
+            made = self._applied(best, bases[best.before], source, shown)
             self._store.index.set_notes(_MADE, {artifact.sha256.hex: made.hex.encode()})
             self._store.index.set_notes("fetched", {made.hex: b"1"})
             self.remember(artifact, made)
         except Cancelled:
             raise
         except (TreebuildError, OSError, ValueError, MemoryError) as err:
+            shown.undo()
             if isinstance(err, TransportError) and err.temporary:
                 self._silent = True
             said = err.message if isinstance(err, TreebuildError) else f"{type(err).__name__}: {err}"

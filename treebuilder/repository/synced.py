@@ -24,7 +24,7 @@ from treebuilder.repository.disk import DiskBackend
 from treebuilder.repository.http import HttpBackend
 from treebuilder.repository.index import Artifact, RepoFile, RepositoryIndex, parse_index, parse_meta
 from treebuilder.repository.known import Artifacts, Known, make, recall
-from treebuilder.repository.patching import Patched
+from treebuilder.repository.patching import Patched, Undone
 from treebuilder.system import clock
 from treebuilder.system.files import disk_errors
 from treebuilder.system.process import Cancel
@@ -153,11 +153,13 @@ class SyncedRepository:
     def _open(self, file: RepoFile, max_bytes: int, progress: Arriving = UNSEEN) -> Path:
         """From the first mirror that has it."""
         for position, backend in enumerate(self._backends, 1):
+            shown = Undone(progress)
             try:
-                return backend.open(file.filename, file.sha256, max_bytes, progress)
+                return backend.open(file.filename, file.sha256, max_bytes, shown)
             except (TransportError, IntegrityError) as err:
                 if position == len(self._backends):
                     raise
+                shown.undo()  # the next one says again what is there
                 self._events.emit(Warned(f"{self.source.name}: {err.message}; the next mirror is asked"))
         raise AssertionError("the loop returns or raises")
 
