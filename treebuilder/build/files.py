@@ -23,7 +23,6 @@ from treebuilder.oci.view import StackView
 from treebuilder.plan.graph import CopySource
 from treebuilder.tree import ContextFile
 
-SPECFILES = frozenset({"definition.yaml", "build.yaml", "collection.yaml", "finalize.yaml"})
 _FOLDER = "luetbuild"
 Extra = tuple[str, Path, Digest | None]  # a name in /luetbuild, the file, what it must be
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from treebuilder.annotations import TYPE_CHECKING, Protocol
 from treebuilder.build.bases import Bases
-from treebuilder.build.files import SPECFILES, Extra, context_layer, copy_layer
+from treebuilder.build.files import Extra, context_layer, copy_layer
 from treebuilder.build.merge import union
 from treebuilder.build.results import ArtifactResult, NodeResult
 from treebuilder.engine.api import Engine, Job, RunOptions
@@ -40,7 +40,7 @@ from treebuilder.plan.planner import PlanOptions, image_reference
 from treebuilder.records import record
 from treebuilder.system import clock
 from treebuilder.system.process import Cancel
-from treebuilder.tree import Tree
+from treebuilder.tree import SPECFILES, Tree
 
 if TYPE_CHECKING:
     from treebuilder.build.luetimages import LuetImages

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from treebuilder.events import EventSink
     from treebuilder.tree.cells import build_view
     from treebuilder.tree.context import ContextFile
+    from treebuilder.tree.files import SPECFILES
     from treebuilder.tree.finalizer import read_finalizer
     from treebuilder.tree.index import FileStamp, MemoryIndex, SpecIndex
     from treebuilder.tree.package import TreePackage
@@ -28,11 +29,12 @@ if TYPE_CHECKING:
     from treebuilder.tree.tree import Tree
 
 _HOMES = {
-    "ContextFile": "context", "FileStamp": "index", "MemoryIndex": "index", "SpecIndex": "index", "Tree": "tree",
-    "TreePackage": "package", "build_view": "cells", "read_finalizer": "finalizer", "recipe_faults": "recipe",
+    "SPECFILES": "files", "ContextFile": "context", "FileStamp": "index", "MemoryIndex": "index", "SpecIndex": "index",
+    "Tree": "tree", "TreePackage": "package", "build_view": "cells", "read_finalizer": "finalizer", "recipe_faults": "recipe",
 }  # fmt: skip
 
 __all__ = [
+    "SPECFILES",
     "ContextFile",
     "FileStamp",
     "MemoryIndex",

@@ -1,8 +1,8 @@
 """Build contexts: every file of a package's folder, as the commands will see them, and one digest over them.
 
 The digest covers path, type, mode, link target and content, sorted bytewise. Links never lead out of the folder, but
-for those to specfiles, which may lead anywhere in the tree: what such a file says is in the recipe, and for commands
-the link leads nowhere.
+for those to specfiles, which may lead anywhere in the tree: what such a file says counts, and for commands the link
+leads nowhere.
 """
 
 from __future__ import annotations
@@ -16,18 +16,17 @@ from treebuilder.annotations import Literal
 from treebuilder.errors import Place, SpecError
 from treebuilder.model.digest import Digest
 from treebuilder.records import record
-from treebuilder.tree.files import is_inside
+from treebuilder.tree.files import SPECFILES, is_inside
 from treebuilder.tree.index import FileStamp, SpecIndex
 from treebuilder.tree.snapshot import Entry, Snapshot
-
-SPECFILES = frozenset(("definition.yaml", "collection.yaml", "build.yaml", "finalize.yaml"))
 
 
 @record
 class ContextFile:
     """`path` is relative with `/` (surrogate escapes for bytes that are not UTF-8), `mode` the permission bits.
 
-    `digest` is there for files, `target` for links; `size` counts bytes.
+    `digest` is there for files, and for links to specfiles, of what they lead to; `target` for links; `size` counts
+    bytes.
     """
 
     path: str
@@ -50,8 +49,9 @@ def digest_of(files: Iterable[ContextFile]) -> Digest:
     """The digest of a listing."""
     sha = hashlib.sha256(b"context 1\0")
     for file in files:
-        content = file.digest.hex if file.digest is not None else file.target
-        for part in (file.type, f"{file.mode:o}", file.path, content):
+        says = file.digest.hex if file.digest is not None else ""
+        content = (file.target, says) if file.target and says else (says or file.target,)
+        for part in (file.type, f"{file.mode:o}", file.path, *content):
             sha.update(os.fsencode(part) + b"\0")
     return Digest(sha.hexdigest())
 
@@ -61,6 +61,8 @@ def context_digest(snapshot: Snapshot, folder: str, index: SpecIndex | None) -> 
     if index is None:
         return digest_of(context_files(snapshot, folder, None))
     entries = tuple(snapshot.below(folder))
+    if any(stat.S_ISLNK(entry.mode) and entry.name in SPECFILES for entry in entries):  # the stats are those of links
+        return digest_of(context_files(snapshot, folder, index))
     stats = hashlib.sha256(repr(entries).encode("utf-8", "surrogateescape")).hexdigest()
     whole = FileStamp(f"{os.path.join(snapshot.absolute, folder)}//{stats}", len(entries), 0, 0, 0)
     known = index.get(whole)
@@ -86,10 +88,8 @@ def _file(snapshot: Snapshot, entry: Entry, path: str, base: str, index: SpecInd
             hint="remove the socket, pipe or device",
         )  # fmt: skip
     target = os.readlink(absolute)
-    if path in SPECFILES and is_inside(absolute, snapshot.absolute):
-        if os.path.isabs(target):  # a tree is the same wherever it stands
-            target = os.path.relpath(os.path.realpath(absolute), os.path.realpath(os.path.dirname(absolute)))
-        return ContextFile(path, "link", 0o777, 0, target, None)
+    if path in SPECFILES and not os.path.isabs(target) and is_inside(absolute, snapshot.absolute):
+        return ContextFile(path, "link", 0o777, 0, target, _digest(os.path.realpath(absolute), where))
     if os.path.isabs(target) or not is_inside(absolute, base):
         raise SpecError(
             f"the link leads out of the package's folder, to {target}", where=where, reason="context-escape",
@@ -104,13 +104,16 @@ def _content(absolute: str, entry: Entry, snapshot: Snapshot, index: SpecIndex |
         known = index.get(stamp)
         if known is not None and len(known) == 32:
             return Digest(known.hex())
-    try:
-        fd = os.open(absolute, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with os.fdopen(fd, "rb") as file:
-            hexdigest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as err:
-        where = Place(snapshot.shown(entry.path))
-        raise SpecError(f"cannot read it: {err.strerror}", where=where, reason="unreadable") from err
+    digest = _digest(absolute, Place(snapshot.shown(entry.path)))
     if index is not None and not snapshot.is_young(entry):
-        index.put(stamp, bytes.fromhex(hexdigest))
-    return Digest(hexdigest)
+        index.put(stamp, bytes.fromhex(digest.hex))
+    return digest
+
+
+def _digest(path: str, where: Place) -> Digest:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with os.fdopen(fd, "rb") as file:
+            return Digest(hashlib.file_digest(file, "sha256").hexdigest())
+    except OSError as err:
+        raise SpecError(f"cannot read it: {err.strerror}", where=where, reason="unreadable") from err

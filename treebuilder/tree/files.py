@@ -7,6 +7,8 @@ import stat
 
 from treebuilder.errors import Place, SpecError
 
+SPECFILES = ("definition.yaml", "collection.yaml", "build.yaml", "finalize.yaml")
+
 _MAX_BYTES = 16 * 1024 * 1024
 
 

@@ -23,7 +23,7 @@ from treebuilder.tree import values as template_values
 from treebuilder.tree.cells import Cell
 from treebuilder.tree.context import context_digest
 from treebuilder.tree.definition import read_id, read_package
-from treebuilder.tree.files import is_inside, read_text
+from treebuilder.tree.files import SPECFILES, is_inside, read_text
 from treebuilder.tree.foldercells import FolderCells, Item, Warning_
 from treebuilder.tree.index import SpecIndex
 from treebuilder.tree.package import TreePackage
@@ -38,7 +38,6 @@ from treebuilder.tree.wholetree import WholeTree
 
 _SUBS = "subpackages"
 _NO_BUILD: Encoded = stored.encode(Recipe(has_build_file=False))
-_SPECFILES = dict.fromkeys(("definition.yaml", "collection.yaml", "build.yaml", "finalize.yaml"))
 
 
 @record
@@ -158,10 +157,10 @@ def _folders(snapshot: Snapshot) -> Iterator[_Folder]:
             found[path] = at, []
             continue
         folder, _, name = path.rpartition("/")
-        if name in _SPECFILES or "Dockerfile" in name:
+        if name in SPECFILES or "Dockerfile" in name:
             found[folder][1].append((name, at))
     for path, (own, named) in found.items():
-        files = {name: snapshot.entry(at) for name, at in named if name in _SPECFILES}
+        files = {name: snapshot.entry(at) for name, at in named if name in SPECFILES}
         yield _Folder(path, own, files, tuple([snapshot.entry(at) for name, at in named if name not in files]))
 
 
@@ -199,7 +198,7 @@ class _Reader:
 
     def folder(self, path: str) -> _Folder:
         """One of them, without its Dockerfiles."""
-        found = {name: self._snapshot.find(f"{path}/{name}" if path else name) for name in _SPECFILES}
+        found = {name: self._snapshot.find(f"{path}/{name}" if path else name) for name in SPECFILES}
         files = {name: entry for name, entry in found.items() if entry is not None and not stat.S_ISDIR(entry.mode)}
         return _Folder(path, self._snapshot.number(path) if path else -1, files, ())
 
