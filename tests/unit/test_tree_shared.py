@@ -76,8 +76,9 @@ def test_a_fault_of_the_specfile_itself_is_its_own(tmp_path: Path) -> None:
         "# one\n{{ dict `a` " + "(dict `a` " * 900 + "1" + ")" * 900 + "}}",
         "# one\n{{" + "(" * 200_000 + "1" + ")" * 200_000 + "}}",
         "# one\n" + "{{ if true }}" * 100_000 + "{{ end }}" * 100_000,
+        "# one\n{{ if 0 }}" + "{{ else if 0 }}" * 100_000 + "{{ end }}",
     ],
-    ids=["pipe", "long pipe", "parentheses", "many parentheses", "bodies"],
+    ids=["pipe", "long pipe", "parentheses", "many parentheses", "bodies", "branches"],
 )  # fmt: skip
 def test_what_is_nested_too_deeply_has_a_line(text: str) -> None:
     with pytest.raises(SpecError, match="nested too deeply") as caught:
@@ -101,6 +102,9 @@ def test_of_one_name_in_two_trees_a_specfile_sees_its_own_trees(tmp_path: Path) 
     both = {"a": ["name of first", "only first", "only second"], "b": ["name of second", "only first", "only second"]}
     assert commands(load(first, second)) == both
     assert commands(load(second, first)) == both
+    off = made(tmp_path / "off", build, '{{ define "name" }}{{ end }}', "d")  # an empty one is its own, too
+    for roots in ((off, first, second), (first, second, off)):
+        assert commands(load(*roots))["d"] == ["only first", "only second"]  # a step that says nothing is none
     third = made(tmp_path / "third", build, "", "c")  # it has none of its own: the first tree's that has
     assert commands(load(third, second, first))["c"][0] == "name of second"
     assert commands(load(third, first, second))["c"][0] == "name of first"

@@ -103,12 +103,16 @@ class Templates:
             return {}
         from treebuilder.template.shared import Shared
 
-        shared = Shared(self._shared, self._ranks)
+        shared = self._before or Shared(self._shared, self._ranks)
         source = shared.source(file, text)
-        template = shared.parsed(source, text)
-        run = self._started(template, source, self._random(text, values, seed or self._own_seed), traces=True)
-        self._run(lambda: run.execute_program(template.main, template.slots, {"Values": dict(values)}))
-        return {line + 1: source.place(mark) for line, mark in run.output.marks.items()}
+
+        def lines() -> Mapping[int, Place]:
+            template = shared.parsed(source, text)
+            run = self._started(template, source, self._random(text, values, seed or self._own_seed), traces=True)
+            run.execute_program(template.main, template.slots, {"Values": dict(values)})
+            return {line + 1: source.place(mark) for line, mark in run.output.marks.items()}
+
+        return self._run(lines)
 
     def _run(self, work: Callable[[], _Result]) -> _Result:
         """Runs on this thread's stack; what does not fit there starts anew on a large one."""

@@ -60,9 +60,8 @@ def parse(pieces: Iterable[Piece | Action], source: Source, functions: Container
 
 
 EMPTY = Parsed(Body("", (), 1, 1), {})
-_DEEPEST = (
-    2_000  # parentheses and bodies within each other: each costs stack, and time before it is known to be too much
-)
+# Parentheses, bodies and branches within each other: each costs stack, and time before it is known to be too much.
+_DEEPEST = 1_000
 _END = Token(Kind.RIGHT, "the end of the text", 0, False)
 _shows: dict[str, Pipeline] = {}
 
@@ -207,7 +206,10 @@ class _Parser:
         if again and following.kind is Kind.KEYWORD and following.text == again:
             # `else if` takes the `end` with it
             self._next()
-            return body, (parse_again(following),)
+            self._deeper(mark)
+            behind = parse_again(following)
+            self._depth -= 1
+            return body, (behind,)
         self._expect(Kind.RIGHT, "else")
         orelse, end = self._body(owner, mark)
         if end.text != "end":
@@ -271,14 +273,11 @@ class _Parser:
         body = Body(name, items, self._slots, mark)
         self._scope, self._loops, self._slots = outer, loops, slots
         before = self._defined.get(name)
-        if before is None or before.is_empty:
+        known, found = self._source.rank(before.mark if before is not None else mark), self._source.rank(mark)
+        if before is None or found < known or (found == known and before.is_empty):
             self._defined[name] = body
-        elif not body.is_empty:
-            known, found = self._source.rank(before.mark), self._source.rank(mark)
-            if known == found:
-                raise LocatedFault(f'the template "{name}" is defined twice', mark)
-            if found < known:
-                self._defined[name] = body
+        elif found == known and not body.is_empty:
+            raise LocatedFault(f'the template "{name}" is defined twice', mark)
 
     # pipelines --------------------------------------------------------------------------------------------------
     def _pipeline(self, context: str, end: Kind) -> Pipeline:
