@@ -148,6 +148,31 @@ def test_a_specfile_that_is_a_link_is_followed_by_every_verb(project: Project) -
     (project.tree / "shared.yaml").write_text(requires("seed/base") + "steps:\n- echo > /other\n")
     assert project.building("t/linked").states()["t/linked"] == "built"
     assert "other" in project.content("linked-t-1.0")
+    (project.tree / "words.yaml").write_text((folder / "definition.yaml").read_text() + "description: one\n")
+    (folder / "definition.yaml").unlink()
+    (folder / "definition.yaml").symlink_to("../../words.yaml")
+    metadata = project.build / "linked-t-1.0.metadata.yaml"
+    for word in ("one", "two"):
+        words = (project.tree / "words.yaml").read_text()
+        (project.tree / "words.yaml").write_text(words.replace("description: one", f"description: {word}"))
+        assert project.building("t/linked").code == 0
+        assert f"description: {word}" in metadata.read_text()
+
+
+def test_images_are_named_as_a_build_names_them_at_any_time(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    project.package("t/timed", requires("seed/base") + "steps:\n- echo > /timed\n")
+    keys = set()
+    for epoch in ("0", "5"):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
+        built = {node["name"]: node["plan_key"] for node in project.building("t/timed").value["nodes"]}
+        told = {
+            row["name"]: row["plan_key"] for row in project.run("tree", "images", *TREE, "t/timed").value["packages"]
+        }
+        assert told["timed"] == built["timed"]
+        keys.add(told["timed"])
+    assert len(keys) == 2
 
 
 def test_all_specfiles_that_cannot_be_read_are_told_at_once(tmp_path: Path) -> None:

@@ -136,7 +136,8 @@ def complete_lock(
 
 def epoch_of(options: BuildOptions) -> int:
     """The time that a build takes for now."""
-    return epoch_from_environment() or locks.read(options.lock_file).epoch_s
+    said = epoch_from_environment()
+    return locks.read(options.lock_file).epoch_s if said is None else said
 
 
 def prepare(

@@ -196,10 +196,11 @@ def _known_lock(options: BuildOptions, work: Workspace, plan: BuildPlan) -> tupl
     lock = locks.read(options.lock_file)
     resolver = Resolver(work.store, None, work.events, work.cancel)
     lacking = resolver.missing(plan, lock)
-    epoch = epoch_from_environment() or lock.epoch_s
-    if not epoch and all(bootstrap_key(wish) in lock.bootstraps for wish in plan.bootstraps()):
+    said = epoch_from_environment()
+    epoch = lock.epoch_s if said is None else said
+    if said is None and not epoch and all(bootstrap_key(wish) in lock.bootstraps for wish in plan.bootstraps()):
         epoch = max([FIRST_EPOCH_S, *(base.date_s for base in lock.bootstraps.values())])
-    if epoch:
+    if epoch or said is not None:
         lock, lacking = replace(lock, epoch_s=epoch), [name for name in lacking if name != "epoch"]
     return resolver.with_layouts(plan, lock), frozenset(lacking)
 
