@@ -60,6 +60,9 @@ else:
             if not bases:
                 return super().__new__(mcs, name, bases, body)
             names = body.pop("__annotations__")
+            known = [field in body for field in names]
+            if known != sorted(known):
+                raise TypeError(f"{name}: a field without a default stands behind one with a default")
             defaults = [body.pop(field) for field in names if field in body]
             made = namedtuple(name, names, defaults=defaults, module=body.pop("__module__"))
             body.pop("__orig_bases__", None)

@@ -47,6 +47,11 @@ def test_a_tuple_with_names_is_what_typing_makes() -> None:
     assert Entry._fields[0] == "path"
 
 
+def test_a_field_without_a_default_behind_one_with_a_default() -> None:
+    with pytest.raises(TypeError, match="without a default"):
+        exec("class Wrong(NamedTuple):\n    x: int = 1\n    y: int\n", {"NamedTuple": NamedTuple})
+
+
 def test_bases_leave_no_trace() -> None:
     class Named(Has):
         def name(self) -> str:

@@ -156,3 +156,11 @@ def test_numbers_to_the_base_of_60_are_texts(text: str, more: str) -> None:
         assert read is None or read.text("v") == text
     flat = read_flat(source)
     assert flat is None or flat["v"][1] == text
+
+
+def test_more_than_anyone_writes_is_refused_with_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("treebuilder.nodes.full._MAX_WRITTEN", 100)
+    assert load("a: [" + "[]," * 90 + "]", "f").plain() == {"a": [[]] * 90}
+    with pytest.raises(SpecError, match="too many values") as caught:
+        load("a:\n- [" + "[]," * 100 + "]", "f")
+    assert caught.value.where == Place("f", 2)

@@ -37,6 +37,7 @@ _BASED = re.compile(r"[-+]?0_*[oOxXbB][0-9a-fA-F_]*\Z")
 _GoLoader.add_implicit_resolver("tag:yaml.org,2002:int", _BASED, list("-+0"))
 _BOOLEANS = {"y": True, "n": False}
 _MAX_REPEATED = 200_000  # an alias bomb is refused: what aliases repeat counts, not what is really written
+_MAX_WRITTEN = 2_000_000
 _MAX_DEPTH = 200
 _MERGE = "tag:yaml.org,2002:merge"
 # What libyaml takes for no character of a document (yaml_parser_update_buffer).
@@ -118,6 +119,8 @@ class _Reader:
                 raise SpecError("the file's aliases expand to too many values", where=place, reason="yaml")
         else:
             self._seen.add(id(node))
+            if len(self._seen) > _MAX_WRITTEN:
+                raise SpecError("the file has too many values", where=place, reason="yaml")
         if isinstance(node, yaml.ScalarNode):
             kind, value = self._scalar(node)
             return Node(kind, place, value, str(node.value))
