@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "SPECFILES": "files", "ContextFile": "context", "FileStamp": "index", "MemoryIndex": "index", "SpecIndex": "index",
-    "Tree": "tree", "TreePackage": "package", "build_view": "cells", "read_finalizer": "finalizer", "recipe_faults": "recipe",
+    "Tree": "tree", "TreePackage": "package", "build_view": "cells", "read_finalizer": "finalizer",
+    "recipe_faults": "recipe",
 }  # fmt: skip
 
 __all__ = [
