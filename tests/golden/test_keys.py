@@ -26,7 +26,7 @@ from treebuilder.model.package import (
 )
 from treebuilder.plan.graph import BuildNode, EmptyBase
 from treebuilder.plan.keys import artifact_key, build_key, plan_keys, recipe_document, recipe_fields
-from treebuilder.plan.lock import Lock, bootstrap_key, parse, render
+from treebuilder.plan.lock import FIRST_EPOCH_S, Lock, bootstrap_key, parse, render
 from treebuilder.plan.planner import Planner, PlanOptions, exact
 from treebuilder.records import fields, replace
 from treebuilder.solver import PackageSolver
@@ -142,3 +142,11 @@ def test_a_lock_reads_what_it_wrote(tmp_path: Path) -> None:
     lock = lock.with_bootstrap(bootstrap_key(wish), LockedBase((file,), 7, "a b"))
     assert parse(render(lock).decode(), "lock") == lock
     assert recipe_fields(Recipe(bootstrap=wish))["bootstrap"]["packages"] == ["a", "b"]
+
+
+def test_a_lock_takes_the_time_that_is_said_else_its_own_else_its_newest_bootstraps() -> None:
+    bare, dated = Lock(), Lock(bootstraps={"a": LockedBase((), 400_000_000), "b": LockedBase((), 500_000_000)})
+    assert [lock.with_epoch(None).epoch_s for lock in (bare, dated, replace(dated, epoch_s=5))] == [
+        FIRST_EPOCH_S, 500_000_000, 5,
+    ]  # fmt: skip
+    assert [dated.with_epoch(said).epoch_s for said in (0, 7)] == [0, 7]

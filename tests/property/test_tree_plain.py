@@ -13,9 +13,9 @@ from treebuilder.nodes import load
 from treebuilder.nodes.flat import read_flat
 from treebuilder.tree import stored
 from treebuilder.tree import values as template_values
-from treebuilder.tree.definition import read_package
+from treebuilder.tree.definition import read_package, report_doubled
 from treebuilder.tree.plain import Definitions, plain_package, plain_recipe, plain_values
-from treebuilder.tree.recipe import RECIPE_KEYS, read_recipe, report_doubled
+from treebuilder.tree.recipe import RECIPE_KEYS, read_recipe
 
 WORDS = ["a", "b/c", "..", "true", '"1.0"', "1.2.3", "'>=0'", '" "', '""', "A=b", "A='", "x y", "[", "(", "a\\b"]
 LEAF = st.sampled_from(WORDS)
@@ -44,7 +44,7 @@ def read_long(text: str) -> tuple[object, ...] | None:
     told: list[object] = []
     try:
         node = load(text, "f")
-        found = read_package(node)
+        found = read_package(node, lambda *what: told.append(what))
     except SpecError:
         return None
     report_doubled(node, lambda *what: told.append(what))
@@ -118,7 +118,9 @@ def test_a_form_is_looked_at_once() -> None:
 
 
 def test_the_short_way_is_taken() -> None:
-    flat = read_flat('name: a\ncategory: b\nversion: "1"\nmine: c\nrequires:\n- name: d\n  mine: e\nlabels:\n  x: z\n')
+    flat = read_flat(
+        'name: a\ncategory: b\nversion: "1"\nmine: c\nrequires:\n- name: d\n  license: e\nlabels:\n  x: z\n'
+    )
     assert flat is not None
     made = plain_package(flat, "f")
     assert stored.decode(made).requires[0].where == Place("f", 6)

@@ -24,3 +24,23 @@ def test_a_broken_lock_says_in_which_line() -> None:
     with pytest.raises(SpecError, match="cannot be read") as caught:
         lock.parse('{"schema":\n 1, broken', "treebuild.lock")
     assert str(caught.value.where) == "treebuild.lock:2"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a: " + "[" * 100_000, 1),
+        ("a: b\nc: " + "[{x: " * 50_000, 2),
+        ("- " * 100_000 + "x", 1),
+        ("".join(f"{' ' * depth}a:\n" for depth in range(1000)), 201),
+        ("? " * 50_000 + "x", 1),
+    ],
+)
+def test_documents_of_repositories_that_nest_too_deeply(text: str, line: int) -> None:
+    with pytest.raises(IntegrityError, match=f"^here:{line} is no YAML: nested too deeply"):
+        parse_document(text.encode(), "here")
+
+
+def test_what_merely_looks_deep_is_read() -> None:
+    text = "a: []\nb: '" + "[" * 300 + "'\nc: {}\nd: " + "[" * 150 + "]" * 150 + "\ne: [&x 1, *x]\n"
+    assert parse_document(text.encode(), "here")["b"] == "[" * 300

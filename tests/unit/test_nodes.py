@@ -20,7 +20,7 @@ from treebuilder.nodes.simple import load_simple
     [
         ("", {}),
         ("a: y\nb: NO\nc: On\nd: off\ne: true", {"a": True, "b": False, "c": True, "d": False, "e": True}),
-        ("y: 1\nno: 2", {"true": 1, "false": 2}),
+        ("y: 1\nno: 2\n1.0: 3\nm: {y: 1, no: 2}", {"y": 1, "no": 2, "1.0": 3, "m": {"true": 1, "false": 2}}),
         ("a: 010\nb: 0x1F\nc: 1_000", {"a": 8, "b": 31, "c": 1000}),
         ("a: 1e3\nb: 08\nc: .5\nd: 1.5", {"a": 1000.0, "b": 8.0, "c": 0.5, "d": 1.5}),
         ("a: 12e999\nb: 1.2.3\nc: 2020-01-01\nd: '1'", {"a": "12e999", "b": "1.2.3", "c": "2020-01-01", "d": "1"}),

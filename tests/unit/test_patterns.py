@@ -18,6 +18,11 @@ from treebuilder.model.patterns import compile_filter, compile_pattern
         (r"\.so$", "/a.so", "/a.so\n"),
         (r"\Aa\z", "a", "a\n"),
         ("(?i)README", "/readme", "/redme"),
+        (r"^[\w-.]+$", "a-.b", "a/b"),
+        (r"^[\d-z]+$", "1-z", "y"),
+        (r"^[\w--0]+$", "a.-/0", ","),
+        ("(?U)^a+$", "aaa", "b"),
+        ("(?iU-s:A)b", "ab", "aB"),
         ("a(?i)b", "aB", "AB"),
         ("a(?i)b|c", "C", "A"),
         ("(a(?i)b)c", "aBc", "aBC"),
@@ -68,7 +73,7 @@ def test_patterns(pattern: str, matches: str, misses: str) -> None:
     "pattern",
     [
         "(?=a)", "(?!a)", "(?<=a)b", "(?<!a)b", r"(a)\1", "(?P=x)", "(?>a)", "(?#c)", "a++", "a*+", "a**", "a?+", "a{2}+", "a{2}{3}",
-        "(", ")", "[a", "a\\", "*a", "|*", "(?U)a", "(?x)a", r"\Z", r"\C", r"\u0041", r"\y", "[b-a]", "a{1001}", r"\p{Nonsense}",
+        "(", ")", "[a", "a\\", "*a", "|*", "(?x)a", r"\Z", r"\C", r"\u0041", r"\y", "[b-a]", "a{1001}", r"\p{Nonsense}",
         "[[:nonsense:]]", r"\x{110000}", r"[a-\d]", "(?)a", r"\xg", "(?P<1>a)",
     ],
 )  # fmt: skip

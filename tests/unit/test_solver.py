@@ -325,6 +325,9 @@ def test_why_of_an_installed_package() -> None:
         ("a 1: l\nl 1\nl 2: !b\nb 1", "a", "b 1", "l 2", "then more installed packages would be removed: c/b"),
         ("a 1\nz 1", "a", "", "z 1", "nothing that is chosen needs c/z"),
         ("a 1: b, l\nb 1\nb 2: l<2\nl 1\nl 2", "a", "", "l 2", "then c/b-1 would be there instead of c/b-2"),
+        ("a 1: l\nl 1.0\nl 2.0+1", "a", "", "l 1.0", "c/l-2.0+1 is newer than c/l-1.0, and nothing bars it"),
+        ("a 1\na 2", "a", "", "a 1", "c/a-2 is newer than c/a-1, and nothing bars it"),
+        ("a 1: l\nl 1\nl 2", "a", "l 2", "l 1", "then more installed packages would be changed: c/l"),
     ],
 )
 def test_why_not(text: str, wanted: str, installed: str, asked: str, expected: str) -> None:
@@ -336,7 +339,18 @@ def test_explaining_a_whole_solution_says_the_same_as_one_by_one() -> None:
     universe = MemoryPackages(world(KNOT))
     solution = PackageSolver().solve(request("app, view"), universe, (), order="runtime")
     explainer = Explainer(solution, universe)
-    assert [explainer.why(p) for p in solution.packages] == [why(solution, universe, p) for p in solution.packages]
+    alone = [why(solution, universe, p) for p in solution.packages]
+    assert [explainer.why(p) for p in solution.packages] == alone
+    assert explainer.everything() == tuple(dict.fromkeys(said for lines in alone for said in lines))
+
+
+def test_a_deep_chain_is_gone_along_once() -> None:
+    size = 10_000  # the way to each package said anew would be 50,000,000 sentences
+    lines = [f"p{i} 1: p{i + 1}" for i in range(size)] + [f"p{size} 1"]
+    universe = MemoryPackages(world("\n".join(lines)))
+    said = Explainer(PackageSolver().solve(request("p0"), universe, ()), universe).everything()
+    assert len(said) == size + 1
+    assert said[0] == "c/p0 (any version) is wanted: c/p0-1"
 
 
 def test_why_not_newer_names_what_the_newer_one_needs() -> None:

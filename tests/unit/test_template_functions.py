@@ -124,6 +124,23 @@ def test_wrong_arguments_are_faults(call: str) -> None:
     assert caught.value.where.line == 2
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        'semverCompare (printf "^%s" (repeat 1000000 "1")) "1.0.0"',
+        'semverCompare (printf "%s - " (repeat 1000000 "1")) "1.0.0"',
+        'semverCompare (printf ">%sz" (repeat 1000000 " ")) "1.0.0"',
+        'semverCompare (printf "1-%s!" (repeat 500000 "a.")) "1.0.0"', 'semver (printf "1-%s!" (repeat 500000 "a."))',
+        'semver (repeat 1000000 "1")',
+    ],
+)  # fmt: skip
+def test_long_versions_are_judged_in_one_go(call: str) -> None:
+    """With time that grew with the square of their length, these would take days."""
+    with pytest.raises(SpecError) as caught:
+        render(f"{{{{ {call} }}}}")
+    assert caught.value.reason == "template"
+
+
 def test_every_name_of_sprig_parses() -> None:
     """The whole text table of sprig 3.2 plus luet's eight; what we refuse is refused when called, not when parsed."""
     assert len(NAMES) == 234

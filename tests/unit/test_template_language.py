@@ -208,4 +208,4 @@ def test_the_world_is_what_the_caller_gives() -> None:
     text = '{{ env "GIVEN" }}{{ env "HOME" }}{{ expandenv "<$GIVEN$PATH>" }} {{ now.Unix }} {{ date "2006-01-02" now }}'
     assert templates.render(text, {}, file="f") == "1<1> 86400 1970-01-02"
     assert "network" in fault('{{ getHostByName "localhost" }}').message
-    assert "at first boot" in fault('{{ genPrivateKey "rsa" }}').message
+    assert "at first boot" in fault('{{ htpasswd "me" "secret" }}').message

@@ -11,10 +11,12 @@ import pytest
 from treebuilder.errors import Place, SpecError
 from treebuilder.events import Recorder, Warned
 from treebuilder.model.package import Package, PackageId, PackageRef
-from treebuilder.tree import Tree, load_tree, read_finalizer
+from treebuilder.tree import MemoryIndex, Tree, load_tree, read_finalizer
+from treebuilder.tree import snapshot as snapshots
 
 Files = dict[str, str]
 Write = Callable[..., Path]
+CATEGORY, VERSION = "did you mean category?", "did you mean version?"
 NAMED = 'name: "x"\ncategory: "c"\nversion: "1"\n'
 
 
@@ -160,11 +162,11 @@ def test_keys_in_any_case_duplicates_anchors_and_merges(write: Write) -> None:
 
 def test_yaml_1_1_scalars_are_what_templates_see(write: Write) -> None:
     root = write({
-        "a/definition.yaml": NAMED + "bool: yes\noct: 010\nunder: 1_000\ntime: 12:30:00\ny: key\n",
+        "a/definition.yaml": NAMED + "bool: yes\noct: 010\nunder: 1_000\ntime: 12:30:00\ny: key\ndeep: {y: deeper}\n",
         "a/build.yaml": "steps:\n- '{{ .Values.bool }} {{ .Values.oct }} {{ .Values.under }} {{ .Values.time }}'\n"
-        "- '{{ index .Values \"true\" }}'\n",
+        "- '{{ .Values.y }} {{ index .Values.deep \"true\" }}'\n",
     })  # fmt: skip
-    assert steps(load(root)[0]) == {"x": ["true 8 1000 12:30:00", "key"]}
+    assert steps(load(root)[0]) == {"x": ["true 8 1000 12:30:00", "key deeper"]}
 
 
 @pytest.mark.parametrize(
@@ -214,6 +216,57 @@ def test_unknown_keys_are_warned_of_once_in_a_file(write: Write) -> None:
         (Place(f"{root}/a/build.yaml", 4), "did you mean steps?"),
         (Place(f"{root}/b/build.yaml", 1), "did you mean steps?"),
     ]
+
+
+def test_unknown_keys_in_references_are_warned_of(write: Write) -> None:
+    odd = 'requires:\n- {name: b, categry: c, versoin: "1"}\n- name: d\n  Hidden: true\n  wher: x\n'
+    root = write({
+        "a/definition.yaml": NAMED + odd, "a/build.yaml": "image: x:1\n" + odd,
+        "b/definition.yaml": "name: b\n", "b/build.yaml": "image: x:1\ncopy: [{package: {nam: c}}]\nunpack: true\n"
+        "subpackages:\n- name: s\n  requires: [{name: t, kategory: c}]\n",
+    })  # fmt: skip
+    found = {(str(w.where).removeprefix(f"{root}/"), w.message.split("'")[1], w.hint) for w in load(root)[1] if w.hint}
+    start = NAMED.count("\n") + 2
+    assert found == {
+        *((f"a/definition.yaml:{start}", *said) for said in (("categry", CATEGORY), ("versoin", VERSION))),
+        *(("a/build.yaml:3", *said) for said in (("categry", CATEGORY), ("versoin", VERSION))),
+        ("b/build.yaml:2", "nam", "did you mean name?"), ("b/build.yaml:6", "kategory", CATEGORY),
+    }  # fmt: skip
+    assert sum("wher" in w.message for w in load(root)[1]) == 2
+
+
+@pytest.mark.parametrize("order", [(True, True), (False, False), (True, False, True), (False, True)])
+def test_a_collection_without_packages_is_said_each_time(
+    write: Write, monkeypatch: pytest.MonkeyPatch, order: tuple[bool, ...]
+) -> None:
+    monkeypatch.setattr(snapshots, "_YOUNG_NS", -(10**18))  # nothing is young
+    monkeypatch.setattr(snapshots, "_YOUNG_COARSE_NS", -(10**18))
+    root = write({"a/collection.yaml": "x-all: {}\npackagez:\n- {name: a}\n", "b/definition.yaml": NAMED})
+    index = MemoryIndex()
+    for recipes in order:
+        heard = Recorder()
+        load_tree([root], events=heard, index=index, recipes=recipes)
+        warning = Warned(
+            "the key 'packagez' means nothing here", Place(f"{root}/a/collection.yaml", 2), "did you mean packages?"
+        )
+        assert heard.events == [warning]
+
+
+def test_what_templates_write_is_warned_of_where_it_stands(write: Write) -> None:
+    shared = '{{ define "w" }}\nunpac: true\nenv:\n- "="\n{{ end }}'
+    root = write({
+        "templates/w.yaml": shared,
+        "a/definition.yaml": NAMED, "a/build.yaml": 'image: x:1\n{{ template "w" . }}\nstep: []\n',
+        "b/definition.yaml": "name: b\n", "b/build.yaml": '{{ template "w" . }}\n',
+    })  # fmt: skip
+    for index in (None, MemoryIndex()):
+        heard = Recorder()
+        load_tree([root], events=heard, index=index)
+        places = [str(w.where).removeprefix(f"{root}/") for w in heard.events if isinstance(w, Warned)]
+        assert places == ["templates/w.yaml:2", "a/build.yaml:3", "templates/w.yaml:4", "templates/w.yaml:4"]
+        said = [w.message for w in heard.events if isinstance(w, Warned)]
+        assert said[2].endswith(f" (called in {root}/a/build.yaml:2)")
+        assert said[3].endswith(f" (called in {root}/b/build.yaml:1)")
 
 
 def test_join_and_requires_in_one_spec(write: Write) -> None:

@@ -5,7 +5,6 @@ under it has the xattr `*.overlay.opaque`. Archive form (OCI image-spec, layer.m
 `.wh..wh..opq`.
 """
 
-import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -110,7 +109,9 @@ class Listing:
     """A cheap fingerprint of a folder: names, kinds, modes, owners, sizes and times of all entries, no content."""
 
     def __init__(self) -> None:
-        self._seen = hashlib.sha256()
+        from hashlib import sha256  # brings OpenSSL, 3 ms
+
+        self._seen = sha256()
 
     def add(self, entry: Entry) -> None:
         self._seen.update(repr(entry).encode("utf-8", "surrogateescape"))

@@ -47,9 +47,7 @@ def clean_path(name: str, what: str) -> str:
     return "/".join(parts)
 
 
-def entries(
-    stream: IO[bytes], what: str, bound: Bound = USUAL_BOUND
-) -> Iterator[tuple[Entry, IO[bytes] | None]]:  # fmt: skip
+def entries(stream: IO[bytes], what: str, bound: Bound = USUAL_BOUND) -> Iterator[tuple[Entry, IO[bytes] | None]]:
     """Reads a tar stream (already decompressed) entry by entry, names cleaned. `what` names it in errors.
 
     Holes that a tar only describes count against the `bound`, too. Raises IntegrityError, UnsafeArchive.
@@ -151,16 +149,20 @@ class Writer:
     """Writes entries below `root`. Use as a context manager; folder times are set at the end.
 
     `follow`: links in parents are resolved inside the root. `own`: set owners (needs root). `on_existing_dir` keeps
-    an existing folder's own mode and owner when True.
+    an existing folder's own mode and owner when True. `reserved` are names at the top that nothing may have.
     """
 
-    def __init__(self, root: str, *, follow: bool = False, own: bool = True, keep_existing_dirs: bool = False) -> None:
+    def __init__(
+        self, root: str, *, follow: bool = False, own: bool = True, keep_existing_dirs: bool = False,
+        reserved: frozenset[str] = frozenset()
+    ) -> None:  # fmt: skip
         self._root = os.open(root, _DIR)
         self._follow = follow
         self._own = own
         self._keep = keep_existing_dirs
+        self._reserved = reserved
         self._times: dict[str, int] = {}
-        self._cached: tuple[str, int] = ("", os.dup(self._root))
+        self._cached: tuple[str, int, str] = ("", os.dup(self._root), "")  # a path, the folder there, its real path
 
     def __enter__(self) -> Writer:
         return self
@@ -181,13 +183,20 @@ class Writer:
         """A descriptor of the folder that holds `path` (valid until the next call), and the last name."""
         folder, _, name = path.rpartition("/")
         if folder != self._cached[0]:
-            fd = self._open(folder)
+            fd, real = self._open(folder)
             os.close(self._cached[1])
-            self._cached = (folder, fd)
+            self._cached = (folder, fd, real)
+        if name in self._reserved and not self._cached[2]:
+            raise UnsafeArchive(f"{path} is a name that treebuild keeps for itself")
         return self._cached[1], name
 
-    def _open(self, folder: str) -> int:
-        """Opens (and creates, 0755 root) a folder below the root, link by link.
+    def place(self, path: str) -> str:
+        """The path without links in its folders."""
+        _, name = self.parent(path)
+        return f"{self._cached[2]}/{name}" if self._cached[2] else name
+
+    def _open(self, folder: str) -> tuple[int, str]:
+        """Opens (and creates, 0755 root) a folder below the root, link by link; and where it really is.
 
         Folders that a layer implies are of the time 0, so that its content is the same whenever it is unpacked.
         """
@@ -201,7 +210,10 @@ class Writer:
                 if part == "..":
                     if len(stack) > 1:
                         os.close(stack.pop())
+                        done.pop()
                     continue
+                if not done and part in self._reserved:
+                    raise UnsafeArchive(f"{folder} is a name that treebuild keeps for itself")
                 try:
                     stack.append(os.open(part, _DIR, dir_fd=stack[-1]))
                     done.append(part)
@@ -228,8 +240,9 @@ class Writer:
                     for fd in stack[1:]:
                         os.close(fd)
                     del stack[1:]
+                    done.clear()
                 parts.extend(p for p in reversed(target.split("/")) if p not in ("", "."))
-            return os.dup(stack[-1])
+            return os.dup(stack[-1]), "/".join(done)
         finally:
             for fd in stack:
                 os.close(fd)
@@ -241,7 +254,7 @@ class Writer:
         below = f"{path}/"
         if f"{self._cached[0]}/".startswith(below):  # a folder that is gone must not be written to any more
             os.close(self._cached[1])
-            self._cached = ("", os.dup(self._root))
+            self._cached = ("", os.dup(self._root), "")
         self._times = {p: t for p, t in self._times.items() if p != path and not p.startswith(below)}
 
     def opaque(self, folder: str) -> None:
@@ -325,7 +338,7 @@ class Writer:
 
     def _add_link(self, entry: Entry) -> None:
         folder, _, source = entry.link.rpartition("/")
-        link_parent = self._open(folder)
+        link_parent, _ = self._open(folder)
         try:
             parent, name = self.parent(entry.path)
             os.link(source, name, src_dir_fd=link_parent, dst_dir_fd=parent, follow_symlinks=False)
@@ -454,9 +467,7 @@ def copy_sparse(source: IO[bytes], fd: int, size: int, path: str) -> None:
     os.ftruncate(fd, size)
 
 
-def unpack_layer(
-    stream: IO[bytes], root: str, what: str, *, own: bool = True, bound: Bound = USUAL_BOUND
-) -> None:  # fmt: skip
+def unpack_layer(stream: IO[bytes], root: str, what: str, *, own: bool = True, bound: Bound = USUAL_BOUND) -> None:
     """Unpacks a layer's tar into folder form: whiteout markers become overlay's own."""
     with _disk_errors(what, root), Writer(root, own=own) as writer:
         for entry, content in entries(stream, what, bound):
@@ -474,11 +485,15 @@ def unpack_layer(
 
 def unpack_package(
     stream: IO[bytes], root: str, what: str, *, own: bool = True, bound: Bound = USUAL_BOUND,
-    on_entry: Callable[[Entry], None] | None = None,
+    on_entry: Callable[[Entry, str], None] | None = None, reserved: frozenset[str] = frozenset(),
 ) -> None:  # fmt: skip
-    """Unpacks a package into a root that may be in use: existing folders keep mode and owner."""
-    with _disk_errors(what, root), Writer(root, follow=True, own=own, keep_existing_dirs=True) as writer:
+    """Unpacks a package into a root that may be in use: existing folders keep mode and owner.
+
+    `on_entry` is told of each entry and where it really came to lie.
+    """
+    writer = Writer(root, follow=True, own=own, keep_existing_dirs=True, reserved=reserved)
+    with _disk_errors(what, root), writer:
         for entry, content in entries(stream, what, bound):
             writer.add(entry, content)
             if on_entry is not None:
-                on_entry(entry)
+                on_entry(entry, writer.place(entry.path))

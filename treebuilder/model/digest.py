@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 
 from treebuilder.records import record
@@ -30,4 +29,6 @@ class Digest:
 
     @staticmethod
     def of(data: bytes) -> Digest:
-        return Digest(hashlib.sha256(data).hexdigest())
+        from hashlib import sha256  # brings OpenSSL, 3 ms
+
+        return Digest(sha256(data).hexdigest())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from treebuilder.model.digest import Digest
 from treebuilder.records import record
 
@@ -44,6 +42,8 @@ class State:
     @property
     def key(self) -> Digest:
         """The chain id: equal for images that nothing built on them could tell apart."""
+        import json
+
         text = json.dumps([[d.hex for d in self.layers], self.config.to_json()], sort_keys=True)
         return Digest.of(text.encode())
 

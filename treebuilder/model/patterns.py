@@ -34,7 +34,7 @@ _SCRIPTS = {
     "Arabic": "ARABIC ", "Cyrillic": "CYRILLIC ", "Greek": "GREEK ", "Han": "CJK UNIFIED ", "Hebrew": "HEBREW ",
     "Hiragana": "HIRAGANA ", "Katakana": "KATAKANA ", "Latin": "LATIN ",
 }  # fmt: skip
-_FLAGS = re.compile(r"\(\?([ims]*)(?:-([ims]+))?([:)])")
+_FLAGS = re.compile(r"\(\?([imsU]*)(?:-([imsU]+))?([:)])")
 _GROUP_NAME = re.compile(r"\(\?P?<([A-Za-z_][A-Za-z0-9_]*)>")
 _REPEAT = re.compile(r"\{(\d+)(,(\d*))?\}")
 _MAX_REPEAT = 1000
@@ -152,9 +152,10 @@ class _Translator:
         if self._out and self._out[-1] in _ASSERTIONS:
             self._out[-1] = f"(?:{self._out[-1]})"  # Python repeats no bare assertion
         self._at += len(text)
-        if self._pattern.startswith("?", self._at):
+        lazy = self._pattern.startswith("?", self._at)
+        self._at += lazy
+        if lazy != ("U" in self._groups[-1][0]):
             text += "?"
-            self._at += 1
         if self._pattern[self._at : self._at + 1] in ("*", "+", "?"):
             raise self._refuse("a repetition of a repetition")
         self._out.append(text)
@@ -179,13 +180,14 @@ class _Translator:
         found = _FLAGS.match(self._pattern, start)
         if found is None:
             what = self._pattern[start : start + 4]
-            raise self._refuse(f"{what} is not known to RE2 (no look-around, no backreferences, no `U` flag)")
+            raise self._refuse(f"{what} is not known to RE2 (no look-around, no backreferences)")
         self._at = found.end()
         on, off, end = found.group(1), found.group(2) or "", found.group(3)
         if end == ")" and not on and not off:
             raise self._refuse("flags without a flag")
-        head = f"(?{''.join(sorted(set(on)))}{'-' + ''.join(sorted(set(off))) if off else ''}:"
         changed = (flags | set(on)) - set(off)
+        on, off = ("".join(sorted(set(said) - {"U"})) for said in (on, off))  # Python has no U: `_repetition` minds it
+        head = f"(?{on}{'-' + off if off else ''}:"
         self._out.append(head)
         if end == ":":
             self._groups.append((changed, []))
@@ -288,10 +290,13 @@ class _Translator:
                 out.append(self._posix())
                 continue
             low = self._member()
+            if not _is_one(low):  # a dash behind it is one, or begins a range of its own
+                out.append(low)
+                continue
             if pattern.startswith("-", self._at) and pattern[self._at + 1 : self._at + 2] not in ("]", ""):
                 self._at += 1
                 high = self._member()
-                if max(len(low), len(high)) > 1 and not (_is_one(low) and _is_one(high)):
+                if not _is_one(high):
                     raise self._refuse("a range of more than characters")
                 out.append(f"{low}-{high}")
             else:

@@ -13,6 +13,7 @@ import yaml
 
 from treebuilder.annotations import Any
 from treebuilder.errors import Place, SpecError
+from treebuilder.nodes.depth import MAX_DEPTH, too_deep
 from treebuilder.nodes.node import Entries, Node
 from treebuilder.nodes.places import Places
 from treebuilder.records import replace
@@ -38,11 +39,9 @@ _GoLoader.add_implicit_resolver("tag:yaml.org,2002:int", _BASED, list("-+0"))
 _BOOLEANS = {"y": True, "n": False}
 _MAX_REPEATED = 200_000  # an alias bomb is refused: what aliases repeat counts, not what is really written
 _MAX_WRITTEN = 2_000_000
-_MAX_DEPTH = 200
 _MERGE = "tag:yaml.org,2002:merge"
 # What libyaml takes for no character of a document (yaml_parser_update_buffer).
 _CONTROL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_INDENT = re.compile(r"^[ \t?:-]+", re.MULTILINE)
 _KINDS = {
     "tag:yaml.org,2002:str": "text", "tag:yaml.org,2002:int": "number", "tag:yaml.org,2002:float": "number",
     "tag:yaml.org,2002:bool": "boolean", "tag:yaml.org,2002:null": "nothing", "tag:yaml.org,2002:timestamp": "text",
@@ -54,8 +53,9 @@ def load_full(text: str, places: Places) -> Node:
     """Parses one YAML document. Raises SpecError (reason "yaml") with the line of the fault."""
     place = places
     try:
-        if _depth_bound(text) > _MAX_DEPTH:
-            _refuse_depth(text, place)
+        deep = too_deep(text, _GoLoader)
+        if deep is not None:
+            raise SpecError("broken YAML: nested too deeply", where=place.at(deep), reason="yaml")
         loader = _GoLoader(text)
         try:
             root = loader.get_node() if loader.check_node() else None  # the first document counts, as in Go
@@ -77,30 +77,6 @@ def load_full(text: str, places: Places) -> Node:
         raise SpecError(f"broken YAML: {err}", where=Place(places.file), reason="yaml") from err
     except RecursionError as err:
         raise SpecError("broken YAML: nested too deeply", where=Place(places.file), reason="yaml") from err
-
-
-def _depth_bound(text: str) -> int:
-    """At least how deep the document nests: a level of a block needs a column of its own, or a dash in it."""
-    indent = max((len(found) for found in _INDENT.findall(text)), default=0)
-    return 2 * indent + text.count("[") + text.count("{")
-
-
-def _refuse_depth(text: str, places: Places) -> None:
-    """PyYAML composes by recursion in C, which a deep document would crash. Raises SpecError."""
-    parser = _GoLoader(text)
-    try:
-        depth = 0
-        while parser.check_event():
-            event = parser.get_event()
-            if isinstance(event, yaml.CollectionStartEvent):
-                depth += 1
-                if depth > _MAX_DEPTH:
-                    where = places.at(event.start_mark.line if event.start_mark else 0)
-                    raise SpecError("broken YAML: nested too deeply", where=where, reason="yaml")
-            elif isinstance(event, yaml.CollectionEndEvent):
-                depth -= 1
-    finally:
-        parser.dispose()
 
 
 class _Reader:
@@ -126,7 +102,7 @@ class _Reader:
             return Node(kind, place, value, str(node.value))
         if id(node) in self._open:
             raise SpecError("an alias that contains itself", where=place, reason="yaml")
-        if len(self._open) >= _MAX_DEPTH:  # aliases nest what stands side by side
+        if len(self._open) >= MAX_DEPTH:  # aliases nest what stands side by side
             raise SpecError("broken YAML: nested too deeply", where=place, reason="yaml")
         self._open.add(id(node))
         try:
@@ -161,6 +137,8 @@ class _Reader:
     def _key(self, node: yaml.Node) -> str:
         if not isinstance(node, yaml.ScalarNode):
             raise SpecError("a key must be a plain value", where=self._at(node), reason="yaml")
+        if len(self._open) <= 1:  # the document's own keys are texts to Go, whatever they look like
+            return str(node.value)
         kind, value = self._scalar(node)
         return ("true" if value else "false") if kind == "boolean" else str(node.value)
 

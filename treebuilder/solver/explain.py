@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 from treebuilder.errors import Unsatisfiable
 from treebuilder.model.package import Package, PackageId, PackageRef
 from treebuilder.model.packageset import PackageSet
 from treebuilder.model.solution import Request, Solution
+from treebuilder.model.version import compare
 from treebuilder.solver.solver import decide
 from treebuilder.solver.unsat import said_at
 from treebuilder.solver.walk import Chosen
@@ -37,33 +39,64 @@ class Explainer:
                 for ref in sorted(refs):
                     said.setdefault(ref.pkgname, []).append((p, ref))
         self._before = _ways(solution)
+        self._said_of: dict[PackageId, dict[PackageId, list[str]]] = {}
 
     def why(self, package: Package) -> tuple[str, ...]:
         """The shortest way from the request to `package`, what else needs it, and what bars each newer version.
 
         The first sentence is the most general. A package that is not in the solution gets one sentence that says so.
         """
-        if package.id not in self._inside:
-            return (f"{package.id} is not in the solution",)
-        path = self._path(self._inside[package.id])
-        out: list[str] = []
-        if not path:
-            out.append(f"{package.id} is installed, and nothing that is wanted needs it")
-        else:
-            refs = [_said(ref) for ref, answer in self._solution.answers if answer.id == path[0].id]
-            out.append(f"{' and '.join(refs)} {'is' if len(refs) == 1 else 'are'} wanted: {path[0].id}")
-        users = [*itertools.pairwise(path), *((user, package) for user in self._users.get(package.id, ()))]
-        out += [sentence for user, used in users for sentence in _requires(self._world, user, used)]
-        out += self._newer(package)
-        return tuple(dict.fromkeys(out))
+        return tuple(dict.fromkeys(self._sentences(package, set())))
 
-    def _path(self, package: Package) -> list[Package]:
+    def everything(self) -> tuple[str, ...]:
+        """What `why` says of each package of the solution in turn, each sentence once.
+
+        The way from the request to a package is mostly that to another: it is gone along once.
+        """
+        told: set[PackageId] = set()
+        return tuple(dict.fromkeys(said for p in self._solution.packages for said in self._sentences(p, told)))
+
+    def _sentences(self, package: Package, told: set[PackageId]) -> Iterator[str]:
+        """What there is to say of a package; `told` are those to which the way has been said, and grows."""
+        if package.id not in self._inside:
+            yield f"{package.id} is not in the solution"
+            return
         if package.id not in self._before:
-            return []
-        path = [package]
-        while (parent := self._before[path[-1].id]) is not None:
-            path.append(parent)
-        return path[::-1]
+            yield f"{package.id} is installed, and nothing that is wanted needs it"
+        else:
+            yield from self._way(package, told)
+        for user in self._users.get(package.id, ()):
+            yield from self._needs(user, package)
+        yield from self._newer(package)
+
+    def _way(self, package: Package, told: set[PackageId]) -> Iterator[str]:
+        """The shortest way from the request, as far as it has not been told."""
+        step: Package | None = self._inside[package.id]
+        way: list[Package] = []
+        while step is not None and step.id not in told:
+            way.append(step)
+            step = self._before[step.id]
+        told.update(p.id for p in way)
+        if step is not None:
+            way.append(step)
+        elif way:
+            refs = [_said(ref) for ref, answer in self._solution.answers if answer.id == way[-1].id]
+            yield f"{' and '.join(refs)} {'is' if len(refs) == 1 else 'are'} wanted: {way[-1].id}"
+        for user, used in itertools.pairwise(reversed(way)):
+            yield from self._needs(user, used)
+
+    def _needs(self, user: Package, used: Package) -> list[str]:
+        """The requires of one package that another answers; looked up once for each that has some."""
+        said = self._said_of.get(user.id)
+        if said is None:
+            said = self._said_of[user.id] = {}
+            for ref in sorted(user.requires):
+                for answer in self._world.matches(ref):
+                    if answer.id in self._inside:
+                        how = "" if ref.pkgname == answer.id.pkgname else f", provided by {answer.id}"
+                        sentence = f"{user.id} requires {_said(ref)}{how}{said_at(ref)}"
+                        said.setdefault(answer.id, []).append(sentence)
+        return said.get(used.id, [])
 
     def _newer(self, package: Package) -> list[str]:
         """What in the solution bars each version newer than the chosen one, as far as it is said directly."""
@@ -117,7 +150,7 @@ def why_not(request: Request, universe: PackageSet, installed: tuple[Package, ..
         other = decide(world, forced)
     except Unsatisfiable as err:
         return (err.message,) if err.reason == "too-hard" else err.chain
-    worse = _worse(chosen, other, world)
+    worse = _worse(chosen, other, world, wanted)
     if worse:
         return worse
     return (f"nothing that is chosen needs {wanted.id.pkgname}",)
@@ -143,16 +176,7 @@ def _ways(solution: Solution) -> dict[PackageId, Package | None]:
     return before
 
 
-def _requires(world: World, package: Package, answer: Package) -> list[str]:
-    out = []
-    for ref in sorted(package.requires):
-        if any(p.id == answer.id for p in world.matches(ref)):
-            how = "" if ref.pkgname == answer.id.pkgname else f", provided by {answer.id}"
-            out.append(f"{package.id} requires {_said(ref)}{how}{said_at(ref)}")
-    return out
-
-
-def _worse(chosen: Chosen, other: Chosen, world: World) -> tuple[str, ...]:
+def _worse(chosen: Chosen, other: Chosen, world: World, asked: Package) -> tuple[str, ...]:
     """The first thing the optimum has and the forced solution has not."""
     for decision in chosen.decisions:
         package = decision.package
@@ -160,6 +184,8 @@ def _worse(chosen: Chosen, other: Chosen, world: World) -> tuple[str, ...]:
             continue
         instead = other.by_name.get(package.id.pkgname)
         if instead is None or instead.id != package.id:
+            if instead is not None and _is_older(asked, instead, package):
+                return (_older(instead, package),)
             return (_instead(package, instead, "it is wanted and comes first"),)
     for what, count in (("removed", _removed), ("changed", _changed)):
         before, after = count(chosen, world), count(other, world)
@@ -171,9 +197,21 @@ def _worse(chosen: Chosen, other: Chosen, world: World) -> tuple[str, ...]:
             continue
         instead = next((p for p in world.matches(decision.ref) if id(p) in other.there), None)
         if instead is not None and instead is not package:
+            if not world.is_installed(package) and _is_older(asked, instead, package):
+                return (_older(instead, package),)
             why = "it is installed" if world.is_installed(package) else "its decision comes first"
             return (_instead(package, instead, why),)
     return ()
+
+
+def _is_older(asked: Package, instead: Package, package: Package) -> bool:
+    """Whether all that is to say of what was asked for is that there is a newer version."""
+    same = instead.id == asked.id and instead.id.pkgname == package.id.pkgname
+    return same and compare(instead.id.version, package.id.version) < 0
+
+
+def _older(instead: Package, package: Package) -> str:
+    return f"{package.id} is newer than {instead.id}, and nothing bars it"
 
 
 def _instead(package: Package, instead: Package | None, because: str) -> str:

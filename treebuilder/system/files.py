@@ -83,6 +83,11 @@ def new_name() -> str:
     return os.urandom(8).hex()
 
 
+def is_new_name(text: str) -> bool:
+    """Whether a text may be one of `new_name`'s."""
+    return len(text) == 16 and all(char in "0123456789abcdef" for char in text)
+
+
 def remove_tree(path: Path) -> None:
     """Deletes a folder whatever its modes are, or a file. Missing is fine; links are not followed."""
     try:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from queue import Empty, SimpleQueue
 from types import TracebackType
 
 from treebuilder.annotations import Generic, TypeVar
+from treebuilder.system.process import Cancel
 
 T = TypeVar("T")
+R = TypeVar("R")
+_LEAVE_S = 2.0
 
 
 class Pool(Generic[T]):
@@ -116,3 +119,38 @@ def _error_of(task: Callable[[], object]) -> BaseException | None:
     except BaseException as err:
         return err
     return None
+
+
+def in_parallel(
+    items: Collection[T], work: Callable[[T], R], threads: int, cancel: Cancel | None = None,
+    done: Callable[[int], object] = lambda _: None,
+) -> list[R]:  # fmt: skip
+    """The results of a function, in the order of the items; `done` is told how many of them are there.
+
+    The first error stops what has not begun. An interrupt stops what runs, too, by `cancel`, and waits a moment for it:
+    a thread that a server lets wait says nothing more to anybody.
+    """
+    if len(items) < 2:
+        found = [work(item) for item in items]
+        done(len(found))
+        return found
+    from concurrent.futures import ThreadPoolExecutor, wait
+
+    pool = ThreadPoolExecutor(min(threads, len(items)))
+    futures = [pool.submit(work, item) for item in items]
+    found = []
+    try:
+        for future in futures:
+            found.append(future.result())
+            done(len(found))
+    except KeyboardInterrupt:
+        if cancel is not None:
+            cancel.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+        wait(futures, _LEAVE_S)
+        raise
+    except BaseException:
+        pool.shutdown(cancel_futures=True)
+        raise
+    pool.shutdown()
+    return found

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from treebuilder.annotations import IO
+from treebuilder.annotations import IO, TYPE_CHECKING
 from treebuilder.errors import Cancelled, MissingProgram, ToolFailed
 from treebuilder.records import record
 from treebuilder.system import clock
+
+if TYPE_CHECKING:
+    import subprocess
 
 _ALLOWED_ENV = (
     "HOME", "LANG", "TERM", "TMPDIR", "SOURCE_DATE_EPOCH", "SSL_CERT_FILE", "SSL_CERT_DIR",
@@ -25,7 +27,8 @@ _ALLOWED_ENV = (
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TAIL_LINES = 30
 _LEFT_S = 2.0
-NO_INPUT = subprocess.DEVNULL
+NO_INPUT = _NULL = -3  # of subprocess, which is loaded when a program is started
+_PIPE, _MERGED = -1, -2
 
 PACKAGES = {
     "apt-get": "apt", "blkid": "util-linux", "bwrap": "bubblewrap", "dpkg-deb": "dpkg", "grub-install": "grub2-common",
@@ -61,6 +64,11 @@ class Cancel:
     def check(self) -> None:
         if self._event.is_set():
             raise Cancelled("interrupted")
+
+    def pause(self, seconds: float) -> None:
+        """Waits so long. Raises Cancelled as soon as it is set."""
+        self._event.wait(seconds)
+        self.check()
 
 
 def search_path() -> str:
@@ -110,12 +118,14 @@ def spawn(
     cwd: Path | str | None = None,
     env: Mapping[str, str] | None = None,
     bare_env: bool = False,
-    stdin: int | IO[bytes] = subprocess.DEVNULL,
-    stdout: int | IO[bytes] = subprocess.DEVNULL,
-    stderr: int | IO[bytes] = subprocess.STDOUT,
+    stdin: int | IO[bytes] = _NULL,
+    stdout: int | IO[bytes] = _NULL,
+    stderr: int | IO[bytes] = _MERGED,
     pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Starts a program for callers that talk to it while it runs (VMs, servers, containers)."""
+    import subprocess
+
     words = [os.fspath(word) for word in argv]
     full = dict(env or {}) if bare_env else environment(env)
     try:
@@ -149,10 +159,9 @@ def run(
     and handed over line by line. Raises ToolFailed for an exit code other than 0 (unless `check` is False) and for
     a passed time limit, Cancelled when `cancel` is set meanwhile, MissingProgram.
     """
-    pipes = subprocess.PIPE
     process = spawn(
-        argv, cwd=cwd, env=env, stdin=pipes if input is not None else subprocess.DEVNULL,
-        stdout=pipes, stderr=subprocess.STDOUT if on_line is not None else pipes,
+        argv, cwd=cwd, env=env, stdin=_PIPE if input is not None else _NULL,
+        stdout=_PIPE, stderr=_MERGED if on_line is not None else _PIPE,
     )  # fmt: skip
     talk = _Conversation(process, input, on_line)
     name = Path(os.fspath(argv[0])).name
@@ -235,6 +244,8 @@ class _Conversation:
 
 def wait(process: subprocess.Popen[bytes], timeout_s: float | None, cancel: Cancel | None) -> bool:
     """Waits for the end, the time limit (then True) or the cancel; the caller kills what still runs."""
+    import subprocess
+
     waited = 0.0
     if cancel is None:
         try:

@@ -69,6 +69,7 @@ def load_tree(
     recipes: bool = True,
     salt: str = "",
     faults: list[SpecError] | None = None,
+    built_with: Mapping[str, Mapping[str, dict[str, object]]] | None = None,
 ) -> Tree:
     """Walks the roots and reads every specfile (`loader.load_tree`). Raises SpecError with file and line."""
     from treebuilder.tree import loader
@@ -76,4 +77,5 @@ def load_tree(
     return loader.load_tree(
         roots, values_files=values_files, events=events, index=index, template_env=template_env, epoch_s=epoch_s,
         dockerfiles=dockerfiles, layering=layering, recipes=recipes, salt=salt, faults=faults,
+        built_with=built_with,
     )  # fmt: skip

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from treebuilder.errors import Place
 from treebuilder.model.package import Package, PackageId, PackageRef
 from treebuilder.nodes import Node
 
@@ -11,16 +14,41 @@ PACKAGE_KEYS = frozenset(
         "license", "uri", "hidden", "use_flags", "id", "state", "path", "treedir", "buildtimestamp", "dockerfile",
     )
 )  # fmt: skip
+COLLECTION_KEYS = frozenset(("packages",))
 _FORBIDDEN = frozenset("/\\\0")
 
+Tell = Callable[[str, str, Place], None]
+"""Takes a key that means nothing and the known one that is like it, or "" and what else to warn of; and where."""
 
-def read_package(node: Node) -> Package:
-    """The typed fields of a definition; further keys are template values. Raises SpecError."""
+
+def report(node: Node, known: frozenset[str], tell: Tell) -> None:
+    """Tells of the keys of a map that nobody reads, and of those that stand there twice."""
+    for key, place in node.unknown(known):
+        import difflib
+
+        tell(key, next(iter(difflib.get_close_matches(key.lower(), sorted(known), n=1)), ""), place)
+    report_doubled(node, tell)
+
+
+def report_doubled(node: Node, tell: Tell) -> None:
+    """A key that stands twice in a map is read without a word by luet; one of the two values is lost."""
+    for key, place in node.doubled():
+        tell("", f"the key {key!r} stands here twice, and only the last one counts", place)
+
+
+def unknown_key(key: str, close: str) -> tuple[str, str | None]:
+    """What to say of a key that was told of, and the hint."""
+    return f"the key {key!r} means nothing here", f"did you mean {close}?" if close else None
+
+
+def read_package(node: Node, tell: Tell | None = None) -> Package:
+    """The typed fields of a definition; further keys are template values, but for those in references, of which
+    `tell` is told. Raises SpecError."""
     return Package(
         id=read_id(node),
-        requires=read_refs(node, "requires"),
-        conflicts=read_refs(node, "conflicts"),
-        provides=read_refs(node, "provides"),
+        requires=read_refs(node, "requires", tell),
+        conflicts=read_refs(node, "conflicts", tell),
+        provides=read_refs(node, "provides", tell),
         labels=node.text_map("labels"),
         annotations=node.text_map("annotations"),
         description=node.text("description"),
@@ -42,16 +70,18 @@ def read_id(node: Node) -> PackageId:
     return PackageId(node.text("category"), node.text("name"), node.text("version"))
 
 
-def read_ref(node: Node) -> PackageRef:
+def read_ref(node: Node, tell: Tell | None = None) -> PackageRef:
     """A reference to a package: category, name and a version, a selector or nothing."""
     if node.kind not in ("map", "nothing"):
         node.fail(
             f"a package is written as name, category and version, not as a {node.kind}",
             hint='write {category: "app", name: "x", version: ">=0"}', reason="wrong-type",
         )  # fmt: skip
+    if tell is not None:
+        report(node, PACKAGE_KEYS, tell)
     return PackageRef(node.text("category"), node.text("name"), node.text("version"), node.place)
 
 
-def read_refs(node: Node, key: str) -> tuple[PackageRef, ...]:
+def read_refs(node: Node, key: str, tell: Tell | None = None) -> tuple[PackageRef, ...]:
     """The references under a key; missing is empty."""
-    return tuple(read_ref(item) for item in node.children(key))
+    return tuple(read_ref(item, tell) for item in node.children(key))

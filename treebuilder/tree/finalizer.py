@@ -5,7 +5,10 @@ from __future__ import annotations
 from treebuilder.model.package import Finalizer, Package, PackageRef
 from treebuilder.nodes import load
 from treebuilder.template import Templates
+from treebuilder.tree.definition import Tell, report
 from treebuilder.tree.values import Values
+
+FINALIZER_KEYS = frozenset(("shell", "install", "uninstall"))
 
 
 def package_values(package: Package) -> Values:
@@ -31,10 +34,12 @@ def _refs(refs: tuple[PackageRef, ...]) -> list[Values]:
     return [{"name": ref.name, "category": ref.category, "version": ref.version} for ref in refs]
 
 
-def read_finalizer(text: str, package: Package, *, file: str) -> Finalizer:
-    """A finalize.yaml's commands for one package. Raises SpecError."""
+def read_finalizer(text: str, package: Package, *, file: str, tell: Tell | None = None) -> Finalizer:
+    """A finalize.yaml's commands for one package; `tell` is told of keys that nobody reads. Raises SpecError."""
     rendered = Templates().render_mapped(text, package_values(package), file=file)
     node = load(rendered.text, file, lines=rendered.lines)
+    if tell is not None:
+        report(node, FINALIZER_KEYS, tell)
     return Finalizer(
         shell=node.texts("shell") or ("sh", "-c"),
         install=tuple(line for line in node.texts("install") if line.strip()),

@@ -22,6 +22,7 @@ from treebuilder.tree.rows import MAY_HAVE_SUBS, NO_STAMP, Rows, view_of
 from treebuilder.tree.snapshot import Entry, Snapshot
 
 PREFIX = "cells//"
+_SEVERAL = 4  # folders of several packages that are kept as they were read: who asks for one asks for the next
 Item = tuple[Any, Any, Any, tuple[Any, str, str, str]]  # as in `Rows.add`; recipe, finalize.yaml, its path, values
 Warning_ = tuple[str, str, Place]  # an unknown key, or what else is odd, and where it stands
 
@@ -91,6 +92,7 @@ class FolderCells:
         self._recipes = recipes
         self._before = Rows(snapshot.root, self._later)
         self._at: dict[bytes, list[int]] = {}
+        self._several: dict[tuple[str, bytes], Sequence[TreePackage | Item]] = {}
         self.rows = self._before
         self.complete = index is not None
 
@@ -192,16 +194,29 @@ class FolderCells:
     # reading a package whole --------------------------------------------------------------------------------------
     def _later(self, row: int) -> TreePackage:
         path, number, stamp = self.rows.folders[row], self.rows.numbers[row], self.rows.stamps[row]
+        read = self._several.get((path, stamp))
+        if read is None:
+            read = self._packages(path, stamp)
+            if len(read) > 1:
+                if len(self._several) >= _SEVERAL:
+                    del self._several[next(iter(self._several))]
+                self._several[path, stamp] = read
+        item = read[number]
+        return item if isinstance(item, TreePackage) else self._decoded(path, item)
+
+    def _packages(self, path: str, stamp: bytes) -> Sequence[TreePackage | Item]:
+        """All packages of a folder, and the warnings that come with them."""
         known = self._known(stamp)
         if known is not None:
             warnings, items = known
             self._reader.warn(stored.decode(warnings))
-            return self._decoded(path, items[number])
-        made, warnings = self._reader.packages(self._reader.folder(path), again=True)
+            found: Sequence[Item] = items
+            return found
+        made, told = self._reader.packages(self._reader.folder(path), again=True)
         if stamp is not NO_STAMP:
-            self._put(stamp, warnings, tuple(_whole(package) for package in made))
-        self._reader.warn(warnings)
-        return made[number]
+            self._put(stamp, told, tuple(_whole(package) for package in made))
+        self._reader.warn(told)
+        return made
 
     def _known(self, stamp: bytes) -> Any:  # noqa: ANN401 - decoded as it is needed
         data = self._index.get(_key(stamp)) if self._index is not None and stamp is not NO_STAMP else None

@@ -22,13 +22,13 @@ from treebuilder.tree import stored, wholetree
 from treebuilder.tree import values as template_values
 from treebuilder.tree.cells import Cell
 from treebuilder.tree.context import context_digest
-from treebuilder.tree.definition import read_id, read_package
+from treebuilder.tree.definition import COLLECTION_KEYS, read_id, read_package, report, report_doubled, unknown_key
 from treebuilder.tree.files import SPECFILES, is_inside, read_text
 from treebuilder.tree.foldercells import FolderCells, Item, Warning_
 from treebuilder.tree.index import SpecIndex
 from treebuilder.tree.package import TreePackage
 from treebuilder.tree.plain import Definitions, Encoded, plain_package, plain_recipe, plain_values
-from treebuilder.tree.recipe import RECIPE_KEYS, read_recipe, report_doubled
+from treebuilder.tree.recipe import read_recipe
 from treebuilder.tree.rendering import Renderer
 from treebuilder.tree.rows import Rows, view_of
 from treebuilder.tree.snapshot import Entry, Snapshot, fingerprint
@@ -63,8 +63,12 @@ def load_tree(
     recipes: bool = True,
     salt: str = "",
     faults: list[SpecError] | None = None,
+    built_with: Mapping[str, Mapping[str, template_values.Values]] | None = None,
 ) -> Tree:
     """Walks the roots and reads every specfile; any that is broken fails the whole load, as in luet.
+
+    `built_with` are values that packages of a root were built with, by root and fingerprint: they stand over a
+    package's own and under those of the files.
 
     With a list of `faults` a broken folder is added there instead, and its packages are missing.
 
@@ -85,25 +89,31 @@ def load_tree(
             texts.setdefault(text, (name, set()))[1].add(number)
     shared = tuple((name, text) for text, (name, _) in texts.items())
     owners = [owners for _, owners in texts.values()]
-    base = _base(shared, values, template_env or {}, epoch_s, f"{salt}{[sorted(found) for found in owners]}")
+    before = template_values.canonical(built_with) if built_with else ""
+    stamp += hashlib.sha256(before.encode()).hexdigest() if before else ""
+    base = _base(shared, values, template_env or {}, epoch_s, f"{salt}{[sorted(found) for found in owners]}{before}")
     doubled: dict[str, tuple[Place, Place]] = {}
     places = [f"{snapshot.root}\0{snapshot.absolute}" for snapshot in snapshots]
     known = wholetree.load(index, places, base) if index is not None else None
     read: list[FolderCells] = []
+    readers: list[_Reader] = []
     for number, snapshot in enumerate(snapshots):
         # luet reads a tree with its own templates, and builds from none where two define one name: a tree's own count
         ranks = tuple(0 if number in found else 1 + min(found) for found in owners)
         renderer = Renderer(shared, template_env or {}, epoch_s, ranks)
-        reader = _Reader(snapshot, renderer, values, events, doubled, faults, index)
+        given = _Given(values, (built_with or {}).get(snapshot.root) or {})
+        reader = _Reader(snapshot, renderer, given, events, doubled, faults, index)
         cells = FolderCells(index, base, snapshot, reader, recipes=recipes)
         read.append(cells)
+        readers.append(reader)
         if known is not None:
             cells.compare_with(known.rows(number))
     if known is None or not (known.state == stamp and all(cells.is_enough() for cells in read)):
         for cells in read:
             cells.read(dockerfiles=dockerfiles)
         # what is said of a tree while it is listed has to be said each time
-        state = "" if dockerfiles or doubled or faults else stamp
+        said = doubled or faults or any(reader.has_warned for reader in readers)
+        state = "" if dockerfiles or said else stamp
         if index is not None and all(cells.complete for cells in read):
             made = WholeTree(base, state, tuple(cells.rows.dumped() for cells in read))
             if made != known:
@@ -164,6 +174,25 @@ def _folders(snapshot: Snapshot) -> Iterator[_Folder]:
         yield _Folder(path, own, files, tuple([snapshot.entry(at) for name, at in named if name not in files]))
 
 
+@record
+class _Given:
+    """The values that a root's packages get beside their own: those of the files, over what each was built with."""
+
+    files: template_values.Values
+    built_with: Mapping[str, template_values.Values]
+
+    def over(self, own: template_values.Values, id: Callable[[], PackageId]) -> template_values.Values:
+        """All values of a package; `id` is asked only if it matters."""
+        if self.built_with:
+            own = template_values.merged(own, self.built_with.get(id().fingerprint, {}))
+        return template_values.merged(own, self.files)
+
+    def texts(self) -> Iterator[str]:
+        """Whatever they may add to a rendered text."""
+        yield template_values.canonical(self.files)
+        yield from map(template_values.canonical, self.built_with.values())
+
+
 class _Reader:
     """Reads one root."""
 
@@ -171,7 +200,7 @@ class _Reader:
         self,
         snapshot: Snapshot,
         renderer: Renderer,
-        values: template_values.Values,
+        given: _Given,
         events: EventSink,
         doubled: dict[str, tuple[Place, Place]],
         faults: list[SpecError] | None,
@@ -180,7 +209,7 @@ class _Reader:
         self._index = index
         self._snapshot = snapshot
         self._renderer = renderer
-        self._values = values
+        self._given = given
         self._events = events
         self._doubled = doubled
         self._faults = faults
@@ -189,8 +218,7 @@ class _Reader:
         self._definitions = Definitions()
         self._last: tuple[tuple[str, str, str], Rendered] | None = None
         self._places: dict[str, Callable[[], Place]] = {}
-        given = [template_values.canonical(values), *(text for _, text in renderer.shared)]
-        self._subs_anywhere = any(_SUBS in text for text in given)
+        self._subs_anywhere = any(_SUBS in text for text in (*given.texts(), *(text for _, text in renderer.shared)))
 
     def folders(self) -> Iterator[_Folder]:
         """All folders of the root in walk order."""
@@ -201,6 +229,11 @@ class _Reader:
         found = {name: self._snapshot.find(f"{path}/{name}" if path else name) for name in SPECFILES}
         files = {name: entry for name, entry in found.items() if entry is not None and not stat.S_ISDIR(entry.mode)}
         return _Folder(path, self._snapshot.number(path) if path else -1, files, ())
+
+    @property
+    def has_warned(self) -> bool:
+        """Whether there was something to warn of that no package may stand for: a collection can be without any."""
+        return any(file.endswith("/collection.yaml") for _, file in self._warned)
 
     def refuse(self, err: SpecError) -> None:
         """Notes a broken folder, or raises the error where faults are not collected."""
@@ -222,7 +255,11 @@ class _Reader:
         known = None if texts[0] is None or texts[1] is not None else self._definitions.read(texts[0][1], texts[0][0])
         if known is not None:
             return [known], subs
-        return [read_package(node) for node, _ in self._nodes(texts[0], texts[1])], subs
+        self._found = []
+        packages: list[Package | Encoded] = [read_package(node) for node, _ in self._nodes(texts[0], texts[1])]
+        if not packages:
+            self.warn(self._found)
+        return packages, subs
 
     def _plain(
         self, definition: tuple[str, str] | None, collection: tuple[str, str] | None
@@ -241,7 +278,7 @@ class _Reader:
             return None
         build = self._text(folder, "build.yaml")
         finalize_file, finalize = self._text(folder, "finalize.yaml") or ("", "")
-        values = template_values.merged(plain_values(known[0]), self._values)
+        values = self._given.over(plain_values(known[0]), partial(_id_of, known[1]))
         canonical = template_values.canonical(values)
         recipe: Encoded | None = _NO_BUILD
         if build is not None:
@@ -268,13 +305,13 @@ class _Reader:
         finalize_file, finalize = self._text(folder, "finalize.yaml") or ("", "")
         parsed: dict[str, Recipe] = {}
         for node, own in items:
-            package = read_package(node)
+            package = read_package(node, self._tell)
             report_doubled(node, self._tell)
             if not package.id.name:
                 self._tell("", "the package has no name", node.place)
             if not again:
                 self._claim(package)
-            values = template_values.merged(own, self._values)
+            values = self._given.over(own, partial(getattr, package, "id"))
             recipe = Recipe(has_build_file=False) if build is None else self._recipe(folder, build, values, parsed)
             for sub in () if again else recipe.subpackages:
                 self._claim(sub.package)
@@ -301,7 +338,9 @@ class _Reader:
         if definition is not None:
             yield load(definition[1], definition[0]), False
         if collection is not None:
-            for item in load(collection[1], collection[0]).children("packages"):
+            whole = load(collection[1], collection[0])
+            report(whole, COLLECTION_KEYS, self._tell_of_collection)
+            for item in whole.children("packages"):
                 item.entries("an item of packages")
                 yield item, True
 
@@ -312,12 +351,28 @@ class _Reader:
         rendered = self._rendered(folder, build, values, template_values.canonical(values))
         known = parsed.get(rendered.text)
         if known is None:
+            first = len(self._found)
             try:
                 known = read_recipe(load(rendered.text, file, lines=rendered.lines), self._tell)
             except SpecError as err:
                 raise self._in_template(err, folder, build, rendered, values) from err
             parsed[rendered.text] = known
+            if len(self._found) > first and self._renderer.shared:
+                self._find_in_templates(first, folder, build, rendered, values)
         return known
+
+    def _find_in_templates(
+        self, first: int, folder: _Folder, build: tuple[str, str], rendered: Rendered, values: template_values.Values
+    ) -> None:
+        """Gives what was told of a rendered text, from number `first` on, its place in the template that wrote it."""
+        places: list[Place] = []
+        read_recipe(load(rendered.text, build[0]), lambda *told: places.append(told[2]))
+        origins = self._renderer.origins(build[1], values, file=build[0], seed=partial(self._seed, folder))
+        for number, place in enumerate(places, first):
+            key, message, told = self._found[number]
+            found = origins.get(place.line)
+            if found is not None:  # a key is wrong there, all else may be the caller's fault
+                self._found[number] = key, message if key else f"{message} (called in {told})", found
 
     def _in_template(
         self,
@@ -410,16 +465,20 @@ class _Reader:
             if (key + message, place.file) in self._warned:
                 continue
             self._warned.add((key + message, place.file))
-            hint = None
-            if key:
-                import difflib
-
-                close = difflib.get_close_matches(key.lower(), sorted(RECIPE_KEYS), n=1)
-                message, hint = f"the key {key!r} means nothing here", f"did you mean {close[0]}?" if close else None
+            message, hint = unknown_key(key, message) if key else (message, None)
             self._events.emit(Warned(message, place, hint))
 
     def _tell(self, key: str, message: str, place: Place) -> None:
         self._found.append((key, message, place))
+
+    def _tell_of_collection(self, key: str, message: str, place: Place) -> None:
+        """What a collection holds beside its packages may be there for its anchors, if it is called so."""
+        if not key.startswith(("x-", ".")):
+            self._tell(key, message, place)
+
+
+def _id_of(package: Encoded) -> PackageId:
+    return PackageId(*package[stored.ID][1:])
 
 
 def _base(

@@ -258,7 +258,7 @@ def _refs(value: object, file: str, lines: Sequence[int] | None) -> tuple[Encode
         for key, (_, text) in item.items():
             if key in _ID:
                 parts[_ID.index(key)] = _text(text)
-            elif key.lower() in _ID:
+            elif key not in PACKAGE_KEYS:
                 raise _Odd
         found.append([_REF, *parts, _place(line, file, lines)])
     return tuple(found)

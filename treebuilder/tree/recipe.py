@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from treebuilder.annotations import Literal, cast
 from treebuilder.errors import Place, SpecError
@@ -11,7 +11,7 @@ from treebuilder.model import envline
 from treebuilder.model.package import Bootstrap, CopyItem, Recipe, Step, SubPackage
 from treebuilder.model.patterns import compile_pattern
 from treebuilder.nodes import Node
-from treebuilder.tree.definition import PACKAGE_KEYS, read_package, read_ref, read_refs
+from treebuilder.tree.definition import PACKAGE_KEYS, Tell, read_package, read_ref, read_refs, report
 
 BOOTSTRAP_KEYS = frozenset(
     ("distribution", "suite", "variant", "packages", "mirror", "components", "keyring", "architecture")
@@ -27,24 +27,22 @@ RECIPE_KEYS = PACKAGE_KEYS | _OWN_KEYS
 SUB_KEYS = PACKAGE_KEYS | {"includes", "excludes"}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
-Tell = Callable[[str, str, Place], None]  # a key that means nothing, or "" and what else to warn of; and where
-
 
 def read_recipe(node: Node, tell: Tell) -> Recipe:
     """A parsed build.yaml. What luet takes without a word and cannot be built is told, and refused by `recipe_faults`.
 
     Raises SpecError.
     """
-    _report(node, RECIPE_KEYS, tell)
-    joined = read_refs(node, "join")
+    report(node, RECIPE_KEYS, tell)
+    joined = read_refs(node, "join", tell)
     image, bootstrap = node.text("image"), _bootstrap(node, tell)
     if image and bootstrap is not None:
         raise SpecError("a package has an image or a bootstrap, not both", where=bootstrap.where, reason="two-bases")
     recipe = Recipe(
         image=image,
-        requires=read_refs(node, "requires") + joined,
-        conflicts=read_refs(node, "conflicts"),
-        provides=read_refs(node, "provides"),
+        requires=read_refs(node, "requires", tell) + joined,
+        conflicts=read_refs(node, "conflicts", tell),
+        provides=read_refs(node, "provides", tell),
         prelude=_steps(node, "prelude"),
         steps=_steps(node, "steps"),
         env=_texts(node, "env"),
@@ -106,18 +104,6 @@ def _place(node: Node, keys: tuple[str, ...]) -> Place:
     return node.place
 
 
-def _report(node: Node, known: frozenset[str], tell: Tell) -> None:
-    for key, place in node.unknown(known):
-        tell(key, "", place)
-    report_doubled(node, tell)
-
-
-def report_doubled(node: Node, tell: Tell) -> None:
-    """A key that stands twice in a map is read without a word by luet; one of the two values is lost."""
-    for key, place in node.doubled():
-        tell("", f"the key {key!r} stands here twice, and only the last one counts", place)
-
-
 def _texts(node: Node, key: str) -> tuple[str, ...]:
     return tuple(text for text in node.texts(key) if text)
 
@@ -163,15 +149,15 @@ def _set_by(line: str) -> tuple[str, ...]:
 
 def _copy(node: Node, tell: Tell) -> CopyItem:
     package, image = node.get("package"), node.text("image")
-    _report(node, COPY_KEYS, tell)
+    report(node, COPY_KEYS, tell)
     source, destination = node.text("source"), node.text("destination")
-    ref = None if package is None else read_ref(package)
+    ref = None if package is None else read_ref(package, tell)
     return CopyItem(ref, image, source, destination, node.place)
 
 
 def _subpackage(node: Node, tell: Tell) -> SubPackage:
-    _report(node, SUB_KEYS, tell)
-    return SubPackage(read_package(node), _texts(node, "includes"), _texts(node, "excludes"))
+    report(node, SUB_KEYS, tell)
+    return SubPackage(read_package(node, tell), _texts(node, "includes"), _texts(node, "excludes"))
 
 
 def _words(node: Node, key: str) -> tuple[str, ...]:
@@ -188,7 +174,7 @@ def _bootstrap(node: Node, tell: Tell) -> Bootstrap | None:
     found = node.get("bootstrap")
     if found is None:
         return None
-    _report(found, BOOTSTRAP_KEYS, tell)
+    report(found, BOOTSTRAP_KEYS, tell)
     for key in ("distribution", "suite"):
         if not found.text(key):
             found.fail(f"bootstrap needs a {key}", hint="distribution: debian, suite: bookworm", reason="bootstrap")

@@ -13,6 +13,7 @@ from treebuilder.model.package import Finalizer, PackageId
 from treebuilder.model.packageset import PackageSet
 from treebuilder.tree.cells import Cell, CellPackages
 from treebuilder.tree.context import ContextFile, context_digest, context_files
+from treebuilder.tree.definition import Tell
 from treebuilder.tree.index import SpecIndex
 from treebuilder.tree.package import TreePackage
 from treebuilder.tree.snapshot import Snapshot
@@ -111,13 +112,13 @@ class Tree:
         """The files to copy to /luetbuild, sorted bytewise by path. Raises as `context_digest`."""
         return context_files(self._snapshots[package.root], package.folder, self._index)
 
-    def finalizer(self, package: TreePackage) -> Finalizer | None:
-        """The package's finalize.yaml, rendered; None without one. Raises SpecError."""
+    def finalizer(self, package: TreePackage, tell: Tell | None = None) -> Finalizer | None:
+        """The package's finalize.yaml, rendered; None without one. `tell` is told what to warn of. Raises SpecError."""
         if not package.finalize:
             return None
         from treebuilder.tree.finalizer import read_finalizer
 
-        return read_finalizer(package.finalize, package.package, file=package.finalize_file)
+        return read_finalizer(package.finalize, package.package, file=package.finalize_file, tell=tell)
 
     def fingerprint(self) -> str:
         """What `tree_fingerprint` gives for the same roots and options, taken before anything was read."""

@@ -12,6 +12,7 @@ from treebuilder.template.functions.defaults import DEFAULTS
 from treebuilder.template.functions.dicts import DICTS
 from treebuilder.template.functions.encoding import ENCODING
 from treebuilder.template.functions.environment import environment
+from treebuilder.template.functions.keys import keys
 from treebuilder.template.functions.lists import LISTS
 from treebuilder.template.functions.math import MATH
 from treebuilder.template.functions.paths import PATHS
@@ -51,6 +52,7 @@ class Functions:
                     dates(world.epoch_s),
                     environment(world.env),
                     randoms(world.random),
+                    keys(world.random, world.epoch_s),
                     table(("include", "string any", world.include)),
                 )
             )

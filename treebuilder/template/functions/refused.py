@@ -8,11 +8,7 @@ from treebuilder.template.faults import TemplateFault
 from treebuilder.template.functions.signature import GoFunction, table
 
 _NETWORK = "a template does not ask the network: a build must not depend on it"
-_CRYPTO = "keys, certificates and password hashes are not made while rendering: make them in a step or at first boot"
-_NAMES = (
-    "bcrypt htpasswd genPrivateKey genCA genCAWithKey genSelfSignedCert genSelfSignedCertWithKey genSignedCert "
-    "genSignedCertWithKey buildCustomCert encryptAES decryptAES derivePassword"
-)
+_CRYPTO = "hashes of passwords are not made while rendering: make them in a step or at first boot"
 
 
 def _refuse(why: str) -> Callable[..., object]:
@@ -23,5 +19,5 @@ def _refuse(why: str) -> Callable[..., object]:
 
 
 REFUSED: dict[str, GoFunction] = table(
-    ("getHostByName", "any...", _refuse(_NETWORK)), (_NAMES, "any...", _refuse(_CRYPTO))
+    ("getHostByName", "any...", _refuse(_NETWORK)), ("bcrypt htpasswd", "any...", _refuse(_CRYPTO))
 )

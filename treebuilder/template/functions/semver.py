@@ -18,7 +18,8 @@ _PRE = r"(?:-([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?(?:\+([0-9A-Za-z-]+(?:\.[0-9A-
 _VERSION = re.compile(r"v?([0-9]+)(\.[0-9]+)?(\.[0-9]+)?" + _PRE + r"\Z")
 _PART = r"v?([0-9|xX*]+)(\.[0-9|xX*]+)?(\.[0-9|xX*]+)?" + _PRE
 _CONSTRAINT = re.compile(r"\s*(!=|>=|=>|<=|=<|~>|[=<>~^])?\s*" + _PART + r"\s*(?:,|\s|\Z)")
-_HYPHEN = re.compile(r"\s*(\S+)\s+-\s+(\S+)\s*")
+_HYPHEN = re.compile(r"(?<!\S)(\S+) - (\S+)")
+_SPACE = re.compile(r"\s+", re.ASCII)
 _WILD = frozenset(("", "x", "X", "*"))
 
 _Key = tuple[int, int, int, tuple[int, tuple[tuple[int, int, str], ...]]]
@@ -70,9 +71,21 @@ class SemVer(GoObject):
     def key(self) -> _Key:
         """Orders versions: a release comes after its pre-releases, numbers before words."""
         parts = tuple(
-            (0, int(part), "") if part.isdigit() else (1, 0, part) for part in self.prerelease.split(".") if part
+            (0, int(part), "") if _fits(part) else (1, 0, part) for part in self.prerelease.split(".") if part
         )
         return self.major, self.minor, self.patch, (0, parts) if self.prerelease else (1, ())
+
+
+def _fits(text: str) -> bool:
+    """Whether a text is a number to Go: one of 64 bits."""
+    return text.isdigit() and len(text.lstrip("0")) <= 20 and int(text) < 1 << 64
+
+
+def _number(text: str) -> int:
+    """Raises TemplateFault."""
+    if not _fits(text):
+        raise TemplateFault(f"Error parsing version segment: {text[:40]} is out of range")
+    return int(text)
 
 
 def _plain(major: int, minor: int, patch: int) -> SemVer:
@@ -88,7 +101,12 @@ def parse(text: str) -> SemVer:
     if any(part.isdigit() and len(part) > 1 and part[0] == "0" for part in (prerelease or "").split(".")):
         raise TemplateFault("Version segment starts with 0")
     return SemVer(
-        int(major), int((minor or ".0")[1:]), int((patch or ".0")[1:]), prerelease or "", metadata or "", text
+        _number(major),
+        _number((minor or ".0")[1:]),
+        _number((patch or ".0")[1:]),
+        prerelease or "",
+        metadata or "",
+        text,
     )
 
 
@@ -157,7 +175,7 @@ def _limits(text: str) -> list[_Limit]:
         given = next((index for index, part in enumerate(parts) if part in _WILD), 3)
         if any(not part.isdigit() for part in parts[:given]):
             raise TemplateFault(f"improper constraint: {text}")
-        known = [int(part) for part in parts[:given]] + [0] * (3 - given)
+        known = [_number(part) for part in parts[:given]] + [0] * (3 - given)
         version = SemVer(known[0], known[1], known[2], prerelease or "", metadata or "", text)
         limits.append(_Limit(operator or "=", version, given))
         position = found.end()
@@ -166,7 +184,7 @@ def _limits(text: str) -> list[_Limit]:
 
 def satisfies(constraint: str, version: SemVer) -> bool:
     """Whether a version satisfies `>=1.2 <2 || ^3`. Raises TemplateFault."""
-    constraint = _HYPHEN.sub(r" >=\1 <=\2 ", constraint)
+    constraint = _HYPHEN.sub(r" >=\1 <=\2 ", _SPACE.sub(" ", constraint))
     return any(all(limit.allows(version) for limit in _limits(part)) for part in constraint.split("||"))
 
 

@@ -1,0 +1,68 @@
+"""Functions over many items by a few threads."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from treebuilder.errors import Cancelled
+from treebuilder.system import pool
+from treebuilder.system.pool import in_parallel
+from treebuilder.system.process import Cancel
+
+
+@pytest.mark.parametrize("items", [(), (1,), tuple(range(50))])
+def test_results_come_in_order(items: tuple[int, ...]) -> None:
+    told: list[int] = []
+    assert in_parallel(items, lambda item: item * 2, 4, done=told.append) == [item * 2 for item in items]
+    assert told == list(range(1, len(items) + 1)) or (not items and told == [0])
+
+
+def test_the_first_error_stops_what_has_not_begun() -> None:
+    begun: list[int] = []
+
+    def work(item: int) -> int:
+        begun.append(item)
+        raise KeyError(item)
+
+    with pytest.raises(KeyError, match="0"):
+        in_parallel(range(10_000), work, 2)
+    assert len(begun) < 10_000
+
+
+def test_an_interrupt_stops_what_runs() -> None:
+    cancel = Cancel()
+    ended: list[int] = []
+    begun = threading.Barrier(3)
+
+    def work(item: int) -> int:
+        begun.wait(600)  # what has not begun is not stopped: it never begins
+        if item:
+            try:
+                cancel.pause(600)
+            except Cancelled:
+                ended.append(item)
+        return item
+
+    def interrupted(count: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        in_parallel(range(3), work, 3, cancel, interrupted)
+    assert sorted(ended) == [1, 2]
+
+
+def test_who_hears_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "_LEAVE_S", 0.05)
+    end = threading.Event()
+
+    def interrupted(count: int) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            in_parallel(range(3), lambda item: item and end.wait(600), 3, Cancel(), interrupted)
+        assert not end.is_set()
+    finally:
+        end.set()
