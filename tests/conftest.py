@@ -1,4 +1,4 @@
-"""What all tests share: kinds that need root or programs fail in CI when these are missing, and skip elsewhere."""
+"""What all tests share: fixtures, and what the kinds of tests need of the machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.isos import iso, sampleos_folder
 from tests.registries import address
-from tests.services import need
+from tests.services import installed, need
 
 __all__ = ["address", "iso", "sampleos_folder"]  # fixtures
 
@@ -21,19 +21,10 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # begun in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _missing(item: pytest.Item) -> str:
-    if item.get_closest_marker("engine") is not None:
-        if os.geteuid() != 0:
-            return "containers in tests need root"
-        if shutil.which("bwrap") is None:
-            return "bwrap is not installed"
-        if not os.path.exists("/bin/busybox"):
-            return "busybox-static is not installed"
-    if item.get_closest_marker("vm") is not None and shutil.which("qemu-system-x86_64") is None:
-        return "qemu is not installed"
-    return ""
-
-
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    why = _missing(item)
-    need(not why, why)
+    if item.get_closest_marker("engine") is not None:
+        need(os.geteuid() == 0, "containers in tests need root")
+        installed(shutil.which("bwrap") is not None, "bubblewrap")
+        installed(os.path.exists("/bin/busybox"), "busybox-static")
+    if item.get_closest_marker("vm") is not None:
+        installed(shutil.which("qemu-system-x86_64") is not None, "qemu-system-x86")

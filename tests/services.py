@@ -1,6 +1,7 @@
 """Daemons for tests: each is started in a folder of its own and ended by its process id. Nothing is installed.
 
-Where a program is missing the test is skipped with the reason, and fails instead where `CI=true` promises it.
+What `scripts/setup test` installs is promised everywhere: without it a test fails and says so. What no command can
+bring, root or a kernel that lets users make namespaces, skips a test on a developer's machine and fails it in CI.
 """
 
 from __future__ import annotations
@@ -23,22 +24,28 @@ import pytest
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def need(condition: bool, why: str) -> None:
-    """Fails the test unless `condition` where CI=true promises everything; skips it on a machine that promises nothing.
+def installed(condition: bool, package: str) -> None:
+    """Fails the test unless `condition`: the project's own setup brings what tests start."""
+    if not condition:
+        pytest.fail(f"{package} is not installed (`scripts/setup test` installs what tests need)")
 
-    The one place that skips: a developer without root or Go still runs all the rest, and CI never skips.
+
+def need(condition: bool, why: str) -> None:
+    """Skips the test unless `condition`, which nothing that we install can change; fails it where CI=true promises it.
+
+    The one place that skips: whoever is not root, or works in a chroot, still runs all the rest, and CI never skips.
     """
     if condition:
         return
     if os.environ.get("CI") == "true":
         pytest.fail(f"CI lacks something: {why}")
-    pytest.skip(why)
+    pytest.skip(why)  # root, or a kernel's leave, is not ours to give: of make test the rest still says something
 
 
 def program(name: str, package: str) -> str:
     """The path of a program, or the end of this test."""
     found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:{_PATH}")
-    need(found is not None, f"{name} is not installed (apt-get install {package})")
+    installed(found is not None, f"{name} (package {package})")
     assert found is not None
     return found
 
@@ -110,14 +117,15 @@ def docker_daemon() -> Iterator[str]:
 
 
 @contextmanager
-def registry() -> Iterator[str]:
-    """An empty registry on loopback, without TLS; yields `127.0.0.1:PORT`."""
+def registry(*, delete: bool = False) -> Iterator[str]:
+    """An empty registry on loopback, without TLS; yields `127.0.0.1:PORT`. `delete`: it deletes what it is told to."""
     server = program("docker-registry", "docker-registry")
     folder = Path(tempfile.mkdtemp(prefix="treebuild-registry-"))
     address = f"127.0.0.1:{free_port()}"
     config = folder / "config.yml"
     config.write_text(
-        f"version: 0.1\nlog: {{level: warn}}\nstorage: {{filesystem: {{rootdirectory: {folder}/data}}}}\n"
+        f"version: 0.1\nlog: {{level: warn}}\n"
+        f"storage: {{filesystem: {{rootdirectory: {folder}/data}}, delete: {{enabled: {str(delete).lower()}}}}}\n"
         f"http: {{addr: '{address}'}}\n"
     )
     try:

@@ -56,7 +56,9 @@ def publish(
 ) -> Created:
     chosen = replace(CreateOptions("test", "a test", shop.build, type="docker", epoch_s=EPOCH), **options)
     trees = Trees(
-        tree_fingerprint([shop.tree]), lambda: (load_tree([str(shop.tree)], events=shop.events, recipes=False), ())
+        tree_fingerprint([shop.tree]),
+        (str(shop.tree),),
+        lambda: (load_tree([str(shop.tree)], events=shop.events, recipes=False), ()),
     )
     target = DockerBackend(f"{address}/a/repo", shop.store, Cancel(), epoch_s=EPOCH)
     output = DockerOutput(

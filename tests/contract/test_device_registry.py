@@ -212,6 +212,7 @@ class Dying:
                 pass
 
     def close(self) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)  # closing alone would let its thread wait on
         self._server.close()
 
 

@@ -385,6 +385,26 @@ def test_nobody_is_spoken_to_without_encryption(fake: Any) -> None:
     assert len(asked) == 1
 
 
+@pytest.mark.parametrize(
+    ("said", "host", "plain"),
+    [
+        ("a.example:5000", "a.example:5000", True), ("a.example", "a.example:5000", True),
+        ("a.example", "a.example", True),
+        ("http://a.example:5000/", "a.example:5000", True), ("a.example:5000", "a.example:5001", False),
+        ("a.example:5000", "a.example", False), ("example", "a.example", False), ("", "127.0.0.1:1", True),
+        ("[2001:db8::1]", "[2001:db8::1]:5000", True),
+    ],
+)  # fmt: skip
+def test_whom_we_may_speak_to_without_encryption(said: str, host: str, plain: bool) -> None:
+    assert images(said)._repository(_parsed(f"{host}/app"))._url.startswith("http:") == plain
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:99999", "a.example:1000000000001"])
+def test_a_port_that_there_cannot_be(host: str) -> None:
+    with pytest.raises(SpecError, match="is no name of an image"):
+        _parsed(f"{host}/app")
+
+
 def _parsed(text: str) -> Any:
     from treebuilder.oci.reference import parse_reference
 

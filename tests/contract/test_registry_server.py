@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import json
 import os
+import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,10 +20,13 @@ import pytest
 from tests import schemas
 from tests.contract.registry_client import INDEX, MANIFEST, Client, code, sha
 from tests.services import docker_daemon, program
+from treebuilder.app.serving import ServeOptions, serve
 from treebuilder.errors import ConfigError, StateCorrupt
 from treebuilder.events import Silent
 from treebuilder.oci.registry import RegistryImages
 from treebuilder.oci.store import Store
+from treebuilder.serve import server
+from treebuilder.serve.exchange import Exchange
 from treebuilder.serve.registry import Registry
 from treebuilder.serve.server import Listening, read_users, serving
 from treebuilder.serve.storage import Storage
@@ -369,6 +375,53 @@ def test_a_silent_client_holds_nobody_up(address: str) -> None:
     assert Client(address).ask("GET", "/v2/")[0] == 200
     for connection in silent:
         connection.close()
+
+
+def test_there_are_no_more_threads_than_slots(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who comes when all are taken waits, and is served when one is free."""
+    monkeypatch.setattr(server, "_MAX_CONNECTIONS", 2)
+    storage = Storage(folder)
+    registry = Registry(storage)
+    seen: list[int] = []
+
+    class Site:
+        def answer(self, exchange: Exchange) -> None:
+            seen.append(sum("process_request_thread" in thread.name for thread in threading.enumerate()))
+            registry.answer(exchange)
+
+    before = sum("process_request_thread" in thread.name for thread in threading.enumerate())
+    with serving(Site(), Listening("127.0.0.1", 0)) as found, contextlib.ExitStack() as stack:
+        host, port = found.split(":")
+        silent = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(2)]
+        asking = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(20)]
+        for one in asking:
+            one.sendall(b"GET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        for one in silent:
+            one.close()
+        for one in asking:
+            assert one.recv(12) == b"HTTP/1.1 200"
+    assert max(seen) <= before + 2
+    storage.close()
+
+
+def test_a_server_with_all_slots_taken_stops(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_MAX_CONNECTIONS", 1)
+    storage = Storage(folder)
+    with contextlib.ExitStack() as stack:
+        with serving(Registry(storage), Listening("127.0.0.1", 0)) as found:
+            host, port = found.split(":")
+            for _ in range(3):
+                stack.enter_context(socket.create_connection((host, int(port))))
+    storage.close()
+
+
+def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/letter.txt").write_text("dear")
+    options = ServeOptions(tmp_path / "home", "127.0.0.1:0")
+    with pytest.raises(ConfigError, match="no folder of a registry"):
+        serve(options, print, print, Cancel())
+    assert [path.name for path in (tmp_path / "home").iterdir()] == ["letter.txt"]
 
 
 def test_our_own_client_pulls(address: str, tmp_path: Path) -> None:

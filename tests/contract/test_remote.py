@@ -126,6 +126,45 @@ def test_referrers_by_either_way(address: str) -> None:
     assert [item["digest"] for item in place.referrers(subject)] == [str(Digest.of(data))]
 
 
+class Endless:
+    """A registry whose list of tags always goes on: `page` tags more each time, or the same ones again."""
+
+    def __init__(self, page: int, *, same: bool) -> None:
+        self.page, self.same, self.asked = page, same, 0
+
+    def answer(self, exchange: Exchange) -> None:
+        if exchange.path.endswith("/tags/list"):
+            first = 0 if self.same else self.asked * self.page
+            self.asked += 1
+            tags = [f"t{number}" for number in range(first, first + self.page)]
+            exchange.json(
+                200, {"name": "a", "tags": tags}, link=f'</v2/a/tags/list?n=1000&last={self.asked}>; rel="next"'
+            )
+        else:
+            exchange.json(200, {})
+
+
+@pytest.mark.parametrize(("page", "same", "most"), [(1, True, 2), (30_000, False, 20), (1, False, 50)])
+def test_a_list_of_tags_without_end(monkeypatch: pytest.MonkeyPatch, page: int, same: bool, most: int) -> None:
+    monkeypatch.setattr(remote, "_MOST_PAGES", 50)
+    site = Endless(page, same=same)
+    with serving(site, Listening("127.0.0.1", 0)) as found, pytest.raises(IntegrityError, match="has no end"):
+        repository(found, "a").tags()
+    assert site.asked <= most
+
+
+def test_a_list_of_what_is_too_long_for_tags(faulty: Any) -> None:
+    site, address = faulty
+
+    def strange(exchange: Exchange) -> None:
+        exchange.json(200, {"tags": ["x" * 129]})
+        raise RefusedError(500, "UNKNOWN", "already said")
+
+    site.faults = [strange]
+    with pytest.raises(IntegrityError, match="a list of tags that is none"):
+        repository(address, "a").tags()
+
+
 class Faulty:
     """A registry in front of which requests go wrong: `faults` are called in turn, None lets a request pass."""
 

@@ -8,7 +8,8 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from tests.contract.docker_parts import Counted, client, content, publish
 from tests.trees import Project
 from tests.unit.repository_parts import Workshop, workshop
 from treebuilder.errors import IntegrityError, TransportError
-from treebuilder.events import Silent
+from treebuilder.events import Recorder, Silent, Warned
 from treebuilder.model.package import PackageId
 from treebuilder.oci.remote import Repository
 from treebuilder.oci.store import Store
@@ -234,3 +235,67 @@ def test_tokens_that_expire_in_the_middle(shop: Workshop, tmp_path: Path) -> Non
             for number in range(30):
                 assert len(content(found, f"p{number}")["file"]) == 70_000
     storage.close()
+
+
+def test_a_mirror_whose_index_is_none_is_passed_over_with_a_word(address: str, shop: Workshop, tmp_path: Path) -> None:
+    shop.package("app/one", {"one": b"1"})
+    publish(shop, address)
+    empty = b'{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []}'
+    place = Repository(address, "a/junk", True, Cancel())
+    place.put_manifest("repository.yaml", empty, "application/vnd.oci.image.index.v1+json")
+    events = Recorder()
+    urls = ("127.0.0.1:9/a/repo", f"{address}/a/junk", f"{address}/a/repo")
+    with closing(Store(tmp_path / "client")) as store:
+        found = sync(RepositorySource("test", "docker", urls, trust=UNVERIFIED), store, events, Cancel())
+        assert [str(package.id) for package in found.packages()] == ["app/one-1.0"]
+        said = [event.message for event in events.events if isinstance(event, Warned)]
+        assert len(said) == 2
+        assert all(message.endswith("; the next mirror is asked") for message in said)
+        assert "a/junk" in said[1]
+        with pytest.raises(IntegrityError):
+            sync(RepositorySource("test", "docker", urls[1:2], trust=UNVERIFIED), store, events, Cancel())
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_two_publishers_at_once_do_not_both_succeed(tmp_path: Path, when: str) -> None:
+    """The other one publishes while files are sent, or writes its index just after this one's."""
+    storage = Storage(tmp_path / "registry")
+
+    class Site(Counted):
+        def answer(self, exchange: Exchange) -> None:
+            if other and exchange.method == "PUT" and exchange.path.endswith(f"/manifests/{trigger}"):
+                publisher = other.pop()
+                if when == "before":
+                    publisher()
+                    super().answer(exchange)
+                else:
+                    super().answer(exchange)
+                    publisher()
+                return
+            super().answer(exchange)
+
+    trigger = "x-app-1.0" if when == "before" else INDEX_NAME
+    other: list[Callable[[], None]] = []
+    with serving(Site(Registry(storage)), Listening("127.0.0.1", 0)) as address, ExitStack() as stack:
+        (tmp_path / "one").mkdir()
+        (tmp_path / "two").mkdir()
+        one, two = (stack.enter_context(workshop(tmp_path / name)) for name in ("one", "two"))
+        one.package("app/x", {"x": b"one"})
+        two.package("app/y", {"y": b"two"})
+        other.append(lambda: overwritten(two, address, when))
+        with pytest.raises(IntegrityError, match="somebody else published") as caught:
+            publish(one, address)
+        assert caught.value.reason == "changed"
+        with client(tmp_path, address) as found:
+            assert [id.name for id in found.artifacts] == ["y"]
+    storage.close()
+
+
+def overwritten(shop: Workshop, address: str, when: str) -> None:
+    """Another publisher, who in the second case had read the index before."""
+    if when == "after":
+        repository = DockerBackend(f"{address}/a/repo", shop.store, Cancel()).place
+        digest = repository.digest_of(INDEX_NAME)
+        assert digest is not None
+        repository.delete_manifest(INDEX_NAME)
+    publish(shop, address)

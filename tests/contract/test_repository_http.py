@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from treebuilder.errors import ConfigError, IntegrityError, TransportError
+from treebuilder.errors import ConfigError, IntegrityError, NoSpace, TransportError
 from treebuilder.events import Recorder, Warned
 from treebuilder.model.digest import Digest
 from treebuilder.oci.arriving import Total
@@ -103,6 +103,16 @@ class _Answers(http.server.BaseHTTPRequestHandler):
         for _ in range(40):
             self.wfile.write(data)
 
+    def _unsaid(self, data: bytes, start: int) -> None:
+        """Without a length, and without an end."""
+        self.send_response(200)
+        self.end_headers()
+        try:
+            for _ in range(1000):
+                self.wfile.write(data)
+        except OSError:  # nobody listens on
+            return
+
     def _other(self, data: bytes, start: int) -> None:
         self._head(206 if start else 200, len(data) - start)
         self.wfile.write(b"x" * (len(data) - start))
@@ -185,6 +195,34 @@ def test_bad_servers_leave_nothing(server: Script, store: Store, way: str, kind:
     assert parts(store) == []
     assert not store.has_blob(_DIGEST)
     assert len(server.asked) == 1
+
+
+def test_an_answer_without_a_length_has_a_bound(
+    server: Script, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setattr("treebuilder.repository.fetching._UNSAID_BYTES", 3 * len(_DATA))
+    server.way = "unsaid"
+    with pytest.raises(TransportError, match=f"longer than {3 * len(_DATA)} bytes"):
+        HttpBackend(server.url, store, Cancel()).open("f", _DIGEST, 1 << 40)
+    assert parts(store) == []
+
+
+def test_a_file_that_the_disk_cannot_hold_is_not_begun(server: Script, store: Store) -> None:
+    server.way = "endless"
+    with pytest.raises(NoSpace, match=f"{1 << 40} bytes more"):
+        HttpBackend(server.url, store, Cancel()).open("f", _DIGEST, 1 << 50)
+    assert parts(store) == []
+
+
+def test_a_file_for_which_no_room_is_left_on_the_way_goes(
+    server: Script, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setattr("treebuilder.repository.fetching._LOOK_BYTES", len(_DATA))
+    monkeypatch.setattr("treebuilder.repository.fetching._SPARE_BYTES", 1 << 60)
+    server.way = "unsaid"
+    with pytest.raises(NoSpace, match="no space left"):
+        HttpBackend(server.url, store, Cancel()).open("f", _DIGEST, 1 << 40)
+    assert parts(store) == []
 
 
 def test_a_server_that_says_nothing_is_given_up(server: Script, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,6 +38,31 @@ class _Unseen:
 UNSEEN: Arriving = _Unseen()
 
 
+class Undone:
+    """Tells `progress` what it is told, until what came is of no use and something else comes in its place."""
+
+    def __init__(self, progress: Arriving) -> None:
+        self._progress = progress
+        self._shown = 0
+
+    def add(self, size: int, /) -> None:
+        self._shown += size
+        self._progress.add(size)
+
+    def kept(self, size: int, /) -> None:
+        self._shown += size
+        self._progress.kept(size)
+
+    def expect(self, size: int, /) -> None:
+        self._progress.expect(size)
+
+    def undo(self) -> None:
+        """Nothing is there any more, and nothing expected. That bytes came stays true."""
+        self._progress.kept(-self._shown)
+        self._shown = 0
+        self._progress.expect(0)
+
+
 class Total:
     """Adds up several downloads, which may come at once. `told` gets the bytes that are there and those expected.
 

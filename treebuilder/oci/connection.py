@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from urllib.parse import urlsplit
 
-from treebuilder.annotations import TYPE_CHECKING, TypeVar
+from treebuilder.annotations import TYPE_CHECKING, Any, TypeVar
 from treebuilder.errors import IntegrityError, TransportError
 from treebuilder.model.digest import Digest
 from treebuilder.oci.layout import json_object
-from treebuilder.oci.login import credentials
+from treebuilder.oci.login import Login, credentials
 from treebuilder.oci.reference import DOCKER_HUB, is_loopback
 from treebuilder.oci.session import TIMEOUT_S, is_plain, new_session
 from treebuilder.system import clock
@@ -59,7 +59,7 @@ class Connection:
         # what reads may not be enough to write, and threads do both at once
         self._authorization = {"read": "", "write": ""}
         self._session = new_session(self._follow)
-        self._basic = credentials(host, name)
+        self._login = credentials(host, name)
         self._sending: dict[Digest, threading.Lock] = {}  # small blobs, and those that are there
         self._small: set[Digest] = set()
         self._whole = True  # until the registry shows that it takes no blob in one request
@@ -70,7 +70,7 @@ class Connection:
 
     def log_in(self, user: str, password: str) -> None:
         """A name and a password that count instead of Docker's, where the registry asks for some."""
-        self._basic = base64.b64encode(f"{user}:{password}".encode()).decode()
+        self._login = Login(base64.b64encode(f"{user}:{password}".encode()).decode())
 
     def bear(self, token: str) -> None:
         """A token that goes with every request."""
@@ -95,11 +95,7 @@ class Connection:
         """As long as the registry asks for, or longer each time, never the same for everybody."""
         wait = err.retry_after_s if err.retry_after_s is not None else _FIRST_WAIT_S * 3**attempt
         jitter = random.uniform(1.0, 1.3)  # noqa: S311 - no secret
-        until = clock.monotonic_s() + min(_LONGEST_WAIT_S, wait * jitter)
-        while (left := until - clock.monotonic_s()) > 0:
-            self._cancel.check()
-            clock.sleep(min(left, 0.2))
-        self._cancel.check()
+        self._cancel.pause(min(_LONGEST_WAIT_S, wait * jitter))
 
     def _parts(self, reply: Response, *, brief: bool = False) -> Iterator[bytes]:
         """The body as it was sent: layers are compressed themselves and must not be unpacked on the way."""
@@ -140,10 +136,20 @@ class Connection:
                 yield reply
         except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as err:
             refused = isinstance(err, requests.exceptions.SSLError)
-            hint = "REQUESTS_CA_BUNDLE=FILE names the certificates that are trusted" if refused else None
-            raise TransportError(f"{self}: {short(err)}", temporary=not refused, hint=hint) from err
+            raise TransportError(
+                f"{self}: {short(err)}", temporary=not refused, hint=self._tls_hint(err) if refused else None
+            ) from err
         except requests.RequestException as err:
             raise TransportError(f"{self}: {short(err)}") from err
+        except OSError as err:  # requests' own for a file that is not there
+            if "CA certificate bundle" not in str(err):
+                raise
+            raise TransportError(f"{self}: {err}", hint="REQUESTS_CA_BUNDLE names a file that is there") from err
+
+    def _tls_hint(self, err: Exception) -> str:
+        if "WRONG_VERSION_NUMBER" in str(err):
+            return f"it speaks no TLS; --insecure-registry {self._host} lets us speak plain HTTP to it"
+        return "REQUESTS_CA_BUNDLE=FILE names the certificates that are trusted"
 
     def _follow(self, before: str, after: str) -> None:
         """Where the registry sends us. Raises TransportError for a place that would be spoken to in plain HTTP."""
@@ -210,9 +216,10 @@ class Connection:
             if before not in ("", used):  # another thread was faster
                 return True
             if challenge.lower().startswith("basic"):
-                if not self._basic or before == f"Basic {self._basic}":
+                basic = self._login.basic
+                if not basic or before == f"Basic {basic}":
                     return False
-                self._authorization[use] = f"Basic {self._basic}"
+                self._authorization[use] = f"Basic {basic}"
                 return True
             said = dict(re.findall(r'([A-Za-z]+)="([^"]+)"', challenge))
             realm = said.get("realm", "")
@@ -225,10 +232,14 @@ class Connection:
     def _token(self, realm: str, asked: Mapping[str, str], brief: bool) -> str:
         """What the registry's place for logins gives us; "" for nothing. Source: distribution-spec, token."""
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
-        if self._basic:
-            headers["Authorization"] = f"Basic {self._basic}"
-        limit = _limit(brief)
-        with self._session.get(realm, params=asked, headers=headers, stream=True, **limit) as reply:
+        more: dict[str, Any] = {"params": asked}
+        if self._login.identity:  # OAuth 2, as docker's registries have it
+            form = {"grant_type": "refresh_token", "client_id": "treebuild", "refresh_token": self._login.identity}
+            more = {"data": {**asked, **form}}
+        elif self._login.basic:
+            headers["Authorization"] = f"Basic {self._login.basic}"
+        ask = self._session.post if self._login.identity else self._session.get
+        with ask(realm, headers=headers, stream=True, **more, **_limit(brief)) as reply:
             if reply.status_code != 200:
                 return ""
             data = b""
@@ -252,7 +263,7 @@ class Connection:
             return TransportError(
                 f"{self}: not allowed ({status})",
                 status=status,
-                hint=f"docker login {self._host}, if there should be one",
+                hint=self._login.fault or f"docker login {self._host}, if there should be one",
             )
         if status == 404 and kind in ("manifests", "blobs"):
             what = "there is no such image" if kind == "manifests" else "the registry lacks a part of the image"

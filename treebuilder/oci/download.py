@@ -10,7 +10,6 @@ from treebuilder.errors import IntegrityError, TransportError
 from treebuilder.model.digest import Digest
 from treebuilder.oci.session import new_session
 from treebuilder.oci.store import Store
-from treebuilder.system import clock
 from treebuilder.system.process import Cancel
 
 _CHUNK = 1 << 18
@@ -45,7 +44,7 @@ class Downloader:
             except TransportError as err:
                 if not err.temporary or attempt == _TRIES:
                     raise
-                clock.sleep(0.3 * 3**attempt)
+                self._cancel.pause(0.3 * 3**attempt)
         raise AssertionError("the loop returns or raises")
 
     def _once(self, url: str, expected: Digest | None, on_bytes: Callable[[int], None] | None) -> Digest:

@@ -11,12 +11,14 @@ from pathlib import Path
 from treebuilder.annotations import IO, Any
 from treebuilder.errors import IntegrityError, TransportError
 from treebuilder.model.digest import Digest
+from treebuilder.oci.arriving import Arriving
 from treebuilder.oci.layout import INDEXES, MAX_JSON, item_digest, json_object
-from treebuilder.oci.remote import Progress
+from treebuilder.oci.store import Store
 from treebuilder.system.files import disk_errors, new_name, write_atomic
 from treebuilder.system.locks import exclusive_key
 
 _NAME = "org.opencontainers.image.ref.name"
+_READ = "cache-folder"  # notes: a blob's digest to the stamp of the file that was read
 _CHUNK = 1 << 20
 _MAX_INDEX = 256 << 20
 
@@ -74,7 +76,7 @@ class FolderRepository:
             raise IntegrityError(f"{path} is not what its name promises")
         return digest, json_object(data, f"{self}:{tag}")
 
-    def blob(self, digest: Digest, size: int, file: Path, progress: Progress) -> Path:
+    def blob(self, digest: Digest, size: int, file: Path, progress: Arriving) -> Path:
         """Copies a blob of at most `size` bytes. Raises TransportError where it is not, IntegrityError."""
         seen = hashlib.sha256()
         try:
@@ -103,10 +105,35 @@ class FolderRepository:
         digest = item_digest(item, str(self)) if item is not None else None
         return digest if digest is not None and self.has_blob(digest) else None
 
+    def stamp(self, digest: Digest) -> str:
+        """Changes with the file of a blob; "" where there is none."""
+        try:
+            info = self._path(digest).stat()
+        except OSError:
+            return ""
+        return f"{info.st_dev} {info.st_ino} {info.st_size} {info.st_mtime_ns}"
+
+    def reads(self, digest: Digest) -> bool:
+        """Whether a blob is what its name promises."""
+        try:
+            with self._path(digest).open("rb") as source:
+                return hashlib.file_digest(source, "sha256").hexdigest() == digest.hex
+        except OSError:
+            return False
+
+    def drop(self, *digests: Digest) -> None:
+        """Deletes files of blobs and manifests. What was under their tags is not there any more."""
+        with disk_errors(f"deleting what is damaged in {self._folder}", self._folder):
+            for digest in digests:
+                self._path(digest).unlink(missing_ok=True)
+
     # writing ----------------------------------------------------------------------------------------------------
-    def push_blob(self, digest: Digest, size: int, opened: Callable[[], IO[bytes]]) -> bool:
-        """Stores a blob, False if it was there. Raises IntegrityError for a source that is something else."""
-        if self.has_blob(digest):
+    def push_blob(self, digest: Digest, size: int, opened: Callable[[], IO[bytes]], *, again: bool = False) -> bool:
+        """Stores a blob, False if it was there; `again`: in the place of what is there.
+
+        Raises IntegrityError for a source that is something else.
+        """
+        if not again and self.has_blob(digest):
             return False
         path = self._path(digest)
         with disk_errors(f"writing to {self._folder}", self._folder):
@@ -128,7 +155,7 @@ class FolderRepository:
     def put_manifest(self, reference: str, data: bytes, media: str) -> Digest:
         """Stores a manifest; its tag is known to others after `commit`. Of several under one tag the first stays."""
         digest = Digest.of(data)
-        if not self.has_blob(digest):
+        if not self.reads(digest):
             with disk_errors(f"writing to {self._folder}", self._folder):
                 self._path(digest).parent.mkdir(parents=True, exist_ok=True)
                 write_atomic(self._path(digest), data, sync=False)
@@ -152,3 +179,35 @@ class FolderRepository:
             write_atomic(self._folder / "index.json", json.dumps(value, indent=1).encode() + b"\n")
         self._named = None
         self._fresh.clear()
+
+
+def drop_damaged(folder: FolderRepository, tag: str, store: Store) -> None:
+    """Deletes what is damaged of what a tag leads to, with its manifest, so that it is stored anew.
+
+    A file that did not change since it was read is not read again: `store` remembers.
+    """
+    digest = folder.digest_of(tag)
+    if digest is None:
+        return
+    try:
+        _, manifest = folder.manifest(tag, None)
+        layers = manifest.get("layers")
+        items = [manifest.get("config"), *(layers if isinstance(layers, list) else ())]
+        named = [item_digest(item, tag) for item in items]
+    except IntegrityError:
+        folder.drop(digest)
+        return
+    bad = [one for one in named if not whole(folder, one, store)]
+    if bad:
+        folder.drop(digest, *bad)
+
+
+def whole(folder: FolderRepository, digest: Digest, store: Store) -> bool:
+    """Whether a blob is there and what its name promises."""
+    stamp = folder.stamp(digest).encode()
+    if stamp and store.index.note(_READ, digest.hex) == stamp:
+        return True
+    found = folder.reads(digest)
+    if found:
+        store.index.set_notes(_READ, {digest.hex: stamp})
+    return found

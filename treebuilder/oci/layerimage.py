@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from treebuilder.annotations import IO, Any
 from treebuilder.errors import IntegrityError
 from treebuilder.model.digest import Digest
+from treebuilder.oci.arriving import UNSEEN, Arriving
 from treebuilder.oci.layout import architecture, item_digest
-from treebuilder.oci.remote import Progress, Repository, descriptor_size
+from treebuilder.oci.remote import Repository, descriptor_size
 from treebuilder.records import record
 from treebuilder.system.clock import utc
 
@@ -77,7 +78,7 @@ def layer_image(
 
 
 def push_image(
-    place: Repository, image: LayerImage, tag: str, opened: Callable[[], IO[bytes]], progress: Progress | None = None
+    place: Repository, image: LayerImage, tag: str, opened: Callable[[], IO[bytes]], progress: Arriving = UNSEEN
 ) -> None:
     """Uploads what the repository lacks of an image and lets the tag lead to it. Raises what `push_blob` raises."""
     push_blobs(place, image, opened, progress)
@@ -85,7 +86,7 @@ def push_image(
 
 
 def push_blobs(
-    place: Repository, image: LayerImage, opened: Callable[[], IO[bytes]], progress: Progress | None = None
+    place: Repository, image: LayerImage, opened: Callable[[], IO[bytes]], progress: Arriving = UNSEEN
 ) -> None:
     """Uploads what the repository lacks of an image, all but its manifest. Raises what `push_blob` raises."""
     layer = image.layer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from treebuilder.errors import SpecError
 from treebuilder.model.digest import Digest
@@ -42,7 +43,9 @@ def parse_reference(text: str) -> Reference:
     path, colon, tag = path.partition(":")
     if host in (DOCKER_HUB, "index.docker.io"):
         host, path = DOCKER_HUB, path if "/" in path else f"library/{path}"
-    if not _HOST.match(host) or not _REPOSITORY.match(path) or (colon and not _TAG.match(tag)):
+    port = re.search(r":(\d+)\Z", host)
+    is_host = _HOST.match(host) and (port is None or (len(port[1]) < 6 and 0 < int(port[1]) < 1 << 16))
+    if not is_host or not _REPOSITORY.match(path) or (colon and not _TAG.match(tag)):
         raise SpecError(f"{text!r} is no name of an image", reason="image")
     return Reference(host, path, tag or "latest", digest)
 
@@ -58,3 +61,9 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(name.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def speaks_plain(host: str, insecure: Iterable[str]) -> bool:
+    """Whether plain HTTP is spoken with a host: with this machine, and where somebody said so, a name for all ports."""
+    said = {item.removeprefix("http://").rstrip("/") for item in insecure}
+    return is_loopback(host) or host in said or re.sub(r":\d+\Z", "", host) in said

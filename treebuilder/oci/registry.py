@@ -9,8 +9,9 @@ from treebuilder.errors import IntegrityError
 from treebuilder.events import EventSink, Finished, Started
 from treebuilder.model.digest import Digest
 from treebuilder.model.image import State
+from treebuilder.oci.arriving import Arriving
 from treebuilder.oci.layout import MAX_JSON, image_config, item_digest, json_object, platform_item, unpack_into_store
-from treebuilder.oci.reference import Reference, is_loopback, parse_reference
+from treebuilder.oci.reference import Reference, parse_reference, speaks_plain
 from treebuilder.oci.remote import Progress, Repository, descriptor_size
 from treebuilder.oci.store import Store
 from treebuilder.system import clock
@@ -39,7 +40,7 @@ class RegistryImages:
         key = (reference.host, reference.repository)
         with self._lock:
             if key not in self._repositories:
-                plain = is_loopback(reference.host) or reference.host in self._insecure
+                plain = speaks_plain(reference.host, self._insecure)
                 self._repositories[key] = Repository(*key, plain, self._cancel)
             return self._repositories[key]
 
@@ -80,7 +81,7 @@ class RegistryImages:
         self._events.emit(Finished(task, seconds=clock.monotonic_s() - began))
         return state
 
-    def _layer(self, repository: Repository, item: dict[str, Any], store: Store, progress: Progress) -> Digest:
+    def _layer(self, repository: Repository, item: dict[str, Any], store: Store, progress: Arriving) -> Digest:
         """One layer's content digest. A layer of another image that was unpacked before is not fetched again."""
         blob = item_digest(item, str(repository))
         if self._keep_blobs:

@@ -20,6 +20,7 @@ from treebuilder.annotations import IO, TYPE_CHECKING, Any
 from treebuilder.errors import IntegrityError, TransportError
 from treebuilder.events import EventSink, Progressed
 from treebuilder.model.digest import Digest
+from treebuilder.oci.arriving import UNSEEN, Arriving
 from treebuilder.oci.connection import TRIES, Connection
 from treebuilder.oci.layout import INDEXES, MAX_JSON, json_object
 
@@ -28,9 +29,10 @@ if TYPE_CHECKING:
 
     from requests import Response
 
-    from treebuilder.oci.arriving import Arriving
-
 _PART = 32 << 20  # bytes of one request of an upload
+_TAG_LENGTH = 128
+_MOST_TAGS = 500_000
+_MOST_PAGES = 5_000
 
 
 def descriptor_size(item: dict[str, Any]) -> int:
@@ -41,7 +43,7 @@ def descriptor_size(item: dict[str, Any]) -> int:
 
 
 class Progress:
-    """Counts bytes of a task."""
+    """Counts bytes of a task, whose end was said when it began."""
 
     def __init__(self, task: str, events: EventSink) -> None:
         self._task, self._events, self._done = task, events, 0
@@ -191,14 +193,15 @@ class Repository(Connection):
         return self._tried(once)
 
     def push_blob(
-        self, digest: Digest, size: int, opened: Callable[[], IO[bytes]], progress: Progress | None = None
-    ) -> bool:
+        self, digest: Digest, size: int, opened: Callable[[], IO[bytes]], progress: Arriving = UNSEEN, *,
+        again: bool = False,
+    ) -> bool:  # fmt: skip
         """Uploads a blob of `size` bytes in parts, going on after a fault where the registry stands.
 
-        True if it was sent, False if it was there. Raises TransportError, IntegrityError when the registry reads
-        something else than was sent.
+        `again`: also where the registry says that it has it. True if it was sent, False if it was there.
+        Raises TransportError, IntegrityError when the registry reads something else than was sent.
         """
-        if self.has_blob(digest):
+        if not again and self.has_blob(digest):
             return False
         place = self._tried(self._begin)
         with opened() as source:
@@ -246,7 +249,7 @@ class Repository(Connection):
                         return
                     self._whole = False
                     place = self._place(reply, "")
-            self._send_last(place or self._begin(), io.BytesIO(data), 0, len(data), digest, None)
+            self._send_last(place or self._begin(), io.BytesIO(data), 0, len(data), digest, UNSEEN)
 
         self._tried(once)
 
@@ -302,21 +305,28 @@ class Repository(Connection):
         return self._tried(once)
 
     def tags(self) -> list[str]:
-        """All tags, sorted; none when there is no such repository."""
-        found: list[str] = []
+        """All tags, sorted; none when there is no such repository. Raises TransportError; IntegrityError for a list
+        that is none, or has no end."""
+        found: set[str] = set()
         path = "tags/list?n=1000"
-        for _ in range(10_000):
+        for _ in range(_MOST_PAGES):
             data, link = self._tried(lambda path=path: self._page(path))  # type: ignore[misc]
             tags = data.get("tags") or []
-            if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+            if not isinstance(tags, list) or not all(isinstance(tag, str) and len(tag) <= _TAG_LENGTH for tag in tags):
                 raise IntegrityError(f"{self}: a list of tags that is none")
-            found += tags
+            before = len(found)
+            found.update(tags)
             following = re.search(r'<([^>]*)>\s*;\s*rel="?next', link)
             query = urlsplit(following[1]).query if following else ""
             if not query or not tags:
+                return sorted(found)
+            if len(found) == before or len(found) > _MOST_TAGS:
                 break
             path = f"tags/list?{query}"
-        return sorted(set(found))
+        raise IntegrityError(
+            f"{self}: the list of tags has no end",
+            hint=f"after {len(found)} tags the registry promised more; {_MOST_TAGS} in {_MOST_PAGES} parts are read",
+        )
 
     def _page(self, path: str) -> tuple[dict[str, Any], str]:
         with self._request("GET", path, expect=(200, 404)) as reply:
@@ -364,7 +374,7 @@ class Repository(Connection):
             return
 
     def _send_part(
-        self, place: str, source: IO[bytes], position: int, size: int, progress: Progress | None
+        self, place: str, source: IO[bytes], position: int, size: int, progress: Arriving
     ) -> tuple[str, int]:
         source.seek(position)
         data = source.read(min(_PART, size - position))
@@ -372,12 +382,11 @@ class Repository(Connection):
         headers = {"Content-Type": "application/octet-stream", "Content-Range": f"{position}-{end - 1}"}
         with self._request("PATCH", place, data=data, headers=headers, expect=(202, 204, 201)) as reply:
             place = self._place(reply, place)
-        if progress is not None:
-            progress.add(len(data))
+        progress.add(len(data))
         return place, end
 
     def _send_last(
-        self, place: str, source: IO[bytes], position: int, size: int, digest: Digest, progress: Progress | None
+        self, place: str, source: IO[bytes], position: int, size: int, digest: Digest, progress: Arriving
     ) -> None:
         source.seek(position)
         data = source.read(size - position) if position < size else b""
@@ -388,7 +397,7 @@ class Repository(Connection):
         with self._request("PUT", target, data=data, headers=headers, expect=(201, 400)) as reply:
             if reply.status_code == 400:
                 raise IntegrityError(f"{self}: the registry refused {digest}: what arrived is not what was sent")
-        if progress is not None and data:
+        if data:
             progress.add(len(data))
 
     def _resumed(self, place: str, position: int) -> tuple[str, int]:

@@ -11,6 +11,7 @@ from urllib.parse import urljoin, urlsplit
 
 from treebuilder.annotations import Any
 from treebuilder.errors import TransportError
+from treebuilder.oci.reference import is_loopback
 
 TIMEOUT_S = (15.0, 60.0)  # to connect; between two pieces
 _REDIRECTS = 10
@@ -30,7 +31,10 @@ def no_downgrade(before: str, after: str) -> None:
 
 def new_session(may: Callable[[str, str], None] = no_downgrade, *, connections: int = 10) -> Any:  # noqa: ANN401 - requests is imported only when there is something to fetch
     """A session for many threads, with so many connections to a host. `may` is given both URLs of a redirect, and
-    raises for one that is not to be followed."""
+    raises for one that is not to be followed.
+
+    Logins are the caller's: none is taken from ~/.netrc. Who speaks to this machine does so without a proxy.
+    """
     from http.cookiejar import DefaultCookiePolicy
 
     import requests
@@ -48,6 +52,22 @@ def new_session(may: Callable[[str, str], None] = no_downgrade, *, connections: 
                 jar.set_policy(no_cookies)
             return prepared
 
+        def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+            headers, before = prepared_request.headers, response.request.url
+            if "Authorization" in headers and self.should_strip_auth(  # type: ignore[no-untyped-call]
+                str(before), str(prepared_request.url)
+            ):
+                del headers["Authorization"]
+
+        def merge_environment_settings(self, url: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+            settings = super().merge_environment_settings(url, *args, **kwargs)
+            return settings | {"proxies": _proxies(str(url), settings["proxies"])}
+
+        def rebuild_proxies(self, prepared_request: requests.PreparedRequest, proxies: Any) -> Any:  # noqa: ANN401
+            url = str(prepared_request.url)
+            found = super().rebuild_proxies(prepared_request, proxies)  # type: ignore[no-untyped-call]
+            return _proxies(url, found)
+
         def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:  # noqa: ANN401
             kwargs.setdefault("timeout", TIMEOUT_S)
             return super().request(method, url, *args, **kwargs)
@@ -62,8 +82,18 @@ def new_session(may: Callable[[str, str], None] = no_downgrade, *, connections: 
             return target
 
     session = Session()
+    session.auth = _as_it_is
     session.cookies.set_policy(no_cookies)
     session.max_redirects = _REDIRECTS
     for scheme in ("http://", "https://"):
         session.mount(scheme, Adapter(pool_maxsize=connections))
     return session
+
+
+def _as_it_is(request: Any) -> Any:  # noqa: ANN401
+    """Stands where requests would look into ~/.netrc, whose passwords it puts over every other login."""
+    return request
+
+
+def _proxies(url: str, proxies: Any) -> Any:  # noqa: ANN401
+    return {} if is_loopback(urlsplit(url).hostname or "") else proxies

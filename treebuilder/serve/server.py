@@ -20,6 +20,7 @@ from treebuilder.system.process import Cancel
 
 _TIMEOUT_S = 60  # without a byte
 _MAX_CONNECTIONS = 256
+_SLOT_S = 0.1  # between looks whether the server is to stop
 REGISTRY = {"Docker-Distribution-API-Version": "registry/2.0"}
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -75,6 +76,7 @@ class Server:
     def __init__(self, site: Site, listening: Listening) -> None:
         self._listening = listening
         self._slots = threading.BoundedSemaphore(_MAX_CONNECTIONS)
+        self._stopping = threading.Event()
         self._known: dict[str, str] = {}
         outer = self
 
@@ -120,9 +122,19 @@ class Server:
             address_family = socket.AF_INET6 if ":" in listening.host else socket.AF_INET
             request_queue_size = 128
 
+            def process_request(self, request: object, client_address: object) -> None:
+                """Whoever comes when all slots are taken waits unaccepted, without a thread."""
+                with outer._slot() as there:
+                    if there:
+                        super().process_request(request, client_address)  # type: ignore[arg-type]
+                    else:
+                        self.shutdown_request(request)  # type: ignore[arg-type]
+
             def process_request_thread(self, request: object, client_address: object) -> None:
-                with outer._slots:
+                try:
                     super().process_request_thread(request, client_address)  # type: ignore[arg-type]
+                finally:
+                    outer._slots.release()
 
             def handle_error(self, request: object, client_address: object) -> None:
                 listening.log(f"{client_address}: the connection broke")
@@ -155,7 +167,21 @@ class Server:
         """Serves until `stop` is called from another thread."""
         self._http.serve_forever(poll_interval=0.1)
 
+    @contextmanager
+    def _slot(self) -> Iterator[bool]:
+        """Waits for a slot, which the connection's thread gives back; False when the server stops before."""
+        while not self._slots.acquire(timeout=_SLOT_S):
+            if self._stopping.is_set():
+                yield False
+                return
+        try:
+            yield True
+        except BaseException:  # there is no thread
+            self._slots.release()
+            raise
+
     def stop(self) -> None:
+        self._stopping.set()
         self._http.shutdown()
 
     def close(self) -> None:
