@@ -149,6 +149,22 @@ def test_a_package_dir_that_is_not_there_is_a_warning(project: Project) -> None:
     assert project.content("x-t-1.0") == {}
 
 
+def test_filters_that_take_all_of_a_package_dir_are_named(project: Project) -> None:
+    steps = "steps:\n- mkdir /out; echo > /out/app\npackage_dir: /out\n"
+    for name, filters, said in (
+        ("t/in", "includes:\n- ^/out/app$\n", "includes keep nothing of package_dir /out"),
+        ("t/ex", "excludes:\n- app\n", "excludes keep nothing of package_dir /out"),
+    ):
+        project.package(name, requires("seed/base") + steps + filters)
+        done = project.building(name)
+        assert done.code == 0
+        (warning,) = [line for line in done.stderr.splitlines() if "is empty" in line]
+        assert f"build.yaml:6: {name}-1.0: {said}: the package is empty" in warning
+        assert "/out/out/app" in warning
+    project.package("t/in", requires("seed/base") + steps + "includes:\n- ^/out/out/app$\n")
+    assert "is empty" not in project.building("t/in").stderr
+
+
 def test_a_destination_may_have_any_name(project: Project) -> None:
     chain(project, ["t/a"])
     name = os.fsdecode(b"na\xffme")

@@ -171,3 +171,38 @@ def test_the_table_names_every_flag() -> None:
         "--quiet",
         "--debug",
     }
+
+
+def test_every_verb_that_reads_a_tree_takes_dependency_only_trees(project: Project, tmp_path: Path) -> None:
+    mine = Project(tmp_path / "mine")
+    mine.package("m/app", requires("t/b") + "steps:\n- echo mine > /app\n")
+    flags = ("--tree-deps", str(project.tree), "--tree", "packages")
+    assert mine.run("tree", "validate", *flags).value["faults"] == []
+    assert mine.run("tree", "validate", "--tree", "packages").code == 2
+    listed = mine.run("tree", "pkglist", "-b", *flags).value["packages"]
+    assert [f"{p['category']}/{p['name']}" for p in listed] == ["m/app"]
+    ordered = mine.run("tree", "pkglist", "-b", "--deps", *flags, "-m", "^m/").value["packages"]
+    assert [p["name"] for p in ordered] == ["base", "a", "b", "app"]
+    assert mine.run("lock", *flags).code == 0
+    keys = {node["name"]: node["plan_key"] for node in mine.run("explain", *flags, "m/app").value["nodes"]}
+    built = mine.run("build", *flags, "--destination", "build", "--all", "--locked")
+    assert {node["name"]: node["plan_key"] for node in built.value["nodes"]} == keys
+    (mine.top / ".luet.yaml").write_text(f"tree-deps: {project.tree}\n")
+    assert packed(mine.run("build", "--tree", "packages", "--destination", "build", "--all")) == ["m/app"]
+    assert mine.run("tree", "validate", "--tree", "packages").value["faults"] == []
+
+
+def test_a_build_with_nothing_to_do_repeats_what_the_tree_was_warned_of_and_no_flags(project: Project) -> None:
+    (project.top / ".luet.yaml").write_text("destinatoin: x\n")
+    project.package("t/odd", requires("seed/base") + "step:\n- true\nsteps:\n- echo > /odd\n")
+
+    def warned(*flags: str) -> list[str]:
+        done = project.building("t/odd", *flags)
+        said = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+        assert len(done.value["warnings"]) == len(said)
+        return [next(word for word in ("'step'", "--sign", "--cmd", "'destinatoin'") if word in line) for line in said]
+
+    assert warned("--sign", "team.key") == ["--sign", "'destinatoin'", "'step'"]
+    assert warned() == ["'destinatoin'", "'step'"]
+    assert warned("--cmd", "x") == ["--cmd", "'destinatoin'", "'step'"]
+    assert warned() == ["'destinatoin'", "'step'"]

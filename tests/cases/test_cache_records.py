@@ -158,7 +158,7 @@ def test_a_record_that_was_changed_is_not_used(pushed: tuple[Project, Path], tmp
     shutil.copytree(folder, tmp_path / "registry")
     storage = Storage(tmp_path / "registry")
     with serving(Registry(storage), Listening("127.0.0.1", 0)) as address:
-        assert Evil(storage).edit(change) == 6
+        assert Evil(storage).edit(change) == 9
         two = make(tmp_path / "two")
         done = build(two, address, "--pull", "t/app")
         assert done.code == 0, done.stderr

@@ -8,10 +8,17 @@ from typing import Any
 
 import pytest
 
+from tests.registries import own_registry
 from tests.trees import Project, Result, requires
+from treebuilder.app.options import BuildOptions
+from treebuilder.app.settings import Settings
+from treebuilder.app.sharing import opened
+from treebuilder.app.workspace import opened as workspace
+from treebuilder.events import Recorder
 from treebuilder.serve.registry import Registry
 from treebuilder.serve.server import Listening, serving
 from treebuilder.serve.storage import Storage
+from treebuilder.system.process import Cancel
 
 pytestmark = pytest.mark.engine
 
@@ -78,6 +85,130 @@ def test_a_second_push_sends_nothing_and_a_cached_build_is_pushed(address: str, 
     assert "built" not in states(build(two, address, "--pull", "t/all")).values()
 
 
+SAME = requires("seed/base") + "steps:\n- mkdir /lib2; echo lib > /lib2/a; true; ln /lib2/a /lib2/b\n"
+
+
+def test_what_comes_to_the_same_inputs_is_not_built(address: str, tmp_path: Path) -> None:
+    """The early cut-off: t/lib is built by other steps and comes out the same, so t/app is what somebody pushed."""
+    one = make(tmp_path / "one")
+    states(build(one, address, "--push", "t/app"))
+    two = make(tmp_path / "two")
+    two.package("t/lib", SAME)
+    done = build(two, address, "--pull", "--push", "t/app")
+    assert {name: state for name, state in states(done).items() if name != "base"} == {"lib": "built", "app": "cached"}
+    assert "early cut-off" in next(node["reason"] for node in done.value["nodes"] if node["name"] == "app")
+    assert packages(two)["app-t-1.0.package.tar.zst"] == packages(one)["app-t-1.0.package.tar.zst"]
+    three = make(tmp_path / "three")
+    three.package("t/lib", SAME)
+    three.package("t/more", requires("t/app") + "steps:\n- cat /app > /more\n")
+    found = states(build(three, address, "--pull", "t/more"))
+    assert (found["app"], found["more"]) == ("pulled", "built"), "it lies under the new plan key too"
+
+
+RANDOM = requires("seed/base") + "steps:\n- cat /proc/sys/kernel/random/uuid > /random\n"
+
+
+def refused(result: Result) -> str:
+    assert result.code != 0
+    return next(str(node["reason"]) for node in result.value["nodes"] if node["state"] == "failed")
+
+
+@pytest.mark.parametrize("words", [(), ("--pull",)])
+def test_what_was_pulled_and_comes_out_otherwise_is_said(tmp_path: Path, words: tuple[str, ...]) -> None:
+    with own_registry(tmp_path / "registry") as address:
+        one, two = make(tmp_path / "one"), make(tmp_path / "two")
+        for project in (one, two):
+            project.package("t/new", RANDOM)
+        states(build(one, address, "--push", "t/new"))
+        assert states(build(two, address, "--pull", "t/new"))["new"] == "pulled"
+        done = build(two, address, "--rebuild", *words, "t/new")
+        assert "the same inputs gave another" in refused(done)
+        assert states(build(two, address, "t/new"))["new"] == "cached"
+        assert packages(two)["new-t-1.0.package.tar.zst"] == packages(one)["new-t-1.0.package.tar.zst"]
+
+
+@pytest.mark.parametrize("kind", ["registry", "folder"])
+def test_what_comes_out_otherwise_is_not_pushed(tmp_path: Path, kind: str) -> None:
+    """A result that was pushed stays, and whoever comes to another one is told so."""
+    with own_registry(tmp_path / "registry") as address:
+        to = ("--push", "--image-repository", f"{address}/cache/x")
+        words = to if kind == "registry" else ("--cache-to", str(tmp_path / "shared"))
+        one, two, three = make(tmp_path / "one"), make(tmp_path / "two"), make(tmp_path / "three")
+        for project in (one, two, three):
+            project.package("t/new", RANDOM)
+        states(in_folder(one, *words, "t/new"))
+        for _ in range(2):
+            done = in_folder(two, *words, "t/new")
+            assert (done.code, done.value["error"]["reason"]) == (2, "not-reproducible")
+            assert "t/new-1.0" in done.value["error"]["message"]
+        states(in_folder(one, *words, "t/new"))
+        pull = ("--pull", *to[1:]) if kind == "registry" else ("--cache-from", str(tmp_path / "shared"))
+        assert states(in_folder(three, *pull, "t/new"))["new"] == "pulled"
+        assert packages(three) == packages(one) | {
+            name: data for name, data in packages(three).items() if "base" in name
+        }
+
+
+@pytest.mark.parametrize("first", [("--cache-to",), ("--cache-from", "--cache-to")])
+def test_a_damaged_folder_is_mended(tmp_path: Path, first: tuple[str, ...]) -> None:
+    cache = tmp_path / "cache"
+    one = make(tmp_path / "one")
+    states(in_folder(one, "--cache-to", str(cache), "t/app"))
+    for path in (cache / "blobs/sha256").iterdir():
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    fresh = one if len(first) == 1 else make(tmp_path / "two")
+    states(in_folder(fresh, *(word for flag in first for word in (flag, str(cache))), "t/app"))
+    three = make(tmp_path / "three")
+    assert "built" not in states(in_folder(three, "--cache-from", str(cache), "t/app")).values()
+    assert packages(three)["app-t-1.0.package.tar.zst"] == packages(one)["app-t-1.0.package.tar.zst"]
+
+
+def _damage_layers(registry: Path) -> None:
+    for path in (registry / "blobs/sha256").iterdir():
+        data = path.read_bytes()
+        if not data.startswith(b"{"):
+            path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+
+
+def test_what_is_damaged_in_a_registrys_folder_is_mended(tmp_path: Path) -> None:
+    with own_registry(tmp_path / "registry") as address:
+        one = make(tmp_path / "one")
+        states(build(one, address, "--push", "t/app"))
+        _damage_layers(tmp_path / "registry")
+        two = make(tmp_path / "two")
+        assert states(build(two, address, "--pull", "--push", "t/app"))["app"] == "built"
+        three = make(tmp_path / "three")
+        done = build(three, address, "--pull", "t/app")
+        assert (states(done)["app"], done.value["warnings"]) == ("pulled", [])
+
+
+def other_inputs(config: dict[str, Any], value: dict[str, Any]) -> None:
+    config["inputs"][1] = "0" * 64
+
+
+def other_key(config: dict[str, Any], value: dict[str, Any]) -> None:
+    config["result"]["build_key"] = "0" * 64
+
+
+def no_inputs(config: dict[str, Any], value: dict[str, Any]) -> None:
+    del config["inputs"]
+
+
+@pytest.mark.parametrize("change", [other_inputs, other_key, no_inputs])
+def test_a_record_of_other_inputs_is_not_used(tmp_path: Path, change: Any) -> None:
+    storage = Storage(tmp_path / "registry")
+    with serving(Registry(storage), Listening("127.0.0.1", 0)) as address:
+        one = make(tmp_path / "one")
+        states(build(one, address, "--push", "t/app"))
+        assert _edit(storage, "build-", change) == 3
+        two = make(tmp_path / "two")
+        two.package("t/lib", SAME)
+        done = build(two, address, "--pull", "t/app")
+        assert states(done)["app"] == "built"
+        assert any("is not used" in warning["message"] for warning in done.value["warnings"])
+    storage.close()
+
+
 def _edit(storage: Storage, prefix: str, change: Any) -> int:
     """Changes the configs of records as somebody with access to the registry could."""
     from treebuilder.serve.manifests import MANIFEST, parse
@@ -126,6 +257,7 @@ def test_a_record_that_is_not_what_it_says_is_not_used(tmp_path: Path, change: A
         states(build(one, address, "--push", "t/app"))
         assert _edit(storage, "artifact-", change) == 3
         assert _edit(storage, "node-", change) == 3
+        assert _edit(storage, "build-", no_inputs) == 3
         two = make(tmp_path / "two")
         done = build(two, address, "--pull", "t/app")
         assert states(done)["app"] == "built"
@@ -138,10 +270,7 @@ def test_other_bytes_are_not_used(tmp_path: Path) -> None:
     with serving(Registry(storage), Listening("127.0.0.1", 0)) as address:
         one = make(tmp_path / "one")
         states(build(one, address, "--push", "t/app"))
-        for path in (tmp_path / "registry/blobs/sha256").iterdir():
-            data = path.read_bytes()
-            if not data.startswith(b"{"):
-                path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        _damage_layers(tmp_path / "registry")
         two = make(tmp_path / "two")
         done = build(two, address, "--pull", "t/app")
         assert states(done)["app"] == "built"
@@ -159,6 +288,13 @@ def test_no_registry_is_an_error(tmp_path: Path) -> None:
     done = project.run("build", "--tree", "packages", "t/app", "--push", "--image-repository", "127.0.0.1:1/x")
     assert done.code == 2
     assert "127.0.0.1:1/x" in done.stderr
+
+
+def test_a_cache_is_named_without_a_tag(tmp_path: Path) -> None:
+    project = make(tmp_path / "one")
+    for flag in ("--pull", "--push"):
+        done = project.run("build", "--tree", "packages", "t/app", flag, "--image-repository", "127.0.0.1:1/x:tag")
+        assert (done.code, "without tag" in done.stderr) == (1, True)
 
 
 def test_what_a_registry_that_is_away_has_is_built(tmp_path: Path) -> None:
@@ -207,7 +343,7 @@ def test_a_folder_holds_a_cache(tmp_path: Path) -> None:
     two.package("t/more", requires("t/app") + "steps:\n- cat /app > /more\n")
     more = in_folder(two, "--cache-from", str(cache), "--cache-to", str(cache), "t/more")
     assert [name for name, state in states(more).items() if state == "built"] == ["more"]
-    assert len(json.loads((cache / "index.json").read_bytes())["manifests"]) == len(index["manifests"]) + 2
+    assert len(json.loads((cache / "index.json").read_bytes())["manifests"]) == len(index["manifests"]) + 3
     assert not [path for path in (cache / "blobs/sha256").iterdir() if path.name.startswith(".")]
 
 
@@ -228,3 +364,10 @@ def test_a_damaged_folder_gives_nothing_wrong(tmp_path: Path) -> None:
     assert states(done)["app"] == "built"
     assert len([warning for warning in done.value["warnings"] if "index.json" in warning["message"]]) == 1
     assert in_folder(three, "--cache-to", str(cache), "t/app").code == 2, "nothing is written over it"
+
+
+def test_an_insecure_registry_is_meant_with_all_its_ports(tmp_path: Path) -> None:
+    options = BuildOptions((), insecure_registries=("a.example", "b.example:5000"))
+    with workspace(Settings(), str(tmp_path), Recorder(), Cancel()) as work:
+        places = [opened(f"{host}/x", options, work) for host in ("a.example:5000", "b.example:5000", "b.example:5001")]
+    assert [place._url.partition(":")[0] for place in places] == ["http", "http", "https"]

@@ -87,8 +87,10 @@ def test_what_is_signed_is_signed_once(address: str, keys: Path, where: str) -> 
         for tag, path in _manifests(keys / "shared").items():
             if "." in tag:
                 path.write_bytes(b"{")
-        assert state(build(writer, *at, "--sign", str(keys / "one"))) == "cached"
         assert state(build(project(keys / "reader", "one"), "--cache-from", str(keys / "shared"))) == "built"
+        assert state(build(writer, *at, "--sign", str(keys / "one"))) == "cached"
+        mended = build(project(keys / "reader2", "one"), "--cache-from", str(keys / "shared"))
+        assert state(mended) == "pulled", "and is written again"
 
 
 def _manifests(folder: Path) -> dict[str, Path]:
@@ -108,7 +110,7 @@ def test_a_signature_of_another_record_counts_nothing(keys: Path) -> None:
     index = json.loads((shared / "index.json").read_text())
     named = {item["annotations"]["org.opencontainers.image.ref.name"]: item for item in index["manifests"]}
     swapped: dict[str, str] = {}
-    for kind in ("artifact-", "node-"):
+    for kind in ("artifact-", "node-", "build-"):
         one, two = sorted(tag for tag in named if tag.startswith(kind) and "." in tag)
         swapped |= {one: two, two: one}
     for item in index["manifests"]:

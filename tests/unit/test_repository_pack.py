@@ -13,8 +13,10 @@ import yaml
 
 from tests.unit.repository_parts import EPOCH, Workshop, workshop
 from treebuilder.app.packing import PackOptions, pack
+from treebuilder.app.repositories import source_epoch
 from treebuilder.errors import SpecError
 from treebuilder.model.words import parse_selector
+from treebuilder.plan.lock import Lock, render
 from treebuilder.records import replace
 
 
@@ -81,3 +83,12 @@ def test_the_definition_must_be_there(shop: Workshop, options: PackOptions) -> N
         pack(replace(options, definition=shop.top / "none"), shop.store, shop.events)
     assert caught.value.reason == "missing-definition"
     assert not shop.build.exists()
+
+
+def test_the_time_of_what_is_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = tmp_path / "treebuild.lock"
+    lock.write_bytes(render(Lock(400_000_000)))
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    assert source_epoch(lock) == 400_000_000
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")  # a time as any other
+    assert source_epoch(lock) == 0

@@ -10,6 +10,7 @@ from treebuilder.build.emit import files_note
 from treebuilder.build.pack import Item, filtered, package_items, select, write_package
 from treebuilder.build.results import ArtifactResult, NodeResult
 from treebuilder.build.worker import Worker
+from treebuilder.errors import NotReproducible
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import Recipe
 from treebuilder.model.patterns import compile_filter
@@ -44,6 +45,10 @@ class Packages:
 
     def all(self) -> tuple[ArtifactResult, ...]:
         return (self.main, *self.subs)
+
+
+def _contents(packages: Packages) -> list[Digest]:
+    return [one.content for one in packages.all()]
 
 
 def recorded(store: Store, keys: NodeKeys, compression: str) -> Packages | None:
@@ -108,6 +113,12 @@ class Packer:
 
             subs.append(self._one(sub_key, chosen, ()))
         packages = Packages(main, tuple(subs), result.build_key)
+        before = recorded(self._store, keys, self._compression)
+        if before is not None and before.build_key == result.build_key and _contents(before) != _contents(packages):
+            raise NotReproducible(
+                f"{node.pid}: the same inputs gave another package than the one that is recorded here",
+                hint="the recorded one stays; make the steps reproducible (times, random names, caches)",
+            )
         self._store.index.replace([(keys.artifact.hex, "artifact", str(node.pid), packages.to_json())])
         return packages
 

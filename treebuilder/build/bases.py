@@ -15,7 +15,7 @@ from treebuilder.oci.layout import Layout
 from treebuilder.oci.store import Store
 from treebuilder.plan.graph import BuildPlan, Foreign
 from treebuilder.plan.keys import bootstrap_document, digest_of, locked_image
-from treebuilder.plan.lock import FIRST_EPOCH_S, Lock, bootstrap_key
+from treebuilder.plan.lock import Lock, bootstrap_key
 from treebuilder.plan.places import named_images, named_urls, said_at
 from treebuilder.records import replace
 from treebuilder.system.process import Cancel
@@ -135,8 +135,7 @@ class Resolver:
                 with said_at(said[url]):
                     lock = lock.with_url(url, Downloader(self._store, self._cancel).fetch(url, None))
         if not lock.epoch_s:
-            dates = [b.date_s for b in lock.bootstraps.values()]
-            lock = Lock(epoch_s or max([FIRST_EPOCH_S, *dates]), lock.images, lock.urls, lock.bootstraps)
+            lock = lock.with_epoch(epoch_s or None)  # a written 0 would say that it is not known
         return lock
 
     @staticmethod

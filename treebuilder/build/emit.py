@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from treebuilder.annotations import Any
@@ -17,6 +18,7 @@ from treebuilder.nodes.writing import write_yaml
 from treebuilder.oci.store import Store
 from treebuilder.records import record
 from treebuilder.system.files import disk_errors, write_atomic
+from treebuilder.tree.values import canonical
 
 SUFFIXES = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 
@@ -42,14 +44,20 @@ def file_name(id: PackageId, compression: str) -> str:
     return f"{id.fingerprint}.package.tar{SUFFIXES[compression]}"
 
 
-def emit(out: Outgoing, folder: Path, store: Store, epoch_s: int) -> PackedFile:
-    """Writes the package and its metadata unless both are there already. Raises IntegrityError for a bad blob."""
+def emit(
+    out: Outgoing, folder: Path, store: Store, epoch_s: int, values: Mapping[str, object] | None = None
+) -> PackedFile:
+    """Writes the package and its metadata, with the `values` of the build, unless both are there already.
+
+    Raises IntegrityError for a bad blob.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     id = out.runtime.id
     path = folder / file_name(id, out.compression)
     packed = PackedFile(str(path), out.blob, out.content, out.size_bytes)
     meta = folder / f"{id.fingerprint}.metadata.yaml"
-    stamp = json.dumps([out.blob.hex, out.plan_key.hex, _stat(path), _stat(meta)])
+    given = [canonical(values)] if values else []
+    stamp = json.dumps([out.blob.hex, out.plan_key.hex, _stat(path), _stat(meta), *given])
     noted = store.index.note("emitted", ascii(str(path.absolute())))
     if noted is not None and noted.decode() == stamp:
         return packed
@@ -63,10 +71,10 @@ def emit(out: Outgoing, folder: Path, store: Store, epoch_s: int) -> PackedFile:
         build_view=_placeless(out.build_view), runtime=_placeless(out.runtime), recipe=out.recipe,
         file_name=path.name, sha256=out.blob, compression=out.compression,
         files=() if out.runtime.hidden else files, content=out.content, epoch_s=epoch_s, seed=out.seed,
-        extra=extra,
+        extra=extra, values=values or {},
     )  # fmt: skip
     write_atomic(meta, write_yaml(value), sync=False)
-    note = json.dumps([out.blob.hex, out.plan_key.hex, _stat(path), _stat(meta)])
+    note = json.dumps([out.blob.hex, out.plan_key.hex, _stat(path), _stat(meta), *given])
     store.index.set_notes("emitted", {ascii(str(path.absolute())): note.encode()})
     return packed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from treebuilder.annotations import Any
 from treebuilder.model.digest import Digest
@@ -59,7 +60,7 @@ def _open_env(recipe: Recipe) -> list[str]:
     return [line for line in recipe.env if line not in secret]
 
 
-def _spec(recipe: Recipe, package: Package, build_time: str, seed: str) -> dict[str, Any]:
+def _spec(recipe: Recipe, package: Package, build_time: str, seed: str, values: Mapping[str, object]) -> dict[str, Any]:
     spec: dict[str, Any] = {}
     if recipe.steps:
         spec["steps"] = [step.command for step in recipe.steps]
@@ -74,12 +75,12 @@ def _spec(recipe: Recipe, package: Package, build_time: str, seed: str) -> dict[
             {**package_fields(s.package), "includes": list(s.includes), "excludes": list(s.excludes)}
             for s in recipe.subpackages
         ]
-    spec["buildoptions"] = _BUILD_OPTIONS
+    spec["buildoptions"] = {**_BUILD_OPTIONS, "buildvalues": [values]} if values else _BUILD_OPTIONS
     spec.update(copy=[_copy(item) for item in recipe.copy], requires_final_images=recipe.requires_final_images)
     return spec
 
 
-# How luet was told to build. Nothing of it matters to ours, but luet reads it where it builds on a repository.
+# How luet was told to build. Of it only buildvalues matters to ours, but luet reads it where it builds on a repository.
 _BUILD_OPTIONS: dict[str, Any] = {
     "pushimagerepository": "", "pullimagerepository": [], "pullfirst": False, "keepimg": True, "push": False,
     "concurrency": 0, "compressiontype": "", "wait": False, "onlydeps": False, "nodeps": False, "solveroptions": {},
@@ -92,13 +93,15 @@ _BUILD_OPTIONS: dict[str, Any] = {
 def document(
     *, build_view: Package, runtime: Package, recipe: Recipe, file_name: str, sha256: Digest, compression: str,
     files: tuple[str, ...], content: Digest, epoch_s: int, seed: str, extra: Mapping[str, object],
+    values: Mapping[str, object] = MappingProxyType({}),
 ) -> dict[str, Any]:  # fmt: skip
-    """The whole metadata of one artifact. `extra` is our own block, under a key that luet ignores."""
+    """The whole metadata of one artifact. `extra` is our own block, under a key that luet ignores; `values` are those
+    of `--values` (luet.md §3.3)."""
     build_time = go_time(epoch_s, content)
     return {
         "path": file_name,
         "dependencies": [],
-        "compilespec": _spec(recipe, build_view, build_time, seed),
+        "compilespec": _spec(recipe, build_view, build_time, seed, values),
         "checksums": {"sha256": sha256.hex},
         "sourceassertion": [],
         "compressiontype": compression,

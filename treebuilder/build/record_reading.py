@@ -38,6 +38,18 @@ def node_of(config: Mapping[str, Any], keys: NodeKeys, what: str) -> NodeResult:
         raise IntegrityError(f"{what}: the record has another form: {err!r:.200}") from err
 
 
+def built_of(config: Mapping[str, Any], key: Digest, what: str) -> NodeResult:
+    """The result in a record under a build key. Raises IntegrityError."""
+    try:
+        result = NodeResult.from_json(config["result"])
+        if digest_of(config["inputs"]) != key or result.build_key != key:
+            raise IntegrityError(f"{what}: a record under a key that its inputs do not give")
+        _need_texts((*result.changed, *result.deleted, *result.passed), what)
+        return result
+    except ODD as err:
+        raise IntegrityError(f"{what}: the record has another form: {err!r:.200}") from err
+
+
 def packages_of(config: Mapping[str, Any], keys: NodeKeys, what: str) -> tuple[Packages, Files]:
     """The packages in an artifact's record, and the files that it says are in them. Raises IntegrityError."""
     try:

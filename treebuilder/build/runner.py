@@ -21,11 +21,12 @@ from treebuilder.errors import Cancelled, TreebuildError
 from treebuilder.events import EventSink, Finished, Said, Started, Warned
 from treebuilder.model.package import PackageId
 from treebuilder.oci.store import BlobLostError, Store
+from treebuilder.oci.view import StackView
 from treebuilder.plan.graph import BuildNode, BuildPlan, EmptyBase, JoinBase
 from treebuilder.plan.keys import NodeKeys
 from treebuilder.plan.places import place_of
 from treebuilder.plan.why import differences
-from treebuilder.records import record, replace
+from treebuilder.records import field, record, replace
 from treebuilder.system import clock
 from treebuilder.system.files import disk_errors
 from treebuilder.system.pool import Pool
@@ -43,10 +44,13 @@ _EMPTY_BYTES = 1024  # an archive without entries is two blocks of zeros
 
 @record
 class RunnerOptions:
+    """`values` are what `--values` gave, as packages record it."""
+
     destination: Path
     epoch_s: int
     compression: str = "zstd"
     rebuild: bool = False
+    values: Mapping[str, object] = field(default_factory=dict)
 
 
 class _Restart(Exception):
@@ -267,11 +271,22 @@ class Runner:
     def _say_empty(self, node: BuildNode, artifact: ArtifactResult) -> None:
         """luet packs nothing where there is nothing; with `package_dir` that is hardly what was meant."""
         recipe = node.package.recipe
-        if recipe.package_dir and artifact.size_bytes <= _EMPTY_BYTES:
-            self._events.emit(Warned(
-                f"{node.pid}: package_dir {recipe.package_dir} holds nothing in the image: the package is empty",
-                place_of(recipe.where, "package_dir"),
-            ))  # fmt: skip
+        if not recipe.package_dir or artifact.size_bytes > _EMPTY_BYTES:
+            return
+        seen = self._seen_by_filters(node)
+        key, said, hint = "package_dir", f"package_dir {recipe.package_dir} holds nothing in the image", None
+        if seen:
+            key = "includes" if recipe.includes else "excludes"
+            said = f"{key} keep nothing of package_dir {recipe.package_dir}"
+            hint = f"a pattern sees the folder's name twice, for example {seen}"
+        self._events.emit(Warned(f"{node.pid}: {said}: the package is empty", place_of(recipe.where, key), hint))
+
+    def _seen_by_filters(self, node: BuildNode) -> str:
+        """The first path below package_dir, as includes and excludes see it; "" where there is none."""
+        prefix = node.package.recipe.package_dir.strip("/")
+        view = StackView(tuple(self._store.tree_folder(layer) for layer in self._nodes[node.id].own))
+        inside = (entry.path for entry, _ in view.walk() if entry.path.startswith(f"{prefix}/"))
+        return next((f"/{prefix}/{path}" for path in inside), "")
 
     def _build(self, node: BuildNode) -> None:
         keys = self._keys[node.id]
@@ -333,13 +348,17 @@ class Runner:
         recipe = package.recipe
         seed = recipe.image if not isinstance(node.base, JoinBase) else ""
         main = self._outgoing(node, packages.main, seed)
-        self._packed[node.pid] = emit(main, self._options.destination, self._store, self._options.epoch_s)
+        self._packed[node.pid] = self._write(main)
         for sub, artifact in zip(recipe.subpackages, packages.subs, strict=True):
             out = replace(
                 self._outgoing(node, artifact, seed), runtime=sub.package,
                 build_view=replace(sub.package, requires=(), conflicts=()),
             )  # fmt: skip
-            self._packed[sub.package.id] = emit(out, self._options.destination, self._store, self._options.epoch_s)
+            self._packed[sub.package.id] = self._write(out)
+
+    def _write(self, out: Outgoing) -> PackedFile:
+        options = self._options
+        return emit(out, options.destination, self._store, options.epoch_s, options.values)
 
     def _outgoing(self, node: BuildNode, artifact: ArtifactResult, seed: str) -> Outgoing:
         blob, size = artifact.blobs[self._options.compression]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from treebuilder.annotations import IO, Any, Protocol
@@ -21,13 +22,15 @@ from treebuilder.archive.compress import compressor
 from treebuilder.archive.tar import write_folder
 from treebuilder.build.artifacts import Packages
 from treebuilder.build.emit import files_note, read_files
-from treebuilder.build.record_reading import check_archive, node_of, packages_of
+from treebuilder.build.record_reading import ODD, built_of, check_archive, node_of, packages_of
 from treebuilder.build.record_signing import ANYBODY, RecordTrust
 from treebuilder.build.results import ArtifactResult, NodeResult
 from treebuilder.build.waiting import Waiting
-from treebuilder.errors import IntegrityError, TransportError, TreebuildError, UnsafeArchive
+from treebuilder.errors import IntegrityError, NotReproducible, TransportError, TreebuildError, UnsafeArchive
 from treebuilder.events import EventSink, Finished, Started, Warned
 from treebuilder.model.digest import Digest
+from treebuilder.oci.arriving import UNSEEN, Arriving
+from treebuilder.oci.folder import FolderRepository, drop_damaged, whole
 from treebuilder.oci.layout import MAX_JSON, item_digest, json_object, unpack_into_store
 from treebuilder.oci.remote import Progress, descriptor_size
 from treebuilder.oci.seal import HashingSink
@@ -41,6 +44,7 @@ _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG = "application/vnd.treebuild.record.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar+zstd"
 _ARCHIVE = "application/vnd.treebuild.package.v1"
+_COMPARED = "compared-record"  # notes: a manifest's digest to that of the result that it was compared with
 _CONTENT = "dev.treebuild.content"  # the digest of the plain tar
 _PLAIN = "dev.treebuild.unpacked"  # its length in bytes, where it is odd
 
@@ -50,13 +54,15 @@ class Records(Protocol):
 
     def manifest(self, tag: str, expected: Digest | None, /) -> tuple[Digest, dict[str, Any]]: ...
 
-    def blob(self, digest: Digest, size: int, file: Path, progress: Progress, /) -> Path: ...
+    def blob(self, digest: Digest, size: int, file: Path, progress: Arriving, /) -> Path: ...
 
     def has_blob(self, digest: Digest, /) -> bool: ...
 
     def digest_of(self, reference: str, /) -> Digest | None: ...
 
-    def push_blob(self, digest: Digest, size: int, opened: Callable[[], IO[bytes]], /) -> bool: ...
+    def push_blob(
+        self, digest: Digest, size: int, opened: Callable[[], IO[bytes]], /, *, again: bool = False
+    ) -> bool: ...
 
     def put_manifest(self, reference: str, data: bytes, media: str, /) -> Digest: ...
 
@@ -91,6 +97,10 @@ class SharedCache:
         self._events = events
         self._layers: dict[str, _Blob] = {}
         self._lost: set[Records] = set()
+        self._broken: set[tuple[Records, str]] = set()  # records that are not what they should be, by their tags
+        self._damaged: set[tuple[Records, Digest]] = set()  # layers
+        self._mended: set[tuple[Records, Digest]] = set()  # those of them that were pushed again
+        self._other: dict[Digest, str] = {}  # plan keys under which a target has another result, and what to say
         self._lock = threading.Lock()
 
     @property
@@ -100,12 +110,19 @@ class SharedCache:
     # pulling ----------------------------------------------------------------------------------------------------
     def node(self, keys: NodeKeys) -> NodeResult | None:
         """The result under a plan key, if anybody has pushed one. Its layers stay where they are."""
-        for repository, config, items in self._records(f"node-{keys.plan.hex}"):
+        return self._result(f"node-{keys.plan.hex}", lambda config, what: node_of(config, keys, what))
+
+    def built(self, key: Digest) -> NodeResult | None:
+        """The same under a build key: of whatever plan that came to the same inputs."""
+        return self._result(f"build-{key.hex}", lambda config, what: built_of(config, key, what))
+
+    def _result(self, tag: str, read: Callable[[Mapping[str, Any], str], NodeResult]) -> NodeResult | None:
+        for repository, config, items in self._records(tag, self._sources):
             try:
-                result = node_of(config, keys, str(repository))
+                result = read(config, str(repository))
                 found = _by_content(repository, items)
             except IntegrityError as err:
-                self._pass_over(repository, keys.plan.hex, err)
+                self._pass_over(repository, tag, err)
                 continue
             wanted = {layer.hex for layer in (*result.state.layers, *result.own)}
             if wanted <= found.keys():
@@ -134,7 +151,7 @@ class SharedCache:
 
     def artifact(self, keys: NodeKeys, compression: str) -> Packages | None:
         """The packages under an artifact key, with their archives in the store."""
-        for repository, config, items in self._records(f"artifact-{keys.artifact.hex}"):
+        for repository, config, items in self._records(f"artifact-{keys.artifact.hex}", self._sources):
             try:
                 packages, files = packages_of(config, keys, str(repository))
                 if not all(compression in one.blobs for one in packages.all()):
@@ -146,7 +163,7 @@ class SharedCache:
                 self._lose(repository, err)
                 continue
             except (IntegrityError, UnsafeArchive) as err:
-                self._pass_over(repository, keys.artifact.hex, err)
+                self._pass_over(repository, f"artifact-{keys.artifact.hex}", err)
                 continue
             checked = packages.only(compression)
             notes = [files_note(Digest(content), names) for content, names in files.items()]
@@ -169,8 +186,10 @@ class SharedCache:
             check_archive(part, one, files, what)
             self._store.add_blob_file(part, blob)
 
-    def _pass_over(self, repository: Records, key: str, err: TreebuildError) -> None:
+    def _pass_over(self, repository: Records, tag: str, err: TreebuildError) -> None:
         """One record that is not what it should be keeps nobody from building."""
+        self._broken.add((repository, tag))
+        key = tag.partition("-")[2]
         self._events.emit(Warned(f"{repository}: the record of {key[:16]} is not used: {err.message}"))
 
     def has(self, layer: Digest) -> bool:
@@ -191,9 +210,11 @@ class SharedCache:
                 self._lose(blob.repository, err)
                 return False
             except (IntegrityError, UnsafeArchive) as err:
+                self._damaged.add((blob.repository, layer))
                 self._drop(blob.repository, err.message)
                 return False
         if found != layer:
+            self._damaged.add((blob.repository, layer))
             self._drop(blob.repository, f"the layer {layer} reads as {found}")
         return found == layer
 
@@ -213,8 +234,10 @@ class SharedCache:
             raise
         self._events.emit(Finished(task))
 
-    def _records(self, tag: str) -> Iterator[tuple[Records, dict[str, Any], list[dict[str, Any]]]]:
-        for repository, asked in ((one, asked) for one in self._sources for asked in self._trust.asked(tag)):
+    def _records(
+        self, tag: str, places: Sequence[Records]
+    ) -> Iterator[tuple[Records, dict[str, Any], list[dict[str, Any]]]]:
+        for repository, asked in ((one, asked) for one in places for asked in self._trust.asked(tag)):
             if repository in self._lost:
                 continue
             try:
@@ -223,14 +246,14 @@ class SharedCache:
                 item = manifest.get("config") or {}
                 digest, size = item_digest(item, str(repository)), min(descriptor_size(item), MAX_JSON)
                 with self._store.part() as part:
-                    file = repository.blob(digest, size, part, Progress(tag, _Quiet()))
+                    file = repository.blob(digest, size, part, UNSEEN)
                     config = json_object(file.read_bytes(), f"{repository}:{tag}")
             except TransportError as err:
                 if err.status != 404:
                     self._lose(repository, err)
                 continue
             except IntegrityError as err:
-                self._pass_over(repository, tag[-64:], err)
+                self._pass_over(repository, tag, err)
                 continue
             items = manifest.get("layers")
             if config.get("schema") == SCHEMA and isinstance(items, list):
@@ -252,21 +275,65 @@ class SharedCache:
 
     # pushing ----------------------------------------------------------------------------------------------------
     def push_node(self, node: BuildNode, keys: NodeKeys, result: NodeResult) -> bool:
-        """Pushes a node's record and the layers that a target lacks; False if the record is everywhere."""
-        tag = f"node-{keys.plan.hex}"
-        layers = [*dict.fromkeys((*result.state.layers, *result.own))]
-        targets = [(target, missing) for target in self._targets if (missing := self._missing(target, tag))]
-        if not targets or not all(self._store.has_tree(layer) for layer in layers):
-            return False
+        """Pushes a node's record and the layers that a target lacks; False if the record is everywhere.
+
+        It lies under the plan key, and under the build key for who comes to the same inputs by another plan.
+        """
         config = {"schema": SCHEMA, "name": str(node.pid), "document": keys.document, "result": result.to_json()}
-        for target, missing in targets:
-            items = [self._push_layer(target, layer) for layer in layers]
-            self._push_record(target, tag, missing, config, items)
-        return True
+        tags = [f"node-{keys.plan.hex}"]
+        known = self._store.index.get(result.build_key.hex)
+        if known is not None and "inputs" in known and NodeResult.from_json(known).same_as(result):
+            config["inputs"] = known["inputs"]
+            tags.append(f"build-{result.build_key.hex}")
+        layers = {*result.state.layers, *result.own}
+        pushed = False
+        for target in self._targets:
+            damaged = any((target, layer) in self._damaged for layer in layers)
+            lacks = {tag: missing for tag in tags if (missing := self._missing(target, tag, always=damaged))}
+            if not damaged and self._differs(target, next((tag for tag in tags if tag not in lacks), ""), result):
+                self._other[keys.plan] = f"{node.pid} ({target})"
+                continue
+            items = self._layer_items(target, result) if lacks else None
+            for tag, missing in lacks.items() if items is not None else ():
+                self._push_record(target, tag, missing, config, items or [])
+                pushed = True
+        return pushed
+
+    def _differs(self, target: Records, tag: str, result: NodeResult) -> bool:
+        """Whether the record that a target has came to something else by the same inputs. It is read once."""
+        mine = Digest.of(json.dumps([result.state.to_json(), [layer.hex for layer in result.own]]).encode())
+        for asked in self._trust.asked(tag) if tag else ():
+            digest = target.digest_of(asked)
+            if digest is None or self._store.index.note(_COMPARED, digest.hex) == mine.hex.encode():
+                continue
+            for _, config, _ in self._records(tag, (target,)):
+                with suppress(*ODD):
+                    found = NodeResult.from_json(config["result"])
+                    if found.build_key == result.build_key and not found.same_as(result):
+                        return True
+            self._store.index.set_notes(_COMPARED, {digest.hex: mine.hex.encode()})
+        return False
+
+    def _layer_items(self, target: Records, result: NodeResult) -> list[dict[str, Any]] | None:
+        """The layers of a result in a target, where those that it lacks are pushed; None if they are not to be had."""
+        layers = [*dict.fromkeys((*result.state.layers, *result.own))]
+        known = {layer: blob for layer in layers if (blob := self._layers.get(layer.hex)) and blob.repository is target}
+        there = {layer: blob for layer, blob in known.items() if target.has_blob(blob.digest)}
+        there = {layer: blob for layer, blob in there.items() if (target, layer) not in self._damaged}
+        if not all(layer in there or self._store.has_tree(layer) for layer in layers):
+            return None
+        return [
+            _layer_item(there[layer].digest, there[layer].size, layer, there[layer].plain_bytes)
+            if layer in there
+            else self._push_layer(target, layer)
+            for layer in layers
+        ]
 
     def push_artifact(self, node: BuildNode, keys: NodeKeys, packages: Packages) -> bool:
         """Pushes the packages of a node; False if they are everywhere."""
         tag = f"artifact-{keys.artifact.hex}"
+        if keys.plan in self._other:
+            return False
         targets = [(target, missing) for target in self._targets if (missing := self._missing(target, tag))]
         if not targets:
             return False
@@ -278,18 +345,35 @@ class SharedCache:
             "packing": artifact_document(node.package.recipe), "packages": packages.to_json(),
         }  # fmt: skip
         for target, missing in targets:
+            again = (target, tag) in self._broken
             for blob, size in blobs:
-                self._push_blob(target, blob, size)
+                self._push_blob(target, blob, size, again=again)
             self._push_record(target, tag, missing, config, items)
         return True
 
     def finish(self) -> None:
-        """Makes what was pushed known where that is done at once."""
+        """Makes what was pushed known where that is done at once.
+
+        Raises NotReproducible where a target has another result under a key: that one stays.
+        """
         for commit in self._commits:
             commit()
+        if self._other:
+            raise NotReproducible(
+                f"the same inputs gave another result than the one that was pushed before: "
+                f"{', '.join(sorted(self._other.values())[:10])}",
+                hint="that one stays, and nothing was pushed for these; make the steps reproducible (times, random "
+                "names, caches); build --pull takes what was pushed",
+            )
 
-    def _missing(self, target: Records, tag: str) -> list[str]:
-        """The tags that a target lacks for a record; also one of a key's own that leads to what it has not signed."""
+    def _missing(self, target: Records, tag: str, *, always: bool = False) -> list[str]:
+        """The tags that a target lacks for a record; also one of a key's own that leads to what it has not signed, and
+        all where what is there is no record, or damaged."""
+        if isinstance(target, FolderRepository):
+            for one in self._trust.written(tag):
+                drop_damaged(target, one, self._store)
+        if always or (target, tag) in self._broken:
+            return [*self._trust.written(tag)]
         plain, *signed = self._trust.written(tag)
         missing = [plain] if target.digest_of(plain) is None else []
         for other in signed:
@@ -307,7 +391,7 @@ class SharedCache:
     ) -> None:
         data = json.dumps(config, sort_keys=True).encode("utf-8", "surrogatepass")
         digest = self._store.add_blob(data)
-        self._push_blob(target, digest, len(data))
+        self._push_blob(target, digest, len(data), again=(target, tag) in self._broken)
         value = {
             "schemaVersion": 2, "mediaType": _MANIFEST, "artifactType": _CONFIG, "layers": items,
             "config": {"mediaType": _CONFIG, "digest": str(digest), "size": len(data)},
@@ -318,10 +402,11 @@ class SharedCache:
 
     def _push_layer(self, target: Records, layer: Digest) -> dict[str, Any]:
         """Uploads a layer unless the registry has it; its compressed form is known by a note after the first time."""
+        again = (target, layer) in self._damaged - self._mended
         noted = self._store.index.note("layer-blob", layer.hex)
-        if noted is not None:
+        if noted is not None and not again:
             text, size, *plain = noted.decode().split()
-            if target.has_blob(Digest(text)):
+            if target.has_blob(Digest(text)) and self._is_whole(target, Digest(text)):
                 return _layer_item(Digest(text), int(size), layer, *map(int, plain))
         with self._store.part() as part:
             sink = HashingSink()
@@ -332,13 +417,20 @@ class SharedCache:
                 packer.close()
             digest, size_bytes, plain_bytes = sink.digest(), sink.size_bytes, counted.size_bytes
             self._events.emit(Started(f"layer {layer.hex[:12]}", "pushing", size_bytes, "bytes"))
-            target.push_blob(digest, size_bytes, lambda: part.open("rb", buffering=0))
+            again = again or not self._is_whole(target, digest)
+            target.push_blob(digest, size_bytes, lambda: part.open("rb", buffering=0), again=again)
+            self._mended.add((target, layer))
             self._events.emit(Finished(f"layer {layer.hex[:12]}"))
         self._store.index.set_notes("layer-blob", {layer.hex: f"{digest.hex} {size_bytes} {plain_bytes}".encode()})
         return _layer_item(digest, size_bytes, layer, plain_bytes)
 
-    def _push_blob(self, target: Records, digest: Digest, size: int) -> None:
-        target.push_blob(digest, size, lambda: self._store.blob_path(digest).open("rb", buffering=0))
+    def _is_whole(self, target: Records, digest: Digest) -> bool:
+        """A registry is believed; a folder is looked at."""
+        return not isinstance(target, FolderRepository) or whole(target, digest, self._store)
+
+    def _push_blob(self, target: Records, digest: Digest, size: int, *, again: bool) -> None:
+        again = again or not self._is_whole(target, digest)
+        target.push_blob(digest, size, lambda: self._store.blob_path(digest).open("rb", buffering=0), again=again)
 
 
 class _Both:
@@ -348,11 +440,6 @@ class _Both:
     def write(self, data: bytes, /) -> int:
         self._one.write(data)
         return self._two.write(data)
-
-
-class _Quiet:
-    def emit(self, event: object) -> None:
-        return
 
 
 def _layer_item(blob: Digest, size: int, content: Digest, plain_bytes: int = 0) -> dict[str, Any]:

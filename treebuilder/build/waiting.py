@@ -44,16 +44,8 @@ class Waiting:
             if left <= 0:
                 self._say_over()
                 return None
-            self._rest(min(pause, left))
+            self._cancel.pause(min(pause, left))
             pause = min(2 * pause, _LONGEST_S)
-
-    def _rest(self, seconds: float) -> None:
-        """Sleeps in short pieces: an interrupt ends it. Raises Cancelled."""
-        end_s = clock.monotonic_s() + seconds
-        while (left := end_s - clock.monotonic_s()) > 0:
-            self._cancel.check()
-            clock.sleep(min(left, _FIRST_S))
-        self._cancel.check()
 
     def _begin(self) -> None:
         with self._lock:

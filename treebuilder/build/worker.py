@@ -33,7 +33,7 @@ from treebuilder.plan.graph import (
     NodeBase,
     Retrieved,
 )
-from treebuilder.plan.keys import NodeKeys, build_key, host_platform
+from treebuilder.plan.keys import NodeKeys, build_inputs, build_key, digest_of, host_platform
 from treebuilder.plan.lock import Lock
 from treebuilder.plan.places import place_of, said_at
 from treebuilder.plan.planner import PlanOptions, image_reference
@@ -49,7 +49,11 @@ RETRIEVED_COMPRESSION = "zstd"  # an artifact inside a build context always has 
 
 
 class LayerSource(Protocol):
-    """Where layers come from that are not in the store."""
+    """Where layers come from that are not in the store, and results that others built."""
+
+    def built(self, key: Digest) -> NodeResult | None:
+        """The result under a build key, if somebody has pushed one."""
+        ...
 
     def has(self, layer: Digest) -> bool: ...
 
@@ -59,6 +63,9 @@ class LayerSource(Protocol):
 
 
 class _Nowhere:
+    def built(self, key: Digest) -> NodeResult | None:
+        return None
+
     def has(self, layer: Digest) -> bool:
         return False
 
@@ -118,7 +125,8 @@ class Worker:
         base = self._base(node, inputs)
         copies = tuple(self._copy_state(node, i, inputs) for i in range(len(node.copies)))
         retrieved = tuple((r.name, self._retrieved_digest(r, inputs)) for r in node.retrieved)
-        key = build_key(keys.recipe, base, copies, retrieved)
+        inputs_said = build_inputs(keys.recipe, base, copies, retrieved)
+        key = digest_of(inputs_said)
         with self._store.single_flight(key.hex, self._cancel):
             found = self._store.index.get(key.hex)
             if found is not None and not force:
@@ -126,12 +134,23 @@ class Worker:
                 if self.complete(result):
                     return result, False
                 self._store.index.drop(key.hex)
+            pushed = self._layers.built(key)
+            if pushed is not None and not force:
+                return pushed, False
             began = clock.monotonic_s()
             made = self._run(node, key, base, copies, inputs, began)
-            recorded = NodeResult.from_json(self._store.index.put(key.hex, "build", str(node.pid), made.to_json()))
+            if pushed is not None and not pushed.same_as(made):
+                raise self._not_reproducible(node.pid, pushed, made)
+            value = made.to_json() | {"inputs": inputs_said}
+            recorded = NodeResult.from_json(self._store.index.put(key.hex, "build", str(node.pid), value))
             if not recorded.same_as(made):
-                raise not_reproducible(node.pid, recorded, made, self._store)
+                raise self._not_reproducible(node.pid, recorded, made)
             return made, True
+
+    def _not_reproducible(self, id: PackageId, recorded: NodeResult, made: NodeResult) -> NotReproducible:
+        if recorded.steps is not None and not self._store.has_tree(recorded.steps):
+            self._layers.bring(recorded.steps)
+        return not_reproducible(id, recorded, made, self._store)
 
     def taken_from(self, node: BuildNode) -> str:
         """The image of luet's that a node is taken from; empty for one that is built."""
@@ -367,7 +386,10 @@ def not_reproducible(id: PackageId, recorded: NodeResult, made: NodeResult, stor
     before, after = listing(recorded.steps), listing(made.steps)
     differ = sorted(path for path in {*before, *after} if before.get(path) != after.get(path))
     shown = ", ".join(f"/{path}" for path in differ[:5]) or "in the prelude's layer"
+    said = f"{len(differ)} paths differ: {shown}"
+    if recorded.steps is not None and not store.tree_path(recorded.steps).is_dir():
+        said = "the layer of the recorded one is not here"
     return NotReproducible(
-        f"{id}: the same inputs gave another result ({len(differ)} paths differ: {shown})",
+        f"{id}: the same inputs gave another result ({said})",
         hint="the recorded result stays; make the steps reproducible (times, random names, caches)",
     )

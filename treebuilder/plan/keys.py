@@ -205,13 +205,18 @@ def _document(inputs: dict[str, Any], node: BuildNode, tree: Tree) -> str:
     return canonical({**inputs, "files": listed})
 
 
+def build_inputs(
+    recipe: Digest, base: State, copies: tuple[State, ...], retrieved: tuple[tuple[str, Digest], ...]
+) -> list[object]:
+    """What B is the digest of: R, and the States of what a node stands on, once those are known."""
+    return ["build", recipe.hex, base.key.hex, [s.key.hex for s in copies], [[name, d.hex] for name, d in retrieved]]
+
+
 def build_key(
     recipe: Digest, base: State, copies: tuple[State, ...], retrieved: tuple[tuple[str, Digest], ...]
 ) -> Digest:
-    """B of a node, once the States of what it stands on are known."""
-    return digest_of(
-        ["build", recipe.hex, base.key.hex, [s.key.hex for s in copies], [[name, d.hex] for name, d in retrieved]]
-    )
+    """B of a node."""
+    return digest_of(build_inputs(recipe, base, copies, retrieved))
 
 
 def artifact_key(source: Digest, recipe: Recipe) -> Digest:

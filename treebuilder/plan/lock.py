@@ -40,6 +40,12 @@ class Lock:
     def with_bootstrap(self, key: str, locked: LockedBase) -> Lock:
         return replace(self, bootstraps={**self.bootstraps, key: locked})
 
+    def with_epoch(self, said_s: int | None) -> Lock:
+        """With the time that was said, else its own, else the date of the newest bootstrap."""
+        if said_s is None:
+            said_s = self.epoch_s or max([FIRST_EPOCH_S, *(base.date_s for base in self.bootstraps.values())])
+        return replace(self, epoch_s=said_s)
+
     def digest(self) -> Digest:
         return Digest.of(render(self))
 
