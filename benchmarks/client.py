@@ -2,8 +2,9 @@
 
 python benchmarks/client.py [--sizes 100,1000,5000,20000]
 
-Each figure is CPU seconds and peak memory (MB) of a whole process, start included. `growth` is how much longer it
-takes than on the next smaller size, divided by how much larger the repository is: 1.0 is linear, 0.0 constant.
+Each figure is of a whole process, start included: CPU seconds of all its processors, seconds that passed, and peak
+memory (MB). `growth` is how much more CPU it takes than on the next smaller size, divided by how much larger the
+repository is: 1.0 is linear, 0.0 constant.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import sys
 import tarfile
 import tempfile
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -54,14 +56,16 @@ class Table:
 
     def __init__(self) -> None:
         self._before: dict[str, tuple[int, float]] = {}
-        print(f"{'count':>6}  {'what':<28} {'CPU s':>8} {'MB':>6} {'growth':>7}")
+        print(f"{'count':>6}  {'what':<28} {'CPU s':>8} {'s':>8} {'MB':>6} {'growth':>7}")
 
     def measure(self, size: int, what: str, words: list[str]) -> None:
+        began = time.monotonic()
         seconds, peak = run(words)
+        passed = time.monotonic() - began
         last = self._before.get(what)
         growth = f"{seconds / last[1] / (size / last[0]):7.2f}" if last else ""
         self._before[what] = size, seconds
-        print(f"{size:6}  {what:<28} {seconds:8.2f} {peak:6.0f} {growth:>7}", flush=True)
+        print(f"{size:6}  {what:<28} {seconds:8.2f} {passed:8.2f} {peak:6.0f} {growth:>7}", flush=True)
 
 
 def measure(size: int, top: Path, table: Table) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -205,3 +206,50 @@ def test_a_snapshot_takes_no_tag_from_the_newest(lab: Lab) -> None:
     assert {tag: digest for tag, digest in led(at).items() if tag in before} == before
     assert lab.installed("docker", lab.docker) == {"again.txt"}
     assert lab.installed("docker", lab.docker, reference="may-repository.yaml") == {"one.txt"}
+
+
+@pytest.mark.parametrize("kind", ["registry", "folder"])
+def test_revisions_only_grow(lab: Lab, kind: str) -> None:
+    """Who saw the newer one, or another repository's, refuses what would come then."""
+    to = lab.docker if kind == "registry" else str(lab.top / "to")
+    old, same, other = lab.top / "old", lab.top / "same", lab.top / "other"
+    lab.copy(lab.build, str(old))
+    for folder in (same, other):
+        lab.copy(lab.build, str(folder))
+    index = (old / "repository.yaml").read_text()
+    (other / "repository.yaml").write_text(index.replace("name: test", "name: other"))
+    lab.package("3.0", "three")
+    lab.shop.create()
+    lab.copy(lab.build, to)
+    newer = (lab.shop.build / "repository.yaml").read_text()
+    revision = newer.partition("revision: ")[2].partition("\n")[0]
+    before = index.partition("revision: ")[2].partition("\n")[0]
+    assert int(revision) > int(before)
+    (same / "repository.yaml").write_text(index.replace(f"revision: {before}", f"revision: {revision}"))
+    for folder, reason in ((old, "rolled-back"), (same, "rolled-back"), (other, "other-repository")):
+        code, value, _ = lab.say("repo", "copy", str(folder), to)
+        assert (code, value["error"]["reason"], "--force" in value["error"]["hint"]) == (1, reason, True)
+        assert lab.installed("disk" if kind == "folder" else "docker", to) == {"three.txt"}
+    code, value, err = lab.say("repo", "copy", str(old), to, "--force")
+    assert (code, value["copied"]["changed"], "refuse what comes" in err) == (0, True, True)
+    assert lab.installed("disk" if kind == "folder" else "docker", to) == {"two.txt"}
+
+
+def test_what_replaces_a_signed_index_unsigned_is_warned_of(lab: Lab) -> None:
+    to = str(lab.top / "to")
+    lab.copy(lab.build, to)
+    (lab.top / "to/repository.yaml.sig").write_bytes(b"somebody's\n")
+    lab.package("3.0", "three")
+    lab.shop.create()
+    code, _, err = lab.say("repo", "copy", lab.build, to)
+    assert (code, "is not signed" in err) == (0, True)
+
+
+def test_what_a_killed_run_left_beside_a_bundle_is_swept(lab: Lab) -> None:
+    left, writing, mine = (lab.top / f".os.tar.{name}" for name in ("0" * 16, "1" * 16, "notes"))
+    for path in (left, writing, mine):
+        path.write_bytes(b"half of it")
+    with writing.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        lab.copy(lab.build, str(lab.top / "os.tar"))
+    assert (left.exists(), writing.exists(), mine.exists()) == (False, True, True)

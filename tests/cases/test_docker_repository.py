@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests import services
+from tests import schemas, services
 from tests.registries import own_registry
 from tests.trees import Project, Result, requires
 
@@ -92,13 +92,19 @@ def test_final_images(address: str, project: Project) -> None:
     place = Repository(address, "team/images", True, Cancel())
     assert {"root-t-1.0", "root-t-1.0.metadata.yaml"} <= set(place.tags())
     before = place.digest_of("root-t-1.0")
+    where = f"{address}/team/images"
+    assert [image["reference"] for image in done.value["images"]] == [f"{where}:base-seed-1.0", f"{where}:root-t-1.0"]
+    assert done.value["images"][1]["digest"] == str(before)
+    assert schemas.faults(done.value, schemas.load("build")) == []
     project.package("t/root", requires("seed/base") + "unpack: true\nsteps:\n- echo other > /hello\n")
     kept = project.building("t/root", *words)
     assert kept.code == 0, kept.stderr
     assert place.digest_of("root-t-1.0") == before
+    assert kept.value["images"] == done.value["images"][:1]
     forced = project.building("t/root", *words, "--push-final-images-force")
     assert forced.code == 0, forced.stderr
-    assert place.digest_of("root-t-1.0") != before
+    after = place.digest_of("root-t-1.0")
+    assert forced.value["images"][1]["digest"] == str(after) != str(before)
 
 
 @pytest.mark.docker

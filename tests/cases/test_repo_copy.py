@@ -37,6 +37,7 @@ class Lab:
     shop: Workshop
     registry: Counted
     address: str
+    docker_at: str = ""  # another registry
 
     @property
     def top(self) -> Path:
@@ -48,7 +49,7 @@ class Lab:
 
     @property
     def docker(self) -> str:
-        return f"{self.address}/team/os"
+        return f"{self.docker_at or self.address}/team/os"
 
     def say(self, *words: str, cache: str = "mirror") -> tuple[int, dict[str, Any], str]:
         out, err = io.StringIO(), io.StringIO()
@@ -162,6 +163,28 @@ def test_one_snapshot(lab: Lab) -> None:
     assert lab.installed("docker", lab.docker, reference="may-repository.yaml") == {"one.txt"}
     code, value, _ = lab.say("repo", "copy", lab.build, lab.docker, "--snapshot", "june")
     assert (code != 0, value["error"]["reason"]) == (True, "no-repository")
+
+
+@pytest.mark.parametrize("kind", ["registry", "folder"])
+def test_snapshots_alone_are_copied_on_and_cleaned(lab: Lab, kind: str) -> None:
+    to = lab.docker if kind == "registry" else str(lab.top / "to")
+    lab.copy(lab.build, to, "--snapshot", "may")
+    done = lab.copy(to, str(lab.top / "back"))
+    assert done["references"] == ["may-repository.yaml"]
+    assert lab.gc(to)["unreached"] == []
+    lab.shop.create(snapshot="sept")
+    lab.copy(lab.build, to, "--snapshot", "sept")
+    gone = {Path(name).name for name in lab.gc(to, "--keep", "1", "--yes")["unreached"]}
+    assert "may-repository.yaml" in gone
+    assert not {name for name in gone if name.startswith("sept")}
+    assert lab.copy(to, str(lab.top / "again"))["references"] == ["sept-repository.yaml"]
+
+
+def test_a_registry_is_named_without_a_scheme(lab: Lab) -> None:
+    lab.copy(lab.build, lab.docker)
+    code, value, _ = lab.say("repo", "copy", f"http://{lab.docker}", str(lab.top / "to"))
+    assert (code != 0, value["error"]["reason"]) == (True, "no-repository")
+    assert f"without http://: {lab.docker}" in value["error"]["hint"]
 
 
 def test_from_a_web_server(lab: Lab) -> None:
@@ -333,6 +356,65 @@ def test_gc_of_a_registry(lab: Lab) -> None:
     assert {"mine", other} <= set(at.tags())
     assert lab.installed("docker", lab.docker) == {"three.txt"}
     assert lab.gc(lab.docker, "--yes", "--keep", "0")["unreached"] == []
+
+
+@pytest.mark.parametrize("kind", ["ours", "debian"])
+def test_gc_leaves_what_somebody_elses_tag_leads_to(lab: Lab, kind: str) -> None:
+    """Registries delete manifests by digest, and every tag with them."""
+    with services.registry(delete=True) if kind == "debian" else contextlib.nullcontext(lab.address) as address:
+        lab.docker_at = address
+        lab.copy(lab.build, lab.docker)
+        at = place(lab)
+        data, media = at.manifest_bytes("x-app-1.0", None), "application/vnd.oci.image.manifest.v1+json"
+        at.put_manifest("prod", data, media)
+        old = at.manifest_bytes("may-tree.tar.gz", None)
+        item = {"mediaType": media, "digest": str(at.digest_of("may-tree.tar.gz")), "size": len(old)}
+        index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [item]}
+        at.put_manifest("several", json.dumps(index).encode(), str(index["mediaType"]))
+        before = at.tags()
+        said = lab.gc(lab.docker, "--keep", "0")["unreached"]
+        assert not {"prod", "several"} & set(said)
+        assert {"x-app-1.0", "may-tree.tar.gz"} <= set(said)
+        done = lab.gc(lab.docker, "--keep", "0", "--yes")["unreached"]
+        assert sorted(set(before) - set(at.tags())) == sorted(done)
+        assert at.manifest_bytes("prod", None) == data
+        assert at.manifest_bytes(str(item["digest"]), None) == old
+        kept = {"x-app-1.0", "may-tree.tar.gz"} if kind == "debian" else set()
+        assert set(said) - set(done) == kept, "a tag alone is deleted where that is possible"
+
+
+def test_snapshots_of_long_names_are_snapshots(lab: Lab) -> None:
+    """Their tags are cut, so they do not end as others do."""
+    long = "x" * 120
+    lab.package("1.5", "half")
+    lab.shop.create(snapshot=long)
+    lab.package("2.0", "two")
+    lab.shop.create()
+    done = lab.copy(lab.build, lab.docker)
+    assert f"{long}-repository.yaml" in done["references"]
+    assert lab.gc(lab.docker, "--yes")["unreached"] == []
+    assert lab.copy(lab.docker, str(lab.top / "back"))["references"] == done["references"]
+    gone = lab.gc(lab.docker, "--yes", "--keep", "0")["unreached"]
+    assert {"x-app-1.0", "x-app-1.5", "may-repository.yaml"} <= set(gone)
+    assert len([tag for tag in gone if tag.startswith("xxx")]) == 4
+
+
+def test_two_snapshots_of_one_tag_are_refused(lab: Lab) -> None:
+    """The second would take the first one's place."""
+    lab.shop.create(snapshot="a:b")
+    lab.copy(lab.build, lab.docker)
+    (lab.shop.build / "a:b-repository.yaml").unlink()
+    lab.shop.create(snapshot="a-b")
+    at = place(lab)
+    before = {tag: at.digest_of(tag) for tag in at.tags()}
+    for words in ((), ("--snapshot", "a-b")):
+        code, value, _ = lab.say("repo", "copy", lab.build, lab.docker, *words)
+        assert (code, value["error"]["reason"]) == (1, "same-tag")
+    trees = ["--tree", str(lab.shop.tree), "--packages", lab.build, "--type", "docker", "--push-images"]
+    for id in ("a-b", "a:b", "é", "ü", "x" * 120):
+        code, value, _ = lab.say("create-repo", *trees, "--output", lab.docker, "--snapshot-id", id)
+        assert (code, value["error"]["reason"]) == (1, "same-tag")
+    assert {tag: at.digest_of(tag) for tag in at.tags()} == before
 
 
 def test_gc_of_a_folder(lab: Lab) -> None:

@@ -279,6 +279,8 @@ def test_keys_are_made_once_and_shown_without_their_secret(site: Site) -> None:
         (("--sign", "a.key", "--expires", "soon"), "configuration"),
         (("--sign", "a.key", "--expires", "0d"), "configuration"),
         (("--sign", "a.key", "--threshold", "2"), "threshold"),
+        (("--expires", "3d"), "configuration"),
+        (("--threshold", "1"), "configuration"),
         (("--sign", "a.key", "--reset-revision"), "configuration"),
     ],
 )

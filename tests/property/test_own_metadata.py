@@ -46,12 +46,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def written(build: Package, runtime: Package, recipe: Recipe, files: tuple[str, ...] = ("usr/x",)) -> bytes:
+def written(
+    build: Package, runtime: Package, recipe: Recipe, files: tuple[str, ...] = ("usr/x",),
+    values: dict[str, object] | None = None,
+) -> bytes:  # fmt: skip
     content = Digest(hashlib.sha256(b"content").hexdigest())
     return write_yaml(metadata.document(
         build_view=build, runtime=runtime, recipe=recipe, file_name="x.package.tar", compression="none", files=files,
         sha256=Digest(hashlib.sha256(ARCHIVE).hexdigest()), content=content, epoch_s=1_700_000_000, seed="",
-        extra={"content": content.hex, "plan_key": "0" * 64, "left_out": []},
+        extra={"content": content.hex, "plan_key": "0" * 64, "left_out": []}, values=values or {},
     ))  # fmt: skip
 
 
@@ -96,6 +99,20 @@ def test_the_usual_is_read_quickly(folder: Path) -> None:
     assert same(written(PLAIN, PLAIN, USUAL), folder)
     assert same(written(other, PLAIN, USUAL, tuple(f"usr/{number}" for number in range(99))), folder)
     assert same(written(PLAIN, other, Recipe()), folder)
+    values: dict[str, object] = {"a": {"b": 5, "c": "5", "d": [1, {"e": True}]}, "long": 1.5, "none": None}
+    assert same(written(PLAIN, PLAIN, USUAL, values=values), folder)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | LINES | TEXTS,
+    lambda below: st.lists(below, max_size=2) | st.dictionaries(NAMES, below, max_size=2), max_leaves=5,
+)  # fmt: skip
+
+
+@given(st.dictionaries(NAMES, VALUES, min_size=1, max_size=3))
+@settings(max_examples=100, deadline=None)
+def test_what_builds_with_values_write(folder: Path, values: dict[str, object]) -> None:
+    same(written(PLAIN, PLAIN, USUAL, values=values), folder)
 
 
 @pytest.mark.parametrize(

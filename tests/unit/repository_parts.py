@@ -126,7 +126,9 @@ class Workshop:
         """Composes the repository."""
         chosen = replace(CreateOptions("test", "a test", self.build, epoch_s=EPOCH), **options)
         trees = Trees(
-            tree_fingerprint([self.tree]), lambda: (load_tree([str(self.tree)], events=self.events, recipes=False), ())
+            tree_fingerprint([self.tree]),
+            (str(self.tree),),
+            lambda: (load_tree([str(self.tree)], events=self.events, recipes=False), ()),
         )
         backend = DiskBackend(self.build, self.store, Cancel())
         return create_repository(chosen, trees, backend, self.events, self.store)

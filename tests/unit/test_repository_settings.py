@@ -136,6 +136,61 @@ def test_the_clients_misspelt_keys_too(tmp_path: Path, luet: bool) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("luet", [False, True])
+@pytest.mark.parametrize(
+    ("text", "said", "line"),
+    [
+        ("\ngeneral: [1]\n", "general must be a map", 2),
+        ("general:\n  concurrency: abc\n", "general.concurrency is 'abc', and not a whole number", 2),
+        ("x: 1\nrepositories: {a: b}\n", "repositories must be a list", 2),
+        ("repositories:\n- a\n", "an item of repositories must be a map", 2),
+        ("repositories:\n- name: a\n  priority: high\n", "priority is 'high', and not a whole number", 3),
+        ("finalizer_envs:\n- {key: a, value: b}\n- {value: a}\n", "an item of finalizer_envs needs a key", 3),
+    ],
+)
+def test_what_the_client_cannot_go_by_has_its_line(tmp_path: Path, text: str, said: str, line: int, luet: bool) -> None:
+    file = tmp_path / "luet.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        client_settings.load(str(file), {}, Silent(), luet=luet)
+    assert said in caught.value.message
+    assert caught.value.where is not None
+    assert (caught.value.where.file, caught.value.where.line) == (str(file), line)
+
+
+def test_a_repository_file_that_is_wrong_is_the_one_named(tmp_path: Path) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/one.yaml").write_text("name: b\ntype: http\nurls: [http://x]\npriority: x\n")
+    (tmp_path / "luet.yaml").write_text(f"repos_confdir: [{tmp_path}/conf]\n")
+    with pytest.raises(ConfigError) as caught:
+        client_settings.load(str(tmp_path / "luet.yaml"), {}, Silent(), luet=True)
+    assert caught.value.where is not None
+    assert (Path(caught.value.where.file).name, caught.value.where.line) == ("one.yaml", 4)
+
+
+def test_an_environment_that_is_no_number_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "luet.yaml").write_text("{}\n")
+    monkeypatch.setenv("LUET_GENERAL__CONCURRENCY", "x")
+    with pytest.raises(ConfigError, match="LUET_GENERAL__CONCURRENCY is 'x'"):
+        client_settings.load(str(tmp_path / "luet.yaml"), {}, Silent(), luet=True)
+
+
+@pytest.mark.parametrize("name", ["n", "y", "no", "on", "true"])
+def test_a_text_is_a_text_where_one_is_wanted(tmp_path: Path, name: str) -> None:
+    (tmp_path / "conf").mkdir()
+    body = f"name: {name}\n{{0}}type: http\n{{0}}enable: yes\n{{0}}urls: [http://x]\n"
+    (tmp_path / "conf/one.yaml").write_text(body.format(""))
+    file = tmp_path / "luet.yaml"
+    file.write_text(
+        f"repos_confdir: [{tmp_path}/conf]\nrepositories:\n- {body.format('  ')}"
+        f"finalizer_envs: [{{key: a, value: {name}}}, {{key: b}}]\n"
+    )
+    found = client_settings.load(str(file), {}, Silent(), luet=True)
+    assert [(item.name, item.enabled) for item in found.repositories] == [(name, True)] * 2
+    assert found.finalizer_envs == (("a", name), ("b", ""))
+    assert [item.name for item in settings.load(str(file), Silent()).repositories] == [name] * 2
+
+
 def test_every_key_that_the_client_has_is_known() -> None:
     known = sections()
     for name, value in client_settings.DEFAULTS.items():

@@ -40,7 +40,9 @@ def publish(
 ) -> Created:
     chosen = replace(CreateOptions("test", "a test", shop.build, epoch_s=5), **options)
     trees = Trees(
-        tree_fingerprint([shop.tree]), lambda: (load_tree([str(shop.tree)], events=shop.events, recipes=False), ())
+        tree_fingerprint([shop.tree]),
+        (str(shop.tree),),
+        lambda: (load_tree([str(shop.tree)], events=shop.events, recipes=False), ()),
     )
     signing = Signing(keys, expires_s, threshold) if keys else None
     return create_repository(

@@ -12,15 +12,15 @@ from pathlib import Path
 
 from treebuilder.annotations import Any
 from treebuilder.errors import IntegrityError, TransportError
-from treebuilder.events import Silent
 from treebuilder.model.digest import Digest
+from treebuilder.oci.arriving import UNSEEN
 from treebuilder.oci.layerimage import MANIFEST, only_layer
 from treebuilder.oci.layout import item_digest, json_object
-from treebuilder.oci.remote import Progress, descriptor_size
+from treebuilder.oci.remote import descriptor_size
 from treebuilder.oci.store import Store
 from treebuilder.repository.docker import DockerBackend, file_of_layer, tag_of
-from treebuilder.repository.docker_layers import in_parallel
 from treebuilder.repository.late_tags import LateTags
+from treebuilder.system.pool import in_parallel
 from treebuilder.trust import cosign
 
 _TAG = re.compile(r"sha256-([0-9a-f]{64})\.(?:sig|att|sbom)\Z")
@@ -101,7 +101,7 @@ class Carrier:
         if size > _MOST_BYTES:
             raise IntegrityError(f"{self._origin}: {digest} is too large for what it belongs to")
         with self._store.part() as part:
-            self._origin.place.blob(digest, size, part, Progress("copy", Silent()))
+            self._origin.place.blob(digest, size, part, UNSEEN)
             place.push_blob(digest, part.stat().st_size, lambda: part.open("rb", buffering=0))
         return size
 

@@ -1,13 +1,14 @@
 """Finds and deletes what no kept index of a repository in a registry reaches.
 
-Only tags that are a repository's are looked at: what else somebody keeps in the same place stays. Manifests without a
-tag cannot be listed; the registry's own clean-up takes them.
+Only tags that are a repository's are looked at: what else somebody keeps in the same place stays, also where it is the
+same image. Manifests without a tag cannot be listed; the registry's own clean-up takes them.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 
 from treebuilder.annotations import Any
 from treebuilder.errors import IntegrityError, SpecError, TransportError
@@ -18,9 +19,9 @@ from treebuilder.repository.api import INDEX_NAME, SIGNATURE_SUFFIX
 from treebuilder.repository.copy_docker import docker_references
 from treebuilder.repository.copying import State, read_state
 from treebuilder.repository.docker import ARCHIVE, FILES, DockerBackend, package_tag, tag_of
-from treebuilder.repository.docker_layers import in_parallel
 from treebuilder.repository.index import parse_index
 from treebuilder.repository.metadata import SUFFIX
+from treebuilder.system.pool import in_parallel
 
 _THREADS = 8
 _SIGNATURES = re.compile(r"sha256-([0-9a-f]{64})(\.\w+)?\Z")  # tags of what refers to a manifest
@@ -31,12 +32,14 @@ _NAMES = ("org.opencontainers.image.ref.name", "org.opencontainers.image.title")
 class Unreached:
     """Tags to delete, indexes first, with the manifests they lead to, and the bytes that only these need.
 
-    `index` is the manifest of the newest index that was looked at.
+    `index` is the manifest of the newest index that was looked at, None where there are only snapshots. `shared` are
+    those of the tags whose manifest somebody else's tag leads to, too: it stays, and only the tag goes.
     """
 
     tags: tuple[tuple[str, Digest], ...]
     size_bytes: int
-    index: Digest
+    index: Digest | None
+    shared: frozenset[str] = frozenset()
 
 
 def unreached(
@@ -50,11 +53,11 @@ def unreached(
     """
     place = target.place
     first = place.digest_of(tag_of(INDEX_NAME))
-    if first is None:
+    references = docker_references(target) if first is not None else docker_references(target)[1:]
+    if not references:
         raise SpecError(f"there is no repository at {target}", hint=f"it has no {INDEX_NAME}", reason="no-repository")
-    references = docker_references(target)
     stay = {f"{id}-{INDEX_NAME}" for id in spared}
-    last = references if keep is None else references[: 1 + keep]
+    last = references if keep is None else references[: keep + (first is not None)]
     kept = tuple(name for name in references if name in last or name in stay)
     states = [state for name in kept if (state := read_state(target, name, str(target))) is not None]
     tags = place.tags()
@@ -73,15 +76,34 @@ def unreached(
         for tag, (digest, manifest) in found.items()
         if digest not in pinned and (tag in given_up or (tag in known and _is_ours(tag, manifest, known)))
     }
-    subjects = {digest.hex for digest, _ in gone.values()}
+    signatures = {tag: match[1] for tag in found if (match := _SIGNATURES.match(tag))}
+    others_own = [found[tag] for tag in found if tag not in gone and tag not in signatures]
+    staying = {to for digest, manifest in others_own for to in _led(digest, manifest)}
+    subjects = {digest.hex for digest, _ in gone.values() if digest not in staying}
     for tag, (digest, manifest) in found.items():
-        if digest not in pinned and (subject := _SIGNATURES.match(tag)) and subject[1] in subjects:
+        if digest not in pinned and signatures.get(tag) in subjects:
             gone[tag] = digest, manifest
+    shared = frozenset(tag for tag, (digest, _) in gone.items() if digest in staying)
     stays = {str(piece.sha256) for state in states for piece in state.pieces}
     stays |= {blob for tag, (_, manifest) in found.items() if tag not in gone for blob in _blobs(manifest)}
-    sizes = {blob: size for _, manifest in gone.values() for blob, size in _blobs(manifest).items()}
+    sizes = {
+        blob: size
+        for tag, (_, manifest) in gone.items()
+        if tag not in shared
+        for blob, size in _blobs(manifest).items()
+    }
     size = sum(count for blob, count in sizes.items() if blob not in stays)
-    return Unreached(tuple((tag, digest) for tag, (digest, _) in gone.items()), size, first)
+    return Unreached(tuple((tag, digest) for tag, (digest, _) in gone.items()), size, first, shared)
+
+
+def _led(digest: Digest, manifest: Mapping[str, Any]) -> set[Digest]:
+    """The manifest that a tag leads to, and those that it lists, as an image for several platforms does."""
+    items = manifest.get("manifests")
+    found = {digest}
+    for item in items if isinstance(items, list) else ():
+        with suppress(ValueError):
+            found.add(Digest.parse(str(item.get("digest") if isinstance(item, dict) else "")))
+    return found
 
 
 def _tags_of(state: State) -> set[str]:
@@ -137,24 +159,30 @@ def _blobs(manifest: Mapping[str, Any]) -> dict[str, int]:
     }
 
 
-def delete(target: DockerBackend, found: Unreached) -> None:
-    """Deletes the tags, one after another. Raises TransportError; IntegrityError (reason "changed") when somebody
-    published in the meantime: nothing is deleted then."""
+def delete(target: DockerBackend, found: Unreached) -> tuple[str, ...]:
+    """Deletes the tags, one after another; those that had to stay: their manifest is somebody else's too, and the
+    registry deletes no tag alone. Raises TransportError; IntegrityError (reason "changed") when somebody published in
+    the meantime: nothing is deleted then."""
     place = target.place
     if place.digest_of(tag_of(INDEX_NAME)) != found.index:
         raise IntegrityError(
             f"{target} was published to in the meantime: nothing was deleted", reason="changed", hint="run it again"
         )
+    left: list[str] = []
     for tag, digest in found.tags:
         if place.digest_of(tag) != digest:
             continue  # with another tag of the same manifest, or published anew
         try:
-            place.delete_manifest(str(digest))
+            place.delete_manifest(tag if tag in found.shared else str(digest))
         except TransportError as err:
             if err.status not in (400, 405):
                 raise
+            if tag in found.shared:
+                left.append(tag)
+                continue
             raise TransportError(
                 f"{target}: the registry deletes nothing",
                 status=err.status,
                 hint="its server has to be told so: for Debian's docker-registry, storage: {delete: {enabled: true}}",
             ) from err
+    return tuple(left)

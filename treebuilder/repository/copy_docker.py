@@ -20,12 +20,11 @@ from treebuilder.oci.store import Store
 from treebuilder.repository.api import INDEX_NAME, SIGNATURE_SUFFIX
 from treebuilder.repository.carrying import Carrier
 from treebuilder.repository.copying import MAX_PACKAGE_BYTES, SNAPSHOT_SUFFIX, Piece, State, read_state, show
-from treebuilder.repository.docker import ARCHIVE, DockerBackend, package_tag, tag_of
+from treebuilder.repository.docker import ARCHIVE, DockerBackend, is_cut, package_tag, tag_of, title_of
 from treebuilder.repository.late_tags import LateTags
 from treebuilder.system.process import Cancel
 
 _REF = "org.opencontainers.image.ref.name"
-_TITLE = "org.opencontainers.image.title"
 _NOTES = "mirrored-layer"  # an archive's digest to its size and the digest of its tar
 _CHUNK = 1 << 20
 
@@ -36,15 +35,17 @@ def _tag(piece: Piece) -> str:
 
 def docker_references(target: DockerBackend) -> tuple[str, ...]:
     """The newest index and those of snapshots, the newest name first. Raises TransportError."""
-    found = [INDEX_NAME]
-    for tag in reversed(target.place.tags()):
-        if not tag.endswith(SNAPSHOT_SUFFIX):
+    found: set[str] = set()
+    for tag in target.place.tags():
+        whole = tag.endswith(SNAPSHOT_SUFFIX)
+        if not whole and not is_cut(tag):
             continue
-        said = target.place.manifest(tag, None)[1].get("annotations")
-        title = said.get(_TITLE) if isinstance(said, dict) else None
-        named = isinstance(title, str) and title.endswith(SNAPSHOT_SUFFIX) and tag_of(title) == tag
-        found.append(str(title) if named else tag)
-    return tuple(found)
+        title = title_of(target.place.manifest(tag, None)[1])
+        if title.endswith(SNAPSHOT_SUFFIX) and tag_of(title) == tag:
+            found.add(title)
+        elif whole:
+            found.add(tag)
+    return (INDEX_NAME, *sorted(found, reverse=True))
 
 
 class DockerPlace:
@@ -92,6 +93,8 @@ class DockerPlace:
     def _check_tags(self, states: Sequence[State]) -> None:
         taken: dict[str, str] = {}
         for state in states:
+            if state.reference != INDEX_NAME:
+                self._target.need_own_tag(state.reference)
             named = [(tag_of(name), name) for name in (state.reference, state.reference + SIGNATURE_SUFFIX)]
             for piece in state.pieces:
                 if piece.package and ARCHIVE not in piece.name:

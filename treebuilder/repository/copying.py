@@ -9,15 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from treebuilder.annotations import Protocol
-from treebuilder.errors import IntegrityError, SpecError
+from treebuilder.errors import ConfigError, IntegrityError, SpecError
 from treebuilder.events import EventSink, Finished, Progressed, Started, Warned
 from treebuilder.model.digest import Digest
 from treebuilder.oci.store import Store
 from treebuilder.records import record
 from treebuilder.repository.api import INDEX_NAME, MAX_META_BYTES, MAX_TREE_BYTES, SIGNATURE_SUFFIX
 from treebuilder.repository.bounds import bounded
-from treebuilder.repository.docker_layers import in_parallel
 from treebuilder.repository.index import parse_index, parse_meta
+from treebuilder.system.pool import in_parallel
 from treebuilder.system.process import Cancel
 
 SNAPSHOT_SUFFIX = f"-{INDEX_NAME}"
@@ -140,15 +140,17 @@ def packages_of(meta: Path, what: str) -> tuple[Piece, ...]:
 
 def copy_repository(
     source: Source, destination: Destination, references: Sequence[str], store: Store, events: EventSink,
-    cancel: Cancel, *, what: str, documents: Documents = _none,
+    cancel: Cancel, *, what: str, documents: Documents = _none, force: bool = False,
 ) -> Copied:  # fmt: skip
     """Copies what the references lead to; the first is the newest and must be there. `documents` says what is to be
-    copied with these references.
+    copied with these references. `force`: also over what clients would not take it after.
 
-    Raises SpecError (reason "no-repository"), IntegrityError, TransportError, ConfigError, NoSpace; the destination is
-    what it was then.
+    Raises SpecError (reason "no-repository"), IntegrityError, TransportError, ConfigError (also reasons "rolled-back",
+    "other-repository"), NoSpace; the destination is what it was then.
     """
     states, left_out = _states(source, destination.by_name, references, what, events)
+    for state in states:
+        _need_growth(state, destination, what, events, force)
     wanted = destination.missing(states)
     events.emit(Started(_TASK, f"copying {what}", len(wanted), "files"))
     try:
@@ -185,6 +187,39 @@ def _states(
         taken |= {piece.name: piece.sha256 for piece in state.pieces}
         states.append(state)
     return states[::-1], tuple(left_out)
+
+
+def _need_growth(state: State, destination: Destination, what: str, events: EventSink, force: bool) -> None:
+    """Revisions only grow: whoever saw a newer one refuses an older. Raises ConfigError unless `force`."""
+    present = destination.document(state.reference)
+    if present is None or present == state.index:
+        return
+    if state.signature is None and destination.document(state.reference + SIGNATURE_SUFFIX) is not None:
+        events.emit(
+            Warned(
+                f"{what}: {state.reference} is not signed, and that of the destination is: clients with keys refuse it"
+            )
+        )
+    try:
+        before = parse_index(present, state.reference)
+    except IntegrityError:
+        return  # nobody can have taken it
+    after = parse_index(state.index, state.reference)
+    if before.name != after.name:
+        message, reason = f"is of the repository {after.name}, and the destination of {before.name}", "other-repository"
+    elif after.revision < before.revision:
+        message = f"is of revision {after.revision}, and the destination of revision {before.revision}"
+        reason = "rolled-back"
+    elif after.revision == before.revision:
+        message, reason = f"is revision {after.revision}, and the destination another one of that number", "rolled-back"
+    else:
+        return
+    message = f"{what}: {state.reference} {message}"
+    if not force:
+        raise ConfigError(
+            message, hint="clients that saw it refuse what comes; --force copies all the same", reason=reason
+        )
+    events.emit(Warned(f"{message}: clients that saw it refuse what comes"))
 
 
 def _bring(

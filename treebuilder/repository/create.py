@@ -31,6 +31,7 @@ from treebuilder.repository.index import (
 from treebuilder.repository.metadata import BuiltPackage, BuiltPackages, PackageFolder, scan_packages
 from treebuilder.repository.packing import compiler_tree, runtime_tree, single_file
 from treebuilder.repository.remembered import Remembered
+from treebuilder.repository.together import read_together
 from treebuilder.tree import Tree
 from treebuilder.tree.cells import Cell
 from treebuilder.tree.files import read_text
@@ -87,10 +88,11 @@ class Created:
 class Trees:
     """The trees of a repository: its own, and those that only add definitions. `fingerprint` changes with their files.
 
-    `load` reads them, when something changed.
+    `roots` are the folders of its own. `load` reads them all, when something changed.
     """
 
     fingerprint: str
+    roots: tuple[str, ...]
     load: Callable[[], tuple[Tree, tuple[Tree, ...]]]
 
 
@@ -168,17 +170,26 @@ def _compose(
     store: Store | None, entries: Entries,
 ) -> tuple[tuple[PackageId, ...], dict[str, RepoFile]]:  # fmt: skip
     """Reads everything and writes all files but the index."""
-    tree, others = trees.load()
-    chosen = _runtime_packages((tree, *others), folder.metadata)
-    built: dict[PackageId, BuiltPackage] = {}
     reader = BuiltPackages(folder, store)
-    for fingerprint in folder.metadata:
-        package = reader.read(fingerprint)
+
+    def definitions(chosen: Mapping[PackageId, tuple[Package, str]]) -> bytes:
+        return runtime_tree((chosen[id] for id in sorted(chosen)), options.tree_compression, options.epoch_s)
+
+    def defined() -> tuple[dict[PackageId, tuple[Package, str]], bytes]:
+        tree, others = trees.load()
+        chosen = _runtime_packages((tree, *others), folder.metadata)
+        return chosen, b"" if options.from_metadata else definitions(chosen)
+
+    (chosen, runtime), read, recipes = read_together(
+        reader, tuple(folder.metadata), lambda: compiler_tree(trees.roots, "gzip", options.epoch_s), defined
+    )
+    reader.save()
+    built: dict[PackageId, BuiltPackage] = {}
+    for package in read.values():
         if package.id not in chosen and options.from_metadata:
             chosen[package.id] = (package.runtime(), "")
         if package.id in chosen:
             built[package.id] = package
-    reader.save()
     left_out = len(folder.metadata) - len(built)
     if left_out:
         message = f"{left_out} built packages are in none of the trees and are left out"
@@ -186,9 +197,9 @@ def _compose(
     ids = tuple(sorted(chosen))
     meta = meta_document(entries(built[id].entry for id in ids))
     made = {
-        "compilertree": compiler_tree(tree.roots, "gzip", options.epoch_s),
+        "compilertree": recipes,
         "meta": single_file("repository.meta.yaml", meta, options.meta_compression, options.epoch_s),
-        "tree": runtime_tree((chosen[id] for id in ids), options.tree_compression, options.epoch_s),
+        "tree": runtime or definitions(chosen),
     }
     kinds = {"compilertree": "gzip", "meta": options.meta_compression, "tree": options.tree_compression}
     names = file_names(options)

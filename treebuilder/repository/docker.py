@@ -22,7 +22,7 @@ from treebuilder.model.digest import Digest
 from treebuilder.oci.arriving import UNSEEN, Arriving
 from treebuilder.oci.layerimage import ImageLayer, LayerImage, layer_image, only_layer, push_image
 from treebuilder.oci.layout import json_object, platform_item
-from treebuilder.oci.reference import is_loopback, parse_reference
+from treebuilder.oci.reference import parse_reference, speaks_plain
 from treebuilder.oci.remote import Repository
 from treebuilder.oci.store import Store
 from treebuilder.repository.api import MAX_INDEX_BYTES, SIGNATURE_SUFFIX
@@ -38,6 +38,8 @@ FILES = "io.treebuild.repository.files"  # annotation of an index's manifest: ma
 ARCHIVE = ".package.tar"
 _NO_TAG = re.compile(r"[^\w.-]", re.ASCII)
 _TAG_LENGTH = 128
+_TITLE = "org.opencontainers.image.title"
+_CUT = re.compile(r"-[0-9a-f]{16}\Z")
 _CHUNK = 1 << 20
 _MOST_REFERRERS = 1000
 _FILE = "docker-file"  # notes: a layer's digest to that of the one file in it
@@ -51,6 +53,18 @@ def tag_of(name: str) -> str:
     if len(tag) > _TAG_LENGTH:
         tag = f"{tag[: _TAG_LENGTH - 17]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
     return tag
+
+
+def is_cut(tag: str) -> bool:
+    """Whether a tag may be that of a name too long for one."""
+    return len(tag) == _TAG_LENGTH and _CUT.search(tag) is not None
+
+
+def title_of(manifest: Mapping[str, Any]) -> str:
+    """The name of the file that an image of ours holds; "" where it says none."""
+    said = manifest.get("annotations")
+    title = said.get(_TITLE) if isinstance(said, dict) else None
+    return title if isinstance(title, str) else ""
 
 
 def package_tag(path: str) -> str:
@@ -74,7 +88,7 @@ def place_of(url: str, cancel: Cancel, auth: Mapping[str, str], insecure: tuple[
         raise ConfigError(f"{url!r} is no address of a repository in a registry", hint="HOST/NAME") from err
     if "@" in name or ":" in name.rpartition("/")[2]:
         raise ConfigError(f"{url}: a repository is named without tag and digest", hint="HOST/NAME")
-    plain = is_loopback(found.host) or found.host in insecure or (bool(colon) and scheme == "http")
+    plain = speaks_plain(found.host, insecure) or (bool(colon) and scheme == "http")
     place = Repository(found.host, found.repository, plain, cancel)
     user, password = auth.get("username", ""), auth.get("password", "")
     if not user and auth.get("auth"):
@@ -113,6 +127,7 @@ class DockerBackend:
         self._files: dict[str, Digest] = {}
         self._made: dict[str, Digest] = {}
         self._seen: dict[str, Digest] = {}
+        self._others: dict[str, str] = {}  # references to the names of what their tags lead to
         self.committed: dict[str, LayerImage] = {}
 
     def __str__(self) -> str:
@@ -131,6 +146,10 @@ class DockerBackend:
             if _missing(err):
                 return None
             raise
+        title = title_of(manifest)
+        if title not in ("", reference) and tag_of(title) == tag_of(reference):
+            self._others[reference] = title
+            return None
         self._seen[reference] = digest
         self._files |= _described(manifest)
         return self._single(manifest, reference, MAX_INDEX_BYTES)[0].read_bytes()
@@ -293,6 +312,23 @@ class DockerBackend:
     def stat(self, name: str) -> tuple[int, int, int, int] | None:
         return None
 
+    def need_own_tag(self, reference: str) -> None:
+        """Raises ConfigError (reason "same-tag") for an index whose tag leads to one of another name."""
+        self.index(reference)
+        other = self._others.get(reference)
+        if other is not None:
+            raise ConfigError(
+                f"{self._url}: {other} is there and has the tag of {reference}, {tag_of(reference)}", reason="same-tag",
+                hint="a tag knows letters, digits, _, . and - only: name the snapshot otherwise",
+            )  # fmt: skip
+
+    def need_unchanged(self, reference: str, state: str) -> None:
+        """Raises IntegrityError (reason "changed") where an index is not the one that was read or written here."""
+        if self.place.digest_of(tag_of(reference)) != self._seen.get(reference):
+            raise IntegrityError(
+                f"{self._url}: somebody else published at the same time: {state}", reason="changed", hint="run it again"
+            )
+
     def commit(self, reference: str, index: bytes) -> None:
         """The index's image says which manifests the files have that were written before it."""
         made = {} if reference.endswith(SIGNATURE_SUFFIX) else self._named(index)
@@ -335,7 +371,7 @@ def file_image(name: str, data: bytes, epoch_s: int, annotations: Mapping[str, s
     plain = single_file(name, data, "none", epoch_s)
     layer = _gzip(plain)
     described = ImageLayer(Digest.of(layer), len(layer), Digest.of(plain))
-    return layer_image(described, epoch_s, {"org.opencontainers.image.title": name, **annotations}), layer
+    return layer_image(described, epoch_s, {_TITLE: name, **annotations}), layer
 
 
 def _gzip(data: bytes) -> bytes:

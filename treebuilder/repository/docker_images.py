@@ -8,13 +8,14 @@ from treebuilder.events import EventSink, Finished, Progressed, Started, Warned
 from treebuilder.model.digest import Digest
 from treebuilder.oci.layerimage import MANIFEST, LayerImage, layer_image, push_blobs
 from treebuilder.repository.docker import DockerBackend, file_image, package_tag, tag_of
-from treebuilder.repository.docker_layers import Layers, archive_of, in_parallel
+from treebuilder.repository.docker_layers import Layers, archive_of
 from treebuilder.repository.fields import read_definition
 from treebuilder.repository.image_signing import ImageSigner
 from treebuilder.repository.index import listing, mapping, parse_document
 from treebuilder.repository.late_tags import LateTags
 from treebuilder.system import clock
 from treebuilder.system.clock import utc
+from treebuilder.system.pool import in_parallel
 from treebuilder.system.process import Cancel
 
 THREADS = 8
@@ -38,6 +39,7 @@ class PackageImages:
     ) -> None:  # fmt: skip
         self._target, self._layers = target, layers
         self._events, self._cancel = events, cancel
+        self.there: dict[str, Digest] = {}  # the images of packages that are there now as they should be, by tag
         self._left: set[Digest] = set()  # images that were not sent, for their tags lead to others
         self._epoch_s, self._force, self._keep, self._command = epoch_s, force, keep, command
         self._signer, self._late = signer, late
@@ -79,8 +81,10 @@ class PackageImages:
         if self._wanted(image, tag, tags):
             push_blobs(place, image, opened)
             self._point(tag, image)
-        if self._signer is not None and image.digest not in self._left:
-            self._signer.sign(image.digest, len(image.manifest), tags)
+        if image.digest not in self._left:
+            self.there[tag] = image.digest
+            if self._signer is not None:
+                self._signer.sign(image.digest, len(image.manifest), tags)
         name = tag_of(path.name)
         described, data = file_image(path.name, metadata, self._epoch_s, {})
         if self._wanted(described, name, tags):

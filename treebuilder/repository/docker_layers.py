@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from io import BufferedReader
 from pathlib import Path
 
-from treebuilder.annotations import IO, TypeVar
+from treebuilder.annotations import IO
 from treebuilder.archive.compress import compressor, decompressed, sniff
 from treebuilder.errors import IntegrityError, Place, SpecError
 from treebuilder.model.digest import Digest
@@ -19,10 +19,8 @@ from treebuilder.oci.layerimage import ImageLayer
 from treebuilder.oci.store import Store
 from treebuilder.records import record
 from treebuilder.system.files import disk_errors
+from treebuilder.system.pool import in_parallel
 from treebuilder.system.process import Cancel
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 _NOTES = "docker-layer"
 _CHUNK = 1 << 20
@@ -169,19 +167,6 @@ class Layers:
             self._store.index.set_notes(_NOTES, {archive.sha256.hex: _written(made)})
             raise IntegrityError(f"the layer of {archive.path} cannot be made as it was", hint="create-repo again")
         return self._store.blob_path(layer.digest).open("rb")
-
-
-def in_parallel(items: Collection[T], work: Callable[[T], R], threads: int) -> list[R]:
-    """The results of a function, in the order of the items; the first error stops what has not begun."""
-    if len(items) < 2:
-        return [work(item) for item in items]
-    from concurrent.futures import ThreadPoolExecutor
-
-    pool = ThreadPoolExecutor(min(threads, len(items)))
-    try:
-        return list(pool.map(work, items))
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _written(layer: ImageLayer) -> bytes:

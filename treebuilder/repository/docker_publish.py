@@ -26,11 +26,12 @@ from treebuilder.repository.deltas import Patch
 from treebuilder.repository.disk import DiskBackend
 from treebuilder.repository.docker import DockerBackend, package_tag, tag_of
 from treebuilder.repository.docker_images import THREADS, PackageImages
-from treebuilder.repository.docker_layers import Layers, archive_of, in_parallel
+from treebuilder.repository.docker_layers import Layers, archive_of
 from treebuilder.repository.image_signing import ImageSigner
 from treebuilder.repository.index import RepositoryIndex, parse_index
 from treebuilder.repository.late_tags import LateTags
 from treebuilder.repository.metadata import SUFFIX
+from treebuilder.system.pool import in_parallel
 from treebuilder.system.process import Cancel
 from treebuilder.trust.keys import PrivateKey
 
@@ -109,15 +110,23 @@ class DockerOutput:
         """Sends what the index leads to, and then the index. Raises TransportError, IntegrityError, ConfigError."""
         if not reference.endswith(SIGNATURE_SUFFIX):
             parsed = parse_index(index, reference)
+            if self._push and reference != INDEX_NAME:
+                self._target.need_own_tag(reference)
             self._packages(parsed)
             own = dict.fromkeys(file.filename for _, file in parsed.files)
             if self._push:
                 in_parallel(own | self._written, self._file, THREADS)
                 self._written.clear()
+                if reference == INDEX_NAME:
+                    self._target.need_unchanged(reference, "nothing of this run shows")
                 # what a snapshot leads to is its own; all else is the newest index's
                 self._tags.move(frozenset(map(tag_of, own)), only=reference != INDEX_NAME)
         if self._push:
+            if reference == INDEX_NAME + SIGNATURE_SUFFIX:
+                self._target.need_unchanged(INDEX_NAME, "nothing of this run shows")
             self._target.commit(reference, index)
+            if reference == INDEX_NAME:
+                self._target.need_unchanged(reference, "that one shows")
             self._indexes[reference] = index
             if self._signer is not None and not reference.endswith(SIGNATURE_SUFFIX):
                 image = self._target.committed[reference]

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from treebuilder.annotations import Any
-from treebuilder.errors import IntegrityError, TransportError
+from treebuilder.errors import IntegrityError, NoSpace, TransportError
 from treebuilder.model.digest import Digest
 from treebuilder.oci import connection
 from treebuilder.oci.arriving import UNSEEN, Arriving
@@ -25,6 +26,9 @@ _CHUNK = 1 << 18
 _TRIES = 4
 _CONNECT_S, _SILENT_S = 15.0, 60.0  # to connect; between two pieces
 _KEPT_S = 7 * 86400  # what nobody came back for
+_UNSAID_BYTES = 4 << 30  # of an answer that does not say how long it is
+_LOOK_BYTES = 32 << 20  # after so many it is looked how many are left
+_SPARE_BYTES = 16 << 20  # of the disk, for everybody else
 
 
 def authorization(auth: Mapping[str, str]) -> dict[str, str]:
@@ -37,6 +41,10 @@ def authorization(auth: Mapping[str, str]) -> dict[str, str]:
         pair = f"{auth['username']}:{auth.get('password', '')}"
         return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
     return {}
+
+
+class _TooLong(TransportError):
+    """More than a file of its kind may have."""
 
 
 class Fetcher:
@@ -78,7 +86,11 @@ class Fetcher:
             forget_old(parts)
             resumed = part.exists()
             progress.kept(_size(part))
-            self._tries(url, part, max_bytes, progress)
+            try:
+                self._tries(url, part, max_bytes, progress)
+            except (NoSpace, _TooLong):
+                part.unlink(missing_ok=True)  # its room is wanted, and it may not be what it should be
+                raise
             if _digest(part) != expected.hex and resumed:
                 progress.kept(-_size(part))
                 part.unlink()  # what was there was not its beginning
@@ -106,7 +118,7 @@ class Fetcher:
                 attempt = 1 if _size(part) > before else attempt + 1
                 if not err.temporary or attempt > self._most_tries:
                     raise
-                clock.sleep(0.1 * 3**attempt)
+                self._cancel.pause(0.1 * 3 ** (attempt - 1))
 
     def _once(self, url: str, part: Path, max_bytes: int, progress: Arriving, within_s: float | None) -> None:
         import requests
@@ -128,9 +140,15 @@ class Fetcher:
                 if have and reply.status_code == 200:  # from its beginning
                     progress.kept(-have)
                     have = 0
-                length = reply.headers.get("Content-Length", "")
-                if length.isascii() and length.isdigit():
-                    progress.expect(min(have + int(length), max_bytes))
+                said = reply.headers.get("Content-Length", "")
+                if said.isascii() and said.isdigit() and len(said) < 19:
+                    if have + int(said) > max_bytes:
+                        raise _TooLong(f"{url}: longer than {max_bytes} bytes")
+                    progress.expect(have + int(said))
+                    if int(said) > _LOOK_BYTES:
+                        self._check_room(url, int(said))
+                else:
+                    max_bytes = min(max_bytes, _UNSAID_BYTES)
                 data = reply.iter_content(_CHUNK) if within_s is None else connection.pieces(reply, within_s)
                 self._receive(url, data, part, have, max_bytes, progress)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as err:
@@ -145,13 +163,23 @@ class Fetcher:
             size = have
             for data in pieces:
                 self._cancel.check()
+                if size // _LOOK_BYTES != (size + len(data)) // _LOOK_BYTES:
+                    self._check_room(url, 0)
                 size += len(data)
                 if size > max_bytes:
-                    out.close()
-                    part.unlink()
-                    raise TransportError(f"{url}: longer than {max_bytes} bytes")
+                    raise _TooLong(f"{url}: longer than {max_bytes} bytes")
                 out.write(data)
                 progress.add(len(data))
+
+    def _check_room(self, url: str, size: int) -> None:
+        """Raises NoSpace where a file of so many bytes more would leave nothing for others."""
+        found = os.statvfs(self._store.folder)
+        free = found.f_bavail * found.f_frsize
+        if free - size < _SPARE_BYTES:
+            raise NoSpace(
+                f"fetching {url}: no space left on the disk of {self._store.folder}: {max(size, 1)} bytes more, "
+                f"and {free} free", hint="make room, or choose another disk with --cache-dir",
+            )  # fmt: skip
 
     def _connected(self) -> Any:  # noqa: ANN401 - requests is imported only when there is something to fetch
         if self._session is None:

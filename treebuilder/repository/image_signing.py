@@ -12,12 +12,12 @@ from pathlib import Path
 
 from treebuilder.annotations import Any
 from treebuilder.errors import IntegrityError, TransportError
-from treebuilder.events import Silent
 from treebuilder.model.digest import Digest
+from treebuilder.oci.arriving import UNSEEN
 from treebuilder.oci.layerimage import MANIFEST
 from treebuilder.oci.layout import item_digest
 from treebuilder.oci.reference import DOCKER_HUB
-from treebuilder.oci.remote import Progress, Repository
+from treebuilder.oci.remote import Repository
 from treebuilder.records import record
 from treebuilder.trust import cosign
 from treebuilder.trust.keys import PrivateKey, PublicKey, verifies
@@ -124,7 +124,7 @@ class _Reader:
         file = self._scratch / "blob"
         file.unlink(missing_ok=True)
         digest = item_digest(item, str(self.place))
-        return self.place.blob(digest, most, file, Progress("signature", Silent())).read_bytes()
+        return self.place.blob(digest, most, file, UNSEEN).read_bytes()
 
 
 def _judged(form: str, digest: str, judge: Callable[[], frozenset[str]]) -> Signature:

@@ -79,8 +79,14 @@ def _parse_any(data: bytes, what: str, whole: bool) -> dict[str, Any]:
     """What the reader of plain YAML leaves."""
     import yaml
 
+    from treebuilder.nodes.depth import too_deep
+
     try:
-        value = yaml.load(data, Loader=_texts_loader())  # noqa: S506 - a loader that makes only dicts, lists and texts
+        loader = _texts_loader()
+        deep = too_deep(data.decode(errors="replace"), loader)
+        if deep is not None:
+            raise IntegrityError(f"{what}{f':{deep + 1}' if whole else ''} is no YAML: nested too deeply")
+        value = yaml.load(data, Loader=loader)  # noqa: S506 - a loader that makes only dicts, lists and texts
     except (yaml.YAMLError, ValueError, RecursionError) as err:
         mark = err.problem_mark if whole and isinstance(err, yaml.MarkedYAMLError) else None
         said = (err.problem if isinstance(err, yaml.MarkedYAMLError) else None) or str(err).splitlines()[0]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from treebuilder.model.digest import Digest
 from treebuilder.oci.remote import Repository
-from treebuilder.repository.docker_layers import in_parallel
+from treebuilder.system.pool import in_parallel
 
 _THREADS = 4
 

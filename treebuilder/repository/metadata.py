@@ -119,12 +119,32 @@ class BuiltPackages:
         self._kind = f"built//{hashlib.sha256(where).hexdigest()[:32]}"
         self._known = {} if store is None else store.index.notes(self._kind)
         self._fresh: dict[str, bytes] = {}
+        self._read: dict[str, BuiltPackage] = {}
 
     def read(self, fingerprint: str) -> BuiltPackage:
         """One package; its archive must lie beside its metadata.
 
         Raises IntegrityError (no metadata), SpecError (reason "missing-file": no archive).
         """
+        made = self._read.get(fingerprint)
+        if made is None:
+            made = self._read[fingerprint] = self._known_or_read(fingerprint)
+        return made
+
+    def given(self, fingerprint: str) -> tuple[Any, ...]:
+        """What `take` takes of a package that was read, as plain values."""
+        made = self.read(fingerprint)
+        id = made.id
+        return fingerprint, (id.category, id.name, id.version), made.entry, self._fresh.get(fingerprint)
+
+    def take(self, given: tuple[Any, ...]) -> None:
+        """A package that a copy of this process read."""
+        fingerprint, id, item, note = given
+        self._read[fingerprint] = BuiltPackage(PackageId(*id), item)
+        if note is not None:
+            self._fresh[fingerprint] = note
+
+    def _known_or_read(self, fingerprint: str) -> BuiltPackage:
         path = self._folder.metadata[fingerprint]
         noted = self._known.get(fingerprint)
         known = None if noted is None else stored.load(noted)
@@ -164,7 +184,7 @@ class BuiltPackages:
         return made, str(archive)
 
     def save(self) -> None:
-        """Writes what was read to the store."""
+        """Writes what was read by now to the store."""
         if self._store is None:
             return
         if len(self._known) > 2 * len(self._folder.metadata) + _SPARE:
@@ -179,7 +199,8 @@ def read_built(path: Path, folder: Path, is_there: Callable[[Path], bool]) -> tu
     Raises IntegrityError (no metadata, an archive that is not the one it describes), SpecError (reason "missing-file":
     no archive).
     """
-    value = _document(read_plain(path, _MAX_BYTES, "a package's metadata"), str(path))
+    data = read_plain(path, _MAX_BYTES, "a package's metadata")
+    value = _document(data, str(path))
     spec = mapping(value.get("compilespec"))
     package, build_time = read_package(mapping(spec.get("package")))
     same = value.get("runtime") is spec.get("package")
@@ -197,8 +218,13 @@ def read_built(path: Path, folder: Path, is_there: Callable[[Path], bool]) -> tu
     # The index names a sub-package by itself: the build spec beside it is that of the package it was carved out of.
     own = package if package.id == runtime.id else runtime
     ours = {key: item for key, item in mapping(value.get("treebuild")).items() if isinstance(item, str)}
+    described = spec_json(spec)
+    if "BuildValues" in described.get("build_options", ()):
+        from treebuilder.repository.buildvalues import of_metadata
+
+        described["build_options"]["BuildValues"] = of_metadata(data, str(path))
     made = entry(
-        runtime, own, build_time, spec_json(spec), sha256=sha256,
+        runtime, own, build_time, described, sha256=sha256,
         compression=text(value.get("compressiontype")), files=texts(value.get("files")),
         cache_image=text(value.get("packagecacheimage")), path=archive.relative_to(folder).as_posix(), ours=ours,
     )  # fmt: skip

@@ -10,9 +10,11 @@ import functools
 import re
 
 from treebuilder.annotations import Any
+from treebuilder.errors import IntegrityError
 from treebuilder.model.package import PackageId
 from treebuilder.nodes.writing import write_yaml
 from treebuilder.records import record
+from treebuilder.repository.buildvalues import BUILD_VALUES, of_options
 from treebuilder.repository.entries import entry_text, ref_text
 from treebuilder.repository.fields import build_options
 from treebuilder.repository.index import mapping
@@ -100,8 +102,6 @@ def _read(text: str) -> Quick:
         raise _Odd
     archive, steps, env, prelude, image, seed = head.groups()
     folder, retrieve, unpack, includes, excludes, options, final, sha256, kind, files, cache_image = tail.groups()
-    if not _says_nothing(options):
-        raise _Odd
     runtime = build = _package(runtime_text)
     shallow = build_text.replace("\n        ", "\n    ")[4:]
     if len(build_text) != len(shallow) + 4 * (shallow.count("\n") + 1):
@@ -111,7 +111,8 @@ def _read(text: str) -> Quick:
     own = build if build.named == runtime.named else runtime
     time = "" if build.time == "''" else f"buildtimestamp: {build.time}\n"
     before = (
-        f"- checksums:\n    sha256: {_written(sha256)}\n  compilationspec:\n    copy: []\n    env:{_texts(env)}"
+        f"- checksums:\n    sha256: {_written(sha256)}\n  compilationspec:\n{_told(options)}    copy: []\n"
+        f"    env:{_texts(env)}"
         f"    excludes:{_texts(excludes)}    image: {_written(image)}\n    includes:{_texts(includes)}    package:\n"
         f"{own.nested('      ', time)}    package_dir: {_written(folder)}\n    prelude:{_texts(prelude)}"
         f"    requires_final_images: {final}\n    retrieve:{_texts(retrieve)}    seed: {_written(seed)}\n"
@@ -230,9 +231,19 @@ def _ours(block: str) -> str:
 
 
 @functools.lru_cache(64)
-def _says_nothing(options: str) -> bool:
-    """Whether luet was told nothing that an index repeats."""
-    return not build_options(mapping(_document(f"x:\n{options}")["x"]))
+def _told(options: str) -> str:
+    """What of a `buildoptions` an index repeats, as its lines there; all packages of a build have the same."""
+    document = f"x:\n{options}"
+    found = build_options(mapping(_document(document)["x"]))
+    if not found:
+        return ""
+    if BUILD_VALUES in found:
+        try:
+            found[BUILD_VALUES] = of_options(document, ("x",))
+        except IntegrityError as err:
+            raise _Odd from err
+    written = write_yaml({"build_options": found}, sort_keys=True, indent=2).decode()[:-1]
+    return "    " + written.replace("\n", "\n    ") + "\n"
 
 
 def _document(text: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from treebuilder.archive.tar import Sink
 from treebuilder.errors import Cancelled, IntegrityError, NoSpace, TransportError, TreebuildError
 from treebuilder.events import EventSink, Said, Warned
 from treebuilder.model.digest import Digest
-from treebuilder.oci.arriving import UNSEEN, Arriving
+from treebuilder.oci.arriving import UNSEEN, Arriving, Undone
 from treebuilder.oci.patch import apply_patch
 from treebuilder.oci.seal import HashingSink
 from treebuilder.oci.store import Store
@@ -46,31 +46,6 @@ class PatchSource(Protocol):
     def open_patch(self, patch: Patch, progress: Arriving = UNSEEN) -> Path:
         """Its bytes, checked, as a blob of the store. Raises TransportError, IntegrityError."""
         ...
-
-
-class Undone:
-    """Tells `progress` what it is told, until what came is of no use and something else comes in its place."""
-
-    def __init__(self, progress: Arriving) -> None:
-        self._progress = progress
-        self._shown = 0
-
-    def add(self, size: int, /) -> None:
-        self._shown += size
-        self._progress.add(size)
-
-    def kept(self, size: int, /) -> None:
-        self._shown += size
-        self._progress.kept(size)
-
-    def expect(self, size: int, /) -> None:
-        self._progress.expect(size)
-
-    def undo(self) -> None:
-        """Nothing is there any more, and nothing expected. That bytes came stays true."""
-        self._progress.kept(-self._shown)
-        self._shown = 0
-        self._progress.expect(0)
 
 
 class Patched:

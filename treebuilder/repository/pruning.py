@@ -42,7 +42,8 @@ def unreached(packages: Path, output: Path, keep: int | None, spared: Collection
     ids = sorted((path.name.removesuffix(_SNAPSHOT) for path in output.glob(f"*{_SNAPSHOT}")), reverse=True)
     count = len(ids) if keep is None else keep
     stay = {*ids[:count], *spared}
-    kept = [INDEX_NAME, *(f"{id}{_SNAPSHOT}" for id in ids if id in stay)]
+    newest = [INDEX_NAME] if (output / INDEX_NAME).is_file() or not ids else []
+    kept = [*newest, *(f"{id}{_SNAPSHOT}" for id in ids if id in stay)]
     reached: set[Path] = set()
     for name in kept:
         index = _index(output / name)

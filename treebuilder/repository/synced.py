@@ -12,7 +12,7 @@ from treebuilder.errors import ConfigError, IntegrityError, SpecError, Transport
 from treebuilder.events import EventSink, Warned
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import Finalizer, Package, PackageId
-from treebuilder.oci.arriving import UNSEEN, Arriving
+from treebuilder.oci.arriving import UNSEEN, Arriving, Undone
 from treebuilder.oci.layout import unpack_into_store
 from treebuilder.oci.store import Store
 from treebuilder.records import replace
@@ -24,7 +24,7 @@ from treebuilder.repository.disk import DiskBackend
 from treebuilder.repository.http import HttpBackend
 from treebuilder.repository.index import Artifact, RepoFile, RepositoryIndex, parse_index, parse_meta
 from treebuilder.repository.known import Artifacts, Known, make, recall
-from treebuilder.repository.patching import Patched, Undone
+from treebuilder.repository.patching import Patched
 from treebuilder.system import clock
 from treebuilder.system.files import disk_errors
 from treebuilder.system.process import Cancel
@@ -85,13 +85,15 @@ class SyncedRepository:
         return self._file("tree").sha256.hex, self._file("meta").sha256.hex
 
     def _read_meta(self, file: RepoFile) -> Iterator[Artifact]:
+        yield from parse_meta(self._meta_document(file), f"{self.source.name}: {file.filename}")
+
+    def _meta_document(self, file: RepoFile) -> bytes:
         path = self._open(file, api.MAX_META_BYTES)
         what = f"{self.source.name}: {file.filename}"
         with path.open("rb") as source:
             for entry, content in bounded(source, what, max_bytes=api.MAX_META_BYTES):
                 if entry.kind == "f" and entry.path == "repository.meta.yaml" and content is not None:
-                    yield from parse_meta(content.read(), what)
-                    return
+                    return content.read()
         raise IntegrityError(f"{what} holds no repository.meta.yaml")
 
     @cached_property
@@ -122,6 +124,22 @@ class SyncedRepository:
         folder = self._unpacked("compilertree")
         assert folder is not None
         return tuple(sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()))
+
+    def build_values(self) -> Mapping[str, dict[str, object]]:
+        """The template values that packages were built with, by fingerprint. Raises TransportError, IntegrityError."""
+        import json
+
+        file = self._file("meta")
+        noted = self._store.index.note("build-values", file.sha256.hex)
+        if noted is None:
+            from treebuilder.repository.buildvalues import of_index
+
+            what = f"{self.source.name}: {file.filename}"
+            found = dict(of_index(self._meta_document(file), what))
+            noted = json.dumps(found).encode()
+            self._store.index.set_notes("build-values", {file.sha256.hex: noted})
+        known: dict[str, dict[str, object]] = json.loads(noted)
+        return known
 
     def fetch(self, artifact: Artifact, progress: Arriving = UNSEEN) -> Path:
         """A package's archive as a checked blob; `progress` sees it, or a patch, come.
@@ -199,21 +217,30 @@ def sync(
     reading = _Reading(source, store, events, cancel, clock.now_epoch_s() if now_s is None else now_s)
     failure: TreebuildError | None = None
     refused: TreebuildError | None = None
+
+    def ask_next(err: TreebuildError, position: int) -> None:
+        if position + 1 < len(backends):
+            events.emit(Warned(f"{err.message}; the next mirror is asked", source.where, hint=err.hint))
+
     for position, backend in enumerate(backends):
         try:
             data = backend.index(source.reference)
             signed = backend.index(source.reference + SIGNATURE_SUFFIX) if data and source.trust.keys else None
         except TransportError as err:
             failure = failure or err
+            ask_next(err, position)
+            continue
+        except IntegrityError as err:
+            refused = refused or err
+            ask_next(err, position)
             continue
         if data is None:
             continue
         try:
             return reading.accepted(data, signed, backends, position)
         except IntegrityError as err:
-            if position + 1 < len(backends):
-                events.emit(Warned(f"{err.message}; the next mirror is asked", source.where, hint=err.hint))
             refused = refused or err
+            ask_next(err, position)
     if refused is not None:
         raise refused
     if failure is not None:
