@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,3 +156,81 @@ def test_one_repository_that_is_gone_does_not_stop_the_others(machine: Machine) 
     assert "gone is left out" in err
     code, out, _ = machine.say("upgrade", "--clean", "--json")  # but what it had must not be removed
     assert (code, json.loads(out)["error"]["reason"]) == (2, "no-repository")
+
+
+# what others wrote ----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("path", ["../victim", "/victim", "a\0b", ".treebuild-staging/x"])
+@pytest.mark.parametrize("how", ["create", "import", "reclaim"])
+def test_files_outside_of_the_root_are_not_recorded(machine: Machine, path: str, how: str) -> None:
+    victim = machine.root.parent / "victim"
+    victim.write_text("v")
+    if how == "reclaim":
+        machine.shop.package("t/evil", {"usr/c": b""}, listed=("usr/c", path))
+        machine.shop.create()
+        (machine.root / "usr/c").write_text("there")
+        words = ["reclaim"]
+    elif how == "create":
+        metadata = machine.shop.top / "evil.metadata.yaml"
+        runtime = {"category": "t", "name": "evil", "version": "1"}
+        metadata.write_text(json.dumps({"runtime": runtime, "files": ["usr/c", path]}))
+        words = ["database", "create", str(metadata)]
+    else:
+        listed = machine.shop.top / "list.json"
+        evil = {"category": "t", "name": "evil", "version": "1", "files": [path]}
+        listed.write_text(json.dumps({"packages": [evil]}))
+        words = ["database", "import", str(listed)]
+    code, _, err = machine.say(*words)
+    assert code == 2, err
+    assert "which " in err
+    names = [item["name"] for item in machine.json("database", "get-all-installed")["packages"]]
+    assert ("evil" in names, victim.exists()) == (False, True)
+
+
+def test_a_record_that_leads_out_can_be_forgotten(machine: Machine) -> None:
+    db = sqlite3.connect(machine.root / "var/lib/treebuild/system.db")
+    db.execute("UPDATE files SET path = CAST('../victim' AS BLOB) WHERE path = CAST('usr/b' AS BLOB)")
+    db.commit()
+    db.close()
+    code, _, err = machine.say("uninstall", "t/b")
+    assert (code, "database remove" in err) == (2, True), err
+    machine.json("database", "remove", "t/b")
+    names = [item["name"] for item in machine.json("database", "get-all-installed")["packages"]]
+    assert names == ["a"]
+
+
+def test_a_database_of_luet_itself_is_told(machine: Machine) -> None:
+    other = machine.root.parent / "other"
+    (other / "var/cache/luet").mkdir(parents=True)
+    bolt = other / "var/cache/luet/luet.db"
+    bolt.write_bytes(bytes(16) + b"\xed\xda\x0c\xed" + bytes(4076))
+    code = 0
+    for words in (["hold"], ["install", "t/a", "--dry-run"], ["database", "import", str(bolt)]):
+        code, _, err = machine.say(*words, "--system-target", str(other))
+        assert err.count("get-all-installed") == 1, (words, err)
+    assert code == 1
+    assert "get-all-installed" not in machine.say("hold")[2]
+
+
+def test_a_root_may_be_named_by_a_link(machine: Machine) -> None:
+    link = machine.root.parent / "link"
+    link.symlink_to(machine.root)
+    assert machine.json("uninstall", "t/b", "--system-target", str(link))["removed"][0]["name"] == "b"
+    assert link.is_symlink()
+
+
+def test_a_description_does_not_command_the_terminal(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.shop.package("t/esc", {"e": b""})
+    definition = machine.shop.tree / "t/esc/1.0/definition.yaml"
+    definition.write_text(json.dumps(json.loads(definition.read_text()) | {"license": "\x1b[31mred"}))
+    machine.shop.create()
+    top = machine.shop.top
+    assert main(["search", "esc", "--config", str(top / "conf.yaml"), "--cache-dir", str(top / "cache")]) == 0
+    out = capsys.readouterr().out
+    assert "\\x1b[31mred" in out
+    assert "\x1b" not in out
+
+
+def test_nothing_is_replaced_by_nothing(machine: Machine) -> None:
+    code, _, err = machine.say("replace", "t/b")
+    assert (code, "--for" in err) == (1, True)
+    assert (machine.root / "usr/b").exists()

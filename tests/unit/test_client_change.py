@@ -13,7 +13,7 @@ from tests.unit.repository_parts import Workshop, ref, workshop
 from tests.unit.system_parts import System, came, went
 from treebuilder.client import InstallRequest, Manner, NotConfirmed, Protection
 from treebuilder.client import operations as ops
-from treebuilder.errors import ConflictError, TreebuildError, Unsatisfiable
+from treebuilder.errors import ConflictError, TreebuildError, UnsafeArchive, Unsatisfiable
 from treebuilder.events import Warned
 
 
@@ -116,6 +116,54 @@ def test_files_that_two_packages_have_stay_with_the_other(shop: Workshop, system
     assert system.listing() == {"mine": b"m", "d": None, "d/same": b"b"}
     system.uninstall("t/b")
     assert system.listing() == {"mine": b"m"}
+
+
+MERGED = [("lib", "usr/lib"), ("usr/lib", "../lib"), ("lib", "/usr/lib")]
+
+
+@pytest.mark.parametrize(("link", "target"), MERGED)
+@pytest.mark.parametrize("first", ["lib/foo", "usr/lib/foo"])
+def test_a_file_in_two_packages_is_seen_through_links(
+    shop: Workshop, system: System, link: str, target: str, first: str
+) -> None:
+    second = "usr/lib/foo" if first == "lib/foo" else "lib/foo"
+    shop.package("t/a", {first: b"a"})
+    shop.package("t/b", {second: b"b"})
+    (system.root / "usr").mkdir()
+    (system.root / link).symlink_to(target)
+    folder = system.root / ("lib" if link == "usr/lib" else "usr/lib")
+    folder.mkdir()
+    before = system.listing()
+    with pytest.raises(ConflictError):  # both at once
+        system.install("t/a", "t/b")
+    assert system.listing() == before
+    system.install("t/a")
+    with pytest.raises(ConflictError):  # one after the other
+        system.install("t/b")
+    assert (folder / "foo").read_bytes() == b"a"
+    system.install("t/b", force=True)
+    assert (folder / "foo").read_bytes() == b"b"
+    system.uninstall("t/b")  # it is a's still
+    assert (folder / "foo").exists()
+    system.uninstall("t/a")
+    assert not (folder / "foo").exists()
+
+
+def test_a_link_that_one_package_brings_leads_the_files_of_another(shop: Workshop, system: System) -> None:
+    shop.package("t/base", {"usr": None, "usr/lib": None, "usr/lib/foo": b"1", "lib": "usr/lib"})
+    shop.package("t/foo", {"lib": None, "lib/foo": b"2"})
+    shop.package("t/bar", {"lib": None, "lib/bar": b"3"})
+    shop.package("t/file", {"usr": b"no folder"})
+    empty = System(shop, shop.top / "empty")
+    empty.root.mkdir()
+    for target in (system, empty):
+        before = target.listing()
+        for words in (("t/base", "t/foo"), ("t/foo", "t/base"), ("t/base", "t/file")):
+            with pytest.raises((ConflictError, UnsafeArchive)):
+                target.install(*words)
+            assert target.listing() == before
+        target.install("t/base", "t/bar")
+        assert (target.root / "usr/lib/bar").read_bytes() == b"3"
 
 
 def test_folders_with_things_of_others_stay(shop: Workshop, system: System) -> None:
@@ -334,6 +382,29 @@ def test_protected_files_are_kept_and_new_ones_come_beside(shop: Workshop, syste
     system.uninstall("t/a", manner=manner, keep_protected=True)
     left = {**after, "etc/._cfg0002_conf": b"3"}
     assert system.listing() == {"mine": b"m", **left}
+
+
+def test_what_is_installed_is_not_said_to_be_held(shop: Workshop, system: System) -> None:
+    shop.package("t/a", {"a": b""})
+    shop.package("t/a", {"a": b"2"}, version="2.0")
+    shop.package("t/b", {"b": b""}, requires=("t/a@2.0",))
+    system.install("t/a@1.0")
+    with pytest.raises(Unsatisfiable) as caught:
+        system.install("t/b")
+    said = " ".join((caught.value.message, *caught.value.chain))
+    assert "held" not in said
+    assert "t/a" in said
+    assert "stays installed" in said
+
+
+@pytest.mark.parametrize(
+    ("word", "said"), [("a", "Package a not"), ("t/a", "Package t/a not"), ("a@1", "Package a 1 not")]
+)
+def test_a_name_is_said_as_it_was_given(shop: Workshop, system: System, word: str, said: str) -> None:
+    three(shop)
+    with pytest.raises(TreebuildError) as caught:
+        system.uninstall(word)
+    assert caught.value.message.startswith(said)
 
 
 def test_an_impossible_wish_is_explained(shop: Workshop, system: System) -> None:

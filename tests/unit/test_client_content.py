@@ -24,9 +24,12 @@ CAPABILITY = struct.pack("<5I", 0x02000001, 1 << 10, 0, 0, 0)  # cap_net_bind_se
 SPARSE = 8 << 20
 
 
-def pack(shop: Workshop, entries: list[Entry], contents: dict[str, bytes], version: str = "1.0") -> None:
-    """A package t/x of just these entries."""
-    shop.package("t/x", {"x": b""}, version=version, listed=tuple(e.path for e in entries if e.kind != "d"))
+def pack(
+    shop: Workshop, entries: list[Entry], contents: dict[str, bytes], version: str = "1.0", *, honest: bool = True
+) -> None:
+    """A package t/x of just these entries, which its index names when it is honest."""
+    listed = tuple(e.path for e in entries if e.kind != "d") if honest else ("x",)
+    shop.package("t/x", {"x": b""}, version=version, listed=listed)
     file = shop.build / f"x-t-{version}.package.tar.zst"
     metadata = shop.build / f"x-t-{version}.metadata.yaml"
     old = Digest.of(file.read_bytes()).hex
@@ -133,11 +136,99 @@ def test_a_hostile_archive_changes_nothing(shop: Workshop, what: str) -> None:
     assert {path.name for path in shop.top.iterdir()} - {path.name for path in outside} <= {"tree", "build"}
 
 
-def test_an_entry_that_comes_twice_is_the_last_one(shop: Workshop) -> None:
-    entries = [Entry("a", "f", 0o644, 0, 0, 1, 0), Entry("a", "l", 0o777, 0, 0, 0, 0, "b")]
-    pack(shop, entries, {"a": b"x"})
+TWICE = {
+    "two files": [Entry("a", "f", 0o644, 0, 0, 1, 0), Entry("a", "f", 0o644, 0, 0, 1, 0)],
+    "a file and a link": [Entry("a", "f", 0o644, 0, 0, 1, 0), Entry("a", "l", 0o777, 0, 0, 0, 0, "b")],
+    "a file and a folder": [Entry("a", "f", 0o644, 0, 0, 1, 0), Entry("a", "d", 0o755, 0, 0, 0, 0)],
+    "one place by two ways": [
+        Entry("l", "l", 0o777, 0, 0, 0, 0, "."), Entry("l/a", "f", 0o644, 0, 0, 1, 0),
+        Entry("a", "f", 0o644, 0, 0, 1, 0),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", TWICE)
+@pytest.mark.parametrize("used", [False, True])
+def test_an_entry_that_comes_twice_is_refused(shop: Workshop, what: str, used: bool) -> None:
+    pack(shop, TWICE[what], {entry.path: b"x" for entry in TWICE[what]})
+    system = System(shop, shop.top / "root")
+    if used:
+        (system.root / "mine").write_bytes(b"m")
+    before = system.listing()
+    with pytest.raises((UnsafeArchive, ConflictError)):
+        system.install("t/x")
+    assert system.listing() == before
+
+
+def test_a_folder_may_come_twice(shop: Workshop) -> None:
+    pack(shop, [Entry("d", "d", 0o755, 0, 0, 0, EPOCH), Entry("d", "d", 0o750, 0, 0, 0, EPOCH)], {})
     system = System(shop, shop.top / "root")
     system.install("t/x")
-    assert os.readlink(system.root / "a") == "b"
-    system.uninstall("t/x")
+    assert system.listing() == {"d": None}
+
+
+def test_block_devices_come_only_when_forced(shop: Workshop) -> None:
+    pack(shop, [Entry("sda", "b", 0o600, 0, 0, 0, EPOCH, rdev=os.makedev(8, 0))], {})
+    system = System(shop, shop.top / "root")
+    with pytest.raises(ConflictError):
+        system.install("t/x")
     assert system.listing() == {}
+    (system.root / "mine").write_bytes(b"m")
+    system.install("t/x", force=True)
+    assert (system.root / "sda").stat().st_rdev == os.makedev(8, 0)
+
+
+# names of ours --------------------------------------------------------------------------------------------------------
+def file_at(*paths: str) -> list[Entry]:
+    return [Entry(path, "f", 0o644, 0, 0, 2, 0) for path in paths]
+
+
+OURS = {
+    "the folder of an empty root": file_at(".treebuild-filling"),
+    "the folder of a whole one": file_at(".treebuild-filled/mine"),
+    "a journal": file_at(".treebuild-staging/journal.json"),
+    "a link in place of the folder": [Entry(".treebuild-staging", "l", 0o777, 0, 0, 0, 0, "/tmp")],
+    "a journal behind a link": [
+        Entry("l", "l", 0o777, 0, 0, 0, 0, "."), *file_at("l/.treebuild-staging/journal.json")
+    ],
+    "a journal behind a link of the root": file_at("top/.treebuild-staging/journal.json"),
+    "the database": file_at("var/lib/treebuild/system.db"),
+    "its journal": file_at("var/lib/treebuild/system.db-journal"),
+    "a folder in its place": [Entry("var/lib/treebuild/system.db", "d", 0o755, 0, 0, 0, 0)],
+    "a file in place of its folder": file_at("var/lib/treebuild"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", OURS)
+@pytest.mark.parametrize("state", ["empty", "used", "installed"])
+@pytest.mark.parametrize("honest", [True, False])
+def test_what_is_ours_is_in_no_package(shop: Workshop, what: str, state: str, honest: bool) -> None:
+    pack(shop, OURS[what], {entry.path: b"{}" for entry in OURS[what]}, honest=honest)
+    shop.package("t/first", {"first": b"1"})
+    system = System(shop, shop.top / "root")
+    if state == "installed":
+        system.install("t/first")
+    if state != "empty":
+        (system.root / "top").symlink_to(".")
+    before = system.listing()
+    if (what, state) == ("a journal behind a link of the root", "empty"):
+        system.install("t/x")  # there is no link
+        return
+    with pytest.raises(TreebuildError):
+        system.install("t/x")
+    assert system.listing() == before
+    assert system.installed() == (["t/first-1.0"] if state == "installed" else [])
+
+
+def test_two_packages_together_do_not_make_a_journal(shop: Workshop) -> None:
+    """One lays a link, the other goes through it: each is harmless alone."""
+    shop.package("t/link", {"l": "."})
+    pack(shop, file_at("l/.treebuild-staging/journal.json"), {"l/.treebuild-staging/journal.json": b"{}"})
+    for used in (False, True):
+        system = System(shop, shop.top / "root")
+        if used:
+            (system.root / "mine").write_bytes(b"m")
+        before = system.listing()
+        with pytest.raises(TreebuildError):
+            system.install("t/link", "t/x")
+        assert system.listing() == before

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.repository_parts import Workshop, ref, workshop
-from treebuilder.client import Installer, InstallReport, InstallRequest, SystemDatabase, SystemRoot
+from treebuilder.client import Client, Installer, InstallReport, InstallRequest, Manner, SystemDatabase, SystemRoot
+from treebuilder.client import operations as ops
 from treebuilder.client.locking import locked
 from treebuilder.errors import (
     ConfigError,
@@ -23,6 +24,7 @@ from treebuilder.errors import (
     UnsafeArchive,
     Unsatisfiable,
 )
+from treebuilder.events import Warned
 from treebuilder.system.process import Cancel
 
 
@@ -263,6 +265,7 @@ import os, signal, sys
 from pathlib import Path
 from tests.unit.repository_parts import ref, workshop
 from treebuilder.client import Installer, InstallRequest, SystemRoot
+from treebuilder.events import Warned
 from treebuilder.system.process import Cancel
 
 left = int(sys.argv[2])
@@ -352,6 +355,7 @@ def test_a_finalizer_that_fails_is_said_and_packages_stay(shop: Workshop) -> Non
     with pytest.raises(FinalizerFailed) as caught:
         install(shop, "app/a")
     assert caught.value.tail == ("sorry",)
+    assert caught.value.message == "the finalizer `echo sorry; exit 3` of app/a-1.0 ended with 3"
     assert installed(shop) == ["app/a-1.0"]
     assert names(install(shop, "app/a")) == []
 
@@ -371,3 +375,45 @@ def test_a_finalizer_that_was_cut_off_runs_again(shop: Workshop) -> None:
     found = database(shop)
     assert found.pending() == ()
     found.close()
+
+
+@pytest.mark.engine
+def test_finalizers_wait_while_nothing_is_changed_or_somebody_says_so(shop: Workshop) -> None:
+    run = "install:\n- echo ran >> /ran\n"
+    shop.package("app/a", _box(), finalize=run)
+    shop.package("app/b", {"b": b""})
+    shop.package("app/c", {"c": b""})
+    root = SystemRoot(shop.top / "root")
+    packages, client = shop.packages(), Client(shop.events, Cancel())
+
+    def change(name: str, manner: Manner) -> None:
+        client.run("install", root, lambda d: ops.install(InstallRequest((ref(name),)), packages, d), manner)
+
+    change("app/a", Manner(finalize=False))
+    assert any("1 finalizers were not run" in e.message for e in shop.events.events if isinstance(e, Warned))
+    change("app/b", Manner(dry_run=True))
+    change("app/b", Manner(finalize=False))
+    assert not (root.folder / "ran").exists()
+    change("app/c", Manner())
+    assert (root.folder / "ran").read_text() == "ran\n"
+
+
+def test_a_dry_run_settles_nothing(shop: Workshop) -> None:
+    shop.package("app/a", {"a": b""})
+    root = shop.top / "root"
+    (root / ".treebuild-filling/usr").mkdir(parents=True)
+    client, packages = Client(shop.events, Cancel()), shop.packages()
+    wanted = InstallRequest((ref("app/a"),))
+    client.run("install", SystemRoot(root), lambda d: ops.install(wanted, packages, d), Manner(dry_run=True))
+    assert (root / ".treebuild-filling/usr").is_dir()
+    assert any("was interrupted" in e.message for e in shop.events.events if isinstance(e, Warned))
+
+
+def test_a_root_that_is_a_file_is_no_reason_to_make_a_folder(shop: Workshop) -> None:
+    file = shop.top / "file"
+    file.touch()
+    client = Client(shop.events, Cancel())
+    with pytest.raises(ConfigError) as caught:
+        client.run("autoremove", SystemRoot(file), ops.autoremove, Manner())
+    assert "mkdir" not in (caught.value.hint or "")
+    assert "is no folder" in caught.value.message

@@ -5,6 +5,7 @@ The child counts the calls that change something and kills itself at the chosen 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -19,8 +20,10 @@ from tests.services import need
 from tests.unit.repository_parts import Workshop, workshop
 from tests.unit.system_parts import System
 from treebuilder.client import Change
-from treebuilder.errors import StateCorrupt, TreebuildError
+from treebuilder.client.places import delete
+from treebuilder.errors import StateCorrupt, TreebuildError, UnsafeArchive
 from treebuilder.model.package import Finalizer
+from treebuilder.records import replace
 
 _KILLED = """
 import os, signal, sys
@@ -171,15 +174,17 @@ def test_a_broken_journal_is_said_and_nothing_is_touched(shop: Workshop, system:
 
 
 # disks ---------------------------------------------------------------------------------------------------------------
-def in_private_mounts(shop: Workshop, mount: str, code: str) -> subprocess.CompletedProcess[str]:
-    """Runs Python with the root on a file system of its own."""
+def in_private_mounts(
+    shop: Workshop, mount: str, code: str, *, replaced: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Runs Python with the root on a file system of its own; in place of the shell, or below it."""
     need(os.geteuid() == 0, "mounts need root")
     head = (
-        "import sys\nfrom pathlib import Path\nfrom tests.unit.repository_parts import workshop\n"
+        "import os, sys\nfrom pathlib import Path\nfrom tests.unit.repository_parts import workshop\n"
         "from tests.unit.system_parts import System\nfrom treebuilder.errors import *\n"
         f"top = Path({str(shop.top)!r})\n"
     )
-    script = f'{mount} && exec "$0" -c "$1"'
+    script = f'{mount} && {"exec " if replaced else ""}"$0" -c "$1"'
     words = ["unshare", "-m", "sh", "-c", script, sys.executable, head + code]
     return subprocess.run(words, capture_output=True, text=True, check=False)
 
@@ -198,6 +203,87 @@ def test_a_full_disk_changes_nothing(shop: Workshop, system: System) -> None:
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert "no space left" in done.stdout
+
+
+@pytest.mark.engine
+def test_a_disk_of_any_size_has_room_for_all_of_a_change_or_none(shop: Workshop, system: System) -> None:
+    """Also for what is written after the files are switched: folders, the database."""
+    first(shop)
+    many = {f"d{at}/f{at}": b"" for at in range(80)}
+    shop.package("t/many", {**dict.fromkeys(name.partition("/")[0] for name in many), **many})
+    code = """
+with workshop(top) as shop:
+    system = System(shop, top / "root")
+    shop.packages()
+    system.install("t/b")
+    pages, ends = 0, set()
+    for left in (1, 2, 3, 5, 8, 11, 15, 20, 25, 30, 40, 50, 60, 70, 80, 100):
+        pad = system.root / "pad"
+        pad.unlink(missing_ok=True)
+        with pad.open("wb") as out:
+            os.posix_fallocate(out.fileno(), 0, (os.statvfs(system.root).f_bavail - left) * 4096)
+        before = {name: value for name, value in system.listing().items() if name != "pad"}
+        try:
+            system.install("t/many")
+        except NoSpace:
+            after = {name: value for name, value in system.listing().items() if name != "pad"}
+            assert (after, system.installed()) == (before, ["t/a-1.0", "t/b-1.0"]), left
+            ends.add("none")
+            continue
+        assert system.installed() == ["t/a-1.0", "t/b-1.0", "t/many-1.0"], left
+        assert not list(system.root.glob(".treebuild*"))
+        ends.add("all")
+        system.uninstall("t/many")
+    print(sorted(ends))
+"""
+    done = in_private_mounts(shop, f"mount -t tmpfs -o size=1m none {system.root}", code)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "['all', 'none']\n")
+
+
+_HELD = """
+with workshop(top) as shop:
+    system = System(shop, top / "root")
+    before = system.listing()
+    try:
+        system.upgrade()
+    except TreebuildError as err:
+        print(err.reason, "/root/" in err.message, bool(err.hint))
+    assert system.listing() == before
+    assert system.installed() == ["t/a-1.0", "t/b-1.0"]
+"""
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("mount --bind ROOT/usr/a ROOT/usr/a", "mounted"),  # a file that is replaced
+        ("mount --bind ROOT/usr/gone ROOT/usr/gone", "mounted"),  # one that is removed
+        ("mount -t tmpfs none ROOT/d", "mounted"),  # a folder that a file comes for
+        ("mount --bind ROOT/usr ROOT/usr && mount -o remount,bind,ro ROOT/usr", "permission"),
+        ("chattr +i ROOT/etc/b && trap 'chattr -i ROOT/etc/b' EXIT", "permission"),
+        ("chattr +i ROOT/usr && trap 'chattr -i ROOT/usr' EXIT", "permission"),
+        ("chattr +a ROOT/usr/a && trap 'chattr -a ROOT/usr/a' EXIT", "permission"),
+    ],
+)
+def test_what_would_stop_a_change_in_the_middle_is_found_before(
+    shop: Workshop, system: System, how: str, reason: str
+) -> None:
+    if how.startswith("chattr"):
+        (shop.top / "probe").touch()
+        flags = subprocess.run(["chattr", "+A", shop.top / "probe"], capture_output=True, check=False)
+        need(flags.returncode == 0, "a file system with attributes of files")
+    first(shop)
+    shop.package("t/a", {"usr": None, "usr/a": b"1", "usr/gone": b"1", "d": None, "d/x": b"1"})
+    system.install("t/b")
+    second(shop)
+    shop.package("t/a", {"usr": None, "usr/a": b"2", "d": b"now a file"}, version="2.0")
+    shop.package("t/b", {"usr": None, "etc": None, "etc/b": b"2"}, version="2.0", requires=("t/a",))
+    shop.packages()
+    done = in_private_mounts(shop, how.replace("ROOT", str(system.root)), _HELD, replaced=False)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", f"{reason} True True\n")
+    system.upgrade()
+    assert system.installed() == ["t/a-2.0", "t/b-2.0"]
 
 
 @pytest.mark.engine
@@ -258,3 +344,115 @@ def test_a_record_keeps_what_runs_when_its_package_goes(shop: Workshop, system: 
     with pytest.raises(TreebuildError):  # there is no shell in this root
         system.uninstall("t/a")
     assert (system.installed(), system.listing()) == ([], {"mine": b"m"})
+
+
+# what others left ----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", [".treebuild-filling", ".treebuild-filled", ".treebuild-staging"])
+@pytest.mark.parametrize("link", [False, True])
+def test_what_is_no_folder_of_ours_is_said_and_nothing_deleted(
+    shop: Workshop, system: System, name: str, link: bool
+) -> None:
+    first(shop)
+    (shop.top / "elsewhere").mkdir()
+    (shop.top / "elsewhere/precious").write_bytes(b"p")
+    place = system.root / name
+    place.symlink_to(shop.top / "elsewhere") if link else place.touch()
+    before = system.listing()
+    with pytest.raises(StateCorrupt) as caught:
+        system.install("t/a")
+    assert "remove it" in (caught.value.hint or "")
+    assert system.listing() == before
+    assert (shop.top / "elsewhere/precious").exists()
+
+
+def test_only_the_folder_of_an_interrupted_filling_is_thrown_away(shop: Workshop, system: System) -> None:
+    first(shop)
+    (system.root / ".treebuild-filling/usr").mkdir(parents=True)
+    system.install("t/a")
+    assert system.listing() == {"mine": b"m", "usr": None, "usr/a": b"1", "usr/gone": b"1", "x": b"file"}
+
+
+def test_what_was_filled_moves_up_and_over_nothing(shop: Workshop, system: System) -> None:
+    first(shop)
+    (system.root / ".treebuild-filled").mkdir()
+    (system.root / ".treebuild-filled/mine").write_bytes(b"other")
+    with pytest.raises(StateCorrupt) as caught:
+        system.install("t/a")
+    assert ".treebuild-filled/mine" in caught.value.message
+    assert (system.root / "mine").read_bytes() == b"m"
+    (system.root / "mine").unlink()
+    system.install("t/a")
+    assert (system.root / "mine").read_bytes() == b"other"
+
+
+_BAD_PATHS = ["../victim", "/victim", "usr/../../victim", "a\0b", "", "a//b", ".treebuild-staging/journal.json"]
+
+
+@pytest.mark.parametrize("path", _BAD_PATHS)
+@pytest.mark.parametrize("where", ["first", "later"])
+def test_a_journal_is_not_obeyed_outside_of_its_root(shop: Workshop, system: System, path: str, where: str) -> None:
+    first(shop)
+    victim = shop.top / "victim"
+    victim.write_bytes(b"v")
+    journal = {
+        "version": 2, "records": [], "removed": [], "first": [], "later": [], "finalizers": [],
+        "database_path": "/var/lib/treebuild", "record": False,
+    } | {where: [["mine", "f"], [path, "f"]]}  # fmt: skip
+    (system.root / ".treebuild-staging").mkdir()
+    (system.root / ".treebuild-staging/journal.json").write_text(json.dumps(journal))
+    with pytest.raises(StateCorrupt):
+        system.run("autoremove", lambda _, d: Change())
+    assert (victim.read_bytes(), (system.root / "mine").read_bytes()) == (b"v", b"m")
+
+
+@pytest.mark.parametrize("path", _BAD_PATHS)
+def test_nothing_is_deleted_by_a_path_that_leads_out(shop: Workshop, system: System, path: str) -> None:
+    (shop.top / "victim").write_bytes(b"v")
+    (system.root / "usr").mkdir()
+    with pytest.raises(UnsafeArchive):
+        delete(system.root, [("mine", "f"), (path, "f")])
+    assert ((shop.top / "victim").exists(), (system.root / "mine").exists()) == (True, True)
+
+
+@pytest.mark.parametrize("path", _BAD_PATHS)
+def test_a_record_with_such_a_path_is_not_believed(shop: Workshop, system: System, path: str) -> None:
+    """Neither written, nor obeyed when a database has it already."""
+    first(shop)
+    system.install("t/a")
+    (shop.top / "victim").write_bytes(b"v")
+    database = system.database()
+    (record,) = database.records(entries=True)
+    with pytest.raises(UnsafeArchive):
+        database.settle((), [replace(record, entries=((path, "f"),))], ())
+    database.close()
+    db = sqlite3.connect(system.root / "var/lib/treebuild/system.db")
+    db.execute("UPDATE files SET path = ? WHERE path = CAST('usr/a' AS BLOB)", (path.encode(),))
+    db.commit()
+    db.close()
+    before = system.listing()
+    with pytest.raises(StateCorrupt) as caught:
+        system.uninstall("t/a")
+    assert repr(path) in caught.value.message
+    assert (system.listing(), (shop.top / "victim").exists()) == (before, True)
+
+
+def test_an_empty_database_is_no_empty_system(shop: Workshop, system: System) -> None:
+    first(shop)
+    system.install("t/a")
+    (system.root / "var/lib/treebuild/system.db").write_bytes(b"")
+    with pytest.raises(StateCorrupt):
+        system.installed()
+    with pytest.raises(StateCorrupt):
+        system.install("t/b")
+    assert (system.root / "var/lib/treebuild/system.db").read_bytes() == b""
+
+
+def test_records_of_ours_are_not_deleted_with_a_package_that_claims_them(shop: Workshop, system: System) -> None:
+    first(shop)
+    system.install("t/a")
+    database = system.database()
+    (record,) = database.records(entries=True)
+    database.settle((), [replace(record, entries=(("usr/a", "f"), ("var/lib/treebuild/system.db", "f")))], ())
+    database.close()
+    system.uninstall("t/a")
+    assert (system.installed(), (system.root / "usr/a").exists()) == ([], False)

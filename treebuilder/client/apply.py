@@ -1,15 +1,17 @@
 """Packages get into a root, and out of it, whole or not at all, however the change ends.
 
-An empty root is filled straight, under a mark: what a killed run left is thrown away by the next. A root in use gets
-its packages in two steps: they are unpacked beside it, on the same file system, and a journal is written; from then on
-the change happens, by renames and removals that can be done again after a kill.
+An empty root is filled in a folder of ours in it, whose things move up when all are there: what a killed run left is
+thrown away by the next, or moved up. A root in use gets its packages in two steps: they are unpacked beside it, on the
+same file system, and a journal is written; from then on the change happens, by renames and removals that can be done
+again after a kill. Packages hold no names that these folders have, so what lies there is ours.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from treebuilder.archive.compress import decompressed
@@ -19,18 +21,19 @@ from treebuilder.client import journal
 from treebuilder.client.api import Change, Planned, Record, SystemRoot
 from treebuilder.client.choose import Claims
 from treebuilder.client.database import SystemDatabase
-from treebuilder.client.journal import STAGING, Journal
+from treebuilder.client.journal import Journal
+from treebuilder.client.laying import database_places, database_taken, lay
+from treebuilder.client.names import FILLED, FILLING, RESERVED, STAGING
 from treebuilder.client.opening import database_of
 from treebuilder.client.places import Places
 from treebuilder.client.protect import Protection, divert
+from treebuilder.client.ready import Room, check
 from treebuilder.client.removal import doomed
-from treebuilder.errors import ConflictError
+from treebuilder.errors import ConflictError, StateCorrupt, TreebuildError, UnsafeArchive
 from treebuilder.model.package import Finalizer
-from treebuilder.records import record
+from treebuilder.records import record, replace
 from treebuilder.system.files import disk_errors, remove_tree
 from treebuilder.system.inside import resolve
-
-FILLING = ".treebuild-filling"
 
 
 @record
@@ -50,30 +53,48 @@ def fill(
     claims: Claims, before_each: Callable[[Planned], None],
 ) -> Applied:  # fmt: skip
     """Unpacks into an empty root, and leaves an empty one when that fails. Raises ConflictError, IntegrityError."""
-    mark = root.folder / FILLING
+    inside = replace(root, folder=root.folder / FILLING)
     with disk_errors(f"installing into {root.folder}", root.folder):
-        mark.touch()
-        records = []
         try:
+            inside.folder.mkdir(mode=0o755)
+            inside.folder.chmod(0o755)  # whatever the umask is
+            records = []
             for item, blob in zip(change.add, blobs, strict=True):
                 before_each(item)
-                records.append(_unpack(item, blob, root.folder, claims, own=root.same_owner))
+                records.append(_unpack(item, blob, inside.folder, claims, own=root.same_owner))
             if root.record:
-                database = database_of(root, make=True)
-                try:
-                    database.add(records, finalizers)
-                finally:
-                    database.close()
+                _record_in(inside, records, finalizers)
         except BaseException:
-            _empty(root.folder)
+            remove_tree(inside.folder)
             raise
-        mark.unlink()
+        inside.folder.rename(root.folder / FILLED)
+        _move_up(root.folder)
     return Applied(tuple(records))
 
 
-def _empty(folder: Path) -> None:
-    for path in sorted(folder.iterdir(), key=lambda path: path.name == FILLING):  # the mark goes last
-        remove_tree(path)
+def _record_in(root: SystemRoot, records: list[Record], finalizers: tuple[Finalizer, ...]) -> None:
+    for place in sorted(database_places(root, Places(root.folder))):
+        if os.path.lexists(root.folder / place):
+            raise database_taken("a package", place)
+    database = database_of(root, make=True)
+    try:
+        database.add(records, finalizers)
+    finally:
+        database.close()
+
+
+def _move_up(root: Path) -> None:
+    """What an empty root was filled with gets its places; what has one already is not moved again."""
+    filled = root / FILLED
+    for path in sorted(filled.iterdir()):
+        place = root / path.name
+        if os.path.lexists(place):
+            raise StateCorrupt(
+                f"{path} cannot get its place, for {place} is there",
+                hint=f"an installation into {root} was cut off: move {place} away, or remove {filled}",
+            )
+        path.rename(place)
+    filled.rmdir()
 
 
 @record
@@ -102,37 +123,45 @@ def stage(
                 found = _unpack(item, blob, place, rules.claims, own=root.same_owner)
                 records.append(found)
                 diverted += _protect(root.folder, place, found, rules.protection)
-            written = _journal(root, change, (*records, *change.adopt), finalizers, rules)
+            written, room = _journal(root, change, (*records, *change.adopt), finalizers, rules)
+            os.sync()
+            journal.write(root, written)
         except BaseException:
-            remove_tree(staging)
+            journal.give_up(root)
             raise
-        os.sync()
-        journal.write(root, written)
-        journal.finish(root, written, database_of)
+        try:
+            with _unfinished(root.folder):
+                journal.finish(root, written, database_of, room)
+        finally:
+            room.close()
     return Applied((*records, *change.adopt), tuple(diverted))
+
+
+@contextmanager
+def _unfinished(folder: Path) -> Iterator[None]:
+    """Says how a change goes on that something stopped after it had begun."""
+    try:
+        with disk_errors(f"changing {folder}", folder):
+            yield
+    except TreebuildError as err:
+        said = f"; {err.hint}" if err.hint else ""
+        err.hint = f"the change is begun: mend this, and whatever command changes {folder} next will finish it{said}"
+        raise
 
 
 def _journal(
     root: SystemRoot, change: Change, records: tuple[Record, ...], finalizers: tuple[Finalizer, ...], rules: Rules
-) -> Journal:
-    """Everything that the switch will do, decided. Raises ConflictError."""
-    places = Places(root.folder)
-    fresh: dict[str, str] = {}  # real places and whether they are folders
-    owners: dict[str, Planned] = {}
-    for position, item in enumerate(change.add):
-        for entry in scan(str(root.folder / STAGING / str(position))):
-            real = places.real(entry.path)
-            fresh[real] = "d" if entry.kind == "d" else "f"
-            owners[real] = item
-        # what was diverted keeps its place, for it belongs to the new package
-        fresh |= {places.real(path): "f" for path, kind in records[position].entries if kind != "d"}
-    fresh |= {places.real(path): kind for found in change.adopt for path, kind in found.entries}
-    going = doomed(root.folder, change, rules.database, (), rules.protection)
-    obstacles = _obstacles(root.folder, fresh, owners, dict(going))
+) -> tuple[Journal, Room]:
+    """Everything that the switch will do, decided, and room for it. Raises ConflictError, NoSpace, TreebuildError."""
+    laid = lay(root, change, records, rules.claims, rules.database)
+    going = doomed(root, change, rules.database, (), rules.protection)
+    obstacles = _obstacles(root.folder, laid.fresh, laid.owners, dict(going))
     first = set(obstacles)
-    rest = [(path, kind) for path, kind in going if path not in fresh and (path, kind) not in first]
+    rest = [(path, kind) for path, kind in going if path not in laid.fresh and (path, kind) not in first]
     removed = tuple(found.package.id for found in change.remove)
-    return Journal(records, removed, tuple(obstacles), tuple(rest), finalizers, root.database_path, root.record)
+    found = Journal(records, removed, tuple(obstacles), tuple(rest), finalizers, root.database_path, root.record)
+    check(root, laid, found)
+    return found, Room(root, laid.fresh, found, change.remove)
 
 
 def _obstacles(
@@ -145,14 +174,14 @@ def _obstacles(
     """
     found: list[tuple[str, str]] = []
     for place, kind in fresh.items():
-        path = root / place
+        path = f"{root}/{place}"
         try:
-            mode = path.lstat().st_mode
+            mode = os.lstat(path).st_mode
         except (FileNotFoundError, NotADirectoryError):
             continue
         who = f"{owners[place].package.id}" if place in owners else "a package"
         if kind != "d" and stat.S_ISDIR(mode):
-            below = [f"{place}/{entry.path}" for entry in scan(str(path))]
+            below = [f"{place}/{entry.path}" for entry in scan(path)]
             if place not in going or any(name not in going for name in below):
                 raise ConflictError(f"/{place} is a folder of the system, and no folder in {who}")
             found += [(name, going[name]) for name in reversed(below)]
@@ -180,35 +209,62 @@ def _protect(root: Path, staged: Path, found: Record, protection: Protection) ->
 
 def recover(root: SystemRoot) -> bool:
     """Finishes or undoes what a killed run began. True when there was something."""
-    if os.path.lexists(root.folder / FILLING):
+    found = [name for name in sorted(RESERVED) if os.path.lexists(root.folder / name)]
+    for name in found:
+        if not stat.S_ISDIR((root.folder / name).lstat().st_mode):
+            raise StateCorrupt(
+                f"{root.folder / name} is not what an interrupted change leaves",
+                hint="nothing of treebuild's needs it: remove it",
+            )
+    if FILLING in found or FILLED in found:
         with disk_errors(f"settling {root.folder}", root.folder):
-            _empty(root.folder)
-        return True
-    staging = root.folder / STAGING
-    if not staging.is_dir() or staging.is_symlink():
-        return False
+            remove_tree(root.folder / FILLING)
+            if FILLED in found:
+                _move_up(root.folder)
+    if STAGING in found:
+        _settle(root)
+    return bool(found)
+
+
+def interrupted(root: SystemRoot) -> bool:
+    """Whether there is something to `recover`."""
+    return any(os.path.lexists(root.folder / name) for name in RESERVED)
+
+
+def _settle(root: SystemRoot) -> None:
     with disk_errors(f"settling {root.folder}", root.folder):
         found = journal.read(root)
         if found is not None:
             settled = SystemRoot(root.folder, found.database_path, found.record)
-            journal.finish(settled, found, database_of)
+            with _unfinished(root.folder):
+                journal.finish(settled, found, database_of)
         else:
-            remove_tree(staging)
-    return True
+            remove_tree(root.folder / STAGING)
 
 
 def _unpack(item: Planned, blob: Path, folder: Path, claims: Claims, *, own: bool) -> Record:
     """Unpacks one package; what its archive really holds is claimed, whatever its index said."""
     found: list[tuple[str, str]] = []
+    kinds: dict[str, str] = {}
 
-    def note(entry: Entry) -> None:
+    def note(entry: Entry, real: str) -> None:
+        if real in kinds and not kinds[real] == entry.kind == "d":
+            raise UnsafeArchive(f"{what} holds /{entry.path} twice")
+        kinds[real] = entry.kind
         if entry.kind != "d":
             claims.claim(item.package.id, entry.path)
+            claims.claim(item.package.id, real)
+        if entry.kind == "b":
+            claims.doubt(
+                f"{what} holds the block device /{entry.path}, a way to the disks of the machine",
+                "no package needs one, for /dev is made at boot; --force makes it",
+            )
         found.append((entry.path, entry.kind))
 
     with blob.open("rb") as source:
         what, bound = str(item.package.id), item.repository.bound(item.artifact)
-        unpack_package(decompressed(source, bound, what), str(folder), what, own=own, bound=bound, on_entry=note)
+        tar = decompressed(source, bound, what)
+        unpack_package(tar, str(folder), what, own=own, bound=bound, on_entry=note, reserved=RESERVED)
     home, artifact = item.repository.source.name, item.artifact
     return Record(
         item.package, home, artifact.sha256, artifact.build_time, tuple(found), item.requested, item.finalizer

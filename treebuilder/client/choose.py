@@ -9,6 +9,7 @@ from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.archive.compress import decompressed
 from treebuilder.archive.extract import entries
 from treebuilder.client.api import InstallRequest, Planned
+from treebuilder.client.names import checked
 from treebuilder.errors import ConflictError, SpecError, Unsatisfiable
 from treebuilder.model.package import Package, PackageId, PackageRef
 from treebuilder.model.packageset import MemoryPackages, PackageSet
@@ -38,6 +39,9 @@ def choose(
         try:
             solution = PackageSolver().solve(Request(request.wanted, held), repositories, installed, order="runtime")
         except Unsatisfiable as err:
+            # nobody held these: they are what is installed, which stays as it is
+            err.message = err.message.replace(" is held", " stays installed")
+            err.chain = tuple(line.replace(" is held", " stays installed") for line in err.chain)
             if held and err.reason == "unsatisfiable" and err.hint is None:
                 err.hint = "installing leaves what is installed as it is: upgrade, replace or uninstall it"
             raise
@@ -109,21 +113,28 @@ class Claims:
         self._taken[path] = id
         others = [before] if before is not None else [o for o in self._owners(path) if o not in self._going]
         for other in others:
-            if other == id:
-                continue
-            which = "packages to be installed" if before is not None else f"'{other}' and '{id}' ( file: {path} )"
-            message = f"file conflict found: file conflict between {which}: /{path} is in {other} and in {id}"
-            if self._warn is None:
-                hint = "a file can belong to one package only: install one of them, or use --force"
-                raise ConflictError(message, hint=hint)
-            self._warn(message)
+            if other != id:
+                self.meet(other, id, path, new=before is not None)
+
+    def meet(self, other: PackageId, id: PackageId, path: str, *, new: bool = False) -> None:
+        """Two packages have one file; `new`: neither is installed. Raises ConflictError."""
+        which = "packages to be installed" if new else f"'{other}' and '{id}' ( file: {path} )"
+        message = f"file conflict found: file conflict between {which}: /{path} is in {other} and in {id}"
+        hint = "a file can belong to one package only: install one of them, or use --force"
+        self.doubt(message, hint)
+
+    def doubt(self, message: str, hint: str) -> None:
+        """What is refused, unless somebody forces it. Raises ConflictError."""
+        if self._warn is None:
+            raise ConflictError(message, hint=hint)
+        self._warn(message)
 
 
 def check_files(plan: tuple[Planned, ...], blobs: tuple[Path, ...], claims: Claims) -> None:
     """Claims what the indexes list, before anything is unpacked. Raises ConflictError."""
     for item, blob in zip(plan, blobs, strict=True):
         for path in item.artifact.files or _names(blob, item):
-            claims.claim(item.package.id, path)
+            claims.claim(item.package.id, checked(path, f"the index of {item.repository.source.name}"))
 
 
 def _names(blob: Path, item: Planned) -> list[str]:

@@ -5,7 +5,6 @@ One SQLite file; a change is one transaction. It keeps no times, so equal instal
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 from treebuilder.annotations import Any
 from treebuilder.client.api import Record
 from treebuilder.client.forms import finalizer_from_json, finalizer_to_json, package_from_json, package_to_json
+from treebuilder.client.names import checked, fault
 from treebuilder.errors import NoSpace, StateCorrupt, TreebuildError
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import Finalizer, Package, PackageId
@@ -76,9 +76,17 @@ class SystemDatabase:
             if self._path is None or (not create and not self._path.exists()):
                 return None
             with self._errors():
+                if not self._path.exists():
+                    _make(self._path)
                 db = sqlite3.connect(self._path, timeout=60, isolation_level=None)
                 db.execute("PRAGMA foreign_keys=ON")
                 version = db.execute("PRAGMA user_version").fetchone()[0]
+                if version < 1:  # ours are made whole, so something was cut off, or is not ours
+                    db.close()
+                    raise StateCorrupt(
+                        f"{self._path} is no system database: it holds nothing of ours",
+                        hint="put back a copy of it, or move it away and run reclaim",
+                    )
                 if version > VERSION:
                     db.close()
                     raise StateCorrupt(
@@ -104,7 +112,9 @@ class SystemDatabase:
 
     def state(self) -> Digest:
         """Of all that says what is installed and held, without the files: equal where `records` and `holds` are."""
-        seen = hashlib.sha256()
+        from hashlib import sha256  # brings OpenSSL, 3 ms
+
+        seen = sha256()
         db = self._open(create=False)
         if db is not None:
             with self._errors():
@@ -146,6 +156,13 @@ class SystemDatabase:
         return tuple(self._record(row, tuple(found.get(row[0], ()))) for row in rows)
 
     def _record(self, row: tuple[Any, ...], entries: tuple[tuple[str, str], ...]) -> Record:
+        for path, _ in entries:
+            wrong = fault(path)
+            if wrong:
+                raise StateCorrupt(
+                    f"the system database {self._path} names the file {path!r} of {row[4][:200]}, which {wrong}",
+                    hint="database remove forgets the package; its files stay",
+                )
         try:
             digest = Digest(row[2]) if row[2] else None
             finalizer = finalizer_from_json(json.loads(row[6])) if row[6] else None
@@ -197,6 +214,19 @@ class SystemDatabase:
                 "WHERE f.path = ? AND f.kind != 'd' ORDER BY p.id", (_bytes(path),),
             ).fetchall()  # fmt: skip
         return tuple(PackageId(*row) for row in rows)
+
+    def files_named(self, names: frozenset[bytes]) -> Iterator[tuple[str, PackageId]]:
+        """Files with one of these last names, folders aside, and whose they are."""
+        db = self._open(create=False)
+        if db is None:
+            return
+        with self._errors():
+            ids = {
+                row[0]: PackageId(*row[1:]) for row in db.execute("SELECT id, category, name, version FROM packages")
+            }
+            for path, package in db.execute("SELECT path, package FROM files WHERE kind != 'd'"):
+                if path[path.rfind(b"/") + 1 :] in names:
+                    yield _text(path), ids[package]
 
     def pending(self) -> tuple[tuple[int, Finalizer], ...]:
         """Finalizers of installed packages that have not run to their end."""
@@ -263,6 +293,20 @@ class SystemDatabase:
             db.execute("DELETE FROM pending WHERE position = ?", (position,))
 
 
+def _make(path: Path) -> None:
+    """An empty database, whole or not at all."""
+    fresh = path.with_name(f"{path.name}-new")
+    fresh.unlink(missing_ok=True)
+    db = sqlite3.connect(fresh, isolation_level=None)
+    try:
+        _migrate(db, 0)
+    finally:
+        db.close()
+    for suffix in ("-journal", "-wal", "-shm"):  # of a file that is gone: nothing that belongs into this one
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    fresh.rename(path)
+
+
 def _migrate(db: sqlite3.Connection, version: int) -> None:
     """From an older form (0: nothing at all) to ours, in one transaction."""
     db.execute("BEGIN IMMEDIATE")
@@ -296,7 +340,9 @@ def _insert(db: sqlite3.Connection, record: Record) -> None:
             record.build_time, definition, int(record.requested), finalizer,
         ),
     )  # fmt: skip
-    rows = ((_bytes(path), cursor.lastrowid, at, kind) for at, (path, kind) in enumerate(record.entries))
+    rows = [
+        (_bytes(checked(path, f"{id}")), cursor.lastrowid, at, kind) for at, (path, kind) in enumerate(record.entries)
+    ]
     db.executemany("INSERT OR REPLACE INTO files (path, package, position, kind) VALUES (?, ?, ?, ?)", rows)
 
 

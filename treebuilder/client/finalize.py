@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from treebuilder.client.api import FinalizerFailed, Record
+from treebuilder.client.api import Change, FinalizerFailed, Record
+from treebuilder.client.lookup import human
 from treebuilder.events import EventSink, LogLine
 from treebuilder.model.image import DEFAULT_PATH
 from treebuilder.model.package import Finalizer
@@ -42,8 +43,20 @@ def distinct(finalizers: Iterable[Finalizer | None]) -> tuple[Finalizer, ...]:
     ))  # fmt: skip
 
 
+def whose(change: Change) -> dict[Finalizer, str]:
+    """Which packages of a change each of its finalizers belongs to, for errors."""
+    found: dict[Finalizer, list[str]] = {}
+    for item in change.add:
+        for one in distinct([item.finalizer]):
+            found.setdefault(one, []).append(human(item.package.id))
+    for gone in change.remove:
+        for one in distinct(uninstalling([gone])):
+            found.setdefault(one, []).append(human(gone.package.id))
+    return {one: names[0] + (f" and {len(names) - 1} more" if names[1:] else "") for one, names in found.items()}
+
+
 def run_finalizer(
-    finalizer: Finalizer, root: Path, environment: Environment, events: EventSink, cancel: Cancel
+    finalizer: Finalizer, root: Path, environment: Environment, events: EventSink, cancel: Cancel, *, whose: str
 ) -> None:
     """Runs every command, each as a program of its own. Raises FinalizerFailed at the first that fails, Cancelled."""
     from treebuilder.container import sandbox
@@ -62,7 +75,7 @@ def run_finalizer(
             if status != 0:
                 how = f"took longer than {environment.timeout_s:g} s" if status is None else f"ended with {status}"
                 first = command.strip().splitlines()[0]
-                raise FinalizerFailed(f"the finalizer `{first}` {how}", tail=tuple(lines.tail))
+                raise FinalizerFailed(f"the finalizer `{first}` of {whose} {how}", tail=tuple(lines.tail))
     finally:
         for folder in made:  # the sandbox mounts there, and makes what is missing
             if folder.is_dir() and not any(folder.iterdir()):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.client import apply, operations
@@ -20,7 +22,7 @@ from treebuilder.client.api import (
 )
 from treebuilder.client.choose import Claims, check_files, choose
 from treebuilder.client.database import SystemDatabase
-from treebuilder.client.finalize import Environment, distinct, run_finalizer, uninstalling
+from treebuilder.client.finalize import Environment, distinct, run_finalizer, uninstalling, whose
 from treebuilder.client.locking import locked
 from treebuilder.client.opening import database_of
 from treebuilder.client.protect import Protection
@@ -30,6 +32,7 @@ from treebuilder.model.package import Finalizer, Package, PackageId
 from treebuilder.oci.arriving import Total
 from treebuilder.records import record
 from treebuilder.system.clock import monotonic_s
+from treebuilder.system.pool import in_parallel
 from treebuilder.system.process import Cancel
 
 if TYPE_CHECKING:
@@ -41,7 +44,7 @@ _FETCHERS = 4
 @record
 class Manner:
     """How a change is carried out. `confirm` is asked before anything is fetched; False ends it. `applied` is told when
-    the change is done, before finalizers run."""
+    the change is done, before finalizers run. Without `finalize` none runs: they wait for the next change."""
 
     dry_run: bool = False
     download_only: bool = False
@@ -60,17 +63,25 @@ class Client:
         self._cancel = cancel
 
     @contextmanager
-    def opened(self, root: SystemRoot, environment: Environment) -> Iterator[SystemDatabase]:
+    def opened(
+        self, root: SystemRoot, environment: Environment, *, settle: bool = True, finalize: bool = True
+    ) -> Iterator[SystemDatabase]:
         """The root's database, for planning and changing; what a killed run left is settled first.
 
-        Raises ConfigError (no such root), LockHeld, StateCorrupt; FinalizerFailed of a run that was cut off.
+        Without `settle` nothing at all is changed, without `finalize` no finalizer of an earlier change runs. Raises
+        ConfigError (no such root), LockHeld, StateCorrupt; FinalizerFailed of a run that was cut off.
         """
+        if os.path.lexists(root.folder) and not root.folder.is_dir():
+            raise ConfigError(f"{root.folder} is no folder to install into", hint="name a folder")
         if not root.folder.is_dir():
             raise ConfigError(f"there is no folder {root.folder} to install into", hint=f"mkdir {root.folder}")
         with locked(root.folder):
-            if apply.recover(root):
-                self._events.emit(Warned(f"a change of {root.folder} was interrupted; it is settled now"))
-            self._finalize(root, environment)
+            if settle and apply.recover(root):
+                self._warn(f"a change of {root.folder} was interrupted; it is settled now")
+            elif apply.interrupted(root):
+                self._warn(f"a change of {root.folder} was interrupted; the next one that is no dry run settles it")
+            if settle and finalize:
+                self._finalize(root, environment)
             database = database_of(root, make=False)
             try:
                 yield database
@@ -85,7 +96,8 @@ class Client:
         Raises what planning raises, TransportError, IntegrityError, ConflictError, UnsafeArchive, NoSpace, Cancelled
         (not confirmed); FinalizerFailed when the change is done and a finalizer failed.
         """
-        with self.opened(root, manner.environment) as database:
+        settle, finalize = not manner.dry_run, manner.finalize
+        with self.opened(root, manner.environment, settle=settle, finalize=finalize) as database:
             return self.carry_out(operation, root, database, plan(database), manner)
 
     def carry_out(
@@ -105,13 +117,17 @@ class Client:
         if manner.download_only:
             return _planned_report(operation, change, "downloaded", fetched)
         finalizers = distinct([*uninstalling(change.remove), *(item.finalizer for item in change.add)])
-        finalizers = finalizers if manner.finalize else ()
         rules = apply.Rules(Claims(database.owners, gone, warn), manner.protection, database)
         applied = self._apply(root, change, blobs, finalizers, rules)
         database.close()
         if manner.applied is not None:
             manner.applied(change)
-        self._finalize(root, manner.environment, finalizers)
+        if manner.finalize:
+            self._finalize(root, manner.environment, finalizers, whose(change))
+        elif finalizers:
+            self._warn(
+                f"{len(finalizers)} finalizers were not run; the next change without --skip-finalizers runs them"
+            )
         adopted = {found.package.id for found in change.adopt}
         return ChangeReport(
             operation, tuple(_came(r) for r in applied.records if r.package.id not in adopted), tuple(sorted(gone)),
@@ -125,18 +141,19 @@ class Client:
         """Checked archives of all packages, in the plan's order, and how many bytes came for them."""
         if not plan:
             return (), 0
-        from concurrent.futures import ThreadPoolExecutor
-
         start = monotonic_s()
         self._events.emit(Started("fetch", f"fetching {len(plan)} packages", unit="bytes"))
-        found: list[Path] = []
         total = Total(lambda done, expected: self._events.emit(Progressed("fetch", done, total=expected)))
+
+        def came(count: int) -> None:
+            self._cancel.check()
+            self._events.emit(Progressed("fetch", text=f"{count} of {len(plan)} packages"))
+
+        def fetch(item: Planned) -> Path:
+            return item.repository.fetch(item.artifact, total.file())
+
         try:
-            with ThreadPoolExecutor(_FETCHERS) as pool:
-                for path in pool.map(lambda item: item.repository.fetch(item.artifact, total.file()), plan):
-                    self._cancel.check()
-                    found.append(path)
-                    self._events.emit(Progressed("fetch", text=f"{len(found)} of {len(plan)} packages"))
+            found = in_parallel(plan, fetch, _FETCHERS, self._cancel, came)
         except BaseException:
             self._events.emit(Finished("fetch", "failed", seconds=monotonic_s() - start))
             raise
@@ -171,7 +188,10 @@ class Client:
         self._events.emit(Finished("install", "ok", seconds=monotonic_s() - start))
         return applied
 
-    def _finalize(self, root: SystemRoot, environment: Environment, fresh: tuple[Finalizer, ...] = ()) -> None:
+    def _finalize(
+        self, root: SystemRoot, environment: Environment, fresh: tuple[Finalizer, ...] = (),
+        names: Mapping[Finalizer, str] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
         """Runs what the root's database says is still to be run, or `fresh` where there is no database.
 
         All are run; the first failure is raised then.
@@ -183,7 +203,8 @@ class Client:
             for position, finalizer in waiting:
                 self._events.emit(Started("install finalizers", "running finalizers"))
                 try:
-                    run_finalizer(finalizer, root.folder, environment, self._events, self._cancel)
+                    of = names.get(finalizer, "an earlier change")
+                    run_finalizer(finalizer, root.folder, environment, self._events, self._cancel, whose=of)
                     self._events.emit(Finished("install finalizers"))
                 except TreebuildError as err:
                     self._events.emit(Finished("install finalizers", "failed"))

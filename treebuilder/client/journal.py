@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from treebuilder.annotations import Any
+from treebuilder.annotations import Any, Protocol
 from treebuilder.archive.entry import Entry, scan
 from treebuilder.archive.extract import Writer
 from treebuilder.client.api import Record, SystemRoot
@@ -18,13 +18,13 @@ from treebuilder.client.database import (
     record_to_json,
 )
 from treebuilder.client.forms import finalizer_from_json, finalizer_to_json
+from treebuilder.client.names import RESERVED, STAGING, fault
 from treebuilder.client.places import delete
 from treebuilder.errors import StateCorrupt
 from treebuilder.model.package import Finalizer, PackageId
 from treebuilder.records import record
 from treebuilder.system.files import remove_tree, write_atomic
 
-STAGING = ".treebuild-staging"
 _NAME = "journal.json"
 _VERSION = 2
 
@@ -43,6 +43,12 @@ class Journal:
     finalizers: tuple[Finalizer, ...]
     database_path: str
     record: bool
+
+
+class Room(Protocol):
+    """Space that is kept until it is needed."""
+
+    def release(self, what: str) -> None: ...
 
 
 def write(root: SystemRoot, journal: Journal) -> None:
@@ -69,22 +75,44 @@ def read(root: SystemRoot) -> Journal | None:
         value = json.loads(path.read_bytes())
         if value.get("version") != _VERSION:
             raise StateCorrupt(f"the journal {path} was written by another version of treebuild")
+        records = tuple(record_from_json(item) for item in value["records"])
+        _check_paths(path for found in records for path, _ in found.entries)
+        removed = tuple(PackageId(*item) for item in value["removed"])
+        finalizers = tuple(finalizer_from_json(item) for item in value["finalizers"])
         return Journal(
-            tuple(record_from_json(item) for item in value["records"]),
-            tuple(PackageId(*item) for item in value["removed"]), _pairs(value["first"]), _pairs(value["later"]),
-            tuple(finalizer_from_json(item) for item in value["finalizers"]), value["database_path"], value["record"],
+            records, removed, _pairs(value["first"]), _pairs(value["later"]), finalizers,
+            str(value["database_path"]), bool(value["record"]),
         )  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError) as err:
         raise StateCorrupt(f"the journal {path} cannot be read: {err}") from err
 
 
 def _pairs(value: Any) -> tuple[tuple[str, str], ...]:  # noqa: ANN401 - straight from JSON
-    return tuple((path, kind) for path, kind in value)
+    pairs = tuple((path, kind) for path, kind in value)
+    _check_paths(path for path, _ in pairs)
+    return pairs
 
 
-def finish(root: SystemRoot, journal: Journal, open_database: Callable[..., SystemDatabase]) -> None:
+def _check_paths(paths: Iterable[str]) -> None:
+    for path in paths:
+        wrong = fault(path)
+        if wrong:
+            raise ValueError(f"it names the path {path!r}, which {wrong}")
+
+
+def give_up(root: SystemRoot) -> None:
+    """Throws away what was staged. The journal goes first: without it the rest is rubbish, with it a promise."""
+    (root.folder / STAGING / _NAME).unlink(missing_ok=True)
+    remove_tree(root.folder / STAGING)
+
+
+def finish(
+    root: SystemRoot, journal: Journal, open_database: Callable[..., SystemDatabase], room: Room | None = None
+) -> None:
     """Everything that the journal promises. What was done before is not there any more and is passed over."""
     staging = root.folder / STAGING
+    if room is not None:
+        room.release("switch")
     delete(root.folder, list(journal.first))
     for position in range(len(journal.records)):
         folder = staging / str(position)
@@ -92,30 +120,31 @@ def finish(root: SystemRoot, journal: Journal, open_database: Callable[..., Syst
             _move_package(folder, root.folder)
             remove_tree(folder)
     delete(root.folder, list(journal.later))
+    if room is not None:
+        room.release("database")
     if root.record:
         database = open_database(root, make=True)
         try:
             database.settle(journal.removed, journal.records, journal.finalizers)
         finally:
             database.close()
-    # The journal goes first: without it the rest is rubbish, with it a promise.
-    (staging / _NAME).unlink(missing_ok=True)
-    remove_tree(staging)
+    give_up(root)
 
 
 def _move_package(folder: Path, root: Path) -> None:
-    with Writer(str(folder), follow=True) as source, Writer(str(root), follow=True, keep_existing_dirs=True) as target:
+    into = Writer(str(root), follow=True, keep_existing_dirs=True, reserved=RESERVED)
+    with Writer(str(folder), follow=True) as source, into as target:
         for entry in list(scan(str(folder))):
-            if entry.kind == "d":
-                target.add(entry, None)
-                continue
-            from_fd, from_name = source.parent(entry.path)
-            to_fd, to_name = target.parent(entry.path)
             try:
+                if entry.kind == "d":
+                    target.add(entry, None)
+                    continue
+                from_fd, from_name = source.parent(entry.path)
+                to_fd, to_name = target.parent(entry.path)
                 os.rename(from_name, to_name, src_dir_fd=from_fd, dst_dir_fd=to_fd)
             except OSError as err:
-                if err.errno != errno.EXDEV:
-                    raise
+                if err.errno != errno.EXDEV or entry.kind == "d":
+                    raise OSError(err.errno, err.strerror, str(root / entry.path)) from err
                 _copy_over(folder, entry, target)
 
 

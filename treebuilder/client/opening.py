@@ -11,6 +11,16 @@ from treebuilder.client.places import look
 from treebuilder.errors import StateCorrupt
 from treebuilder.system.files import disk_errors
 
+_LUET = ("/var/cache/luet", "luet.db")  # where luet keeps its own, unless it is told another folder
+
+
+def luet_database(root: SystemRoot) -> Path | None:
+    """luet's own database (bolt, which is not read), in a root that has none of ours."""
+    if look(root.folder, f"{root.database_path}/{DATABASE_NAME}") is not None:
+        return None
+    found = (look(root.folder, f"{folder}/{_LUET[1]}") for folder in dict.fromkeys((root.database_path, _LUET[0])))
+    return next((path for path in found if path is not None), None)
+
 
 def database_of(root: SystemRoot, *, make: bool) -> SystemDatabase:
     """The root's database; links on the way to it stay inside the root. `make` creates its folder."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.client.api import Change, InstallRequest, Planned, Record
 from treebuilder.client.choose import choose, planned, solve
+from treebuilder.client.names import checked
 from treebuilder.client.needs import broken, needed, users
 from treebuilder.client.places import look
 from treebuilder.errors import SpecError, TreebuildError
@@ -48,8 +49,9 @@ class UpgradeRequest:
 
 
 def not_installed(ref: PackageRef) -> TreebuildError:
+    said = str(replace(ref, version="") if ref.version == ">=0" else ref).removeprefix("/")  # no category, any version
     return TreebuildError(
-        f"Package {ref} not found in the system", reason="not-installed",
+        f"Package {said} not found in the system", reason="not-installed",
         hint="search --installed lists what is",
     )  # fmt: skip
 
@@ -235,6 +237,7 @@ def reclaim(repositories: RepositoryPackages, database: SystemDatabase, root: Pa
     """Packages of repositories whose files lie in the root without a record, newest versions first.
 
     luet takes a package of which any file is there; so do we, and of several versions the one with most of its files.
+    Raises UnsafeArchive for an index whose files are none of a root.
     """
     there = {package.id.pkgname for package in database.packages()}
     best: dict[str, tuple[float, Record]] = {}
@@ -244,9 +247,10 @@ def reclaim(repositories: RepositoryPackages, database: SystemDatabase, root: Pa
             artifact = home.artifacts.get(package.id)
             if artifact is None or not artifact.files:
                 continue
-            share = sum(look(root, path) is not None for path in artifact.files) / len(artifact.files)
+            listed = [checked(path, f"{package.id} in {home.source.name}") for path in artifact.files]
+            share = sum(look(root, path) is not None for path in listed) / len(listed)
             if share > best.get(name, (0.0, None))[0]:
-                entries = tuple((path, "f") for path in artifact.files)
+                entries = tuple((path, "f") for path in listed)
                 found = Record(
                     package, home.source.name, artifact.sha256, artifact.build_time, entries, True,
                     home.finalizer(package.id),

@@ -6,44 +6,91 @@ import os
 import stat
 from pathlib import Path
 
+from treebuilder.client.names import checked
+from treebuilder.errors import UnsafeArchive
 from treebuilder.system.inside import resolve
 
+_MAX_LINKS = 40  # the kernel's own limit
 _DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def look(root: Path, name: str) -> Path | None:
     """What stands at `name` in the root, a final link itself; links in its folders are followed inside."""
-    return resolve(root, name, last=False)
+    return None if "\0" in name else resolve(root, name, last=False)
 
 
 class Places:
-    """Real places of many paths; what was found out about a folder is remembered."""
+    """Real places of many paths; what was found out about a folder is remembered.
 
-    def __init__(self, root: Path) -> None:
+    `strict` refuses links that go round, which else are left as they are. What will lie in the root is told by `lay`.
+    """
+
+    def __init__(self, root: Path, *, strict: bool = False) -> None:
         self._root = root
+        self._strict = strict
         self._folders: dict[str, str] = {"": ""}
+        self._laid: dict[str, str | None] = {}
+        self._passed: set[str] = set()
+
+    def lay(self, real: str, link: str | None) -> None:
+        """Something new will stand at a real place: a link to `link`, or else no link."""
+        self._laid[real] = link
+        if real in self._passed:
+            self._folders, self._passed = {"": ""}, set()
 
     def real(self, path: str) -> str:
-        """The path without links in its folders; unchanged below folders that are not there."""
+        """The path without links in its folders; unchanged below folders that are not there. Raises UnsafeArchive."""
         folder, _, name = path.rpartition("/")
-        place = self._folder(folder)
+        place = self.folder(folder)
         return f"{place}/{name}" if place else name
 
-    def _folder(self, folder: str) -> str:
-        known = self._folders.get(folder)
+    def folder(self, path: str) -> str:
+        """Where a folder really is, its own name a link or not; as the extractor walks. Raises UnsafeArchive."""
+        known = self._folders.get(path)
         if known is None:
-            place = self.real(folder)
-            if os.path.islink(self._root / place):
-                found = resolve(self._root, folder)
-                place = found.relative_to(self._root).as_posix() if found is not None else place
-                place = "" if place == "." else place
-            known = self._folders[folder] = place
+            parent, _, name = path.rpartition("/")
+            known = self._folders[path] = self._walk(self.folder(parent), name, path)
         return known
+
+    def _walk(self, folder: str, name: str, path: str) -> str:
+        at, rest, hops = folder.split("/") if folder else [], [name], 0
+        while rest:
+            part = rest.pop()
+            if part == "..":
+                del at[-1:]
+                continue
+            here = "/".join((*at, part))
+            self._passed.add(here)
+            target = self._target(here)
+            if target is None:
+                at.append(part)
+                continue
+            hops += 1
+            if hops > _MAX_LINKS and self._strict:
+                raise UnsafeArchive(f"/{path}: too many links")
+            if hops > _MAX_LINKS:
+                return f"{folder}/{name}" if folder else name
+            if target.startswith("/"):
+                at.clear()
+            rest.extend(piece for piece in reversed(target.split("/")) if piece not in ("", "."))
+        return "/".join(at)
+
+    def _target(self, place: str) -> str | None:
+        if place in self._laid:
+            return self._laid[place]
+        try:
+            return os.readlink(f"{self._root}/{place}")
+        except OSError:  # no link, or nothing at all
+            return None
 
 
 def delete(root: Path, places: list[tuple[str, str]]) -> None:
     """Removes real places, (path, kind) with kind "d" for folders, in the order given. Folders that are not empty, or
-    in use, stay; what is not there any more, or another kind of thing, or behind a link, is passed over."""
+    in use, stay; what is not there any more, or another kind of thing, or behind a link, is passed over.
+
+    Raises UnsafeArchive before anything is gone for a path that is none below the root."""
+    for path, _ in places:
+        checked(path, "a removal")
     top = os.open(root, _DIR)
     try:
         folder, fd = "", os.dup(top)
@@ -56,7 +103,10 @@ def delete(root: Path, places: list[tuple[str, str]]) -> None:
                     folder, fd = parent, -1
                     fd = _open(top, parent)
                 if fd >= 0:
-                    _delete_at(fd, name, kind)
+                    try:
+                        _delete_at(fd, name, kind)
+                    except OSError as err:
+                        raise OSError(err.errno, err.strerror, str(root / path)) from err
         finally:
             if fd >= 0:
                 os.close(fd)
@@ -70,7 +120,7 @@ def _open(top: int, folder: str) -> int:
     for part in folder.split("/") if folder else ():
         try:
             inner = os.open(part, _DIR, dir_fd=fd)
-        except (FileNotFoundError, NotADirectoryError, OSError):
+        except OSError:
             os.close(fd)
             return -1
         os.close(fd)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import filecmp
 import os
 import stat
 from collections.abc import Iterable
@@ -34,7 +33,7 @@ def divert(root: Path, staged: Path, path: str) -> str | None:
     enough, and the staged file goes.
     """
     there, fresh = look(root, path), staged / path
-    if there is None or not _is_file(there) or not _is_file(fresh) or filecmp.cmp(there, fresh, shallow=False):
+    if there is None or not _is_file(there) or not _is_file(fresh) or _are_same(there, fresh):
         return None
     folder, _, name = path.rpartition("/")
     for number in range(1, _MOST):
@@ -43,7 +42,7 @@ def divert(root: Path, staged: Path, path: str) -> str | None:
         if taken is None:
             os.rename(fresh, staged / other)
             return other
-        if _is_file(taken) and filecmp.cmp(taken, fresh, shallow=False):
+        if _is_file(taken) and _are_same(taken, fresh):
             fresh.unlink()
             return other
     return None
@@ -64,3 +63,9 @@ def prefixes(folders: Iterable[Path]) -> tuple[str, ...]:
             if node.kind == "map" and node.text("name"):
                 found.extend(node.texts("dirs"))
     return tuple(dict.fromkeys(found))
+
+
+def _are_same(one: Path, other: Path) -> bool:
+    from filecmp import cmp
+
+    return cmp(one, other, shallow=False)

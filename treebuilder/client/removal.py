@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
-from treebuilder.client.api import Change
+from treebuilder.client.api import Change, SystemRoot
 from treebuilder.client.database import SystemDatabase
+from treebuilder.client.laying import behind_links, database_places
+from treebuilder.client.names import RESERVED
 from treebuilder.client.places import Places
 from treebuilder.client.protect import Protection
 
 
 def doomed(
-    root: Path, change: Change, database: SystemDatabase, fresh: Iterable[str], protection: Protection
+    root: SystemRoot, change: Change, database: SystemDatabase, fresh: Iterable[str], protection: Protection
 ) -> list[tuple[str, str]]:
     """Real places as (path, kind), in the order of removal. `fresh` are real places that the change brings or keeps.
 
-    A place stays when another installed package has it, when it is protected, and when a new package brings it.
+    A place stays when another installed package has it, under whatever path, when it is protected, when a new package
+    brings it, and when it is ours.
     """
     ids = {record.package.id for record in change.remove}
     shared = database.shared(ids)
-    places, kept = Places(root), set(fresh)
+    places = Places(root.folder)
+    kept = {*fresh, *database_places(root, places)}
     files: dict[str, str] = {}
     folders: dict[str, None] = {}
     for record in change.remove:
@@ -28,7 +31,11 @@ def doomed(
             if path in shared:
                 continue
             real = places.real(path)
-            if real in kept or (real != path and set(database.owners(real)) - ids):
+            if (
+                real in kept
+                or real.partition("/")[0] in RESERVED
+                or (real != path and set(database.owners(real)) - ids)
+            ):
                 continue
             if kind == "d":
                 folders[real] = None
@@ -36,6 +43,8 @@ def doomed(
                 files[real] = kind
                 if real == path:  # a folder that links lead to has a meaning even when it is empty
                     folders |= dict.fromkeys(_parents(real, kept, shared))
+    for place, _ in behind_links(root.folder, database, files, frozenset(ids)):
+        files.pop(place, None)
     ordered = sorted(folders, key=lambda path: (-path.count("/"), path))
     return [*sorted(files.items()), *((path, "d") for path in ordered)]
 

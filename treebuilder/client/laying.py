@@ -1,0 +1,131 @@
+"""Where everything that a change brings will lie, and who has that place already: links in folders are looked through,
+those of the root and those that the change itself brings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from treebuilder.archive.entry import Entry, scan
+from treebuilder.client.api import DATABASE_NAME, Change, Planned, Record, SystemRoot
+from treebuilder.client.choose import Claims
+from treebuilder.client.database import SystemDatabase
+from treebuilder.client.names import RESERVED, STAGING
+from treebuilder.client.places import Places
+from treebuilder.errors import ConflictError, UnsafeArchive
+from treebuilder.model.package import PackageId
+from treebuilder.records import field, record
+
+_SUFFIXES = ("", "-wal", "-shm", "-journal", "-new")
+
+
+@record
+class Laid:
+    """Real places, "d" for folders and "f" for all else, who brings them, and how long the files are."""
+
+    fresh: dict[str, str] = field(default_factory=dict)
+    owners: dict[str, Planned] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+
+
+def database_places(root: SystemRoot, places: Places) -> frozenset[str]:
+    """Where the database is, or will be, with what SQLite lays beside it."""
+    real = places.real(root.database_path.strip("/") + "/" + DATABASE_NAME)
+    return frozenset(real + suffix for suffix in _SUFFIXES)
+
+
+def lay(
+    root: SystemRoot, change: Change, records: tuple[Record, ...], claims: Claims, database: SystemDatabase
+) -> Laid:
+    """What is staged and adopted. Raises ConflictError, UnsafeArchive."""
+    places, laid = Places(root.folder, strict=True), Laid()
+    before = database_places(root, places)
+    for position, item in enumerate(change.add):
+        for entry in scan(str(root.folder / STAGING / str(position))):
+            _lay_entry(root.folder, laid, places, item, entry, claims)
+        # what was diverted keeps its place, for it belongs to the new package
+        for path, kind in records[position].entries:
+            if kind != "d":
+                laid.fresh[places.real(path)] = "f"
+    for found in change.adopt:
+        laid.fresh.update((places.real(path), "d" if kind == "d" else "f") for path, kind in found.entries)
+    _leave_database(root, laid, before | database_places(root, places))
+    _look_behind_links(root.folder, change, laid, claims, database)
+    return laid
+
+
+def _lay_entry(root: Path, laid: Laid, places: Places, item: Planned, entry: Entry, claims: Claims) -> None:
+    real, id = places.real(entry.path), item.package.id
+    if real.partition("/")[0] in RESERVED:
+        raise UnsafeArchive(f"{id} holds /{entry.path}, a name that treebuild keeps for itself")
+    taken = laid.fresh.get(real)
+    other = laid.owners[real].package.id if real in laid.owners else id
+    if entry.kind == "d":
+        if taken == "f":
+            behind = places.folder(real)
+            if behind == real or (laid.fresh.get(behind) == "f" or _is_no_folder(root / behind)):
+                raise ConflictError(f"/{real} is a folder in {id}, and no folder in {other}")
+            return
+    else:
+        if taken == "d":
+            raise ConflictError(f"/{real} is a folder in {other}, and no folder in {id}")
+        if taken == "f" and other == id:
+            raise ConflictError(f"{id} holds /{real} twice: links of the root lead there from /{entry.path} as well")
+        if real != entry.path:
+            claims.claim(id, real)
+        places.lay(real, entry.link if entry.kind == "l" else None)
+    laid.fresh[real] = "d" if entry.kind == "d" else "f"
+    laid.owners[real] = item
+    laid.sizes[real] = entry.size
+
+
+def _is_no_folder(path: Path) -> bool:
+    return os.path.lexists(path) and not path.is_dir()
+
+
+def _leave_database(root: SystemRoot, laid: Laid, taken: frozenset[str]) -> None:
+    """No package has the database's place, nor stands in the way to it."""
+    above = {place[:at] for place in taken for at, sign in enumerate(place) if sign == "/"}
+    missing = {place for place in above if not (root.folder / place).is_dir()}  # else a folder stands there, and stays
+    for place, kind in laid.fresh.items():
+        if any(f"{place}/".startswith(f"{one}/") for one in taken) or (kind != "d" and place in missing):
+            who = laid.owners[place].package.id if place in laid.owners else "a package"
+            raise database_taken(str(who), place)
+
+
+def database_taken(who: str, place: str) -> ConflictError:
+    return ConflictError(
+        f"{who} holds /{place}, where the system database has to be",
+        hint="choose another place for it: --system-dbpath DIR, or system: {database_path: DIR}",
+    )
+
+
+def _look_behind_links(root: Path, change: Change, laid: Laid, claims: Claims, database: SystemDatabase) -> None:
+    """Files of installed packages that links lead to: their records have another path for the place."""
+    going = {path for found in change.remove for path, _ in found.entries}
+    met = {
+        place: item.package.id for place, item in laid.owners.items()
+        if laid.fresh[place] != "d" and place not in going and os.path.lexists(f"{root}/{place}")
+    }  # fmt: skip
+    gone = frozenset(found.package.id for found in change.remove)
+    for place, owner in behind_links(root, database, met, gone):
+        claims.meet(owner, met[place], place)
+
+
+def behind_links(
+    root: Path, database: SystemDatabase, wanted: Iterable[str], going: frozenset[PackageId]
+) -> list[tuple[str, PackageId]]:
+    """Which of these real places belong to packages that stay and know them by another path, with those packages."""
+    met = frozenset(wanted)
+    if not met:
+        return []
+    names = frozenset(os.fsencode(place.rpartition("/")[2]) for place in met)
+    places = Places(root)
+    found = []
+    for path, owner in database.files_named(names):
+        if owner not in going:
+            real = places.real(path)
+            if real != path and real in met:
+                found.append((real, owner))
+    return found
