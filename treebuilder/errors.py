@@ -22,7 +22,6 @@ TreebuildError                 exit 2, `reason` is stable and machine readable
 
 from __future__ import annotations
 
-from treebuilder.annotations import ClassVar
 from treebuilder.records import record
 
 
@@ -41,7 +40,7 @@ class TreebuildError(Exception):
     """Root of all expected failures: what failed, where, and what to do about it."""
 
     reason: str = "error"
-    exit_code: ClassVar[int] = 2
+    exit_code: int = 2
 
     def __init__(
         self, message: str, *, hint: str | None = None, where: Place | None = None, reason: str | None = None

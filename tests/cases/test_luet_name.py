@@ -8,8 +8,11 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -255,7 +258,11 @@ def test_repositories_in_files_and_their_verbs(luet: Luet, tmp_path: Path) -> No
     [
         (["frobnicate"], 255, "unknown command"), (["install", "--frobnicate", "x/y"], 255, "frobnicate"),
         (["install"], 255, "PACKAGE"), ([], 0, "Available Commands"), (["help"], 0, "Available Commands"),
-        (["--version"], 0, "luet version"), (["install", "--help"], 0, "--relax"), (["build"], 0, ""),
+        (["--version"], 0, "luet version"), (["version"], 0, "luet version"), (["help", "install"], 0, "--relax"),
+        (["repo", "add"], 255, "takes one name"), (["database", "get"], 255, "needs a name"),
+        (["database", "create"], 255, "needs a name"), (["util", "image-exist"], 255, "takes 1 words"),
+        (["search", "--concurrency", "x"], 255, 'invalid argument "x" for "--concurrency"'),
+        (["install", "--help"], 0, "--relax"), (["build"], 0, ""),
     ],
 )  # fmt: skip
 def test_usage(words: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -270,11 +277,16 @@ def test_a_link_of_that_name_and_its_extensions(luet: Luet, tmp_path: Path) -> N
     link.write_text(f"#!{sys.executable}\nimport sys\nfrom treebuilder.cli.main import entry\nentry()\n")
     link.chmod(0o755)
     extension = link.parent / "luet-hello"
-    extension.write_text('#!/bin/sh\necho "hello $1"\n')
+    extension.write_text('#!/bin/sh\necho "hello $*"\n')
     extension.chmod(0o755)
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "PATH": f"{link.parent}:{os.environ['PATH']}"}
     for words, said in (
         (["hello", "you"], "hello you\n"),
+        (
+            ["hello", "-d", "a", "--config", "zz", "-q", "--plugin", "p", "on"],
+            "hello -d a --config zz -q --plugin p on\n",
+        ),
+        (["--config", "zz", "hello", "a"], "hello --config zz a\n"),
         (["search", "-q", "c", "--config", "luet.yaml"], "test/c-1.0\n"),
     ):
         done = subprocess.run([link, *words], env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -340,3 +352,80 @@ def test_a_log_file(luet: Luet, tmp_path: Path) -> None:
     code, text = luet("search", "-o", "json", "--enable-logfile", "-l", str(tmp_path))  # a folder
     assert code == 0
     json.loads(text)
+
+
+def test_a_change_is_one_document(luet: Luet) -> None:
+    luet("install", "-y", "test/c")
+    luet.shop.package("test/c", {"c": b"2"}, version="2.0")
+    luet("create-repo", "--tree", "tree", "--packages", "build", "--output", "build")
+    code, text = luet("install", "-y", "-o", "json", "test/b")
+    found = json.loads(text)
+    assert (code, found["schema"], found["state"]) == (0, "treebuild.install/1", "done")
+    assert [f"{item['name']}-{item['version']}" for item in found["installed"]] == ["c-2.0", "a-1.0", "b-1.0"]
+    assert [(item["name"], item["from"], item["to"]) for item in found["exchanged"]] == [("c", "1.0", "2.0")]
+    luet.shop.package("test/c", {"c": b"3"}, version="3.0")
+    luet("create-repo", "--tree", "tree", "--packages", "build", "--output", "build")
+    code, text = luet("install", "-y", "-o", "json", "test/none")
+    assert (code, [item["version"] for item in json.loads(text)["installed"]]) == (2, ["3.0"])
+
+
+def test_repo_add_takes_what_luet_takes(luet: Luet, tmp_path: Path) -> None:
+    words = ("repo", "add", "-y", "new", "--type", "http", "--url", "http://x", "-o", "etc")
+    assert luet(*words, "--username", "me", "--passwd", "word")[0] == 0
+    file = tmp_path / "etc" / "new.yaml"
+    assert "auth:\n    password: word\n    username: me\n" in file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o600
+    code, text = luet(*words)
+    assert (code, "was replaced" in text) == (0, True)
+    assert "was replaced" not in luet(*words)[1]
+    code, text = luet("repo", "add", "-y", "odd", "--type", "foo", "--url", "x", "-oetc")
+    assert (code, "no type 'foo'" in text, (tmp_path / "etc" / "odd.yaml").exists()) == (2, True, False)
+
+
+def test_names_that_nobody_could_use_are_refused(luet: Luet, tmp_path: Path) -> None:
+    for name in ("", "a\nb"):
+        code, text = luet("create-repo", "--tree", "tree", "--packages", "build", "--output", "new", "--name", name)
+        assert (code, "is no name for a repository" in text) == (2, True)
+    (tmp_path / "x.tar").write_bytes(bytes(1024))
+    code, text = luet("util", "pack", "BAD IMG", "x.tar", "y.tar")
+    assert (code, "is no name of an image" in text, (tmp_path / "y.tar").exists()) == (1, True, False)
+
+
+def test_short_flags_in_one_word_and_lists_in_parts(luet: Luet) -> None:
+    assert luet("search", "-dq", "test/c") == (0, "test/c-1.0\n")
+    code, text = luet("install", "-y", "--plugin", "one", "--plugin", "two", "test/a")
+    assert (code, "the plugin one is not in PATH" in text) == (2, True)
+
+
+def test_repositories_elsewhere_are_asked_at_once(luet: Luet) -> None:
+    met = threading.Barrier(2, timeout=20)
+    indexes: list[bool] = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path.endswith("/repository.yaml"):
+                try:
+                    met.wait()
+                    indexes.append(True)
+                except threading.BrokenBarrierError:  # only one of them was asked
+                    indexes.append(False)
+            super().do_GET()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(luet.shop.build)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    text = luet.config.read_text()
+    listed = "".join(
+        f"- {{name: {name}, type: http, enable: true, urls: ['{url}/{dots}']}}\n"
+        for name, dots in (("a", ""), ("b", "./"))
+    )
+    luet.config.write_text(f"{text[: text.index('repositories:')]}repositories:\n{listed}")
+    try:
+        code, found = luet("search", "-q", "test/c")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert (code, "test/c-1.0" in found, indexes) == (0, True, [True, True])

@@ -15,6 +15,8 @@ import pytest
 from tests.services import need
 from tests.trees import APPLETS, write_layout
 from treebuilder.cli.main import main
+from treebuilder.serve.exchange import Exchange
+from treebuilder.serve.server import Listening, serving
 
 pytestmark = pytest.mark.engine
 
@@ -117,5 +119,20 @@ def test_what_is_no_image_is_said(
 
 
 def test_an_image_that_nobody_has(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["luet", "util", "image-exist", "127.0.0.1:1/none:1"]) in (1, 2)
+    assert main(["luet", "util", "image-exist", "127.0.0.1:1/none:1"]) == 1
     assert "ERROR" in capsys.readouterr().out
+    assert main(["util", "image-exist", "127.0.0.1:1/none:1"]) == 2
+    assert "cannot be reached" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_who_is_not_let_in_does_not_know_what_is_there(status: int, capsys: pytest.CaptureFixture[str]) -> None:
+    class Gate:
+        def answer(self, exchange: Exchange) -> None:
+            exchange.bytes(status, b"{}", "application/json")
+
+    with serving(Gate(), Listening("127.0.0.1", 0)) as address:
+        assert main(["util", "image-exist", f"{address}/a/b:1"]) == (1 if status == 404 else 2)
+    shown = capsys.readouterr()
+    assert ("there is no such image" in shown.out) == (status == 404)
+    assert (f"not allowed ({status})" in shown.err) == (status != 404)

@@ -246,6 +246,71 @@ def test_lint(project: Project) -> None:
     }  # fmt: skip
 
 
+def test_a_finalizer_with_keys_that_nobody_reads_is_warned_of(project: Project) -> None:
+    for name in ("t/a", "t/b"):
+        text = "shel: [sh]\n{{ if true }}\ninstal: [a]\n{{ end }}\ninstall: [b]\n"
+        (project.tree / name / "finalize.yaml").write_text(text)
+    places = [(name, line) for name in ("t/a", "t/b") for line in (1, 3)]
+    validated = project.run("tree", "validate", *TREE)
+    assert (validated.code, validated.value["faults"]) == (0, [])
+    said = [line for line in validated.stderr.splitlines() if "means nothing here" in line]
+    assert [f"packages/{name}/finalize.yaml:{line}" for name, line in places] == [
+        word.rstrip(":") for line in said for word in line.split() if "finalize.yaml" in word
+    ]
+    assert "did you mean install?" in validated.stderr
+    found = project.run("tree", "lint", *TREE).value["findings"]
+    assert [(f["rule"], f["where"]["file"], f["where"]["line"]) for f in found] == [
+        ("specfile", f"packages/{name}/finalize.yaml", line) for name, line in places
+    ]
+
+
+def test_what_no_solver_asks_about_is_said(project: Project) -> None:
+    """A package to copy from, and versions that are provided or refused."""
+    odd = "provides: [{category: v, name: w, version: '>=>1'}]\nconflicts: [{category: t, name: a, version: '>='}]\n"
+    recipe = (
+        requires("t/a") + "copy:\n- package: {category: c, name: zz, version: '>=0'}\n  source: /a\n  destination: /b\n"
+    )
+    project.package("l/n", recipe, odd)
+    done = project.run("tree", "validate", *TREE, "-s")
+    faults = [(f["package"], f["side"], f["where"]["file"], f["where"]["line"]) for f in done.value["faults"]]
+    definition, build = "packages/l/n/definition.yaml", "packages/l/n/build.yaml"
+    assert faults == [
+        ("l/n-1.0", "build", build, 4), ("l/n-1.0", "runtime", definition, 4), ("l/n-1.0", "runtime", definition, 5)
+    ]  # fmt: skip
+    assert "c/zz" in done.value["faults"][0]["message"]
+    assert "'>1' is no version" in done.value["faults"][1]["message"]
+    found = project.run("tree", "lint", *TREE).value["findings"]
+    assert [(f["rule"], f["where"]["file"], f["where"]["line"]) for f in found] == [
+        ("unsatisfied", build, 4), ("unsatisfied", definition, 4), ("unsatisfied", definition, 5)
+    ]  # fmt: skip
+    for side in ("--only-runtime", "--only-buildtime"):
+        sides = {f["side"] for f in project.run("tree", "validate", *TREE, side).value["faults"]}
+        assert sides == {side.removeprefix("--only-").removesuffix("time").replace("run", "runtime")}
+
+
+def test_lint_of_some_packages(project: Project) -> None:
+    for name in ("l/x", "l/y"):
+        project.package(name, "image: alpine\nstep: [a]\n", "unused: 2\n")
+    for flags, names in ((("-m", "l/x-1"), ["l/x"]), (("-e", "^l/x", "-e", "^t/"), ["l/y"]), (("-m", "^t/"), [])):
+        done = project.run("tree", "lint", *TREE, *flags)
+        files = sorted({f["where"]["file"].rpartition("/")[0] for f in done.value["findings"]})
+        assert files == [f"packages/{name}" for name in names]
+        assert {f["rule"] for f in done.value["findings"]} == (
+            {"specfile", "unused-value", "floating-image"} if names else set()
+        )
+    assert project.run("tree", "lint", *TREE, "-m", "l/x").value["packages"] == 1
+
+
+@pytest.mark.parametrize(
+    "words", ["pkglist t/a", "graph --revdeps", "lint t/a", "validate --deps", "images -m t", "graph -p 1", "lint -s"]
+)
+def test_what_means_nothing_to_a_verb_is_refused(project: Project, words: str) -> None:
+    verb, *rest = words.split()
+    done = project.run("tree", verb, *TREE, *rest)
+    assert done.code != 0
+    assert f"tree {verb} takes no " in done.value["error"]["message"]
+
+
 # bump ------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("before", "after"),
@@ -278,6 +343,31 @@ def test_bump_of_an_item_of_a_collection(project: Project) -> None:
     assert file.read_text().splitlines()[1:] == [
         '- {category: c, name: a, version: "1"}', "- category: c", "  name: b", '  version: "1+1" # b'
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [('&x {category: c, name: a, version: "1"}', "{<<: *x, name: b}"), ("{<<: *y, name: a}", "{<<: *y, name: b}")],
+)
+def test_bump_of_a_version_that_items_share_is_refused(project: Project, a: str, b: str) -> None:
+    file = project.top / "collection.yaml"
+    written = f'x-all: &y {{category: c, version: "1"}}\npackages:\n- {a}\n- {b}\n'
+    file.write_text(written)
+    done = project.run("tree", "bump", "-f", "collection.yaml", "c/b")
+    assert (done.code, done.value["error"]["reason"]) == (2, "bump")
+    assert "c/a" in done.value["error"]["message"]
+    assert file.read_text() == written
+    file.write_text(written.replace("name: b", "name: b, version: '1'"))
+    assert "c/b: 1 -> 1+1" in text(project, "bump", "-f", "collection.yaml", "c/b")
+    assert file.read_text() == written.replace("name: b", "name: b, version: '1+1'")
+
+
+def test_bump_to_no_version_is_refused(project: Project) -> None:
+    file = project.tree / "t/a/definition.yaml"
+    before = file.read_text()
+    done = project.run("tree", "bump", "-f", str(file), "-p", "")
+    assert (done.code, done.value["error"]["reason"]) == (2, "bump")
+    assert file.read_text() == before
 
 
 @pytest.mark.parametrize("content", ["", "name: x\n", 'version: "1"\nversion: >-\n  2\n', "packages: [{name: a}]\n"])
@@ -313,14 +403,16 @@ def test_a_form_that_is_none_is_refused(project: Project) -> None:
 
 # completion ------------------------------------------------------------------------------------------------------
 def completed(project: Project, *words: str) -> list[str]:
-    """What bash offers for the last of the words."""
-    script = project.words("completion", "bash")
+    """What bash offers for the last of the words. Called as luet, it asks luet."""
+    program = words[0]
+    script = [*(["luet"] if program == "luet" else []), *project.words("completion", "bash")]
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         assert main(script) == 0
     line = " ".join(shlex.quote(word) for word in words)
-    asked = f"COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _treebuild; printf '%s\\n' \"${{COMPREPLY[@]}}\""
-    start = f'treebuild() {{ "{sys.executable}" -m treebuilder "$@" --cache-dir "{project.top}/cache"; }}\n'
+    asked = f"COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _{program}; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    called = "-m treebuilder luet" if program == "luet" else "-m treebuilder"
+    start = f'{program}() {{ "{sys.executable}" {called} "$@" --cache-dir "{project.top}/cache"; }}\n'
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(
         ["bash", "-c", start + out.getvalue() + asked],
@@ -344,10 +436,39 @@ def test_bash_completes_packages_of_the_tree(project: Project) -> None:
     assert "--revdeps" in completed(project, "treebuild", "build", "--re")
 
 
+def test_bash_completes_behind_an_equals_sign(project: Project) -> None:
+    """Which the shell makes a word of its own, if it parts words there at all."""
+    (project.top / "packages").rename(project.top / "elsewhere")
+    for parted in (["--tree=elsewhere"], ["--tree", "=", "elsewhere"]):
+        assert completed(project, "treebuild", "build", *parted, "t/r") == ["t/run"]
+    assert completed(project, "treebuild", "build", "--tree", "=", "else") == []  # left to the shell: a folder
+    assert completed(project, "treebuild", "build", "--tree", "=") == []
+    mine = Project(project.top / "mine")
+    mine.package("m/app", "requires: [{category: t, name: a}]\n")
+    words = ("treebuild", "build", "--tree", "=", "mine/packages", "--tree-deps", "elsewhere", "")
+    assert completed(project, *words) == ["m/app"]
+
+
+def test_bash_offers_what_can_be_built(project: Project) -> None:
+    project.package("t/parts", "subpackages:\n- {category: t, name: part, version: '1', includes: [x]}\n")
+    assert "t/part" in [f"{p['category']}/{p['name']}" for p in project.run("tree", "pkglist").value["packages"]]
+    assert completed(project, "treebuild", "build", "t/p") == ["t/parts"]
+
+
+def test_bash_completes_luet(project: Project) -> None:
+    assert completed(project, "luet", "build", "-t", "packages", "t/r") == ["t/run"]
+    assert completed(project, "luet", "un") == ["uninstall", "unhold", "un"]
+    assert "--system-target" in completed(project, "luet", "rm", "--sys")
+    assert completed(project, "luet", "tree", "l") == ["lint"]
+
+
+@pytest.mark.parametrize("called", [[], ["luet"]])
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_the_other_shells_take_their_scripts(project: Project, shell: str) -> None:
+def test_the_other_shells_take_their_scripts(project: Project, shell: str, called: list[str]) -> None:
     found = program(shell, shell)
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        assert main(["completion", shell]) == 0
+        assert main([*called, "completion", shell]) == 0
+    name = called[0] if called else "treebuild"
+    assert f"{'#compdef' if shell == 'zsh' else 'complete -c'} {name}" in out.getvalue()
     subprocess.run([found, "-n"], input=out.getvalue(), text=True, check=True, capture_output=True)

@@ -147,6 +147,20 @@ def test_starting_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_a_look_at_what_is_installed_loads_no_more_than_it_uses(tmp_path: Path) -> None:
+    words = ["search", "--installed", "--system-target", str(tmp_path), "x"]
+    heavy = ("yaml", "hashlib", "subprocess", "filecmp", "logging", "treebuilder.oci", "treebuilder.solver")
+    code = (
+        f"import sys; from treebuilder.cli.main import main; assert main({words!r}) == 0; "
+        f"assert 'sqlite3' in sys.modules; print([m for m in {heavy!r} if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(TOP)}, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
 def shell(script: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PYTHONPATH": str(TOP), "PYTHON": sys.executable}
     full = f't() {{ "$PYTHON" -m treebuilder "$@"; }}\n{script}'

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.services import need, program
+from tests.services import installed, program
 from tests.vm.grub_disk import make_disk, serial_output
 from treebuilder.device import grubcfg
 from treebuilder.device.grubenv import GrubControl
@@ -66,7 +66,7 @@ def expected(number: int, pointer: Pointer, present: frozenset[Slot]) -> tuple[s
 @pytest.mark.timeout(300)
 def test_grub_chooses_counts_and_writes_as_the_rules_do(tmp_path: Path) -> None:
     program("grub-mkimage", "grub-common")
-    need(Path("/usr/lib/grub/i386-pc").is_dir(), "grub-pc-bin is not installed")
+    installed(Path("/usr/lib/grub/i386-pc").is_dir(), "grub-pc-bin")
     files = tmp_path / "files"
     script = ["serial --unit=0 --speed=115200", "terminal_output serial", grubcfg.choice(), "echo"]
     for number, (pointer, present) in enumerate(CASES):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 
 from treebuilder.annotations import TYPE_CHECKING
+from treebuilder.app.buildvalues import recorded_values
 from treebuilder.app.options import BuildOptions
 from treebuilder.app.secret_key import secret_key
 from treebuilder.app.targets import dependency_only, targets_of
@@ -33,6 +34,7 @@ from treebuilder.solver import PackageSolver
 from treebuilder.system.files import disk_errors, write_atomic
 from treebuilder.system.pool import Pool
 from treebuilder.tree import Tree, load_tree
+from treebuilder.tree.values import Values
 
 if TYPE_CHECKING:
     from treebuilder.build.luetimages import LuetImages
@@ -59,9 +61,10 @@ def epoch_from_environment() -> int | None:
 
 def open_tree(
     options: BuildOptions, work: Workspace, epoch_s: int, *, recipes: bool = True,
-    faults: list[SpecError] | None = None,
+    faults: list[SpecError] | None = None, built_with: Mapping[str, Mapping[str, Values]] | None = None,
 ) -> Tree:  # fmt: skip
-    """The tree of a request; without `recipes` no build.yaml is rendered before it is needed.
+    """The tree of a request; without `recipes` no build.yaml is rendered before it is needed. `built_with` as in
+    `load_tree`.
 
     Raises SpecError for a broken specfile, unless such are collected in `faults`.
     """
@@ -69,7 +72,7 @@ def open_tree(
     return load_tree(
         options.roots, values_files=options.values, events=work.events, index=work.specs, template_env=env,
         epoch_s=epoch_s, dockerfiles=options.dockerfiles, layering=options.layering, recipes=recipes,
-        salt=code_stamp(), faults=faults,
+        salt=code_stamp(), faults=faults, built_with=built_with,
     )  # fmt: skip
 
 
@@ -129,9 +132,7 @@ def complete_lock(
     lock = resolver.complete(plan, before, epoch) if missing else before
     if missing:
         write_atomic(path, locks.render(lock))
-    if epoch is not None and epoch != lock.epoch_s:
-        lock = Lock(epoch, lock.images, lock.urls, lock.bootstraps)
-    return resolver.with_layouts(plan, lock)
+    return resolver.with_layouts(plan, lock.with_epoch(epoch))
 
 
 def epoch_of(options: BuildOptions) -> int:
@@ -172,9 +173,10 @@ def _refuse_to_build_dependencies(planned: Planned, work: Workspace, luet: LuetI
 def build(
     options: BuildOptions, work: Workspace, images: ImageSource | None = None,
     foreign: Mapping[PackageId, Foreign] | None = None, source: ForeignArtifacts | None = None,
+    tree: Tree | None = None,
 ) -> BuildReport:  # fmt: skip
-    """Builds the targets. What fails is in the report; raises only what stops everything."""
-    planned = prepare(options, work, images, foreign)
+    """Builds the targets, of `tree` if it has been read. What fails is in the report; raises what stops everything."""
+    planned = prepare(options, work, images, foreign, tree)
     shared = None
     if options.shares:
         from treebuilder.app.sharing import shared_cache
@@ -191,6 +193,7 @@ def build(
         _refuse_to_build_dependencies(planned, work, luet)
     with disk_errors(f"making the folder {options.destination}"):
         options.destination.mkdir(parents=True, exist_ok=True)
+    values = recorded_values(options.values, planned.tree)
     engine = factory.make(options.engine)
     try:
         bases = Bases(
@@ -202,7 +205,8 @@ def build(
             planned.tree, planned.lock, work.store, engine, bases, planned.options, run_options,
             options.step_timeout_s, work.events, work.cancel, shared or LOCAL, luet,
         )  # fmt: skip
-        runner_options = RunnerOptions(options.destination, planned.lock.epoch_s, options.compression, options.rebuild)
+        stamp_s = planned.lock.epoch_s if options.stamp_epoch_s is None else options.stamp_epoch_s
+        runner_options = RunnerOptions(options.destination, stamp_s, options.compression, options.rebuild, values)
         with pool:
             runner = Runner(
                 planned.plan, planned.keys, work.store, worker, runner_options, pool, work.events, work.cancel, shared

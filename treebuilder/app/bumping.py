@@ -17,8 +17,9 @@ _VALUE = re.compile(r"""(?P<key>["']?version["']?[ \t]*:[ \t]+)(?P<value>"[^"]*"
 
 @record
 class Bumped:
-    """`text` is the whole file with the new version in it."""
+    """`package` is category and name, `text` the whole file with the new version in it."""
 
+    package: str
     before: str
     after: str
     text: str
@@ -35,17 +36,19 @@ def next_version(version: str) -> str:
     return f"{release}+{counted['word']}{int(counted['count']) + 1}"
 
 
-def bump(text: str, file: str, version: str, which: PackageRef | None) -> Bumped:
-    """`version` is the new one, or empty for the next. `which` names an item of a collection.
+def bump(text: str, file: str, version: str | None, which: PackageRef | None) -> Bumped:
+    """`version` is the new one, None for the next. `which` names an item of a collection.
 
     Raises SpecError: a file that cannot be read, or "bump" where the version cannot be found in it.
     """
-    wrong = fault(version) if version else None
-    if wrong is not None or any(c in version for c in "\"'\\\n"):
+    wrong = "it is empty" if version is not None and not version.strip() else fault(version or "")
+    if version is not None and (wrong is not None or any(c in version for c in "\"'\\\n")):
         raise SpecError(f"{version!r} is no version: {wrong or 'it has quotes in it'}", reason="bump")
-    node = _item(load(text, file), which)
+    whole = load(text, file)
+    node = _item(whole, which)
     found = node.get("version")
-    before = read_id(node).version
+    id = read_id(node)
+    before = id.version
     if found is None:
         raise SpecError("there is no version to raise", where=node.place, hint='write version: "1.0"', reason="bump")
     after = version or next_version(before)
@@ -58,10 +61,24 @@ def bump(text: str, file: str, version: str, which: PackageRef | None) -> Bumped
             start, end = match.span("value")
             lines[at] = f"{lines[at][:start]}{quote}{after}{quote}{lines[at][end:]}"
             changed = "".join(lines)
-            if read_id(_item(load(changed, file), _renamed(which, after))).version == after:
-                return Bumped(before, after, changed)
+            then = load(changed, file)
+            if read_id(_item(then, _renamed(which, after))).version == after:
+                _refuse_others(whole, then, node, found)
+                return Bumped(id.pkgname.removeprefix("/"), before, after, changed)
     message = "the version is not written on the line of its key"
     raise SpecError(message, where=found.place, hint='write version: "1.0"', reason="bump")
+
+
+def _refuse_others(whole: Node, then: Node, node: Node, found: Node) -> None:
+    """Raises SpecError where an item beside the one that is meant has another version than before."""
+    if whole.kind != "map":
+        return
+    for item, changed in zip(whole.children("packages"), then.children("packages"), strict=True):
+        if item is not node and item.plain() != changed.plain():
+            raise SpecError(
+                f"{read_id(node).pkgname} shares its version with {read_id(item).pkgname}, which would change with it",
+                where=found.place, hint="give the item a version of its own, beside the <<", reason="bump",
+            )  # fmt: skip
 
 
 def _renamed(which: PackageRef | None, version: str) -> PackageRef | None:

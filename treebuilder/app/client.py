@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ from treebuilder import client as room
 from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.app.client_settings import ClientSettings
 from treebuilder.client.api import Change, ChangeReport, InstallRequest
-from treebuilder.client.opening import database_of
+from treebuilder.client.opening import database_of, luet_database
 from treebuilder.errors import SpecError, TreebuildError
 from treebuilder.events import EventSink, Warned
 from treebuilder.model.digest import Digest
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from treebuilder.oci.store import Store
     from treebuilder.repository import RepositoryPackages, RepositorySource, SyncedRepository
 
+_SYNCS = 8  # repositories that are asked at once
 _NOTHING_NEW = "upgrade-nothing-new"  # notes: of a root, the state in which there was nothing to upgrade
 
 
@@ -56,6 +57,7 @@ class PackageClient:
         self._local = local
         self._strict = strict
         self._store: Store | None = None
+        self._looked_for_luet = False
 
     @cached_property
     def _client(self) -> Client:
@@ -97,9 +99,11 @@ class PackageClient:
             )  # fmt: skip
         found: list[SyncedRepository] = []
         failures: list[tuple[str, TreebuildError]] = []
-        for source in sources:
+        for source, result in zip(sources, self._results(sources), strict=True):
             try:
-                found.append(self.sync(source))
+                if isinstance(result, TreebuildError):
+                    raise result
+                found.append(result)
             except TreebuildError as err:
                 self._cancel.check()
                 if self._strict or err.exit_code == 1 or source in near or err.reason in REASONS:
@@ -112,6 +116,22 @@ class PackageClient:
         if not found:
             raise failures[0][1]
         return RepositoryPackages(found)
+
+    def _results(self, sources: tuple[RepositorySource, ...]) -> Iterable[SyncedRepository | TreebuildError]:
+        """What became of each, in their order; those that are elsewhere are waited for at once."""
+
+        def result(source: RepositorySource) -> SyncedRepository | TreebuildError:
+            try:
+                return self.sync(source)
+            except TreebuildError as err:
+                return err
+
+        if sum(source.type != "disk" for source in sources) < 2:
+            return map(result, sources)
+        from treebuilder.system.pool import in_parallel
+
+        assert self.store is not None  # opened before there are threads
+        return in_parallel(sources, result, _SYNCS, self._cancel)
 
     def sync(self, source: RepositorySource) -> SyncedRepository:
         """One repository as it is now. Raises what `repository.sync` raises."""
@@ -136,6 +156,7 @@ class PackageClient:
     @contextmanager
     def reading(self) -> Iterator[SystemDatabase]:
         """The system database, to look at. Nothing is locked or settled."""
+        self._look_for_luet()
         database = database_of(self.settings.root, make=False)
         try:
             yield database
@@ -145,14 +166,28 @@ class PackageClient:
     @contextmanager
     def writing(self) -> Iterator[SystemDatabase]:
         """The system database, to change records without touching files."""
-        with self._client.opened(self.settings.root, self.settings.environment(0)):
+        self._look_for_luet()
+        with self._client.opened(self.settings.root, self.settings.environment(0), finalize=False):
             database = database_of(self.settings.root, make=True)
             try:
                 yield database
             finally:
                 database.close()
 
+    def _look_for_luet(self) -> None:
+        """Warns, once, of packages that only luet's own database knows."""
+        if self._looked_for_luet or not self.settings.root.record:
+            return
+        self._looked_for_luet = True
+        found = luet_database(self.settings.root)
+        if found is not None:
+            self.warn(
+                f"{found} is luet's own database: what it lists counts as not installed, until luet's "
+                "`database get-all-installed --output FILE` and then our `database import FILE` have taken it over"
+            )
+
     def run(self, operation: str, plan: Callable[[SystemDatabase], Change], manner: Manner) -> ChangeReport:
+        self._look_for_luet()
         names = self.settings.plugins()
         return self._client.run(operation, self.settings.root, plan, self._told(operation, manner, names))
 

@@ -10,6 +10,7 @@ from treebuilder.annotations import Any
 from treebuilder.app.client import PackageClient
 from treebuilder.client import Record, operations
 from treebuilder.client.lookup import human
+from treebuilder.client.names import checked
 from treebuilder.errors import ConfigError, TreebuildError
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import PackageRef
@@ -19,6 +20,10 @@ from treebuilder.repository.index import listing, mapping, parse_document, text,
 
 Result = tuple[list[Any], str]
 _LONGEST = 1 << 28
+_BOLT = (b"\xed\xda\x0c\xed", b"\xed\x0c\xda\xed")  # the mark of a first page, on machines of either kind
+_WAY = (
+    "`luet database get-all-installed --output FILE` writes what it holds, and `database import FILE` takes that over"
+)
 
 
 def everything(client: PackageClient) -> Result:
@@ -78,7 +83,8 @@ def one(client: PackageClient, refs: tuple[PackageRef, ...], *, files: bool) -> 
 
 
 def create(client: PackageClient, files: tuple[Path, ...]) -> Result:
-    """Records packages out of `*.metadata.yaml`. Raises ConfigError for one that is recorded already."""
+    """Records packages out of `*.metadata.yaml`. Raises ConfigError for one that is recorded already, UnsafeArchive
+    for files that are none of a root."""
     fresh = [_of_metadata(path) for path in files]
     with client.writing() as database:
         there = {package.id for package in database.packages()}
@@ -98,7 +104,7 @@ def _of_metadata(path: Path) -> Record:
     if not package.id.name:
         raise ConfigError(f"{path} describes no package")
     sha256 = text(mapping(value.get("checksums")).get("sha256"))
-    entries = tuple((name, "f") for name in texts(value.get("files")))
+    entries = tuple((checked(name, str(path)), "f") for name in texts(value.get("files")))
     return Record(package, "", _digest(sha256), build_time, entries)
 
 
@@ -123,15 +129,16 @@ def _said(records: list[Record], what: str) -> Result:
 
 
 def remove(client: PackageClient, refs: tuple[PackageRef, ...]) -> Result:
-    """Forgets packages. Raises TreebuildError (reason "not-installed")."""
+    """Forgets packages, whatever their records say of files. Raises TreebuildError (reason "not-installed")."""
     with client.writing() as database:
-        installed = database.packages()
+        records = {found.package.id: found for found in database.records()}
+        installed = tuple(found.package for found in records.values())
         gone = []
         for ref in refs:
             found = operations.matching(ref, installed)
             if not found:
                 raise operations.not_installed(ref)
-            gone += [operations.record_of(database, package.id) for package in found]
+            gone += [records[package.id] for package in found]
         database.settle([found.package.id for found in gone], (), ())
     return _said(gone, "removed")
 
@@ -142,6 +149,8 @@ def take_over(client: PackageClient, path: Path) -> Result:
     What is recorded already keeps its record, and gets its files when it had none. Everything counts as asked for.
     """
     data = _bytes(path)
+    if data[16:20] in _BOLT:
+        raise ConfigError(f"{path} is luet's own database (bolt), which is not read", reason="database", hint=_WAY)
     fresh = _json_records(data) if data.lstrip()[:1] == b"{" else _yaml_records(data, path)
     with client.writing() as database:
         there = {found.package.id: found for found in database.records(entries=True)}
@@ -174,7 +183,7 @@ def _json_records(data: bytes) -> list[Record]:
         return [
             Record(
                 read_package({key: str(item[key]) for key in ("category", "name", "version")})[0], "", None, "",
-                tuple((str(name), "f") for name in item.get("files") or ()),
+                tuple((checked(str(name), "this list"), "f") for name in item.get("files") or ()),
             ) for item in items
         ]  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError) as err:

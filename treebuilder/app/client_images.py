@@ -112,14 +112,14 @@ def _json(data: bytes, what: str) -> Any:  # noqa: ANN401 - straight from JSON
         raise IntegrityError(f"{what}: manifest.json is no JSON: {err}") from err
 
 
-def exists(image: str, events: EventSink, cancel: Cancel) -> bool:
-    """Whether a registry has an image. Raises TransportError when it cannot be asked."""
+def exists(image: str, events: EventSink, cancel: Cancel, insecure: tuple[str, ...] = ()) -> bool:
+    """Whether a registry has an image. Raises TransportError when it cannot be asked, or tells us nothing."""
     from treebuilder.oci.registry import RegistryImages
 
     try:
-        RegistryImages(events, cancel).resolve(image)
+        RegistryImages(events, cancel, insecure).resolve(image)
     except TransportError as err:
-        if err.status in (401, 403, 404) or err.reason in ("missing-image", "unknown-image"):
+        if err.status == 404 or err.reason in ("missing-image", "unknown-image"):
             return False
         raise
     except SpecError as err:

@@ -7,6 +7,7 @@ from pathlib import Path
 from treebuilder.annotations import Any
 from treebuilder.app.client import PackageClient
 from treebuilder.app.client_settings import ConfiguredRepository
+from treebuilder.app.config_keys import as_written
 from treebuilder.app.trusting import show_key
 from treebuilder.errors import ConfigError, TreebuildError
 from treebuilder.nodes.writing import write_yaml
@@ -14,6 +15,8 @@ from treebuilder.records import record
 from treebuilder.repository import SyncedRepository
 from treebuilder.system.clock import utc
 from treebuilder.system.files import write_atomic
+
+_TYPES = ("disk", "local", "http", "docker", "oci")
 
 
 @record
@@ -90,6 +93,8 @@ class NewRepository:
     priority: int
     folder: str
     trust: tuple[str, ...] = ()  # files with public keys, or `none`
+    username: str = ""
+    password: str = ""
 
 
 def add(client: PackageClient, new: NewRepository) -> Path:
@@ -98,6 +103,13 @@ def add(client: PackageClient, new: NewRepository) -> Path:
     name = value.get("name")
     if not isinstance(name, str) or not name or "/" in name or name.startswith("."):
         raise ConfigError(f"{name!r} is no name for a repository")
+    kind = value.get("type", "disk")
+    if kind not in _TYPES:
+        raise ConfigError(
+            f"there is no type {kind!r} of repositories",
+            hint=f"known are {', '.join(_TYPES)}",
+            reason="repository-type",
+        )
     folders = client.settings.confdirs
     given = Path(new.folder) if new.folder else (folders[0] if folders else Path("/etc/luet/repos.conf.d"))
     if not given.is_absolute():
@@ -108,7 +120,10 @@ def add(client: PackageClient, new: NewRepository) -> Path:
         folder = client.root / given.relative_to("/")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.yaml"
-    write_atomic(path, write_yaml(value, sort_keys=True))
+    text = write_yaml(value, sort_keys=True)
+    if path.is_file() and path.read_bytes() != text:
+        client.warn(f"{path} described a repository {name} already, and was replaced")
+    write_atomic(path, text, mode=0o600 if value.get("auth") else 0o644)
     return path
 
 
@@ -121,7 +136,7 @@ def _described(client: PackageClient, new: NewRepository) -> dict[str, Any]:
     if data is not None:
         from treebuilder.nodes import load
 
-        value = load(data.decode("utf-8", "replace"), new.word).plain()
+        value = as_written(load(data.decode("utf-8", "replace"), new.word), texts=True)
         if not isinstance(value, dict):
             raise ConfigError(f"{new.word} describes no repository")
         return {str(key): item for key, item in value.items()}
@@ -133,6 +148,8 @@ def _described(client: PackageClient, new: NewRepository) -> dict[str, Any]:
         value["description"] = new.description
     if new.reference:
         value["reference"] = new.reference
+    if new.username or new.password:
+        value["auth"] = {"username": new.username, "password": new.password}
     if new.trust == ("none",):
         value["trust"] = "none"
     elif new.trust:

@@ -7,11 +7,17 @@ read is met: luet goes on without it, and so does its dialect, with a warning.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from treebuilder.annotations import TYPE_CHECKING, Any
-from treebuilder.app.config_keys import warn_of_misspelt, warn_of_misspelt_repository
+from treebuilder.app.config_keys import (
+    as_written,
+    judge,
+    judge_repository,
+    warn_of_misspelt,
+    warn_of_misspelt_repository,
+)
 from treebuilder.app.settings import find_config
 from treebuilder.app.trusting import KEYS_FOLDER, TrustRules
 from treebuilder.archive.bounds import TIMES, Bound
@@ -51,6 +57,7 @@ DEFAULTS: dict[str, Any] = {
     "finalizer_envs": [],
     "plugin": [],
 }  # fmt: skip
+_YES = ("1", "t", "true", "yes", "y", "on")
 LUET_DATABASE = "/var/cache/luet"
 
 
@@ -152,10 +159,12 @@ def _values(path: Path | None, flags: Mapping[str, Any], events: EventSink, *, l
     if luet:
         values["system"] |= {"database_path": LUET_DATABASE, "rootfs": "/"}
     if path is not None:
-        _merge(values, _read(path, events, warn_of_misspelt, luet=luet))
+        _merge(values, _read(path, events, luet=luet))
     if luet:
         for name, text in sorted(os.environ.items()):
             if name.startswith("LUET_"):
+                if _key_of(name) == "general.concurrency" and text and not _is_whole(text):
+                    raise ConfigError(f"{name} is {text!r}, and not a whole number", where=Place("the environment"))
                 _set(values, _key_of(name), text)
     for key, value in flags.items():
         _set(values, key, value)
@@ -169,17 +178,24 @@ def _find(explicit: str, events: EventSink, *, luet: bool) -> Path | None:
     return find_config(explicit, events)
 
 
-def _read(path: Path, events: EventSink, warn: Callable[[Node, EventSink], None], *, luet: bool) -> dict[str, Any]:
+def _read(path: Path, events: EventSink, *, luet: bool, repository: bool = False) -> dict[str, Any]:
+    """A configuration, or a file with one repository. What cannot be read is nothing to luet; what is wrong is."""
     try:
         node = _parsed(path)
-        value = node.plain()
     except TreebuildError as err:
         if not luet:
             raise ConfigError(err.message, where=err.where, hint=err.hint) from err
         events.emit(Warned(f"{path} cannot be read and is left out: {err.message}", err.where))
         return {}
-    warn(node, events)
-    return value if isinstance(value, dict) else {}
+    if node.kind != "map":
+        return {}
+    (warn_of_misspelt_repository if repository else warn_of_misspelt)(node, events)
+    try:
+        (judge_repository if repository else judge)(node)
+    except TreebuildError as err:
+        raise ConfigError(err.message, where=err.where, hint=err.hint) from err
+    value: dict[str, Any] = as_written(node, texts=repository)
+    return value
 
 
 def _parsed(path: Path) -> Node:
@@ -226,12 +242,13 @@ def _set(values: dict[str, Any], key: str, value: Any) -> None:  # noqa: ANN401 
 
 
 def _true(value: Any) -> bool:  # noqa: ANN401 - from a file or an environment
-    return value.strip().lower() in ("1", "t", "true", "yes") if isinstance(value, str) else bool(value)
+    return value.strip().lower() in _YES if isinstance(value, str) else bool(value)
 
 
 def _settled(values: dict[str, Any], path: Path | None, events: EventSink, rules: TrustRules) -> ClientSettings:
     system = values["system"]
     root = Path(str(system["rootfs"] or "/")).absolute()
+    root = Path(os.path.realpath(root)) if root.is_symlink() else root  # followed once, and never again
     database = "/" + str(system["database_path"]).strip("/")
     base = Path.cwd() if rules.luet or path is None else path.parent
     host = root if not _true(values["config_from_host"]) else Path("/")
@@ -245,7 +262,7 @@ def _settled(values: dict[str, Any], path: Path | None, events: EventSink, rules
     ]  # fmt: skip
     for folder in confdirs:
         for file in sorted(folder.glob("*.y*ml")) if folder.is_dir() else ():
-            item = _read(file, events, warn_of_misspelt_repository, luet=True)
+            item = _read(file, events, luet=True, repository=True)
             if item.get("name") and item.get("urls") and item.get("type"):
                 repositories.append(_repository(item, base, str(file), _FILE_PRIORITY, rules))
     return ClientSettings(
@@ -254,8 +271,17 @@ def _settled(values: dict[str, Any], path: Path | None, events: EventSink, rules
         Path(f"{root}{database}".rstrip("/"), str(system["pkgs_cache_path"]).strip("/") or "packages"),
         tuple(sorted(repositories, key=lambda r: (r.priority, r.name))),
         Protection() if _true(values["config_protect_skip"]) else Protection(_prefixes(protected, events)),
-        tuple((str(item["key"]), str(item["value"])) for item in _listed(values["finalizer_envs"])), confdirs,
+        tuple((str(item["key"]), _text(item.get("value"))) for item in _listed(values["finalizer_envs"])), confdirs,
     )  # fmt: skip
+
+
+def _is_whole(text: str) -> bool:
+    digits = text.removeprefix("-")
+    return digits.isascii() and digits.isdigit() and len(digits) < 10
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 - from a file
+    return "" if value is None else str(value)
 
 
 def _prefixes(folders: tuple[Path, ...], events: EventSink) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ is warned of.
 
 from __future__ import annotations
 
-from treebuilder.annotations import TYPE_CHECKING
+from treebuilder.annotations import TYPE_CHECKING, Any
 from treebuilder.events import EventSink, Warned
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _TOP = frozenset((
     "cache", "config_from_host", "config_protect_confdir", "config_protect_skip", "destination", "finalizer_envs",
     "general", "keys_confdir", "logging", "plugin", "repos_confdir", "repositories", "solver", "system", "template",
-    "tree", "values",
+    "tree", "tree-deps", "values",
 ))  # fmt: skip
 _SECTIONS = {
     "cache": frozenset(("keys", "secret_key")),
@@ -32,6 +32,7 @@ _REPOSITORY = frozenset((
     "arch", "auth", "cached", "description", "enable", "name", "priority", "reference", "trust", "type", "urls",
 ))  # fmt: skip
 _LUETS = frozenset(("config_protect", "images", "metapath", "mode", "treepath", "verify"))
+_OF_TEXTS = frozenset(("finalizer_envs", "repositories"))
 _NEAR = 0.75
 
 
@@ -58,6 +59,66 @@ def warn_of_misspelt_repository(node: Node, events: EventSink) -> None:
     """Of one of `repositories`, or a file of `repos_confdir`."""
     if node.kind == "map":
         _warn(node, _REPOSITORY, events)
+
+
+def judge(root: Node) -> None:
+    """Of a whole configuration, what the client could not go by. Raises SpecError with its line."""
+    for name in ("general", "logging", "system"):  # where another form would leave something out
+        section = root.get(name)
+        if section is not None and section.kind != "map":
+            section.fail(f"{name} must be a map, not a {section.kind}", reason="wrong-type")
+    general = root.get("general")
+    count = general.get("concurrency") if general is not None else None
+    if count is not None:
+        _judge_whole(count, "general.concurrency")
+    for item in _maps(root, "repositories"):
+        judge_repository(item)
+    for item in _maps(root, "finalizer_envs"):
+        key = item.get("key")
+        if key is None or not _said(key):
+            item.fail("an item of finalizer_envs needs a key, and has a value", reason="wrong-type")
+
+
+def judge_repository(node: Node) -> None:
+    """Of one of `repositories`, or a file of `repos_confdir`. Raises SpecError with its line."""
+    if node.kind != "map":
+        return
+    priority = node.get("priority")
+    if priority is not None:
+        _judge_whole(priority, "priority")
+
+
+def as_written(node: Node, *, texts: bool = False) -> Any:  # noqa: ANN401 - whatever the configuration holds
+    """The plain value. Where a text is wanted (`texts`, repositories, finalizer_envs), `name: n` is no boolean."""
+    if node.kind == "map":
+        return {
+            key: as_written(
+                item, texts=key.lower() in _OF_TEXTS or (texts and key.lower() not in ("enable", "cached", "trust"))
+            )
+            for key, item in node.value.items()
+        }
+    if node.kind == "list":
+        return [as_written(item, texts=texts) for item in node.value]
+    return node.written if texts and node.kind == "boolean" and node.written else node.value
+
+
+def _maps(root: Node, key: str) -> tuple[Node, ...]:
+    found = root.children(key)
+    for item in found:
+        if item.kind != "map":
+            item.fail(f"an item of {key} must be a map, not a {item.kind}", reason="wrong-type")
+    return found
+
+
+def _judge_whole(node: Node, what: str) -> None:
+    text = _said(node)
+    digits = text.removeprefix("-")
+    if node.kind not in ("text", "number") or not (digits.isascii() and digits.isdigit() and len(digits) < 10):
+        node.fail(f"{what} is {text or node.kind!r}, and not a whole number", reason="wrong-type")
+
+
+def _said(node: Node) -> str:
+    return "" if node.kind in ("map", "list", "nothing") else node.written or str(node.value)
 
 
 def _warn(node: Node, known: frozenset[str], events: EventSink) -> None:

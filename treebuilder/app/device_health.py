@@ -87,8 +87,7 @@ def _patiently(site: Site, call: Callable[[], Device]) -> Device:
         except LockHeld:
             if clock.monotonic_s() > until:
                 raise
-            site.cancel.check()
-            clock.sleep(0.5)
+            site.cancel.pause(0.5)
 
 
 # a device as it is ----------------------------------------------------------------------------------------------------

@@ -9,10 +9,11 @@ from treebuilder.annotations import Any
 from treebuilder.app.client_settings import ClientSettings
 from treebuilder.app.trusting import show_key, verify_image
 from treebuilder.errors import ConfigError
-from treebuilder.events import EventSink, Said, Silent, Warned
+from treebuilder.events import EventSink, Said, Warned
+from treebuilder.oci.arriving import UNSEEN
 from treebuilder.oci.layout import MAX_JSON, item_digest, json_object, platform_item
-from treebuilder.oci.reference import is_loopback, parse_reference
-from treebuilder.oci.remote import Progress, Repository, descriptor_size
+from treebuilder.oci.reference import parse_reference, speaks_plain
+from treebuilder.oci.remote import Repository, descriptor_size
 from treebuilder.records import record
 from treebuilder.system.process import Cancel
 
@@ -72,7 +73,7 @@ def described(reference: str, cancel: Cancel, folder: Path, insecure: tuple[str,
     Raises TransportError, IntegrityError, SpecError (no image for us).
     """
     named = parse_reference(reference)
-    plain = is_loopback(named.host) or named.host in insecure
+    plain = speaks_plain(named.host, insecure)
     place = Repository(named.host, named.repository, plain, cancel)
     _, manifest = place.manifest(str(named.digest or named.tag), named.digest)
     for _ in range(3):
@@ -82,7 +83,7 @@ def described(reference: str, cancel: Cancel, folder: Path, insecure: tuple[str,
         _, manifest = place.manifest(str(digest), digest)
     file = folder / "config.json"
     config_digest = item_digest(manifest.get("config") or {}, reference)
-    place.blob(config_digest, MAX_JSON, file, Progress("config", Silent()))
+    place.blob(config_digest, MAX_JSON, file, UNSEEN)
     config = json_object(file.read_bytes(), reference)
     labels: Any = (config.get("config") or {}).get("Labels") or {}
     version = str(labels.get(_VERSION_LABEL) or "") if isinstance(labels, dict) else ""

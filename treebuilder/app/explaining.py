@@ -92,9 +92,7 @@ def versions(options: BuildOptions, work: Workspace, newer: PackageRef | None) -
         request = Request((exact(chosen(target, tree).id),))
         solution = solver.solve(request, universe, (), order="runtime")
         if newer is None:
-            explainer = Explainer(solution, universe)
-            for package in solution.packages:
-                said.extend(explainer.why(package))
+            said.extend(Explainer(solution, universe).everything())
             continue
         wanted = next(iter(select(Selector.parse(newer.version), universe.versions(newer.pkgname))), None)  # the newest
         if wanted is None:

@@ -54,8 +54,13 @@ def chosen(
     return FinalImages(repository, force, _words(command), insecure, image_keys(sign))
 
 
-def push_final_images(report: BuildReport, how: FinalImages, options: BuildOptions, work: Workspace) -> int:
-    """Sends every package of a build; how many. Raises TransportError, IntegrityError, ConfigError."""
+def push_final_images(
+    report: BuildReport, how: FinalImages, options: BuildOptions, work: Workspace
+) -> tuple[tuple[str, Digest], ...]:  # fmt: skip
+    """Sends every package of a build; references and digests of what is there then, sorted.
+
+    Raises TransportError, IntegrityError, ConfigError.
+    """
     from treebuilder.app.repositories import source_epoch
     from treebuilder.repository.docker import DockerBackend
     from treebuilder.repository.docker_images import PackageImages
@@ -70,7 +75,7 @@ def push_final_images(report: BuildReport, how: FinalImages, options: BuildOptio
         command=how.command, signer=ImageSigner(lambda: target.place, how.keys) if how.keys else None,
     )  # fmt: skip
     images.send(layers.entries(_entries(report, options.destination)))
-    return images.sent
+    return tuple((f"{target}:{tag}", digest) for tag, digest in sorted(images.there.items()))
 
 
 def _entries(report: BuildReport, folder: Path) -> list[bytes]:

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from treebuilder.container.exchange import exchange
-from treebuilder.system.files import disk_errors, new_name, remove_tree
+from treebuilder.system.files import disk_errors, is_new_name, new_name, remove_tree
 
 GENERATED = "final-images"
 _MADE = f".{GENERATED}."
@@ -45,8 +45,7 @@ def settle(parent: Path) -> None:
 
 
 def _is_ours(name: str) -> bool:
-    drawn = name.removeprefix(_MADE).removeprefix("was.")
-    return len(drawn) == len(new_name()) and all(char in "0123456789abcdef" for char in drawn)
+    return is_new_name(name.removeprefix(_MADE).removeprefix("was."))
 
 
 def _is_folder(path: Path) -> bool:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 
 from treebuilder.annotations import Any
 from treebuilder.app.building import open_tree
 from treebuilder.app.options import BuildOptions
-from treebuilder.app.soundness import unanswered
+from treebuilder.app.soundness import nonsense, unanswered
+from treebuilder.app.validating import Wanted
 from treebuilder.app.workspace import Workspace
 from treebuilder.errors import Place, TreebuildError
 from treebuilder.events import Recorder, Warned
@@ -19,18 +22,19 @@ from treebuilder.plan.places import place_of
 from treebuilder.records import record, replace
 from treebuilder.solver.world import World
 from treebuilder.tree import Tree, TreePackage
-from treebuilder.tree.definition import PACKAGE_KEYS
+from treebuilder.tree.definition import PACKAGE_KEYS, unknown_key
 from treebuilder.tree.files import read_text
 
 RULES = {
     "specfile": "what the reader warns of: unknown keys, packages that stand twice, patterns that RE2 does not take",
     "unused-value": "a key of a definition that no template of its folder reads",
     "unreachable": "an older version that nothing in the tree would take",
-    "unsatisfied": "a selector that nothing in the tree satisfies",
+    "unsatisfied": "a selector that nothing in the tree satisfies, a provided version that means nothing",
     "floating-image": "an image without a version or a digest: it is another one tomorrow",
     "excluded": "an exclude that takes away what an include or the finalizer names",
     "unquoted-version": "a version without quotes: the next one may be read as a number",
 }
+EVERYTHING = Wanted()
 _FLOATING = frozenset(("latest", "edge", "stable", "testing", "nightly", "rolling", "master", "main", "dev"))
 _UNQUOTED = re.compile(r"\s*(?:-\s+)?version:[ \t]+[0-9][^\"'#\s]*[ \t]*(?:#.*)?\Z", re.IGNORECASE)
 _WHOLE = re.compile(r"\.Values(?![.\w])(?!\s+\")")  # all values at once: any of them may be used
@@ -54,11 +58,15 @@ class Finding:
         }  # fmt: skip
 
 
-def lint(options: BuildOptions, work: Workspace) -> tuple[int, tuple[Finding, ...]]:
-    """How many packages there are, and all findings by file and line. Raises SpecError."""
+def lint(options: BuildOptions, work: Workspace, wanted: Wanted = EVERYTHING) -> tuple[int, tuple[Finding, ...]]:
+    """How many packages were looked at, and all findings by file and line. Raises SpecError.
+
+    What is said of a file counts where it is that of a wanted package, or of none.
+    """
+    patterns = {text: compile_pattern(text) for text in (*wanted.matches, *wanted.excludes)}
     heard = Recorder()
     tree = open_tree(options, replace(work, events=heard), 0)
-    packages = tree.packages
+    packages = [p for p in tree.packages if wanted.chooses(str(p.package.id), patterns)]
     found = [
         Finding("specfile", "", event.message, event.where or Place(""))
         for event in heard.events
@@ -71,10 +79,24 @@ def lint(options: BuildOptions, work: Workspace) -> tuple[int, tuple[Finding, ..
         found += _unused(package, texts, shared)
         found += _floating(package)
         found += _excluded(package, tree)
+        found += _finalizer(package, tree)
     for file in dict.fromkeys(package.package.where.file for package in packages):
         if file.endswith(".yaml"):
             found += _unquoted(file, _text(file, texts))
+    if patterns:
+        found = _of(packages, tree, found)
     return len(packages), tuple(sorted(set(found), key=lambda f: (f.where.file, f.where.line, f.rule, f.message)))
+
+
+def _of(packages: list[TreePackage], tree: Tree, found: list[Finding]) -> list[Finding]:
+    """The findings about some of the tree's packages."""
+    ids = {str(package.package.id) for package in packages}
+    mine = {package.context for package in packages}
+    others = {os.path.realpath(cell.path) for cell in tree.cells} - {os.path.realpath(path) for path in mine}
+    return [
+        one for one in found
+        if (one.package in ids if one.package else os.path.realpath(os.path.dirname(one.where.file)) not in others)
+    ]  # fmt: skip
 
 
 def _text(file: str, texts: dict[str, str]) -> str:
@@ -99,12 +121,20 @@ def _selectors(tree: Tree) -> Iterator[Finding]:
                 if not world.known(ref.pkgname):
                     message = f"the conflict with {ref} is with nothing in the tree"
                     yield Finding("unsatisfied", str(view.id), message, ref.where)
+            for ref, why in nonsense((view,)):
+                message = f"{ref.pkgname} is named in a version that means nothing: {why}"
+                yield Finding("unsatisfied", str(view.id), message, ref.where)
             answers = [world.matches(ref)[:1] for ref in view.requires]
             taken.update(str(found[0].id) for found in answers if found)
         for view in views:
             versions = world.versions(view.id.pkgname)
             taken.update(str(best.id) for best in versions[:1])
+    world = World(tree.compiler(), ())
     for cell in tree.cells:
+        for item in cell.package().recipe.copy:
+            if item.package is not None and not world.matches(item.package):
+                message = f"nothing in the tree satisfies {item.package}"
+                yield Finding("unsatisfied", str(cell.id), message, item.package.where)
         if str(cell.id) not in taken:
             message = "nothing in the tree takes this version, and there is a newer one"
             yield Finding("unreachable", str(cell.id), message, cell.definition().where)
@@ -138,6 +168,17 @@ def _floating(found: TreePackage) -> Iterator[Finding]:
             message = f"the image {image} has no version: it is another one tomorrow"
             where = place_of(recipe.where, key, image)
             yield Finding("floating-image", str(found.package.id), message, where)
+
+
+def _finalizer(found: TreePackage, tree: Tree) -> list[Finding]:
+    told: list[Finding] = []
+
+    def tell(key: str, message: str, place: Place) -> None:
+        told.append(Finding("specfile", "", unknown_key(key, message)[0] if key else message, place))
+
+    with suppress(TreebuildError):
+        tree.finalizer(found, tell)
+    return told
 
 
 def _excluded(found: TreePackage, tree: Tree) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from treebuilder.annotations import TYPE_CHECKING, Any
 from treebuilder.app.workspace import Workspace
 from treebuilder.errors import ConfigError, SpecError
+from treebuilder.events import Warned
 from treebuilder.records import record
 from treebuilder.repository.api import INDEX_NAME
 
@@ -70,10 +71,13 @@ class CopyReport:
         return f"{self.destination}: {', '.join(done.references)}; {count}"
 
 
-def copy(source: str, destination: str, snapshot: str, insecure: tuple[str, ...], work: Workspace) -> CopyReport:
-    """Copies a repository, or one snapshot of it.
+def copy(
+    source: str, destination: str, snapshot: str, insecure: tuple[str, ...], work: Workspace, *, force: bool = False
+) -> CopyReport:
+    """Copies a repository, or one snapshot of it; `force`: also over a newer revision, or another repository.
 
-    Raises ConfigError, SpecError (reason "no-repository"), IntegrityError, TransportError, NoSpace.
+    Raises ConfigError (reasons "rolled-back", "other-repository", …), SpecError (reason "no-repository"),
+    IntegrityError, TransportError, NoSpace.
     """
     from treebuilder.repository.copying import copy_repository
 
@@ -90,12 +94,20 @@ def copy(source: str, destination: str, snapshot: str, insecure: tuple[str, ...]
     to = _destination(destination, insecure, work, found, documents)
     if snapshot:
         references = (f"{snapshot}-{INDEX_NAME}",)
-    elif INDEX_NAME not in references:
+    elif not references:
         raise SpecError(f"there is no repository at {source}", hint=f"it has no {INDEX_NAME}", reason="no-repository")
     with work.store.single_flight(f"copy-{_key(destination)}", work.cancel):
-        done = copy_repository(
-            found, to, references, work.store, work.events, work.cancel, what=source, documents=documents
-        )
+        try:
+            done = copy_repository(
+                found, to, references, work.store, work.events, work.cancel, what=source, documents=documents,
+                force=force,
+            )  # fmt: skip
+        except SpecError as err:
+            if err.reason != "no-repository" or kind_of(source) != "http":
+                raise
+            name = source.partition("://")[2]
+            hint = f"{err.hint}; a repository of a registry is named without {source.partition('://')[0]}://: {name}"
+            raise SpecError(err.message, hint=hint, reason=err.reason) from err
     return CopyReport(source, destination, done)
 
 
@@ -126,7 +138,9 @@ def _source(
             from treebuilder.repository.copy_docker import docker_references
 
             target = _docker(address, insecure, work)
-            return target, docker_references(target), channel_files(target.place.tags())
+            known = docker_references(target)
+            there = target.place.digest_of(INDEX_NAME) is not None
+            return target, known if there else known[1:], channel_files(target.place.tags())
         case "bundle":
             from treebuilder.repository.copy_bundle import BundleSource
 
@@ -138,7 +152,8 @@ def _source(
             folder = Path(address)
             snapshots = sorted((path.name for path in folder.glob(f"*-{INDEX_NAME}")), reverse=True)
             files = channel_files(path.name for path in folder.glob("channel-*.json"))
-            return DiskBackend(folder, work.store, work.cancel), (INDEX_NAME, *snapshots), files
+            newest = (INDEX_NAME,) if (folder / INDEX_NAME).is_file() else ()
+            return DiskBackend(folder, work.store, work.cancel), (*newest, *snapshots), files
 
 
 def _destination(
@@ -210,17 +225,26 @@ def gc(address: str, keep: int | None, insecure: tuple[str, ...], work: Workspac
             target = _docker(address, insecure, work)
             files = channel_files(target.place.tags())
             found = collecting.unreached(target, keep, named_snapshots(files, target.index), frozenset(files))
-            if delete:
-                collecting.delete(target, found)
-            return GcReport(address, tuple(tag for tag, _ in found.tags), found.size_bytes, delete)
+            if found.index is None:
+                _say_no_newest(address, work)
+            left = collecting.delete(target, found) if delete else ()
+            if left:
+                some = f"{', '.join(left[:5])}{', …' if len(left) > 5 else ''}"
+                work.events.emit(Warned(
+                    f"{some}: other tags lead to the same images, and the registry deletes no tag alone: it stays"
+                ))  # fmt: skip
+            tags = tuple(tag for tag, _ in found.tags if tag not in left)
+            return GcReport(address, tags, found.size_bytes, delete)
         case "disk":
             from treebuilder.repository import pruning
 
             folder = Path(address)
-            if not (folder / INDEX_NAME).is_file():
+            if not (folder / INDEX_NAME).is_file() and not any(folder.glob(f"*-{INDEX_NAME}")):
                 raise SpecError(
                     f"there is no repository at {address}", hint=f"it has no {INDEX_NAME}", reason="no-repository"
                 )
+            if not (folder / INDEX_NAME).is_file():
+                _say_no_newest(address, work)
             paths = pruning.unreached(folder, folder, keep, folder_snapshots(folder, work))
             names = tuple(str(path) for path in paths)
             size = sum(path.lstat().st_size for path in paths if path.is_file())
@@ -229,3 +253,7 @@ def gc(address: str, keep: int | None, insecure: tuple[str, ...], work: Workspac
             return GcReport(address, names, size, delete)
         case kind:
             raise ConfigError(f"{address}: only folders and registries can be cleaned up, this is of type {kind}")
+
+
+def _say_no_newest(address: str, work: Workspace) -> None:
+    work.events.emit(Warned(f"{address} has no {INDEX_NAME}: only its snapshots keep what is there"))

@@ -18,7 +18,8 @@ class BuildOptions:
     the cache is shared, if `pull` or `push`; `cache_from` and `cache_to` are folders for that. `luet_cache`: what luet
     has built there is taken too. `sign` are files of keys for what is pushed. `wait_s` is how long others
     that may be building are waited for. `nodeps`: what the
-    targets stand on must be in the cache.
+    targets stand on must be in the cache. `stamp_epoch_s` is the `buildtimestamp` of packages that are written, where
+    it is not the time that the build takes for now; no key depends on it.
     """
 
     trees: tuple[str, ...]
@@ -52,6 +53,7 @@ class BuildOptions:
     luet_cache: bool = False
     sign: tuple[str, ...] = ()
     wait_s: float = 0.0
+    stamp_epoch_s: int | None = None
 
     @property
     def shares(self) -> bool:

@@ -8,6 +8,7 @@ from treebuilder.errors import ConfigError
 from treebuilder.events import Warned
 from treebuilder.records import record
 from treebuilder.repository import CreateOptions
+from treebuilder.repository.api import INDEX_NAME
 
 if TYPE_CHECKING:
     from treebuilder.repository.docker_publish import DockerOutput
@@ -30,7 +31,7 @@ def docker_output(
 
     Of the keys of `signing`, those that cosign knows sign the images too; a warning says so where there are none.
     """
-    from treebuilder.repository.docker import DockerBackend
+    from treebuilder.repository.docker import DockerBackend, tag_of
     from treebuilder.repository.docker_publish import DockerOutput
     from treebuilder.trust.cosign import IMAGE_KEYS
 
@@ -39,6 +40,12 @@ def docker_output(
         raise ConfigError(
             f"--output {output!r} names no repository of a registry", hint="--output HOST/NAME",
             reason="repository-type",
+        )  # fmt: skip
+    snapshot = f"{options.snapshot}-{INDEX_NAME}"
+    if options.snapshot and tag_of(snapshot) != snapshot:
+        raise ConfigError(
+            f"the snapshot {options.snapshot[:200]!r} has no tag of its own in a registry",
+            hint=f"letters, digits, _, . and - only, {127 - len(INDEX_NAME)} at most", reason="same-tag",
         )  # fmt: skip
     target = DockerBackend(output, work.store, work.cancel, insecure=how.insecure, epoch_s=options.epoch_s)
     signers = signing.keys if signing is not None else ()

@@ -18,13 +18,11 @@ from treebuilder.build.report import BuildReport
 from treebuilder.errors import SpecError
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import PackageId, PackageRef
-from treebuilder.model.packageset import MemoryPackages
-from treebuilder.model.solution import Request
+from treebuilder.model.version import Selector, select
 from treebuilder.oci.layout import unpack_into_store
 from treebuilder.oci.store import Store
 from treebuilder.plan import lock as locks
 from treebuilder.plan.graph import Foreign
-from treebuilder.plan.planner import exact
 from treebuilder.records import record, replace
 from treebuilder.repository import (
     Artifact,
@@ -38,8 +36,8 @@ from treebuilder.repository import (
     open_backend,
     sync,
 )
-from treebuilder.solver import PackageSolver
 from treebuilder.tree import Tree, load_tree, tree_fingerprint
+from treebuilder.tree.values import Values
 
 if TYPE_CHECKING:
     from treebuilder.app.publishing import PublishOptions
@@ -89,7 +87,7 @@ def sync_all(work: Workspace, local: tuple[RepositorySource, ...]) -> tuple[Sync
 
 def source_epoch(lock_file: Path) -> int:
     """SOURCE_DATE_EPOCH, else the lock's epoch, else the first day that all formats know."""
-    return building.epoch_from_environment() or locks.read(lock_file).epoch_s or locks.FIRST_EPOCH_S
+    return locks.read(lock_file).with_epoch(building.epoch_from_environment()).epoch_s
 
 
 # create-repo ----------------------------------------------------------------------------------------------------------
@@ -153,7 +151,7 @@ def create(
             for folder in recipes
         )
 
-    known = Trees(repr((fingerprint, recipes, code_stamp())), load)
+    known = Trees(repr((fingerprint, recipes, code_stamp())), tuple(dict.fromkeys(trees.roots)), load)
     if options.type == "docker":
         from treebuilder.app.publishing import PublishOptions, docker_output
 
@@ -168,29 +166,64 @@ def create(
 
 
 # build --from-repositories --------------------------------------------------------------------------------------------
-def build_from_repositories(options: BuildOptions, work: Workspace) -> BuildReport:
-    """Builds local packages on the recipes and artifacts of all enabled repositories (luet.md §4.11).
+@record
+class Joined:
+    """A request over its own trees and the recipes of repositories: `tree` are both, `options` name its targets."""
 
-    A local recipe replaces one of equal identity. What a repository has as an artifact is joined as it is; what is
-    needed as an image is built from its recipe.
+    options: BuildOptions
+    tree: Tree
+    foreign: Mapping[PackageId, Foreign]
+    source: RepositoryArtifacts
+
+
+def join_repositories(options: BuildOptions, work: Workspace) -> Joined:
+    """Reads the recipes of all enabled repositories behind the local ones (luet.md §4.11).
+
+    A local recipe replaces one of equal identity; targets are local packages. A repository's recipe is rendered with
+    the values that its package was built with, under those of the request.
     """
-    epoch = building.epoch_from_environment() or locks.read(options.lock_file).epoch_s
+    epoch = building.epoch_of(options)
     local = building.open_tree(options, work, epoch)
     packages = RepositoryPackages(sync_configured(work))
-    targets = targets_of(options, local)
-    chosen = targets if options.all or options.full else tuple(exact(_choose(ref, local)) for ref in targets)
-    recipes = tuple(str(folder) for repository in packages.repositories for folder in repository.recipes())
-    joined = replace(options, trees=(*options.trees, *recipes), targets=chosen, all=False, full=False, revdeps=False)
+    recipes: dict[str, Mapping[str, Values]] = {}
+    for repository in packages.repositories:
+        for folder in repository.recipes():
+            recipes.setdefault(str(folder), repository.build_values())
+    known = {folder: values for folder, values in recipes.items() if values}
+    wide = replace(options, tree_deps=(*options.tree_deps, *recipes))
+    tree = building.open_tree(wide, work, epoch, built_with=known or None)
+    _refuse_theirs(options.targets, local, packages)
+    targets = targets_of(wide, tree)
+    joined = replace(options, trees=(*options.trees, *recipes), targets=targets, all=False, full=False, revdeps=False)
     source = RepositoryArtifacts(packages)
-    return building.build(joined, work, foreign=source.foreign(local), source=source)
+    return Joined(joined, tree, source.foreign(local), source)
 
 
-def _choose(ref: PackageRef, local: Tree) -> PackageId:
-    """The local package that a target means: what repositories have is not built for its own sake."""
+def build_from_repositories(options: BuildOptions, work: Workspace) -> BuildReport:
+    """Builds local packages on the recipes and artifacts of all enabled repositories.
+
+    What a repository has as an artifact is joined as it is; what is needed as an image is built from its recipe.
+    """
+    joined = join_repositories(options, work)
+    return building.build(joined.options, work, foreign=joined.foreign, source=joined.source, tree=joined.tree)
+
+
+def _refuse_theirs(targets: tuple[PackageRef, ...], local: Tree, packages: RepositoryPackages) -> None:
+    """What repositories have is not built for its own sake: raises SpecError for a target that only they have."""
     compiler = local.compiler()
-    found = compiler.versions(ref.pkgname) or compiler.providers(ref.pkgname)
-    alone = MemoryPackages([replace(package, requires=(), conflicts=()) for package in found])
-    return PackageSolver().solve(Request((ref,)), alone, ()).answers[0][1].id
+    for ref in targets:
+        ours = compiler.versions(ref.pkgname)
+        wanted = Selector.parse(ref.version)
+        if compiler.providers(ref.pkgname) or select(wanted, ours):
+            continue
+        theirs = select(wanted, packages.versions(ref.pkgname))
+        if theirs:
+            raise SpecError(
+                f"{ref} is no package of the trees: only the repository {packages.homes[theirs[0].id].source.name} "
+                "has it, and what repositories have is built on, not built for its own sake",
+                reason="no-version" if ours else "unknown-package",
+                hint="install takes it from there; to build it, give its tree with --tree",
+            )  # fmt: skip
 
 
 class RepositoryArtifacts:

@@ -44,6 +44,7 @@ def serve(options: ServeOptions, ready: Callable[[str], None], log: Callable[[st
     if options.certificate is None and options.key is not None:
         raise ConfigError("a key without a certificate", hint="name the certificate with --tls-cert")
     users = read_users(options.users) if options.users is not None else {}
+    _refuse_foreign(options.folder)
     options.folder.mkdir(parents=True, exist_ok=True)
     with _storage(options.folder) as storage:
         registry = Registry(storage)
@@ -62,6 +63,20 @@ def collect(folder: Path) -> Freed:
     with _storage(folder) as storage:
         uploads = Uploads(storage.folder / "uploads")
         return tidy(storage, uploads, clock.now_epoch_s())
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Raises ConfigError for a folder with other things in it."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is no folder")
+    names = {path.name for path in folder.iterdir()} - {"lost+found"}
+    if names and not names & {"oci-layout", "index.json", "registry.sqlite", "registry.lock"}:
+        raise ConfigError(
+            f"{folder} is no folder of a registry, and not empty: nothing is written there",
+            hint="name a new or empty folder, or an OCI layout",
+        )
 
 
 @contextmanager

@@ -60,6 +60,7 @@ class Settings:
     cache_keys: tuple[str, ...] = ()
     secret_key: str = ""
     bound: Bound = USUAL_BOUND
+    tree_deps: tuple[str, ...] = ()
 
 
 def find_config(explicit: str, events: EventSink) -> Path | None:
@@ -107,6 +108,7 @@ def load(explicit: str, events: EventSink) -> Settings:
             _texts(root, "tree"), root.text("destination"), _texts(root, "values"),
             TrustRules(_texts(root, "keys_confdir")) if root.get("keys_confdir") is not None else TrustRules(),
             *_cache(root, path.parent), _bound(general.integer("max_expansion") if general else 0),
+            _texts(root, "tree-deps"),
         )  # fmt: skip
     except ConfigError:
         raise
@@ -157,17 +159,27 @@ def _repository(node: object, base: Path) -> RepositorySettings:
 
     assert isinstance(node, Node)
     kind = node.text("type", "disk")
+    name = _written(node, "name")
     urls = tuple(
         str((base / url).absolute()) if kind in ("disk", "local") and not os.path.isabs(url) else url
         for url in node.texts("urls")
     )
-    if not node.text("name"):
+    if not name:
         node.fail("a repository needs a name")
     return RepositorySettings(
-        node.text("name"), "disk" if kind == "local" else kind, urls, node.boolean("enable"),
+        name, "disk" if kind == "local" else kind, urls, node.boolean("enable"),
         node.integer("priority"), node.boolean("cached"), node.text("reference") or "repository.yaml",
         _trust(node), node.place, node.text_map("auth"), str(base),
     )  # fmt: skip
+
+
+def _written(node: object, key: str) -> str:
+    """A text; `n` and `yes` are none of YAML's booleans here."""
+    from treebuilder.nodes import Node
+
+    assert isinstance(node, Node)
+    found = node.get(key)
+    return found.written if found is not None and found.kind == "boolean" and found.written else node.text(key)
 
 
 def _trust(node: object) -> TrustSetting:

@@ -10,14 +10,16 @@ from treebuilder.build.shared import SharedCache
 from treebuilder.build.waiting import Waiting
 from treebuilder.errors import ConfigError
 from treebuilder.oci.folder import FolderRepository
-from treebuilder.oci.reference import is_loopback, parse_reference
+from treebuilder.oci.reference import parse_reference, speaks_plain
 from treebuilder.oci.remote import Repository
 
 
 def opened(name: str, options: BuildOptions, work: Workspace) -> Repository:
-    """The repository `HOST/NAME`. Raises SpecError for what is no name."""
+    """The repository `HOST/NAME`. Raises SpecError for what is no name, ConfigError for one of an image."""
     reference = parse_reference(name)
-    plain = is_loopback(reference.host) or reference.host in options.insecure_registries
+    if "@" in name or ":" in name.rpartition("/")[2]:
+        raise ConfigError(f"{name}: the cache's repository is named without tag and digest", hint="HOST/NAME")
+    plain = speaks_plain(reference.host, options.insecure_registries)
     return Repository(reference.host, reference.repository, plain, work.cancel)
 
 

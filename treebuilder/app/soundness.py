@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from treebuilder.annotations import Literal, TypeVar
 from treebuilder.errors import TreebuildError
-from treebuilder.model.package import Package, PackageId, PackageRef
+from treebuilder.model.package import Package, PackageId, PackageRef, Recipe
 from treebuilder.model.packageset import PackageSet
 from treebuilder.model.solution import Request
+from treebuilder.model.version import fault
 from treebuilder.plan.planner import exact
 from treebuilder.solver import PackageSolver
 from treebuilder.solver.world import World
@@ -51,6 +52,15 @@ def troubles(
 def unanswered(package: Package, world: World) -> Iterator[PackageRef]:
     """The requires that nothing answers, whether or not anybody asks for the package."""
     return (ref for ref in package.requires if not world.matches(ref))
+
+
+def nonsense(packages: Iterable[Package | Recipe]) -> Iterator[tuple[PackageRef, str]]:
+    """What they provide, or conflict with, in versions that mean nothing, and why they do: nobody would ever notice."""
+    for package in packages:
+        for ref in (*package.provides, *package.conflicts):
+            why = fault(ref.version)
+            if why is not None:
+                yield ref, why
 
 
 class _Names:

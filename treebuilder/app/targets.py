@@ -80,8 +80,9 @@ def pretended(options: BuildOptions, tree: Tree) -> list[dict[str, Any]]:
     """luet's `build --pretend`: for each target the packages it stands on, in the order of the build."""
     solver = PackageSolver()
     rows: list[dict[str, Any]] = []
+    mine = frozenset(own(options, tree))
     for ref in targets_of(options, tree):
-        target = chosen(ref, tree, frozenset(own(options, tree)))
+        target = chosen(ref, tree, mine)
         order = solver.solve(Request((exact(target.id),)), tree.compiler(), ()).order
         rows += [
             {

@@ -19,7 +19,7 @@ from treebuilder.model.solution import Request
 from treebuilder.plan import lock as locks
 from treebuilder.plan.graph import BuildNode, BuildPlan
 from treebuilder.plan.keys import plan_keys
-from treebuilder.plan.lock import FIRST_EPOCH_S, Lock, bootstrap_key
+from treebuilder.plan.lock import Lock, bootstrap_key
 from treebuilder.plan.planner import exact
 from treebuilder.records import record, replace
 from treebuilder.solver import PackageSolver
@@ -197,11 +197,8 @@ def _known_lock(options: BuildOptions, work: Workspace, plan: BuildPlan) -> tupl
     resolver = Resolver(work.store, None, work.events, work.cancel)
     lacking = resolver.missing(plan, lock)
     said = epoch_from_environment()
-    epoch = lock.epoch_s if said is None else said
-    if said is None and not epoch and all(bootstrap_key(wish) in lock.bootstraps for wish in plan.bootstraps()):
-        epoch = max([FIRST_EPOCH_S, *(base.date_s for base in lock.bootstraps.values())])
-    if epoch or said is not None:
-        lock, lacking = replace(lock, epoch_s=epoch), [name for name in lacking if name != "epoch"]
+    if said is not None or all(bootstrap_key(wish) in lock.bootstraps for wish in plan.bootstraps()):
+        lock, lacking = lock.with_epoch(said), [name for name in lacking if name != "epoch"]
     return resolver.with_layouts(plan, lock), frozenset(lacking)
 
 

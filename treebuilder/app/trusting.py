@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from treebuilder.repository.image_signing import Signature
     from treebuilder.system.process import Cancel
     from treebuilder.trust.index import Signing
-    from treebuilder.trust.keys import PrivateKey, PublicKey
+    from treebuilder.trust.keys import KeyType, PrivateKey, PublicKey
 
 SCHEMA = "treebuild.key/1"
 VERIFY_SCHEMA = "treebuild.key-verify/1"
@@ -157,14 +157,11 @@ class KeyReport:
         }  # fmt: skip
 
 
-def new_key(file: str, type: str) -> KeyReport:
+def new_key(file: str, type: KeyType) -> KeyReport:
     """Writes FILE, which only its owner can read, and FILE.pub. Nothing is replaced. Raises ConfigError, NoSpace."""
     from treebuilder.trust import keys
 
-    kind = next((known for known in keys.TYPES if known == type), None)
-    if kind is None:
-        raise ConfigError(f"unknown type of key {type!r}", hint=" or ".join(keys.TYPES))
-    made = keys.new_key(kind)
+    made = keys.new_key(type)
     public = f"{file}.pub"
     for path in (file, public):
         if os.path.lexists(path):
@@ -232,7 +229,7 @@ def verify_image(reference: str, files: tuple[str, ...], insecure: tuple[str, ..
     One signature that is right suffices; others that are there are shown with what is wrong with them.
     Raises IntegrityError (reason "unsigned", "wrong-signature"), TransportError, SpecError, ConfigError.
     """
-    from treebuilder.oci.reference import is_loopback, parse_reference
+    from treebuilder.oci.reference import parse_reference, speaks_plain
     from treebuilder.oci.remote import Repository
     from treebuilder.repository.image_signing import find_signatures
     from treebuilder.trust.faults import UNSIGNED, WRONG, fault
@@ -241,7 +238,7 @@ def verify_image(reference: str, files: tuple[str, ...], insecure: tuple[str, ..
         raise ConfigError("no key is named that is to have signed", hint="--key FILE.pub")
     keys = [show_key(file).key for file in files]
     named = parse_reference(reference)
-    plain = is_loopback(named.host) or named.host in insecure
+    plain = speaks_plain(named.host, insecure)
     place = Repository(named.host, named.repository, plain, cancel)
     image, _ = place.manifest(str(named.digest or named.tag), named.digest)
     found = find_signatures(place, image, keys)

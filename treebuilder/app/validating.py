@@ -11,10 +11,11 @@ from pathlib import Path
 from treebuilder.annotations import Literal
 from treebuilder.app.building import make_plan, open_tree
 from treebuilder.app.options import BuildOptions
-from treebuilder.app.soundness import troubles, unanswered
+from treebuilder.app.soundness import nonsense, troubles, unanswered
 from treebuilder.app.workspace import Workspace
-from treebuilder.errors import SpecError, TreebuildError
-from treebuilder.model.package import PackageRef
+from treebuilder.errors import Place, SpecError, TreebuildError
+from treebuilder.events import EventSink, Warned
+from treebuilder.model.package import Package, PackageRef, Recipe
 from treebuilder.model.patterns import compile_pattern
 from treebuilder.oci.layout import Layout
 from treebuilder.plan.places import place_of, said_at
@@ -23,6 +24,7 @@ from treebuilder.plan.refusals import groundless, refuse_length, refuse_recipe, 
 from treebuilder.records import record, replace
 from treebuilder.solver.world import World
 from treebuilder.tree import Tree, TreePackage
+from treebuilder.tree.definition import Tell, unknown_key
 
 SIDES: tuple[Literal["build", "runtime"], ...] = ("build", "runtime")
 
@@ -76,9 +78,14 @@ def validate(options: BuildOptions, work: Workspace, wanted: Wanted) -> tuple[in
             world = World(universe, ())
             for view in views:
                 faults += [Fault(str(view.id), side, _unanswered(ref)) for ref in unanswered(view, world)]
+    warned = _Warnings(work.events)
+    compiled = None if unreadable else World(tree.compiler(), ())
     for cell in cells:
         found_package = (cell if wanted.deep else copy(cell)).package()  # a copy forgets what it has read
-        faults += [Fault(str(cell.id), "files", err) for err in _of_files(found_package, tree, wanted.deep)]
+        faults += [
+            Fault(str(cell.id), side, err) for side, err in _of_references(found_package, compiled, wanted.sides)
+        ]
+        faults += [Fault(str(cell.id), "files", err) for err in _of_files(found_package, tree, warned.add, wanted.deep)]
     if wanted.deep and not faults and cells:
         try:
             make_plan(replace(options, all=True), work, tree)
@@ -88,11 +95,42 @@ def validate(options: BuildOptions, work: Workspace, wanted: Wanted) -> tuple[in
     return len(cells), tuple(sorted(faults, key=lambda fault: position.get(fault.package, -1)))
 
 
+class _Warnings:
+    """Warns of what finalizers hold that nobody reads, once for each place."""
+
+    def __init__(self, events: EventSink) -> None:
+        self._events = events
+        self._said: set[tuple[str, str, Place]] = set()
+
+    def add(self, key: str, message: str, place: Place) -> None:
+        if (key, message, place) not in self._said:
+            self._said.add((key, message, place))
+            said, hint = unknown_key(key, message) if key else (message, None)
+            self._events.emit(Warned(said, place, hint))
+
+
 def _unanswered(ref: PackageRef) -> SpecError:
     return SpecError(f"nothing in the tree answers {ref}", where=ref.where, reason="unknown-package")
 
 
-def _of_files(found: TreePackage, tree: Tree, deep: bool) -> Iterator[TreebuildError]:
+def _of_references(
+    found: TreePackage, world: World | None, sides: tuple[Literal["build", "runtime"], ...]
+) -> Iterator[tuple[str, SpecError]]:
+    """What no solver asks about: packages that files are copied from, versions that are provided or refused."""
+    recipe = found.recipe
+    says: dict[str, tuple[Package | Recipe, ...]] = {
+        "build": (recipe,), "runtime": (found.package, *(sub.package for sub in recipe.subpackages))
+    }  # fmt: skip
+    for side in sides:
+        for ref, why in nonsense(says[side]):
+            message = f"{ref.pkgname} is named in a version that means nothing: {why}"
+            yield side, SpecError(message, where=ref.where, reason="no-version")
+        for item in recipe.copy if side == "build" else ():
+            if item.package is not None and world is not None and not world.matches(item.package):
+                yield side, _unanswered(item.package)
+
+
+def _of_files(found: TreePackage, tree: Tree, tell: Tell, deep: bool) -> Iterator[TreebuildError]:
     """What is wrong with a package by itself: the finalizer, the recipe, the layouts that it names."""
     recipe, package = found.recipe, found.package
     base = recipe.image or recipe.bootstrap or recipe.requires_final_images or recipe.dockerfile
@@ -101,7 +139,7 @@ def _of_files(found: TreePackage, tree: Tree, deep: bool) -> Iterator[TreebuildE
         refuse_length(package)
         for sub in recipe.subpackages:
             refuse_length(sub.package)
-        tree.finalizer(found)
+        tree.finalizer(found, tell)
         refuse_recipe(recipe, tree)
         if not recipe.is_empty and not base and not recipe.requires:
             raise groundless(package.id, recipe)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from treebuilder.app.client import PackageClient
     from treebuilder.app.client_settings import ClientSettings
     from treebuilder.client import Change, ChangeReport, Manner
-    from treebuilder.model.package import PackageRef
+    from treebuilder.model.package import PackageId, PackageRef
 
 
 def is_luet(args: argparse.Namespace) -> bool:
@@ -51,11 +51,15 @@ def add_change_flags(parser: argparse.ArgumentParser, *, sources: bool = True) -
     if sources:
         add_source_flags(parser)
         parser.add_argument("--download-only", action="store_true", help="fetch and check, and change nothing")
-    parser.add_argument("--force", action="store_true", help="go on where files or needs contradict, with warnings")
+    what = "two packages may have one file, with a warning" if sources else "what needs the packages may stay, broken"
+    parser.add_argument("--force", action="store_true", help=what)
     parser.add_argument("--nodeps", action="store_true", help="look at no dependencies")
     parser.add_argument("-n", "--dry-run", action="store_true", help="say what would change, and change nothing")
     parser.add_argument(
         "--finalizer-env", action="append", default=[], metavar="K=V", help="for finalizers; may be repeated"
+    )
+    parser.add_argument(
+        "--skip-finalizers", action="store_true", help="run no finalizers; the next change without this runs them"
     )
     parser.add_argument("--skip-config-protect", action="store_true", help="replace protected configuration too")
     parser.add_argument("-y", "--yes", action="store_true", help="ask nothing (as treebuild nothing is asked)")
@@ -139,28 +143,36 @@ def manner_of(args: argparse.Namespace, settings: ClientSettings) -> Manner:
     ask = is_luet(args) and not args.yes and not settings.flag("yes") and not args.dry_run
     return Manner(
         args.dry_run, getattr(args, "download_only", False), settings.protection,
-        settings.environment(int(epoch) if epoch.isdigit() else 0, tuple(more)), True, _asker(args) if ask else None,
+        settings.environment(int(epoch) if epoch.isdigit() else 0, tuple(more)), not args.skip_finalizers,
+        _asker(args) if ask else None,
     )  # fmt: skip
 
 
 def _asker(args: argparse.Namespace) -> Callable[[Change], bool]:
     def ask(change: Change) -> bool:
-        sys.stdout.write(_listed(change) + "\nDo you want to continue with this operation? [y/N]: ")
+        from treebuilder.ui import tables
+
+        sys.stdout.write(tables.harmless(_listed(change)) + "\nDo you want to continue with this operation? [y/N]: ")
         sys.stdout.flush()
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     return ask
 
 
+def _name(id: PackageId) -> str:
+    return id.pkgname.removeprefix("/")
+
+
 def _listed(change: Change) -> str:
+    from treebuilder.client.lookup import human
     from treebuilder.ui import tables
 
     rows = [
-        [str(item.package.id.pkgname), item.package.id.version, item.package.license, item.repository.source.name]
+        [_name(item.package.id), item.package.id.version, item.package.license, item.repository.source.name]
         for item in change.add
     ]
     text = tables.table(["Program Name", "Version", "License", "Repository"], rows)
-    gone = "\n".join(f"- {found.package.id}" for found in change.remove)
+    gone = "\n".join(f"- {human(found.package.id)}" for found in change.remove)
     return "\n".join(part for part in (gone, text) if part)
 
 
@@ -186,12 +198,10 @@ def text_of(report: ChangeReport) -> str:
     rows = []
     for id, where, files in report.installed:
         old = exchanged.get(id)
-        rows.append(
-            ["+" if old is None else "~", id.pkgname, old.version if old else "", id.version, where, str(files)]
-        )
+        rows.append(["+" if old is None else "~", _name(id), old.version if old else "", id.version, where, str(files)])
     swapped = set(exchanged.values())
-    rows += [["-", id.pkgname, id.version, "", "", ""] for id in report.removed if id not in swapped]
-    rows += [["=", id.pkgname, "", id.version, where, str(files)] for id, where, files in report.adopted]
+    rows += [["-", _name(id), id.version, "", "", ""] for id in report.removed if id not in swapped]
+    rows += [["=", _name(id), "", id.version, where, str(files)] for id, where, files in report.adopted]
     text = tables.table(["", "package", "was", "version", "repository", "files"], rows)
     counts = {
         "installed": len(report.installed) - len(exchanged), "exchanged": len(exchanged),

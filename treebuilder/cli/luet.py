@@ -6,12 +6,9 @@ A link named `luet` to us, or `treebuild luet …`. Exit codes: 0 success, 1 loc
 from __future__ import annotations
 
 import argparse
-import io
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -47,6 +44,7 @@ def main(argv: Sequence[str]) -> int:
     """Runs one command as luet would. Interruptions and bugs are the caller's."""
     epoch = os.environ.get(_EPOCH)
     try:
+        _extension(list(argv))
         given, words = luet_words.persistent(argv)
         return _run(list(argv), given, words)
     except (_Wrong, ValueError) as err:
@@ -58,15 +56,16 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(argv: list[str], given: dict[str, Any], words: list[str]) -> int:
+    if words[:1] == ["help"] and len(words) > 1 and luet_words.ALIASES.get(words[1], words[1]) in VERBS:
+        words = [words[1], "--help"]
     if not words or words[0] in ("-h", "--help", "help"):
         sys.stdout.write(_overview())
         return 0
-    if words[0] in ("-v", "--version"):
+    if words[0] in ("-v", "--version") or words == ["version"]:
         sys.stdout.write(f"luet version {__version__} (treebuild)\n")
         return 0
     verb = luet_words.ALIASES.get(words[0], words[0])
     if verb not in VERBS:
-        _extension(verb, words[1:])
         raise _Wrong(f'unknown command "{words[0]}" for "luet"')
     module = import_module(f"treebuilder.cli.verbs.{VERBS[verb][0]}")
     return _verb(verb, module, words[1:], given, argv)
@@ -84,22 +83,26 @@ def _verb(verb: str, module: ModuleType, words: list[str], given: dict[str, Any]
         from treebuilder.app import client_settings
         from treebuilder.events import Silent
 
-        words = luet_words.without_ignored(verb, words, known)
+        words = luet_words.without_ignored(verb, luet_words.own_output(verb, words), known)
         values = client_settings.values_of(config, given, Silent(), luet=True)
         words += luet_words.bound(verb, words, values, known)
         words = _defaults(verb, words)
         args = parser.parse_intermixed_args(words)
         args.luet, args.overrides, args.config = True, given, config
         general = values["general"]
-        args.quiet, args.debug = luet_words.is_true(str(general["quiet"])), luet_words.is_true(str(general["debug"]))
-        args.concurrency = int(general["concurrency"]) or args.concurrency
+        for name in ("quiet", "debug"):  # said among other letters (`-dq`), our parser has them
+            if getattr(args, name):
+                given[f"general.{name}"] = True
+            else:
+                setattr(args, name, luet_words.is_true(str(general[name])))
+        args.concurrency = max(0, int(general["concurrency"])) or args.concurrency
         session = Session(args, ["luet", *argv])
         machine = session.output != "terminal"
         sink = _sink(args, machine, fatal=luet_words.is_true(str(general["fatal_warnings"])))
         log = _log(values["logging"], sink)
         session.show_by(_logged(sink, log))
-        if verb == "build":
-            return _build(module, args, session)
+        if verb == "build" and not (args.packages or args.all or args.full):
+            return 0  # nothing to build is no error to luet
         return int(module.run(args, session))
     except Cancelled:
         raise
@@ -110,6 +113,8 @@ def _verb(verb: str, module: ModuleType, words: list[str], given: dict[str, Any]
 
         if log is not None:
             log.failed(err)
+        if err.reason == "arguments":
+            raise _Wrong(err.message) from err
         return luet_output.failed(err, machine=machine)
 
 
@@ -177,30 +182,15 @@ def _split_lists(words: list[str]) -> list[str]:
     return [*found, flag] if flag else found
 
 
-def _build(module: ModuleType, args: argparse.Namespace, session: Session) -> int:
-    """luet names each artifact in a line; nothing to build is no error."""
-    from treebuilder.cli import luet_output
+def _extension(words: list[str]) -> None:
+    """`luet-VERB` of PATH takes over, with every word but the verb: our flags may be its own.
 
-    if not args.packages and not args.all:
-        return 0
-    if session.output != "terminal":
-        return int(module.run(args, session))
-    session.output = "json"
-    text = io.StringIO()
-    with redirect_stdout(text):
-        code = int(module.run(args, session))
-    for line in text.getvalue().splitlines():
-        value = json.loads(line) if line.startswith("{") else {}
-        for node in value.get("nodes", ()):
-            if node.get("artifact"):
-                luet_output.say(f"Artifact generated: {node['artifact']['path']}", luet_output.SUCCESS)
-    if code:
-        luet_output.say("Bailing out", luet_output.ERROR)
-    return code
-
-
-def _extension(verb: str, words: list[str]) -> None:
-    """`luet-VERB` of PATH takes over. `./extensions` only counts where its folder is ours or root's."""
+    `./extensions` only counts where its folder is ours or root's.
+    """
+    at = luet_words.verb_at(words)
+    verb = words.pop(at) if at is not None else ""
+    if not verb or "/" in verb or verb in VERBS or verb in luet_words.ALIASES or verb in _OWN:
+        return
     from treebuilder.system.process import which
 
     folder = os.path.abspath("extensions")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Sequence
 
 from treebuilder.annotations import TYPE_CHECKING
-from treebuilder.errors import ConfigError, LockHeld, TreebuildError
+from treebuilder.errors import BuildFailed, ConfigError, LockHeld, TreebuildError
 from treebuilder.events import Event, LogLine, Said, Started, Warned
 
 if TYPE_CHECKING:
@@ -72,9 +73,32 @@ def change(report: ChangeReport, nothing: str) -> None:
         say(f"Protected file kept, the new one is /{path}", WARNING)
 
 
-def failed(error: TreebuildError, *, machine: bool) -> int:
-    """Says why, as luet's Fatal does. Returns the exit code."""
-    lines = [f"{ERROR}Error: {text}" if at == 0 else f"{ERROR}{text}" for at, text in enumerate(_texts(error))]
+def built(artifacts: Sequence[str], errors: Sequence[TreebuildError], *, machine: bool) -> int:
+    """What a build came to, `artifacts` by path: each in a line, then what failed. Returns the exit code."""
+    for path in artifacts if not machine else ():
+        say(f"Artifact generated: {path}", SUCCESS)
+    for error in errors:
+        failed(error, machine=machine)
+    if not errors:
+        return 0
+    (sys.stderr if machine else sys.stdout).write(f"{ERROR}Bailing out\n")
+    return 2
+
+
+def validated(faults: Sequence[tuple[str, TreebuildError]]) -> int:
+    """What is wrong with a tree, each with the package that it is about, if any. Returns the exit code."""
+    for about, error in faults:
+        failed(error, machine=False, about=f"{about}: " if about else "")
+    if not faults:
+        say("All good!")
+    return 2 if faults else 0
+
+
+def failed(error: TreebuildError, *, machine: bool, about: str = "") -> int:
+    """Says why, as luet's Fatal does, with `about` before it. Returns the exit code."""
+    error_texts = _texts(error)
+    error_texts[0] = about + error_texts[0]
+    lines = [f"{ERROR}Error: {text}" if at == 0 else f"{ERROR}{text}" for at, text in enumerate(error_texts)]
     out = sys.stderr if machine else sys.stdout
     out.write("\n".join(lines) + "\n")
     out.flush()
@@ -92,4 +116,12 @@ def _texts(error: TreebuildError) -> list[str]:
         text = f"package '{text.partition(' ')[0].rstrip(':')}' not found: {text}"
     if isinstance(error, LockHeld):
         text = f"another instance of the app is already running, exiting ({text})"
-    return [f"{place}{text}", *error.detail(), *((error.hint,) if error.hint else ())]
+    return [f"{place}{text}", *_step(error), *error.detail(), *((error.hint,) if error.hint else ())]
+
+
+def _step(error: TreebuildError) -> list[str]:
+    """Of a build, the command that failed and where all of its output is."""
+    if not isinstance(error, BuildFailed):
+        return []
+    first = error.command.strip().partition("\n")[0]
+    return [*([f"step: {first}"] if first else []), *([f"log: {error.log}"] if error.log else [])]

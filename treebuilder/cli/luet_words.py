@@ -73,12 +73,46 @@ def persistent(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
             if not waiting:
                 raise ValueError(f"flag needs an argument: {flag}")
             value = waiting.pop()
+        if key == "plugin" and found.get(key):
+            value = f"{found[key]},{value}"  # a list, which may be said in parts
+        if key == "general.concurrency" and not _is_whole(value):
+            raise ValueError(f'invalid argument "{value}" for "--concurrency" flag: it is no whole number')
         found[key] = value if takes else (not sign or is_true(value))
     return found, rest
 
 
+def verb_at(words: Sequence[str]) -> int | None:
+    """Where the verb is: the first word that is neither a persistent flag nor its value; None without one."""
+    skip = False
+    for at, word in enumerate(words):
+        if word == "--":
+            return None
+        if not skip and not word.startswith("-"):
+            return at
+        skip = not skip and PERSISTENT.get(word, ("", False))[1]
+    return None
+
+
+def own_output(verb: str, words: Sequence[str]) -> list[str]:
+    """`repo add` has a folder for `-o`, where other verbs have the form of the result."""
+    if verb != "repo" or next((word for word in words if not word.startswith("-")), "") != "add":
+        return list(words)
+    rest: list[str] = []
+    for at, word in enumerate(words):
+        if word == "--":
+            return [*rest, *words[at:]]
+        given = word.startswith("-o") and not word.startswith("--")
+        rest.append("--dir" + (f"={word[2:].removeprefix('=')}" if word != "-o" else "") if given else word)
+    return rest
+
+
 def is_true(text: str) -> bool:
-    return text.strip().lower() in ("1", "t", "true", "yes", "y")
+    return text.strip().lower() in ("1", "t", "true", "yes", "y", "on")
+
+
+def _is_whole(text: str) -> bool:
+    digits = text.removeprefix("-")
+    return digits.isascii() and digits.isdigit() and len(digits) < 8
 
 
 def without_ignored(verb: str, words: Sequence[str], known: Mapping[str, argparse.Action]) -> list[str]:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 
 from treebuilder.annotations import Any
+
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
+
+def harmless(text: str) -> str:
+    """Without what a terminal obeys: names and descriptions come from strangers."""
+    return text.translate(_CONTROLS)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -45,11 +51,13 @@ def size(count: int) -> str:
 def write(value: Mapping[str, Any] | Sequence[Any], output: str, text: str) -> None:
     """Prints a result on stdout: `output` is terminal, json or yaml."""
     if output == "json":
+        import json
+
         sys.stdout.write(json.dumps(value, sort_keys=True) + "\n")
     elif output == "yaml":
         import yaml
 
         sys.stdout.write(yaml.safe_dump(value, sort_keys=True, default_flow_style=False) + "\n")
     elif text:
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(harmless(text) + "\n")
     sys.stdout.flush()

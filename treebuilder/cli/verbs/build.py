@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from treebuilder.annotations import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from treebuilder.app.settings import Settings
     from treebuilder.app.workspace import Workspace
     from treebuilder.build.report import BuildReport
+    from treebuilder.errors import TreebuildError
 
 
 def add_tree_flags(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +39,14 @@ def add_tree_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--layering", choices=("chain", "merge"), default="chain", help="what a package is built on (default: chain)"
     )
+
+
+def add_deps_flag(parser: argparse.ArgumentParser) -> None:
+    """The flag of every verb that reads a tree as a build does."""
+    parser.add_argument(
+        "--tree-deps", action="append", default=[], metavar="DIR",
+        help="a tree whose packages are built on but are no targets; may be repeated",
+    )  # fmt: skip
 
 
 def add_registry_flag(parser: argparse.ArgumentParser) -> None:
@@ -53,10 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="every package of the tree")
     parser.add_argument("--full", action="store_true", help="every package that no other is built on")
     parser.add_argument("--revdeps", action="store_true", help="also every package that is built on a target")
-    parser.add_argument(
-        "--tree-deps", action="append", default=[], metavar="DIR",
-        help="a tree whose packages are built on but are no targets; may be repeated",
-    )  # fmt: skip
+    add_deps_flag(parser)
     parser.add_argument("--engine", "--backend", default="native", help="native or docker (default: native)")
     parser.add_argument("--compression", choices=("none", "gzip", "zstd"), default="zstd", help="of packages")
     parser.add_argument("--only-target-package", action="store_true", help="pack only what is named")
@@ -114,6 +121,16 @@ def trees_of(args: argparse.Namespace, settings: Settings) -> tuple[str, ...]:
     return named or settings.trees or ("packages",)
 
 
+def tree_deps_of(args: argparse.Namespace, settings: Settings) -> tuple[str, ...]:
+    """`--tree-deps`, or the configuration's."""
+    return luetflags.parted(args.tree_deps) or settings.tree_deps
+
+
+def values_of(args: argparse.Namespace, settings: Settings) -> tuple[str, ...]:
+    """`--values`, or the configuration's."""
+    return luetflags.parted(args.values) or settings.values
+
+
 def options_of(args: argparse.Namespace, settings: Settings) -> BuildOptions:
     from treebuilder.app.options import BuildOptions
     from treebuilder.app.workspace import lock_path
@@ -121,15 +138,15 @@ def options_of(args: argparse.Namespace, settings: Settings) -> BuildOptions:
 
     return BuildOptions(
         trees_of(args, settings), tuple(parse_selector(word) for word in args.packages), args.all,
-        luetflags.parted(args.values) or settings.values, Path(args.destination or settings.destination or "build"),
+        values_of(args, settings), Path(args.destination or settings.destination or "build"),
         args.engine, args.compression, settings.concurrency, args.only_target_package, args.nodeps, args.onlydeps,
         args.rebuild,
         args.locked, lock_path(args.lock), args.step_timeout,
         _kept(args), args.layering, args.dockerfiles,
-        tuple(args.insecure_registry), args.full, args.revdeps, luetflags.parted(args.tree_deps),
+        tuple(args.insecure_registry), args.full, args.revdeps, tree_deps_of(args, settings),
         args.image_repository, luetflags.parted(args.pull_repository), args.pull or bool(args.pull_repository),
         args.push, tuple(map(Path, args.cache_from)), tuple(map(Path, args.cache_to)),
-        args.luet_cache, tuple(args.sign), _waits_s(args),
+        args.luet_cache, tuple(args.sign), _waits_s(args), _stamp_epoch_s(args),
     )  # fmt: skip
 
 
@@ -137,6 +154,15 @@ def _waits_s(args: argparse.Namespace) -> float:
     """For how long `--wait` does; 0 without it."""
     limit: float = 3600.0 if args.wait_limit is None else args.wait_limit
     return limit if args.wait else 0.0
+
+
+def _stamp_epoch_s(args: argparse.Namespace) -> int | None:
+    """As luet, packages say when they were really built; None for the time that the build takes for now."""
+    if not getattr(args, "luet", False) or os.environ.get("SOURCE_DATE_EPOCH"):
+        return None
+    from treebuilder.system import clock
+
+    return clock.now_epoch_s()
 
 
 def _kept(args: argparse.Namespace) -> Path | None:
@@ -186,7 +212,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     with session.workspace() as work:
         options = options_of(args, work.settings)
         if args.pretend:
-            return _pretend(options, work, session)
+            return _pretend(options, work, session, joined=args.from_repositories)
         if args.generate_final_images:
             from treebuilder.app import finalimages
 
@@ -197,8 +223,8 @@ def run(args: argparse.Namespace, session: Session) -> int:
         known = unchanged.recall(work.store, key, options.destination) if key and not args.rebuild else None
         if known is not None:
             session.events.again(known["warnings"])
-            _show(known, session)
-            return 0
+            return _show({**known, "warnings": session.events.warnings()}, (), session)
+        of_this_run = len(session.events.warnings())  # of flags and configuration: they are no part of the result
         if args.engine == "docker":
             session.needs_owners()
         else:
@@ -211,57 +237,80 @@ def run(args: argparse.Namespace, session: Session) -> int:
             report = build_from_repositories(options, work)
         else:
             report = building.build(options, work)
-        _make_images(args, images, report, options, work, session)
+        pushed = _make_images(args, images, report, options, work, session)
         session.close()
-        value = {**report.to_json(), "warnings": session.events.warnings()}
+        value = {**report.to_json(), **pushed, "warnings": session.events.warnings()}
         if key and not report.failed and not value["counts"]["skipped"]:
             # The lock may have been written by this very build.
             watched = options.destination if report.watches_destination else None
             key = unchanged.request_key(options, trees)
-            unchanged.remember(work.store, key, value, watched)
-        _show(value, session)
-        for failed in report.failed:
-            import sys
-
-            from treebuilder.ui import failures
-
-            if failed.error is not None:
-                sys.stderr.write(failures.render(failed.error) + "\n")
-        return 2 if report.failed else 0
+            kept = {**value, "warnings": value["warnings"][of_this_run:]}
+            unchanged.remember(work.store, key, kept, watched)
+        return _show(value, [node.error for node in report.failed if node.error is not None], session)
 
 
 def _make_images(
     args: argparse.Namespace, images: FinalImages | None, report: BuildReport, options: BuildOptions, work: Workspace,
     session: Session,
-) -> None:  # fmt: skip
-    """What was built as images, if that is wanted."""
+) -> dict[str, Any]:  # fmt: skip
+    """What was built as images, if that is wanted; what a registry then has of them, for the result."""
     if images is None and not args.generate_final_images:
-        return
+        return {}
     from treebuilder.app import finalimages
     from treebuilder.events import Said
 
+    pushed = {}
     if images is not None:
-        finalimages.push_final_images(report, images, options, work)
+        found = finalimages.push_final_images(report, images, options, work)
+        pushed = {"images": [{"reference": reference, "digest": str(digest)} for reference, digest in found]}
     if args.generate_final_images:
         folder = finalimages.generate_final_images(report, args.cmd, options, work)
         session.events.emit(
             Said("final images: none, for no package was built" if folder is None else f"final images: {folder}")
         )
+    return pushed
 
 
-def _pretend(options: BuildOptions, work: Workspace, session: Session) -> int:
+def _pretend(options: BuildOptions, work: Workspace, session: Session, *, joined: bool) -> int:
     from treebuilder.app.building import open_tree
     from treebuilder.app.targets import pretended
     from treebuilder.ui import tables
 
-    rows = pretended(options, open_tree(options, work, 0))
+    if joined:
+        from treebuilder.app.repositories import join_repositories
+
+        found = join_repositories(options, work)
+        rows = pretended(found.options, found.tree)
+    else:
+        rows = pretended(options, open_tree(options, work, 0))
     session.close()
     lines = [f"{row['category']}/{row['name']}-{row['version']} required for {row['target']}" for row in rows]
     tables.write({"schema": "treebuild.pretend/1", "packages": rows}, session.output, "\n".join(lines))
     return 0
 
 
-def _show(report: dict[str, Any], session: Session) -> None:
+def _show(report: dict[str, Any], errors: Sequence[TreebuildError], session: Session) -> int:
+    """What the build came to, and what failed. Returns the exit code."""
+    from treebuilder.ui import tables
+
+    luet = getattr(session.args, "luet", False)
+    if not luet or session.output != "terminal":
+        tables.write(report, session.output, "" if session.output != "terminal" else _table(report))
+    if luet:
+        from treebuilder.cli import luet_output
+
+        artifacts = [node["artifact"]["path"] for node in report["nodes"] if node["artifact"]]
+        return luet_output.built(artifacts, errors, machine=session.output != "terminal")
+    for error in errors:
+        import sys
+
+        from treebuilder.ui import failures
+
+        sys.stderr.write(failures.render(error) + "\n")
+    return 2 if errors else 0
+
+
+def _table(report: dict[str, Any]) -> str:
     from treebuilder.ui import tables
 
     rows = []
@@ -272,5 +321,4 @@ def _show(report: dict[str, Any], session: Session) -> None:
         name = f"{node['category']}/{node['name']}"
         rows.append([name, node["version"], size, node["state"], f"{node['seconds']:.1f}"])
     counts = ", ".join(f"{count} {name}" for name, count in report["counts"].items() if count)
-    text = tables.table(["package", "version", "size", "state", "seconds"], rows) + f"\n{counts}"
-    tables.write(report, session.output, text.strip())
+    return f"{tables.table(['package', 'version', 'size', 'state', 'seconds'], rows)}\n{counts}".strip()

@@ -29,7 +29,7 @@ import os
 from functools import partial
 from pathlib import Path
 
-from treebuilder.annotations import TYPE_CHECKING, ClassVar
+from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.cli.session import Session
 from treebuilder.cli.verbs import cos_feature, cos_suc, device_install
 from treebuilder.cli.verbs import device as verb
@@ -46,7 +46,7 @@ _POWER_OFF = {"upgrade": "cos.upgrade.power_off=true", "installer": "cos.install
 class _FailedError(TreebuildError):
     """As cOS's scripts fail: with 1, and in their words where they have some."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code = 1
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -95,6 +95,10 @@ def _judge(args: argparse.Namespace, session: Session) -> None:
     from treebuilder.events import Warned
 
     said: list[str] = []
+    if not args.name.strip() or not args.name.isprintable():
+        raise ConfigError(
+            f"{args.name!r} is no name for a repository: clients must be able to show it", reason="repository-name"
+        )
     if args.type == "docker":
         if not args.output:
             raise ConfigError(

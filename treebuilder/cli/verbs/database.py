@@ -38,7 +38,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     from treebuilder.ui import tables
 
     if args.what not in ("get-all-installed",) and not args.names:
-        raise ConfigError(f"database {args.what} needs a name")
+        raise ConfigError(f"database {args.what} needs a name", reason="arguments")
     with changing.opened(args, session) as client:
         if args.what == "get-all-installed":
             value, text = use.everything(client)

@@ -14,12 +14,13 @@ import argparse
 from pathlib import Path
 
 from treebuilder.cli.session import Session, add_output_flags
-from treebuilder.cli.verbs.build import add_tree_flags, trees_of
+from treebuilder.cli.verbs.build import add_deps_flag, add_tree_flags, tree_deps_of, trees_of, values_of
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("packages", nargs="+", metavar="PACKAGE")
     add_tree_flags(parser)
+    add_deps_flag(parser)
     parser.add_argument("--destination", default="", metavar="DIR", help="as for build (default: build)")
     parser.add_argument("--versions", action="store_true", help="why these versions")
     parser.add_argument("--why-not", default="", metavar="PACKAGE@VERSION", help="why not this version")
@@ -37,8 +38,9 @@ def run(args: argparse.Namespace, session: Session) -> int:
     with session.workspace() as work:
         options = BuildOptions(
             trees_of(args, work.settings), tuple(parse_selector(word) for word in args.packages), False,
-            tuple(args.values) or work.settings.values, Path(args.destination or work.settings.destination or "build"),
+            values_of(args, work.settings), Path(args.destination or work.settings.destination or "build"),
             lock_file=lock_path(args.lock), layering=args.layering, dockerfiles=args.dockerfiles,
+            tree_deps=tree_deps_of(args, work.settings),
         )  # fmt: skip
         if args.versions or args.why_not:
             said = explaining.versions(options, work, parse_selector(args.why_not) if args.why_not else None)

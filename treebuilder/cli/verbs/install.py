@@ -10,8 +10,13 @@ from __future__ import annotations
 
 import argparse
 
+from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.cli import changing
 from treebuilder.cli.session import Session
+from treebuilder.records import replace
+
+if TYPE_CHECKING:
+    from treebuilder.client import ChangeReport
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,17 +29,41 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, session: Session) -> int:
     changing.needs_root(session)
     from treebuilder.app.client import InstallWish
-    from treebuilder.client import ChangeReport
     from treebuilder.client.operations import UpgradeRequest
+    from treebuilder.errors import TreebuildError
 
     refs = changing.refs_of(args.packages)
+    before: ChangeReport | None = None
     with changing.opened(args, session) as client:
         manner = changing.manner_of(args, client.settings)
         if changing.is_luet(args) and not args.relax:
             with client.reading() as database:
                 used = bool(database.packages())
             if used:  # as luet does; `treebuild install` leaves everything else alone
-                changing.show(client.upgrade(UpgradeRequest(force=True), manner), args, session, "")
+                before = client.upgrade(UpgradeRequest(force=True), manner)
+                if session.output == "terminal":
+                    changing.show(before, args, session, "")
         wish = InstallWish(refs, args.nodeps, args.onlydeps, args.force, changing.is_luet(args))
-        report: ChangeReport = client.install(wish, manner)
+        try:
+            report: ChangeReport = client.install(wish, manner)
+        except TreebuildError:
+            if before is not None and session.output != "terminal":
+                changing.show(before, args, session, "")  # it happened, whatever came after it
+            raise
+    if before is not None and session.output != "terminal":
+        report = _together(before, report)
     return changing.show(report, args, session, "No packages to install")
+
+
+def _together(first: ChangeReport, then: ChangeReport) -> ChangeReport:
+    """Two changes, one after the other, as one: a result is one document."""
+    if first.state == "nothing":
+        return then
+    if then.state == "nothing":
+        return replace(first, operation=then.operation)
+    return replace(
+        then, installed=tuple(dict.fromkeys((*first.installed, *then.installed))),
+        removed=tuple(sorted({*first.removed, *then.removed}, key=str)),
+        adopted=tuple(dict.fromkeys((*first.adopted, *then.adopted))), diverted=(*first.diverted, *then.diverted),
+        fetched_bytes=first.fetched_bytes + then.fetched_bytes,
+    )  # fmt: skip

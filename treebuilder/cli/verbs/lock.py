@@ -12,12 +12,20 @@ import argparse
 from pathlib import Path
 
 from treebuilder.cli.session import Session, add_output_flags
-from treebuilder.cli.verbs.build import add_registry_flag, add_tree_flags, trees_of
+from treebuilder.cli.verbs.build import (
+    add_deps_flag,
+    add_registry_flag,
+    add_tree_flags,
+    tree_deps_of,
+    trees_of,
+    values_of,
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("packages", nargs="*", metavar="PACKAGE", help="what to lock for (default: the whole tree)")
     add_tree_flags(parser)
+    add_deps_flag(parser)
     parser.add_argument("--lock", default="", metavar="FILE", help="the lock (default: treebuild.lock)")
     parser.add_argument(
         "--update", nargs="?", const="", metavar="NAME", help="ask anew, for all or for what begins with NAME"
@@ -37,9 +45,9 @@ def run(args: argparse.Namespace, session: Session) -> int:
     with session.workspace() as work:
         options = BuildOptions(
             trees_of(args, work.settings), tuple(parse_selector(word) for word in args.packages),
-            not args.packages, tuple(args.values) or work.settings.values, Path("build"),
+            not args.packages, values_of(args, work.settings), Path("build"),
             lock_file=lock_path(args.lock), locked=args.locked, layering=args.layering, dockerfiles=args.dockerfiles,
-            insecure_registries=tuple(args.insecure_registry),
+            insecure_registries=tuple(args.insecure_registry), tree_deps=tree_deps_of(args, work.settings),
         )  # fmt: skip
         lock = locking.lock(options, work, args.update)
         session.close()

@@ -1,7 +1,7 @@
 """Serves a folder as an OCI registry: docker, podman, skopeo, oras and treebuild push to it and pull from it.
 
 The folder is an OCI layout; without `--tls-cert` the connection is not encrypted, so it listens on this machine alone
-unless an address says otherwise. Ctrl-C stops it;
+unless an address says otherwise. A folder that holds other things is refused. Ctrl-C stops it;
 `--quiet` prints no line for each request.
 
 While it serves, blobs that no manifest mentions are deleted an hour after their last use, and uploads that were broken

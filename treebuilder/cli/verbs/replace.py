@@ -25,7 +25,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, session: Session) -> int:
     changing.needs_root(session)
     from treebuilder.app.client import InstallWish
+    from treebuilder.errors import ConfigError
 
+    if not args.others and not changing.is_luet(args):
+        raise ConfigError("nothing is named that comes instead", hint="--for PACKAGE; uninstall removes without that")
     refs = changing.refs_of(args.packages)
     others = changing.refs_of([word for item in args.others for word in item.split(",")])
     as_luet = changing.is_luet(args)

@@ -44,7 +44,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dir", default="", metavar="DIR", help="add: where the file is written: in the root, or relative to here"
     )
-    parser.add_argument("-f", "--force", action="store_true", help="update: always so")
+    parser.add_argument("--username", default="", metavar="NAME", help="add: who asks for its files")
+    parser.add_argument("--passwd", default="", metavar="WORD", help="add: the password; the file is yours alone then")
+    parser.add_argument("-f", "--force", action="store_true", help="update: always so; copy: also over what is newer")
     parser.add_argument("-i", "--ignore-errors", action="store_true", help="update: go on after errors")
     parser.add_argument("-y", "--yes", action="store_true", help="ask nothing; gc: delete")
     parser.add_argument("--snapshot", default="", metavar="ID", help="copy: only this snapshot")
@@ -79,7 +81,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
             hint="urls: [http://HOST/NAME] of a repository of type docker",
         )
     if args.what in ("get", "add") and len(args.names) != 1:
-        raise ConfigError(f"repo {args.what} takes one name")
+        raise ConfigError(f"repo {args.what} takes one name", reason="arguments")
     with changing.opened(args, session) as client:
         if args.what == "list":
             found = use.listed(client, enabled=args.enabled, type=args.type)
@@ -91,7 +93,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
         elif args.what == "add":
             options = use.NewRepository(
                 args.names[0], args.type or "disk", tuple(args.url), args.description, args.reference, args.priority,
-                args.dir, tuple(args.trust),
+                args.dir, tuple(args.trust), args.username, args.passwd,
             )  # fmt: skip
             if changing.is_luet(args) and not args.yes and not client.settings.flag("yes") and not _agreed():
                 changing.out("Aborted by user")
@@ -119,7 +121,8 @@ def _run_on_places(args: argparse.Namespace, session: Session) -> int:
     insecure = tuple(args.insecure_registry)
     with session.workspace() as work:
         if args.what == "copy":
-            copied = mirroring.copy(args.names[0], args.names[1], args.snapshot, insecure, work)
+            source, to = args.names
+            copied = mirroring.copy(source, to, args.snapshot, insecure, work, force=args.force)
             key, said, text = "copied", copied.to_json(), copied.text()
         else:
             found = mirroring.gc(args.names[0], args.keep, insecure, work, delete=args.yes)

@@ -18,9 +18,8 @@ import sys
 from pathlib import Path
 
 from treebuilder.annotations import TYPE_CHECKING, Any
-from treebuilder.cli import luetflags
 from treebuilder.cli.session import Session
-from treebuilder.cli.verbs.build import add_tree_flags, trees_of
+from treebuilder.cli.verbs.build import add_deps_flag, add_tree_flags, tree_deps_of, trees_of, values_of
 from treebuilder.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,7 +30,23 @@ _FORMS = {
     "graph": ("terminal", "json", "yaml", "dot", "svg", "mermaid"),
     "bump": ("terminal", "json", "yaml", "stdout"),
 }
+_CACHE = "luet/cache"
 _USUAL = ("terminal", "json", "yaml")
+
+
+_OF = {  # whose flags these are
+    "packages": ("PACKAGE", ("images", "graph", "bump")),
+    "buildtime": ("--buildtime", ("pkglist",)), "deps": ("--deps", ("pkglist",)),
+    "revdeps": ("--revdeps", ("pkglist",)), "verbose": ("--verbose", ("pkglist",)),
+    "full": ("--full", ("pkglist",)),
+    "definition_file": ("-f", ("pkglist", "bump")),
+    "matches": ("--matches", ("pkglist", "validate", "lint")),
+    "exclude": ("--exclude", ("pkglist", "validate", "lint")),
+    "with_solver": ("--with-solver", ("validate",)), "only_runtime": ("--only-runtime", ("validate",)),
+    "only_buildtime": ("--only-buildtime", ("validate",)), "plan": ("--plan", ("validate",)),
+    "pkg_version": ("-p", ("images", "bump")), "to_stdout": ("--to-stdout", ("bump",)),
+    "image_repository": ("--image-repository", ("images",)),
+}  # fmt: skip
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="of images and graph: the targets (default: all); of bump: the item of a collection",
     )  # fmt: skip
     add_tree_flags(parser)
+    add_deps_flag(parser)
     parser.add_argument("-b", "--buildtime", action="store_true", help="pkglist: requirements of the build")
     parser.add_argument("--deps", action="store_true", help="pkglist: with what they need, in order")
     parser.add_argument("--revdeps", action="store_true", help="pkglist: what needs them instead")
@@ -57,13 +73,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only-runtime", action="store_true", help="validate: requirements of definitions only")
     parser.add_argument("--only-buildtime", action="store_true", help="validate: requirements of builds only")
     parser.add_argument("--plan", action="store_true", help="validate: read all files, plan a build of everything")
-    parser.add_argument(
-        "-p", "--pkg-version", "--pull-repository", default="", metavar="VERSION", help="bump: to this version"
-    )
+    parser.add_argument("-p", "--pkg-version", "--pull-repository", metavar="VERSION", help="bump: to this version")
     parser.add_argument("--to-stdout", action="store_true", help="bump: print the file instead of writing it (-o)")
     parser.add_argument(
         "--image-repository",
-        default="luet/cache",
         metavar="NAME",
         help="images: what stands before the tag (default: luet/cache)",
     )
@@ -82,12 +95,22 @@ def _options(args: argparse.Namespace, work: Workspace) -> BuildOptions:
 
     return BuildOptions(
         trees_of(args, work.settings), tuple(parse_selector(word) for word in args.packages), not args.packages,
-        luetflags.parted(args.values) or work.settings.values, Path(work.settings.destination or "build"),
+        values_of(args, work.settings), Path(work.settings.destination or "build"),
         lock_file=lock_path(args.lock), layering=args.layering, dockerfiles=args.dockerfiles,
+        tree_deps=tree_deps_of(args, work.settings),
     )  # fmt: skip
 
 
+def _refuse_strays(args: argparse.Namespace) -> None:
+    """Raises ConfigError for a flag that would be taken and mean nothing."""
+    for name, (flag, verbs) in _OF.items():
+        if args.what not in verbs and getattr(args, name) not in (None, False, []):
+            hint = "-m REGEX chooses packages" if name == "packages" else f"it is of tree {' and tree '.join(verbs)}"
+            raise ConfigError(f"tree {args.what} takes no {flag}", hint=hint)
+
+
 def run(args: argparse.Namespace, session: Session) -> int:
+    _refuse_strays(args)
     known = _FORMS.get(args.what, _USUAL)
     if args.output_format not in known:
         raise ConfigError(f"there is no form {args.output_format!r} of it", hint=f"known: {', '.join(known)}")
@@ -100,6 +123,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
 def _pkglist(args: argparse.Namespace, options: BuildOptions, work: Workspace, session: Session) -> int:
     from treebuilder.app import trees
     from treebuilder.app.building import open_tree
+    from treebuilder.app.targets import own
     from treebuilder.ui import tables
 
     full = args.full or args.definition_file is not None
@@ -108,6 +132,9 @@ def _pkglist(args: argparse.Namespace, options: BuildOptions, work: Workspace, s
         args.buildtime, args.deps, args.revdeps, args.verbose or full, tuple(args.matches), tuple(args.exclude)
     )
     found = trees.listed(tree, wish)
+    if options.tree_deps and not (args.deps or args.revdeps):
+        mine = set(own(options, tree))
+        found = [one for one in found if one.cell.id in mine]
     rows = trees.rows(found, build_time=args.buildtime) if full or session.output != "terminal" else []
     lines = [trees.block(row) for row in rows] if full else [wish.shown(one) for one in found]
     session.close()
@@ -120,7 +147,7 @@ def _images(args: argparse.Namespace, options: BuildOptions, work: Workspace, se
     from treebuilder.ui import tables
 
     luet = bool(getattr(args, "luet", False))
-    found = (trees.luet_images if luet else trees.images)(options, work, args.image_repository)
+    found = (trees.luet_images if luet else trees.images)(options, work, args.image_repository or _CACHE)
     session.close()
     lines = [f"{p['category']}/{p['name']}-{p['version']}: {p['image']}" for p in found]
     tables.write({"schema": "treebuild.tree-images/1", "packages": found}, session.output, "\n".join(lines))
@@ -139,11 +166,12 @@ def _graph(args: argparse.Namespace, options: BuildOptions, work: Workspace, ses
 
 
 def _lint(args: argparse.Namespace, options: BuildOptions, work: Workspace, session: Session) -> int:
-    from treebuilder.app import linting
+    from treebuilder.app import linting, validating
     from treebuilder.ui import tables
     from treebuilder.ui.failures import counted
 
-    count, found = linting.lint(options, work)
+    wanted = validating.Wanted(matches=tuple(args.matches), excludes=tuple(args.exclude))
+    count, found = linting.lint(options, work, wanted)
     session.close()
     lines = [f"{f.where}: {f.rule}: {f'{f.package}: ' if f.package else ''}{f.message}" for f in found]
     value = {"schema": "treebuild.lint/1", "packages": count, "findings": [f.to_json() for f in found]}
@@ -174,8 +202,14 @@ def _bump(args: argparse.Namespace, session: Session) -> int:
     if not only_shown:
         mark = b"\xef\xbb\xbf" if path.read_bytes().startswith(b"\xef\xbb\xbf") else b""
         write_atomic(Path(os.path.realpath(path)), mark + done.text.encode(), mode=stat.S_IMODE(path.stat().st_mode))
-    value = {"schema": "treebuild.bump/1", "file": str(path), "before": done.before, "after": done.after}
-    shown = done.text.rstrip("\n") if only_shown else f"{path}: {done.before} -> {done.after}"
+    value = {
+        "schema": "treebuild.bump/1",
+        "file": str(path),
+        "package": done.package,
+        "before": done.before,
+        "after": done.after,
+    }
+    shown = done.text.rstrip("\n") if only_shown else f"{path}: {done.package}: {done.before} -> {done.after}"
     tables.write(value, session.output, shown)
     return 0
 
@@ -190,6 +224,10 @@ def _validate(args: argparse.Namespace, options: BuildOptions, work: Workspace, 
     wanted = validating.Wanted(sides, tuple(args.matches), tuple(args.exclude), deep=args.plan)
     count, faults = validating.validate(options, work, wanted)
     session.close()
+    if getattr(args, "luet", False) and session.output == "terminal":
+        from treebuilder.cli import luet_output
+
+        return luet_output.validated([(f.package and f"{f.package} ({f.side})", f.error) for f in faults])
     for fault in faults:
         package = f"{failures.shortened(fault.package)} ({fault.side}): " if fault.package else ""
         sys.stderr.write(f"{package}{failures.render(fault.error)}\n")

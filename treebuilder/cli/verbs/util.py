@@ -27,6 +27,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--arch", default="", metavar="NAME", help="pack: the architecture (default: ours)")
     parser.add_argument("--os", default="linux", metavar="NAME", help="pack: the system (default: linux)")
     changing.add_owner_flag(parser)
+    parser.add_argument(
+        "--insecure-registry", action="append", default=[], metavar="HOST[:PORT]", help="speak plain HTTP to it"
+    )
     parser.add_argument("--platform", default="", metavar="OS/ARCH", help=argparse.SUPPRESS)
     parser.add_argument("--local", dest="from_engine", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--verify", action="store_true", help=argparse.SUPPRESS)
@@ -36,21 +39,35 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
+    from treebuilder.errors import TreebuildError
+
+    try:
+        return _run(args, session)
+    except TreebuildError as err:
+        if getattr(args, "luet", False) and err.reason != "arguments":  # its tools know 0 and 1
+            err.exit_code = 1
+        raise
+
+
+def _run(args: argparse.Namespace, session: Session) -> int:
     from treebuilder.app import client_images as use
     from treebuilder.errors import ConfigError
     from treebuilder.oci.layout import architecture
     from treebuilder.ui import tables
 
     if len(args.words) != _WORDS[args.what]:
-        raise ConfigError(f"util {args.what} takes {_WORDS[args.what]} words")
+        raise ConfigError(f"util {args.what} takes {_WORDS[args.what]} words", reason="arguments")
     value: dict[str, object] = {"schema": "treebuild.util/1", "image": args.words[0]}
     if args.what == "image-exist":
-        there = use.exists(args.words[0], session.events, session.cancel)
+        there = use.exists(args.words[0], session.events, session.cancel, tuple(args.insecure_registry))
         tables.write(
             value | {"exists": there}, session.output, "the image exists" if there else "there is no such image"
         )
         return 0 if there else 1
     if args.what == "pack":
+        from treebuilder.oci.reference import parse_reference
+
+        parse_reference(args.words[0])  # what it refuses, nobody could load
         platform = use.Platform(args.arch or architecture(), args.os)
         bound = changing.settings_of(args, session).bound
         use.pack(args.words[0], Path(args.words[1]), Path(args.words[2]), platform, bound)
@@ -60,7 +77,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     with changing.opened(args, session) as client:
         count = use.unpack(
             args.words[0], Path(args.words[1]), client.store, session.events, session.cancel,
-            own=client.settings.root.same_owner,
+            tuple(args.insecure_registry), own=client.settings.root.same_owner,
         )  # fmt: skip
     session.close()
     tables.write(value | {"entries": count}, session.output, f"{count} entries in {args.words[1]}")
