@@ -301,6 +301,21 @@ def test_lint_of_some_packages(project: Project) -> None:
     assert project.run("tree", "lint", *TREE, "-m", "l/x").value["packages"] == 1
 
 
+def test_lint_takes_what_is_built_on_and_says_nothing_of_it(project: Project) -> None:
+    below = project.package("l/b", "image: alpine\n", "unused: 2\n")
+    below.rename(project.top / "below")
+    project.package("l/a", "requires: [{category: l, name: b, version: '>=1'}]\n", "unused: 2\n")
+    rules = {}
+    for flags in ((), ("--tree-deps", "below"), ("--tree", "below")):
+        done = project.run("tree", "lint", *TREE, *flags, "-m", "^l/")
+        rules[flags] = sorted({(f["rule"], f["where"]["file"].split("/")[0]) for f in done.value["findings"]})
+    assert rules == {
+        (): [("unsatisfied", "packages"), ("unused-value", "packages")],
+        ("--tree-deps", "below"): [("unused-value", "packages")],
+        ("--tree", "below"): [("floating-image", "below"), ("unused-value", "below"), ("unused-value", "packages")],
+    }
+
+
 @pytest.mark.parametrize(
     "words", ["pkglist t/a", "graph --revdeps", "lint t/a", "validate --deps", "images -m t", "graph -p 1", "lint -s"]
 )

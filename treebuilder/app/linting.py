@@ -12,6 +12,7 @@ from treebuilder.annotations import Any
 from treebuilder.app.building import open_tree
 from treebuilder.app.options import BuildOptions
 from treebuilder.app.soundness import nonsense, unanswered
+from treebuilder.app.targets import dependency_only
 from treebuilder.app.validating import Wanted
 from treebuilder.app.workspace import Workspace
 from treebuilder.errors import Place, TreebuildError
@@ -61,12 +62,16 @@ class Finding:
 def lint(options: BuildOptions, work: Workspace, wanted: Wanted = EVERYTHING) -> tuple[int, tuple[Finding, ...]]:
     """How many packages were looked at, and all findings by file and line. Raises SpecError.
 
-    What is said of a file counts where it is that of a wanted package, or of none.
+    What is said of a file counts where it is that of a wanted package, or of none. What only is built on
+    (`--tree-deps`) is there to be required, and others keep it.
     """
     patterns = {text: compile_pattern(text) for text in (*wanted.matches, *wanted.excludes)}
     heard = Recorder()
     tree = open_tree(options, replace(work, events=heard), 0)
-    packages = [p for p in tree.packages if wanted.chooses(str(p.package.id), patterns)]
+    others = dependency_only(options, tree)
+    packages = [
+        p for p in tree.packages if p.package.id not in others and wanted.chooses(str(p.package.id), patterns)
+    ]  # fmt: skip
     found = [
         Finding("specfile", "", event.message, event.where or Place(""))
         for event in heard.events
@@ -83,7 +88,7 @@ def lint(options: BuildOptions, work: Workspace, wanted: Wanted = EVERYTHING) ->
     for file in dict.fromkeys(package.package.where.file for package in packages):
         if file.endswith(".yaml"):
             found += _unquoted(file, _text(file, texts))
-    if patterns:
+    if patterns or others:
         found = _of(packages, tree, found)
     return len(packages), tuple(sorted(set(found), key=lambda f: (f.where.file, f.where.line, f.rule, f.message)))
 
