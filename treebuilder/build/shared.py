@@ -25,6 +25,7 @@ from treebuilder.build.emit import files_note, read_files
 from treebuilder.build.record_reading import ODD, built_of, check_archive, node_of, packages_of
 from treebuilder.build.record_signing import ANYBODY, RecordTrust
 from treebuilder.build.results import ArtifactResult, NodeResult
+from treebuilder.build.shared_listing import Listings
 from treebuilder.build.waiting import Waiting
 from treebuilder.errors import IntegrityError, NotReproducible, TransportError, TreebuildError, UnsafeArchive
 from treebuilder.events import EventSink, Finished, Started, Warned
@@ -90,6 +91,7 @@ class SharedCache:
     ) -> None:  # fmt: skip
         self._trust = trust
         self._waiting = waiting
+        self._listings = Listings()
         self._sources = tuple(sources)
         self._targets = tuple(targets)
         self._commits = tuple(commits)
@@ -110,14 +112,19 @@ class SharedCache:
     # pulling ----------------------------------------------------------------------------------------------------
     def node(self, keys: NodeKeys) -> NodeResult | None:
         """The result under a plan key, if anybody has pushed one. Its layers stay where they are."""
-        return self._result(f"node-{keys.plan.hex}", lambda config, what: node_of(config, keys, what))
+        return self._node(keys, fresh=False)
+
+    def _node(self, keys: NodeKeys, *, fresh: bool) -> NodeResult | None:
+        return self._result(f"node-{keys.plan.hex}", lambda config, what: node_of(config, keys, what), fresh=fresh)
 
     def built(self, key: Digest) -> NodeResult | None:
-        """The same under a build key: of whatever plan that came to the same inputs."""
-        return self._result(f"build-{key.hex}", lambda config, what: built_of(config, key, what))
+        """The same under a build key: of whatever plan that came to the same inputs. Also what was pushed just now."""
+        return self._result(f"build-{key.hex}", lambda config, what: built_of(config, key, what), fresh=True)
 
-    def _result(self, tag: str, read: Callable[[Mapping[str, Any], str], NodeResult]) -> NodeResult | None:
-        for repository, config, items in self._records(tag, self._sources):
+    def _result(
+        self, tag: str, read: Callable[[Mapping[str, Any], str], NodeResult], *, fresh: bool
+    ) -> NodeResult | None:
+        for repository, config, items in self._records(tag, self._sources, fresh=fresh):
             try:
                 result = read(config, str(repository))
                 found = _by_content(repository, items)
@@ -135,7 +142,9 @@ class SharedCache:
         """The result that somebody else pushes while we wait; None when nobody has in time. Raises Cancelled."""
         if self._waiting is None or not self._sources:
             return None
-        return self._waiting.until(lambda: self.node(keys), lambda: all(one in self._lost for one in self._sources))
+        return self._waiting.until(
+            lambda: self._node(keys, fresh=True), lambda: all(one in self._lost for one in self._sources)
+        )
 
     def knows(self, keys: NodeKeys) -> bool:
         """Whether anybody has pushed a record of a node or of its packages."""
@@ -143,15 +152,18 @@ class SharedCache:
             try:
                 tags = (f"node-{keys.plan.hex}", f"artifact-{keys.artifact.hex}")
                 for asked in (one for tag in tags for one in self._trust.asked(tag)):
-                    if repository not in self._lost and repository.digest_of(asked) is not None:
+                    if repository in self._lost or self._listings.lacks(repository, asked):
+                        continue
+                    if repository.digest_of(asked) is not None:
                         return True
+                    self._listings.missed(repository)
             except TransportError as err:
                 self._lose(repository, err)
         return False
 
     def artifact(self, keys: NodeKeys, compression: str) -> Packages | None:
         """The packages under an artifact key, with their archives in the store."""
-        for repository, config, items in self._records(f"artifact-{keys.artifact.hex}", self._sources):
+        for repository, config, items in self._records(f"artifact-{keys.artifact.hex}", self._sources, fresh=False):
             try:
                 packages, files = packages_of(config, keys, str(repository))
                 if not all(compression in one.blobs for one in packages.all()):
@@ -235,10 +247,11 @@ class SharedCache:
         self._events.emit(Finished(task))
 
     def _records(
-        self, tag: str, places: Sequence[Records]
+        self, tag: str, places: Sequence[Records], *, fresh: bool
     ) -> Iterator[tuple[Records, dict[str, Any], list[dict[str, Any]]]]:
+        """`fresh`: also what was pushed since the tags were listed."""
         for repository, asked in ((one, asked) for one in places for asked in self._trust.asked(tag)):
-            if repository in self._lost:
+            if repository in self._lost or (not fresh and self._listings.lacks(repository, asked)):
                 continue
             try:
                 _, manifest = repository.manifest(asked, None)
@@ -249,7 +262,9 @@ class SharedCache:
                     file = repository.blob(digest, size, part, UNSEEN)
                     config = json_object(file.read_bytes(), f"{repository}:{tag}")
             except TransportError as err:
-                if err.status != 404:
+                if err.status == 404:
+                    self._listings.missed(repository)
+                else:
                     self._lose(repository, err)
                 continue
             except IntegrityError as err:
@@ -306,7 +321,7 @@ class SharedCache:
             digest = target.digest_of(asked)
             if digest is None or self._store.index.note(_COMPARED, digest.hex) == mine.hex.encode():
                 continue
-            for _, config, _ in self._records(tag, (target,)):
+            for _, config, _ in self._records(tag, (target,), fresh=True):
                 with suppress(*ODD):
                     found = NodeResult.from_json(config["result"])
                     if found.build_key == result.build_key and not found.same_as(result):

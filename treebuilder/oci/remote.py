@@ -21,8 +21,9 @@ from treebuilder.errors import IntegrityError, TransportError
 from treebuilder.events import EventSink, Progressed
 from treebuilder.model.digest import Digest
 from treebuilder.oci.arriving import UNSEEN, Arriving
-from treebuilder.oci.connection import TRIES, Connection
+from treebuilder.oci.connection import BRIEF_S, TRIES, Connection
 from treebuilder.oci.layout import INDEXES, MAX_JSON, json_object
+from treebuilder.system import clock
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
@@ -304,13 +305,15 @@ class Repository(Connection):
 
         return self._tried(once)
 
-    def tags(self) -> list[str]:
+    def tags(self, *, parts: int = 0, brief: bool = False) -> list[str]:
         """All tags, sorted; none when there is no such repository. Raises TransportError; IntegrityError for a list
-        that is none, or has no end."""
+        that is none, or has no end within `parts`, if they are told. `brief`: all of them have one time."""
         found: set[str] = set()
         path = "tags/list?n=1000"
-        for _ in range(_MOST_PAGES):
-            data, link = self._tried(lambda path=path: self._page(path))  # type: ignore[misc]
+        began = clock.monotonic_s()
+        most = parts or _MOST_PAGES
+        for _ in range(most):
+            data, link = self._tried(lambda path=path: self._page(path, brief), 1 if brief else TRIES)  # type: ignore[misc]
             tags = data.get("tags") or []
             if not isinstance(tags, list) or not all(isinstance(tag, str) and len(tag) <= _TAG_LENGTH for tag in tags):
                 raise IntegrityError(f"{self}: a list of tags that is none")
@@ -320,21 +323,20 @@ class Repository(Connection):
             query = urlsplit(following[1]).query if following else ""
             if not query or not tags:
                 return sorted(found)
-            if len(found) == before or len(found) > _MOST_TAGS:
+            if len(found) == before or len(found) > _MOST_TAGS or (brief and clock.monotonic_s() - began > BRIEF_S):
                 break
             path = f"tags/list?{query}"
         raise IntegrityError(
             f"{self}: the list of tags has no end",
-            hint=f"after {len(found)} tags the registry promised more; {_MOST_TAGS} in {_MOST_PAGES} parts are read",
+            hint=f"after {len(found)} tags the registry promised more; {_MOST_TAGS} in {most} parts are read",
         )
 
-    def _page(self, path: str) -> tuple[dict[str, Any], str]:
-        with self._request("GET", path, expect=(200, 404)) as reply:
+    def _page(self, path: str, brief: bool) -> tuple[dict[str, Any], str]:
+        with self._request("GET", path, expect=(200, 404), brief=brief) as reply:
             if reply.status_code == 404:
                 return {}, ""
-            return json_object(self._document(reply, "the list of tags"), f"{self}: tags"), reply.headers.get(
-                "Link", ""
-            )
+            data = self._document(reply, "the list of tags", brief=brief)
+            return json_object(data, f"{self}: tags"), reply.headers.get("Link", "")
 
     def referrers(self, subject: Digest, *, brief: bool = False) -> list[dict[str, Any]]:
         """Descriptors of what refers to a manifest: by the API, or where there is none by the tag `sha256-…`."""

@@ -1,0 +1,128 @@
+"""The build cache asks what a registry has by one list of its tags, which is believed in what it lacks and no more."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.registries import address
+from tests.trees import Project, Result, requires
+from treebuilder.build import shared_listing
+from treebuilder.serve.exchange import Exchange
+from treebuilder.serve.server import Listening, serving
+
+__all__ = ["address"]
+pytestmark = pytest.mark.engine
+_ASKED = 3
+_HOP = ("connection", "host", "transfer-encoding")
+
+
+class Relay:
+    """Hands requests to read on to a registry, and remembers them. `change` is given each list of tags."""
+
+    def __init__(self, registry: str) -> None:
+        self.registry = registry
+        self.asked: list[tuple[str, int]] = []
+        self.change: Callable[[list[str]], tuple[int, list[str]]] = lambda tags: (200, tags)
+
+    def answer(self, exchange: Exchange) -> None:
+        connection = http.client.HTTPConnection(self.registry, timeout=20)
+        headers = {name: value for name, value in exchange.headers.items() if name.lower() not in _HOP}
+        connection.request(exchange.method, exchange._handler.path, headers=headers)
+        reply = connection.getresponse()
+        status, data = reply.status, reply.read()
+        connection.close()
+        head = {name: value for name, value in reply.getheaders() if name.lower() not in _HOP}
+        if exchange.path.endswith("/tags/list"):
+            status, tags = self.change(json.loads(data)["tags"])
+            data = json.dumps({"name": "x", "tags": tags}).encode()
+            head["Content-Length"] = str(len(data))
+        self.asked.append((exchange.path.partition("/cache/x/")[2], status))
+        exchange._head(status, head)
+        if exchange.method != "HEAD":
+            exchange._handler.wfile.write(data)
+
+    def count(self, status: int, *kinds: str) -> int:
+        return sum(code == status and path.startswith(kinds) for path, code in self.asked)
+
+
+@contextmanager
+def relay(registry: str) -> Iterator[tuple[Relay, str]]:
+    site = Relay(registry)
+    with serving(site, Listening("127.0.0.1", 0)) as found:
+        yield site, found
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_listing, "_ASKED", _ASKED)
+
+
+def make(top: Path, names: list[str]) -> Project:
+    top.mkdir()
+    project = Project(top)
+    project.base()
+    for name in names:
+        project.package(f"t/{name}", requires("seed/base") + f"steps:\n- echo {name} > /{name}\n")
+    return project
+
+
+def build(project: Project, where: str, *words: str) -> Result:
+    return project.run("build", "--tree", "packages", "--image-repository", f"{where}/cache/x", "--all", *words)
+
+
+def states(result: Result) -> dict[str, str]:
+    assert result.code == 0, result.stderr
+    return {node["name"]: node["state"] for node in result.value["nodes"]}
+
+
+OLD = ["one", "two", "three"]
+NEW = [f"new{number}" for number in range(5)]
+
+
+def test_what_is_not_there_is_not_asked_for(address: str, tmp_path: Path) -> None:
+    states(build(make(tmp_path / "a", OLD), address, "--push"))
+    with relay(address) as (site, found):
+        done = states(build(make(tmp_path / "b", OLD + NEW), found, "--pull"))
+    assert {name for name, state in done.items() if state == "pulled"} >= set(OLD)
+    assert {done[name] for name in NEW} == {"built"}
+    assert site.count(200, "tags/list") == 1
+    assert site.count(404, "manifests/artifact-", "manifests/node-") <= _ASKED
+    assert site.count(404, "manifests/build-") <= len(NEW), "what is to be built is asked for freshly"
+
+
+def test_what_was_pushed_after_the_list_is_not_built(address: str, tmp_path: Path) -> None:
+    states(build(make(tmp_path / "a", OLD + NEW), address, "--push"))
+    with relay(address) as (site, found):
+        site.change = lambda tags: (200, ["node-of-a-list-that-is-old"])
+        project = make(tmp_path / "b", ["x", "y", "z", *OLD, *NEW])
+        done = states(build(project, found, "--pull"))
+        assert site.count(200, "tags/list") == 1
+    assert "built" not in {done[name] for name in OLD + NEW}
+
+
+def test_what_is_listed_and_gone_is_built(address: str, tmp_path: Path) -> None:
+    with relay(address) as (site, found):
+        states(build(make(tmp_path / "a", ["seed"]), address, "--push"))
+        project = make(tmp_path / "b", OLD + NEW)
+        keys: list[str] = []
+        site.change = lambda tags: (200, tags + keys)
+        states(build(project, found, "--pull"))
+        keys = [path.partition("/")[2] for path, _ in site.asked if path.startswith("manifests/")]
+        assert set(states(build(make(tmp_path / "c", OLD + NEW), found, "--pull")).values()) <= {"built", "pulled"}
+    assert site.count(200, "tags/list") == 2
+
+
+@pytest.mark.parametrize("status", [401, 404, 500])
+def test_a_registry_without_lists_is_asked(address: str, tmp_path: Path, status: int) -> None:
+    states(build(make(tmp_path / "a", OLD + NEW), address, "--push"))
+    with relay(address) as (site, found):
+        site.change = lambda tags: (status, [])
+        done = states(build(make(tmp_path / "b", ["x", "y", *OLD, *NEW]), found, "--pull"))
+    assert {done[name] for name in OLD + NEW} == {"pulled"}
+    assert site.count(status, "tags/list") == 1
