@@ -60,10 +60,11 @@ class Proxy:
             except OSError:
                 client.close()
                 continue
+            reset = threading.Event()
             for up, source, sink in ((True, client, server), (False, server, client)):
-                threading.Thread(target=self._pump, args=(up, source, sink), daemon=True).start()
+                threading.Thread(target=self._pump, args=(up, source, sink, reset), daemon=True).start()
 
-    def _pump(self, up: bool, source: socket.socket, sink: socket.socket) -> None:
+    def _pump(self, up: bool, source: socket.socket, sink: socket.socket, reset: threading.Event) -> None:
         try:
             while data := source.recv(1 << 14):
                 data, fault, act = self._through(up, data)
@@ -77,13 +78,15 @@ class Proxy:
                 if data:
                     sink.sendall(data)
                 if fault == "reset":
+                    reset.set()
                     for one in (source, sink):
                         one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                        one.shutdown(socket.SHUT_RD)  # wakes the other thread: while it reads, nothing is closed
                         one.close()
                     return
                 if fault == "truncated":
                     break
-            for one in (sink, source):  # HTTP keeps no connection half open
+            for one in () if reset.is_set() else (sink, source):  # HTTP keeps no connection half open
                 one.shutdown(socket.SHUT_RDWR)
         except OSError:
             return

@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.faulty_proxy import Proxy
 from treebuilder.errors import TreebuildError
 from treebuilder.model.digest import Digest
-from treebuilder.oci import login
+from treebuilder.oci import session
 from treebuilder.oci.remote import Progress, Repository
 from treebuilder.serve.exchange import BodyError, Exchange, RefusedError
 from treebuilder.serve.registry import Registry
@@ -56,7 +56,7 @@ class Silent:
 
 def work(kind: str, address: str, folder: Path) -> int:
     """Pushes all files of a folder, or pulls all that a manifest names into it; files appear under their digests."""
-    login._TIMEOUT_S = (STALL_LIMIT_S, STALL_LIMIT_S)  # type: ignore[assignment,unused-ignore]
+    session.TIMEOUT_S = (STALL_LIMIT_S, STALL_LIMIT_S)
     place = Repository(address, NAME, True, Cancel())
     try:
         if kind == "push":
