@@ -53,6 +53,18 @@ def test_only_ui_and_cli_print() -> None:
     assert "ui/tables.py" in printers()
 
 
+def test_one_module_writes_to_terminals() -> None:
+    """What strangers named passes `ui/terminal.py`; others write JSON, cursor movements, and what `box` runs."""
+    writers = set()
+    for path, tree in modules():
+        for node in ast.walk(tree):
+            called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            if called == "print" or called in ("sys.stdout.write", "sys.stderr.write", "sys.stdout.buffer.write"):
+                writers.add(path)
+    others = {"ui/tables.py", "cli/verbs/box.py", "cloudconfig/command.py"}
+    assert writers == {"ui/terminal.py", *others}
+
+
 def test_only_one_module_starts_programs() -> None:
     """`vm/` talks to a running QEMU through `system.process.spawn`, and names its type only. `beside` copies us."""
     starters = set()

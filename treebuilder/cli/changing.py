@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -150,11 +149,9 @@ def manner_of(args: argparse.Namespace, settings: ClientSettings) -> Manner:
 
 def _asker(args: argparse.Namespace) -> Callable[[Change], bool]:
     def ask(change: Change) -> bool:
-        from treebuilder.ui import tables
+        from treebuilder.ui import terminal
 
-        sys.stdout.write(tables.harmless(_listed(change)) + "\nDo you want to continue with this operation? [y/N]: ")
-        sys.stdout.flush()
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
+        return terminal.agreed(_listed(change))
 
     return ask
 
@@ -214,12 +211,6 @@ def text_of(report: ChangeReport) -> str:
     lines = [text, f"{how.get(report.state, '')}{said}"]
     lines += [f"kept as it was, the new form is beside it: /{path}" for path in report.diverted]
     return "\n".join(lines)
-
-
-def out(text: str) -> None:
-    """A line of a result."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
 
 
 def needs_root(session: Session) -> None:

@@ -21,6 +21,7 @@ from treebuilder.cli.parser import Parser
 from treebuilder.cli.session import Session, add_global_flags
 from treebuilder.errors import Cancelled, TreebuildError
 from treebuilder.events import Warned
+from treebuilder.ui import terminal
 
 if TYPE_CHECKING:
     from treebuilder.events import EventSink
@@ -48,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
         given, words = luet_words.persistent(argv)
         return _run(list(argv), given, words)
     except (_Wrong, ValueError) as err:
-        sys.stdout.write(f"Error: {err}\n")
+        terminal.say(f"Error: {err}")
         return USAGE
     finally:
         if epoch is None:
@@ -59,10 +60,10 @@ def _run(argv: list[str], given: dict[str, Any], words: list[str]) -> int:
     if words[:1] == ["help"] and len(words) > 1 and luet_words.ALIASES.get(words[1], words[1]) in VERBS:
         words = [words[1], "--help"]
     if not words or words[0] in ("-h", "--help", "help"):
-        sys.stdout.write(_overview())
+        terminal.say(_overview())
         return 0
     if words[0] in ("-v", "--version") or words == ["version"]:
-        sys.stdout.write(f"luet version {__version__} (treebuild)\n")
+        terminal.say(f"luet version {__version__} (treebuild)")
         return 0
     verb = luet_words.ALIASES.get(words[0], words[0])
     if verb not in VERBS:
@@ -204,4 +205,4 @@ def _extension(words: list[str]) -> None:
 def _overview() -> str:
     width = max(len(name) for name in VERBS)
     verbs = "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in VERBS.items())
-    return f"Usage:\n  luet [command]\n\nAvailable Commands:\n{verbs}\n\nThis is treebuild {__version__}.\n"
+    return f"Usage:\n  luet [command]\n\nAvailable Commands:\n{verbs}\n\nThis is treebuild {__version__}."

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.errors import BuildFailed, ConfigError, LockHeld, TreebuildError
 from treebuilder.events import Event, LogLine, Said, Started, Warned
+from treebuilder.ui import terminal
 
 if TYPE_CHECKING:
     from treebuilder.client import ChangeReport
@@ -27,9 +28,7 @@ class LuetSink:
         line = self._line(event)
         if line:
             with self._lock:
-                out = sys.stderr if self._machine or self._quiet else sys.stdout
-                out.write(line + "\n")
-                out.flush()
+                terminal.say(line, sys.stderr if self._machine or self._quiet else sys.stdout)
         if self._fatal and isinstance(event, Warned):
             raise TreebuildError(event.message, reason="fatal-warning")
 
@@ -37,22 +36,26 @@ class LuetSink:
         match event:
             case Warned(message, where, _):
                 place = f"{where}: " if where is not None and where.file else ""
-                return f"{WARNING}{place}{message}"
+                return _headed(WARNING, f"{place}{message}")
             case _ if self._quiet or self._machine:
                 return ""
             case Started(_, text):
-                return f"{INFO}{text}"
+                return _headed(INFO, text)
             case LogLine(_, line) if self._debug:
-                return f"{INFO}{line}"
+                return _headed(INFO, terminal.printed(line))
             case Said(message):
-                return f"{INFO}{message}"
+                return _headed(INFO, message)
             case _:
                 return ""
 
 
+def _headed(head: str, text: str) -> str:
+    """Each line with its level: what a stranger says in several lines is no other level's."""
+    return terminal.harmless(f"{head}{text}", head)
+
+
 def say(text: str, head: str = INFO) -> None:
-    sys.stdout.write(f"{head}{text}\n")
-    sys.stdout.flush()
+    terminal.say(_headed(head, text))
 
 
 def change(report: ChangeReport, nothing: str) -> None:
@@ -81,7 +84,7 @@ def built(artifacts: Sequence[str], errors: Sequence[TreebuildError], *, machine
         failed(error, machine=machine)
     if not errors:
         return 0
-    (sys.stderr if machine else sys.stdout).write(f"{ERROR}Bailing out\n")
+    terminal.say(f"{ERROR}Bailing out", sys.stderr if machine else sys.stdout)
     return 2
 
 
@@ -97,11 +100,9 @@ def validated(faults: Sequence[tuple[str, TreebuildError]]) -> int:
 def failed(error: TreebuildError, *, machine: bool, about: str = "") -> int:
     """Says why, as luet's Fatal does, with `about` before it. Returns the exit code."""
     error_texts = _texts(error)
-    error_texts[0] = about + error_texts[0]
-    lines = [f"{ERROR}Error: {text}" if at == 0 else f"{ERROR}{text}" for at, text in enumerate(error_texts)]
-    out = sys.stderr if machine else sys.stdout
-    out.write("\n".join(lines) + "\n")
-    out.flush()
+    error_texts[0] = f"Error: {about}{error_texts[0]}"
+    lines = [_headed(ERROR, text) for text in error_texts]
+    terminal.say("\n".join(lines), sys.stderr if machine else sys.stdout)
     if isinstance(error, LockHeld):
         return 1
     if isinstance(error, ConfigError):
@@ -116,7 +117,12 @@ def _texts(error: TreebuildError) -> list[str]:
         text = f"package '{text.partition(' ')[0].rstrip(':')}' not found: {text}"
     if isinstance(error, LockHeld):
         text = f"another instance of the app is already running, exiting ({text})"
-    return [f"{place}{text}", *_step(error), *error.detail(), *((error.hint,) if error.hint else ())]
+    return [
+        f"{place}{text}",
+        *_step(error),
+        *map(terminal.printed, error.detail()),
+        *((error.hint,) if error.hint else ()),
+    ]
 
 
 def _step(error: TreebuildError) -> list[str]:

@@ -24,6 +24,7 @@ from treebuilder.cli.catalogue import ALIASES, EXAMPLES, PROGRAMS, VERBS
 from treebuilder.cli.parser import Parser
 from treebuilder.cli.session import VALUED_FLAGS, Session, add_global_flags
 from treebuilder.errors import Cancelled, NoSpace, TreebuildError
+from treebuilder.ui import terminal
 
 _DEEPEST = 20_000  # folders can be 2048 deep (a path is 4096 bytes), and some walks need several calls a level
 
@@ -46,7 +47,7 @@ def entry() -> None:
         pass  # nobody reads on
     except OSError as err:
         code = code or 2
-        sys.stderr.write(f"error: cannot write the result: {err.strerror}\n")
+        terminal.say(f"error: cannot write the result: {err.strerror}", sys.stderr)
     os._exit(code)  # nothing is left to do, and tearing an interpreter down takes longer than some verbs
 
 
@@ -74,10 +75,10 @@ def main(argv: Sequence[str], *, last: bool = False) -> int:
 
             return luet.main([word for at, word in enumerate(words) if at != words.index("luet")])
         if not words or words[0] in ("-h", "--help"):
-            (sys.stdout if words else sys.stderr).write(_overview())
+            terminal.say(_overview(), sys.stdout if words else sys.stderr)
             return 0 if words else 2
         if words[0] in ("-v", "--version"):
-            sys.stdout.write(f"treebuild {__version__}\n")
+            terminal.say(f"treebuild {__version__}")
             return 0
         module, args = _understand(words)
         session = Session(args, words, last=last)
@@ -159,8 +160,8 @@ def _fail(error: TreebuildError, session: Session | None, words: list[str], bug:
     if bug is not None or (session is not None and session.args.debug):
         import traceback
 
-        traceback.print_exc()
-    sys.stderr.write(failures.render(error) + "\n")
+        terminal.say(traceback.format_exc().rstrip(), sys.stderr)
+    terminal.say(failures.render(error), sys.stderr)
     output = session.output if session is not None else "json" if "--json" in words else "terminal"
     with suppress(OSError):  # stdout itself may be what failed
         failures.write(error, output)
@@ -177,5 +178,5 @@ def _overview() -> str:
     return (
         "usage: treebuild VERB [flags]\n\n"
         "Builds package trees, repositories and bootable systems out of containers.\n\n"
-        f"verbs:\n{verbs}\n\n{EXAMPLES}\n`treebuild VERB --help` says more.\n"
+        f"verbs:\n{verbs}\n\n{EXAMPLES}\n`treebuild VERB --help` says more."
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from treebuilder.annotations import Any
 from treebuilder.errors import BuildFailed, TreebuildError
 from treebuilder.ui import tables
+from treebuilder.ui.terminal import harmless, one_line, printed
 
 SCHEMA = "treebuild.error/1"
 
@@ -33,15 +34,17 @@ def _cut(text: str, length: int) -> str:
 def render(error: TreebuildError) -> str:
     """`error: FILE:LINE: what failed`, then details, then what to do."""
     place = f"{error.where}: " if error.where is not None and error.where.file else ""
-    lines = [f"error: {place}{shortened(error.message)}"]
+    lines = [harmless(f"error: {place}{shortened(error.message)}", "  ")]
     if isinstance(error, BuildFailed) and error.command:
         first, *rest = error.command.strip().splitlines()
-        lines.append(f"  step: {first}{' …' if rest else ''}")
-    lines += [f"  | {line}" if isinstance(error, BuildFailed) else f"  {shortened(line)}" for line in error.detail()]
+        lines.append(f"  step: {one_line(first)}{' …' if rest else ''}")
+    head = "  | " if isinstance(error, BuildFailed) else "  "
+    said = error.detail() if isinstance(error, BuildFailed) else map(shortened, error.detail())
+    lines += [f"{head}{harmless(printed(line), head)}" for line in said]
     if isinstance(error, BuildFailed) and error.log:
-        lines.append(f"  log: {error.log}")
+        lines.append(f"  log: {one_line(error.log)}")
     if error.hint:
-        lines.append(f"  hint: {shortened(error.hint)}")
+        lines.append(harmless(f"  hint: {shortened(error.hint)}", "  "))
     return "\n".join(lines)
 
 

@@ -10,6 +10,7 @@ from treebuilder.errors import TreebuildError
 from treebuilder.events import Event, EventSink, Finished, LogLine, Said, Started, Warned
 from treebuilder.system import clock
 from treebuilder.system.files import disk_errors
+from treebuilder.ui.terminal import one_line
 
 LEVELS = ("debug", "info", "warning", "error", "fatal")
 
@@ -31,9 +32,9 @@ class LogFile:
             return
         at = clock.utc(clock.now_epoch_s(), "%Y-%m-%dT%H:%M:%SZ")
         if self._json:
-            line = json.dumps({"time": at, "level": level.upper(), "message": text}, ensure_ascii=False)
+            line = json.dumps({"time": at, "level": level.upper(), "message": text})
         else:
-            line = "\t".join((at, level.upper(), text.replace("\n", "\\n")))
+            line = "\t".join((at, level.upper(), one_line(text)))
         with self._lock:
             try:
                 self._out.write(line + "\n")

@@ -15,15 +15,9 @@ from treebuilder.records import asdict, replace
 from treebuilder.system import clock
 from treebuilder.ui.failures import shortened
 from treebuilder.ui.tables import size
+from treebuilder.ui.terminal import harmless, one_line, printed, say
 
 _TICK_S = 0.1
-
-
-def colours(stream: TextIO) -> bool:
-    """Whether to use colours: on a terminal, unless NO_COLOR; FORCE_COLOR wins (no-color.org)."""
-    if os.environ.get("FORCE_COLOR"):
-        return True
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 class KeepingSink:
@@ -68,9 +62,13 @@ class PlainSink:
         line = self._line(event)
         if line:
             with self._lock:
-                print(line, file=self._stream, flush=True)
+                say(line, self._stream)
 
     def _line(self, event: Event) -> str:
+        """What is written of an event. Lines after the first are indented: none looks like another event."""
+        return harmless(self._text(event), "     ")
+
+    def _text(self, event: Event) -> str:
         match event:
             case Warned(message, where, hint):
                 place = f"{where}: " if where is not None and where.file else ""
@@ -85,7 +83,7 @@ class PlainSink:
                 took = f" ({seconds:.1f} s)" if seconds >= 0.1 else ""
                 return f"   {task}: {state}{took}" + (f": {text}" if state == "failed" and text else "")
             case LogLine(task, line) if self._live_output:
-                return f"   {task} | {line}"
+                return f"   {task} | {printed(line)}"
             case Said(message):
                 return message
             case _:
@@ -110,7 +108,7 @@ class _Task:
             parts.append(size(self._done) + (f" of {size(self._total)}" if self._total else ""))
         elif self._done and self._total:
             parts.append(f"{self._done} of {self._total} {self._unit}".rstrip())
-        return f"{task} {now_s - self._began_s:.0f}s" + (f" ({', '.join(parts)})" if parts else "")
+        return one_line(f"{task} {now_s - self._began_s:.0f}s" + (f" ({', '.join(parts)})" if parts else ""))
 
 
 class LiveSink(PlainSink):
@@ -160,7 +158,7 @@ class JsonSink:
     def emit(self, event: Event) -> None:
         text = json.dumps({"event": type(event).__name__, **asdict(event)}, sort_keys=True)
         with self._lock:
-            print(text, file=self._stream, flush=True)
+            say(text, self._stream)
 
 
 def make(kind: str, *, live_output: bool, quiet: bool) -> PlainSink | JsonSink:

@@ -6,20 +6,15 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from treebuilder.annotations import Any
-
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
-
-
-def harmless(text: str) -> str:
-    """Without what a terminal obeys: names and descriptions come from strangers."""
-    return text.translate(_CONTROLS)
+from treebuilder.ui.terminal import one_line, say
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns of text, as wide as they need to be; numbers (right-aligned) are recognised by their look."""
     if not rows:
         return ""
-    widths = [max(len(str(row[i])) for row in [head, *rows]) for i in range(len(head))]
+    rows = [[one_line(cell) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     numeric = [all(_is_number(row[i]) for row in rows) for i in range(len(head))]
 
     def line(row: Sequence[str]) -> str:
@@ -59,5 +54,5 @@ def write(value: Mapping[str, Any] | Sequence[Any], output: str, text: str) -> N
 
         sys.stdout.write(yaml.safe_dump(value, sort_keys=True, default_flow_style=False) + "\n")
     elif text:
-        sys.stdout.write(harmless(text) + "\n")
+        say(text)
     sys.stdout.flush()

@@ -304,9 +304,9 @@ def _show(report: dict[str, Any], errors: Sequence[TreebuildError], session: Ses
     for error in errors:
         import sys
 
-        from treebuilder.ui import failures
+        from treebuilder.ui import failures, terminal
 
-        sys.stderr.write(failures.render(error) + "\n")
+        terminal.say(failures.render(error), sys.stderr)
     return 2 if errors else 0
 
 

@@ -123,7 +123,7 @@ def _watch(args: argparse.Namespace, session: Session, work: Workspace, place: P
     from treebuilder.app import watching
     from treebuilder.app.serving import parse_address
     from treebuilder.serve.server import Listening
-    from treebuilder.ui import tables
+    from treebuilder.ui import tables, terminal
 
     name = args.names[0]
 
@@ -133,7 +133,7 @@ def _watch(args: argparse.Namespace, session: Session, work: Workspace, place: P
 
     def log(line: str) -> None:
         if not args.quiet:
-            sys.stderr.write(line + "\n")
+            terminal.say(line, sys.stderr)
 
     host, port = parse_address(args.listen)
     results = Path(args.results) if args.results else None

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     if session.output == "terminal":
         from treebuilder.nodes.writing import write_yaml
 
-        changing.out(write_yaml(value, sort_keys=True).decode().rstrip("\n"))
+        tables.write(value, "terminal", write_yaml(value, sort_keys=True).decode().rstrip("\n"))
     else:
         tables.write(value, session.output, "")
     return 0

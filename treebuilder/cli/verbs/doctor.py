@@ -8,7 +8,6 @@ examples:
 from __future__ import annotations
 
 import argparse
-import sys
 
 from treebuilder.cli.session import Session, add_output_flags
 
@@ -26,7 +25,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     found = examine()
     missing = sorted({f.package for f in found if not f.path})
     if args.missing:
-        sys.stdout.write("".join(f"{name}\n" for name in missing))
+        tables.write({}, "terminal", "\n".join(missing))
         return 0
     probes = factory.probes()
     rows = [[f.program, f.use, f.path or f"missing: apt-get install {f.package}"] for f in found]

@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, session: Session) -> int:
     from treebuilder.app.serving import ServeOptions, collect, serve
-    from treebuilder.ui import tables
+    from treebuilder.ui import tables, terminal
 
     def path(name: str | None) -> Path | None:
         return Path(name) if name else None
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
 
     def log(line: str) -> None:
         if not args.quiet:
-            sys.stderr.write(line + "\n")
+            terminal.say(line, sys.stderr)
 
     if args.what == "gc":
         freed = collect(Path(args.folder))

@@ -73,7 +73,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
         return _run_on_places(args, session)
     from treebuilder.app import client_repositories as use
     from treebuilder.errors import ConfigError
-    from treebuilder.ui import tables
+    from treebuilder.ui import tables, terminal
 
     if args.insecure_registry:
         raise ConfigError(
@@ -95,8 +95,8 @@ def run(args: argparse.Namespace, session: Session) -> int:
                 args.names[0], args.type or "disk", tuple(args.url), args.description, args.reference, args.priority,
                 args.dir, tuple(args.trust), args.username, args.passwd,
             )  # fmt: skip
-            if changing.is_luet(args) and not args.yes and not client.settings.flag("yes") and not _agreed():
-                changing.out("Aborted by user")
+            if changing.is_luet(args) and not args.yes and not client.settings.flag("yes") and not terminal.agreed():
+                terminal.say("Aborted by user")
                 return 0
             path = use.add(client, options)
             value, text = [{"name": args.names[0], "file": str(path)}], f"{path} written"
@@ -130,11 +130,3 @@ def _run_on_places(args: argparse.Namespace, session: Session) -> int:
     session.close()
     tables.write({"schema": "treebuild.repo/1", "repositories": [], key: said}, session.output, text)
     return 0
-
-
-def _agreed() -> bool:
-    import sys
-
-    sys.stdout.write("Do you want to continue with this operation? [y/N]: ")
-    sys.stdout.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")

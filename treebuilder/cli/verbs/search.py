@@ -55,7 +55,9 @@ def run(args: argparse.Namespace, session: Session) -> int:
     if session.output == "json" and changing.is_luet(args):
         import json
 
-        changing.out(json.dumps({"packages": value or None}, sort_keys=True, separators=(",", ":")))
+        from treebuilder.ui import terminal
+
+        terminal.say(json.dumps({"packages": value or None}, sort_keys=True, separators=(",", ":")))
         return 0
     tables.write({"packages": value or None}, session.output, _text(found, args))
     return 0
@@ -64,9 +66,10 @@ def run(args: argparse.Namespace, session: Session) -> int:
 def _text(found: tuple[Found, ...], args: argparse.Namespace) -> str:
     from treebuilder.client.lookup import human
     from treebuilder.ui import tables
+    from treebuilder.ui.terminal import one_line
 
     if args.quiet:
-        return "\n".join(human(item.package.id) for item in found)
+        return "\n".join(one_line(human(item.package.id)) for item in found)
     if args.table or not changing.is_luet(args):
         rows = [
             [
@@ -76,13 +79,14 @@ def _text(found: tuple[Found, ...], args: argparse.Namespace) -> str:
         ]  # fmt: skip
         head = ["Package", "Category", "Name", "Version", "Repository", "License", "Installed"]
         return tables.table(head, rows) if rows or not changing.is_luet(args) else ""
-    lines = []
+    lines: list[str] = []
     for item in found:
         id, package = item.package.id, item.package
-        lines += [
+        shown = [
             f"> {human(id)}", f" -> Category: {id.category}", f" -> Name: {id.name}", f" -> Version: {id.version}",
             f" -> Description: {package.description}", f" -> Repository: {item.repository}",
             f" -> Uri: {' '.join(package.uri)}", f" -> Installed: {'true' if item.installed else 'false'}",
         ]  # fmt: skip
-        lines += [f" -> File: {path}" for path in item.files or () if args.files]
+        shown += [f" -> File: {path}" for path in item.files or () if args.files]
+        lines += map(one_line, shown)
     return "\n".join(lines)

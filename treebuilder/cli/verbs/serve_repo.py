@@ -35,7 +35,7 @@ def _port(text: str) -> int:
 
 def run(args: argparse.Namespace, session: Session) -> int:
     from treebuilder.app.serving import serve_folder
-    from treebuilder.ui import tables
+    from treebuilder.ui import tables, terminal
 
     def ready(address: str) -> None:
         value = {"schema": "treebuild.serve/1", "address": address, "url": f"http://{address}", "folder": args.dir}
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
 
     def log(line: str) -> None:
         if not args.quiet:
-            sys.stderr.write(line + "\n")
+            terminal.say(line, sys.stderr)
 
     host = args.address or ("0.0.0.0" if getattr(args, "luet", False) else "127.0.0.1")  # noqa: S104 - as luet
     with suppress(KeyboardInterrupt):  # that is how it is stopped

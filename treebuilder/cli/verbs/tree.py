@@ -216,7 +216,7 @@ def _bump(args: argparse.Namespace, session: Session) -> int:
 
 def _validate(args: argparse.Namespace, options: BuildOptions, work: Workspace, session: Session) -> int:
     from treebuilder.app import validating
-    from treebuilder.ui import failures, tables
+    from treebuilder.ui import failures, tables, terminal
 
     sides = validating.SIDES
     if args.only_runtime != args.only_buildtime:
@@ -230,7 +230,7 @@ def _validate(args: argparse.Namespace, options: BuildOptions, work: Workspace, 
         return luet_output.validated([(f.package and f"{f.package} ({f.side})", f.error) for f in faults])
     for fault in faults:
         package = f"{failures.shortened(fault.package)} ({fault.side}): " if fault.package else ""
-        sys.stderr.write(f"{package}{failures.render(fault.error)}\n")
+        terminal.say(f"{package}{failures.render(fault.error)}", sys.stderr)
     value: dict[str, Any] = {
         "schema": "treebuild.validate/1", "packages": count,
         "faults": [
