@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
 from treebuilder import client as room
-from treebuilder.annotations import TYPE_CHECKING
+from treebuilder.annotations import TYPE_CHECKING, TypeVar
 from treebuilder.app.client_settings import ClientSettings
 from treebuilder.client.api import Change, ChangeReport, InstallRequest
 from treebuilder.client.opening import database_of, luet_database
@@ -22,12 +22,14 @@ from treebuilder.system.process import Cancel
 from treebuilder.trust.faults import REASONS
 
 if TYPE_CHECKING:
+    from treebuilder.app.asking import Repository
     from treebuilder.client import Client, Manner, SystemDatabase
     from treebuilder.client.operations import UninstallRequest, UpgradeRequest
     from treebuilder.oci.store import Store
     from treebuilder.repository import RepositoryPackages, RepositorySource, SyncedRepository
 
-_SYNCS = 8  # repositories that are asked at once
+R = TypeVar("R", bound="Repository")
+T = TypeVar("T")
 _NOTHING_NEW = "upgrade-nothing-new"  # notes: of a root, the state in which there was nothing to upgrade
 
 
@@ -53,7 +55,8 @@ class PackageClient:
         local: tuple[str, ...] = (), *, strict: bool = False,
     ) -> None:  # fmt: skip
         self.settings = settings
-        self._cache, self._events, self._cancel = cache, events, cancel
+        self.events = events
+        self._cache, self._cancel = cache, cancel
         self._local = local
         self._strict = strict
         self._store: Store | None = None
@@ -63,7 +66,7 @@ class PackageClient:
     def _client(self) -> Client:
         from treebuilder.client import Client
 
-        return Client(self._events, self._cancel)
+        return Client(self.events, self._cancel)
 
     @property
     def root(self) -> Path:
@@ -99,45 +102,33 @@ class PackageClient:
             )  # fmt: skip
         found: list[SyncedRepository] = []
         failures: list[tuple[str, TreebuildError]] = []
-        for source, result in zip(sources, self._results(sources), strict=True):
-            try:
-                if isinstance(result, TreebuildError):
-                    raise result
+        for source, result in zip(sources, self.ask(sources, self.sync), strict=True):
+            if not isinstance(result, TreebuildError):
                 found.append(result)
-            except TreebuildError as err:
-                self._cancel.check()
-                if self._strict or err.exit_code == 1 or source in near or err.reason in REASONS:
-                    raise  # nobody installs from elsewhere because somebody forged a repository
-                failures.append((source.name, err))
+            elif self._strict or result.exit_code == 1 or source in near or result.reason in REASONS:
+                raise result  # nobody installs from elsewhere because somebody forged a repository
+            else:
+                failures.append((source.name, result))
         if not found and len(failures) == 1:
             raise failures[0][1]
         for name, failure in failures:
-            self._events.emit(Warned(f"the repository {name} is left out: {failure.message}", failure.where))
+            self.events.emit(Warned(f"the repository {name} is left out: {failure.message}", failure.where))
         if not found:
             raise failures[0][1]
         return RepositoryPackages(found)
 
-    def _results(self, sources: tuple[RepositorySource, ...]) -> Iterable[SyncedRepository | TreebuildError]:
-        """What became of each, in their order; those that are elsewhere are waited for at once."""
-
-        def result(source: RepositorySource) -> SyncedRepository | TreebuildError:
-            try:
-                return self.sync(source)
-            except TreebuildError as err:
-                return err
-
-        if sum(source.type != "disk" for source in sources) < 2:
-            return map(result, sources)
-        from treebuilder.system.pool import in_parallel
+    def ask(self, sources: Sequence[R], one: Callable[[R, EventSink], T]) -> list[T | TreebuildError]:
+        """What `one` found of each repository, in their order. Raises Cancelled."""
+        from treebuilder.app.asking import ask
 
         assert self.store is not None  # opened before there are threads
-        return in_parallel(sources, result, _SYNCS, self._cancel)
+        return ask(sources, one, self.events, self._cancel)
 
-    def sync(self, source: RepositorySource) -> SyncedRepository:
+    def sync(self, source: RepositorySource, events: EventSink) -> SyncedRepository:
         """One repository as it is now. Raises what `repository.sync` raises."""
         from treebuilder.repository import sync
 
-        return sync(source, self.store, self._events, self._cancel)
+        return sync(source, self.store, events, self._cancel)
 
     def download(self, url: str) -> bytes:
         """A small document. Raises TransportError, IntegrityError."""
@@ -146,12 +137,8 @@ class PackageClient:
         digest = Downloader(self.store, self._cancel, max_bytes=1 << 20).fetch(url, None)
         return self.store.blob_path(digest).read_bytes()
 
-    def check(self) -> None:
-        """Raises Cancelled when somebody interrupted us."""
-        self._cancel.check()
-
     def warn(self, message: str) -> None:
-        self._events.emit(Warned(message))
+        self.events.emit(Warned(message))
 
     @contextmanager
     def reading(self) -> Iterator[SystemDatabase]:
@@ -198,7 +185,7 @@ class PackageClient:
         from treebuilder.app.plugins import Plugins
         from treebuilder.records import replace
 
-        plugins = Plugins(names, self._events, self._cancel)
+        plugins = Plugins(names, self.events, self._cancel)
         plugins.check()
         upgrade = operation == "upgrade"
 

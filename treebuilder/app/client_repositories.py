@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from treebuilder.annotations import Any
+from treebuilder.app.asking import succeeded
 from treebuilder.app.client import PackageClient
 from treebuilder.app.client_settings import ConfiguredRepository
 from treebuilder.app.config_keys import as_written
 from treebuilder.app.trusting import show_key
 from treebuilder.errors import ConfigError, TreebuildError
+from treebuilder.events import EventSink, Said
 from treebuilder.nodes.writing import write_yaml
 from treebuilder.records import record
 from treebuilder.repository import SyncedRepository
@@ -55,22 +57,22 @@ def listed(client: PackageClient, *, enabled: bool, type: str) -> list[Listed]:
         found for found in client.settings.repositories
         if (found.enabled or not enabled) and (not type or found.type == type)
     ]  # fmt: skip
-    return [_look(client, found) for found in chosen]
+    return _look(client, chosen)
 
 
-def _look(client: PackageClient, found: ConfiguredRepository) -> Listed:
-    try:
-        return Listed(found, client.sync(found.source) if found.enabled else None)
-    except TreebuildError:
-        client.check()
-        return Listed(found, None)
+def _look(client: PackageClient, chosen: list[ConfiguredRepository]) -> list[Listed]:
+    def look(found: ConfiguredRepository, events: EventSink) -> SyncedRepository | None:
+        return client.sync(found.source, events) if found.enabled else None
+
+    results = zip(chosen, client.ask(chosen, look), strict=True)
+    return [Listed(found, None if isinstance(synced, TreebuildError) else synced) for found, synced in results]
 
 
 def get(client: PackageClient, name: str) -> Listed:
     """Raises ConfigError."""
     for found in client.settings.repositories:
         if found.name == name:
-            return _look(client, found)
+            return _look(client, [found])[0]
     raise ConfigError(f"repository {name} not found", reason="no-repository")
 
 
@@ -158,20 +160,28 @@ def _described(client: PackageClient, new: NewRepository) -> dict[str, Any]:
 
 
 def update(client: PackageClient, names: tuple[str, ...], *, ignore_errors: bool) -> list[tuple[str, int]]:
-    """Fetches index, tree and meta. Raises what syncing raises, and ConfigError for a name that is not known."""
+    """Fetches index, tree and meta of all at once; the revision of each, by name.
+
+    What can be fetched is, whatever fails. Raises what syncing raises, and ConfigError for a name that is not known.
+    """
     known = {found.name: found for found in client.settings.repositories}
     for name in names:
         if name not in known:
             raise ConfigError(f"repository {name} not found", reason="no-repository")
-    done: list[tuple[str, int]] = []
-    for found in [known[name] for name in names] if names else [f for f in known.values() if f.enabled]:
-        try:
-            synced: SyncedRepository = client.sync(found.source)
-            synced.known.listing()  # what is wrong with it is said here
-            done.append((found.name, synced.index.revision))
-        except TreebuildError as err:
-            client.check()
-            if not ignore_errors:
-                raise
-            client.warn(f"{found.name}: {err.message}")
+
+    def fetch(found: ConfiguredRepository, events: EventSink) -> tuple[str, int]:
+        synced = client.sync(found.source, events)
+        synced.known.listing()  # what is wrong with it is said here
+        return found.name, synced.index.revision
+
+    chosen = [known[name] for name in dict.fromkeys(names)] if names else [f for f in known.values() if f.enabled]
+    results = list(zip((found.name for found in chosen), client.ask(chosen, fetch), strict=True))
+    failures = [(name, found) for name, found in results if isinstance(found, TreebuildError)]
+    done = [found for _, found in results if not isinstance(found, TreebuildError)]
+    if failures and not ignore_errors:
+        for name, revision in done:
+            client.events.emit(Said(f"{name}: revision {revision}"))
+        return succeeded(results, client.events)
+    for name, failure in failures:
+        client.warn(f"{name}: {failure.message}")
     return done

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from treebuilder.annotations import TYPE_CHECKING, Any
 from treebuilder.app import building
+from treebuilder.app.asking import ask, succeeded
 from treebuilder.app.options import BuildOptions
 from treebuilder.app.settings import RepositorySettings
 from treebuilder.app.targets import targets_of
@@ -16,6 +17,7 @@ from treebuilder.app.unchanged import code_stamp
 from treebuilder.app.workspace import Workspace
 from treebuilder.build.report import BuildReport
 from treebuilder.errors import SpecError
+from treebuilder.events import EventSink
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import PackageId, PackageRef
 from treebuilder.model.version import Selector, select
@@ -82,7 +84,13 @@ def sync_all(work: Workspace, local: tuple[RepositorySource, ...]) -> tuple[Sync
             "no repository is configured and enabled", reason="no-repository",
             hint="describe one in .luet.yaml, or in a file of its repos_confdir, with enable: true",
         )  # fmt: skip
-    return tuple(sync(source, work.store, work.events, work.cancel) for source in (*local, *configured))
+    sources = (*local, *configured)
+
+    def one(source: RepositorySource, events: EventSink) -> SyncedRepository:
+        return sync(source, work.store, events, work.cancel)
+
+    results = ask(sources, one, work.events, work.cancel)
+    return tuple(succeeded(zip([source.name for source in sources], results, strict=True), work.events))
 
 
 def source_epoch(lock_file: Path) -> int:
