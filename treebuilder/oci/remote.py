@@ -12,7 +12,7 @@ import io
 import json
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
@@ -30,10 +30,12 @@ if TYPE_CHECKING:
 
     from requests import Response
 
+COMPARED = "Treebuild-Compared"  # header of an answer to a request with a condition, which was looked at
 _PART = 32 << 20  # bytes of one request of an upload
 _TAG_LENGTH = 128
 _MOST_TAGS = 500_000
 _MOST_PAGES = 5_000
+_NOTHING: Mapping[str, str] = {}
 
 
 def descriptor_size(item: dict[str, Any]) -> int:
@@ -258,19 +260,37 @@ class Repository(Connection):
         """Stores a manifest under a tag or its digest. Its blobs must be there."""
         return self._put_manifest(reference, data, media)[0]
 
-    def _put_manifest(self, reference: str, data: bytes, media: str) -> tuple[Digest, bool]:
-        """The manifest's digest, and whether the registry took note of what it refers to."""
+    def replace_manifest(self, tag: str, data: bytes, media: str, before: Digest | None) -> bool:
+        """Stores a manifest under a tag that should lead to `before`, or to nothing.
+
+        True where the registry compared, as ours does; most pass over what they are told. Raises TransportError (412)
+        where the tag leads elsewhere.
+        """
+        condition = {"If-None-Match": "*"} if before is None else {"If-Match": f'"{before}"'}
+        try:
+            return COMPARED in self._put_manifest(tag, data, media, condition)[1]
+        except TransportError as err:
+            if err.status != 412 or self.digest_of(tag) != Digest.of(data):
+                raise
+            return True  # it was stored, and the answer was lost
+
+    def _put_manifest(
+        self, reference: str, data: bytes, media: str, more: Mapping[str, str] = _NOTHING
+    ) -> tuple[Digest, Mapping[str, str]]:
+        """The manifest's digest, and the headers of the answer."""
         digest = Digest.of(data)
 
-        def once() -> tuple[str, bool]:
-            headers = {"Content-Type": media}
+        def once() -> Mapping[str, str]:
+            headers = {"Content-Type": media, **more}
             with self._request("PUT", f"manifests/{reference}", data=data, headers=headers, expect=(201,)) as reply:
-                return reply.headers.get("Docker-Content-Digest", ""), "OCI-Subject" in reply.headers
+                found: Mapping[str, str] = reply.headers
+                return found
 
-        said, noted = self._tried(once)
+        headers = self._tried(once)
+        said = headers.get("Docker-Content-Digest", "")
         if said not in ("", str(digest)):
             raise IntegrityError(f"{self}: the manifest {digest} was stored as {said[:80]}")
-        return digest, noted
+        return digest, headers
 
     def put_referrer(self, data: bytes, media: str, subject: Digest, described: dict[str, Any]) -> Digest:
         """Stores a manifest that refers to `subject`, also in the index `sha256-…` of a registry that keeps no list.
@@ -278,8 +298,8 @@ class Repository(Connection):
         `described` are its artifactType and annotations, which that index repeats. Of two that add to one index at
         the same time, one may be lost there: so it is in the specification, and adding again mends it.
         """
-        digest, noted = self._put_manifest(str(Digest.of(data)), data, media)
-        if noted:
+        digest, headers = self._put_manifest(str(Digest.of(data)), data, media)
+        if "OCI-Subject" in headers:  # it took note
             return digest
         tag = f"sha256-{subject.hex}"
         try:

@@ -20,7 +20,15 @@ from treebuilder.archive.compress import decompressed
 from treebuilder.errors import ConfigError, IntegrityError, SpecError, TransportError, UnsafeArchive
 from treebuilder.model.digest import Digest
 from treebuilder.oci.arriving import UNSEEN, Arriving
-from treebuilder.oci.layerimage import ImageLayer, LayerImage, layer_image, only_layer, push_image
+from treebuilder.oci.layerimage import (
+    MANIFEST,
+    ImageLayer,
+    LayerImage,
+    layer_image,
+    only_layer,
+    push_blobs,
+    push_image,
+)
 from treebuilder.oci.layout import json_object, platform_item
 from treebuilder.oci.reference import parse_reference, speaks_plain
 from treebuilder.oci.remote import Repository
@@ -31,6 +39,7 @@ from treebuilder.repository.deltas import ARTIFACT_TYPE, Patch, described
 from treebuilder.repository.fetching import forget_old
 from treebuilder.repository.index import parse_index
 from treebuilder.repository.packing import single_file
+from treebuilder.system import clock
 from treebuilder.system.files import disk_errors
 from treebuilder.system.process import Cancel
 
@@ -42,6 +51,7 @@ _TITLE = "org.opencontainers.image.title"
 _CUT = re.compile(r"-[0-9a-f]{16}\Z")
 _CHUNK = 1 << 20
 _MOST_REFERRERS = 1000
+_NOT_SHOWN = "nothing of this run shows"
 _FILE = "docker-file"  # notes: a layer's digest to that of the one file in it
 _PLAIN = "docker-package"  # notes: a layer's digest to that of its tar
 
@@ -298,7 +308,7 @@ class DockerBackend:
 
     # writing ----------------------------------------------------------------------------------------------------
     def put(self, name: str, data: bytes) -> None:
-        self._made[name] = self._files[name] = self._push(name, data, {}, None).digest
+        self._made[name] = self._files[name] = self._push(name, data).digest
 
     def made(self, name: str, data: bytes) -> tuple[LayerImage, bytes]:
         """The image of a file and its layer, which somebody else sends; the index that is committed next names it."""
@@ -325,16 +335,51 @@ class DockerBackend:
     def need_unchanged(self, reference: str, state: str) -> None:
         """Raises IntegrityError (reason "changed") where an index is not the one that was read or written here."""
         if self.place.digest_of(tag_of(reference)) != self._seen.get(reference):
-            raise IntegrityError(
-                f"{self._url}: somebody else published at the same time: {state}", reason="changed", hint="run it again"
-            )
+            raise self._changed(state)
+
+    def _changed(self, state: str) -> IntegrityError:
+        return IntegrityError(
+            f"{self._url}: somebody else published at the same time: {state}", reason="changed", hint="run it again"
+        )
 
     def commit(self, reference: str, index: bytes) -> None:
         """The index's image says which manifests the files have that were written before it."""
+        image, layer = self._index_image(reference, index)
+        if image.digest != (self._seen.get(reference) or self.place.digest_of(tag_of(reference))):
+            push_image(self.place, image, tag_of(reference), lambda: io.BytesIO(layer))
+        self._committed(reference, image)
+
+    def replace(self, reference: str, index: bytes) -> float | None:
+        """Like `commit`, in the place of what was read here. Raises IntegrityError (reason "changed") for another.
+
+        All that is left between looking and writing is one request: gives the seconds of both, for somebody else may
+        have written meanwhile. None where the registry itself compared, or there was nothing to write.
+        """
+        image, layer = self._index_image(reference, index)
+        before = self._seen.get(reference)
+        if image.digest != before:
+            push_blobs(self.place, image, lambda: io.BytesIO(layer))
+        began = clock.monotonic_s()
+        self.need_unchanged(reference, _NOT_SHOWN)
+        compared = True
+        if image.digest != before:
+            try:
+                compared = self.place.replace_manifest(tag_of(reference), image.manifest, MANIFEST, before)
+            except TransportError as err:
+                if err.status == 412:
+                    raise self._changed(_NOT_SHOWN) from err
+                raise
+        self._committed(reference, image)
+        return None if compared else clock.monotonic_s() - began
+
+    def _index_image(self, reference: str, index: bytes) -> tuple[LayerImage, bytes]:
         made = {} if reference.endswith(SIGNATURE_SUFFIX) else self._named(index)
         described = {FILES: json.dumps({name: str(digest) for name, digest in sorted(made.items())})} if made else {}
-        self.committed[reference] = self._push(reference, index, described, self._seen.get(reference))
-        self._seen[reference] = self.committed[reference].digest
+        return file_image(reference, index, self._epoch_s, described)
+
+    def _committed(self, reference: str, image: LayerImage) -> None:
+        self.committed[reference] = image
+        self._seen[reference] = image.digest
 
     def _named(self, index: bytes) -> Mapping[str, Digest]:
         """Of what was written, what the index names: all of it where that cannot be told."""
@@ -352,10 +397,10 @@ class DockerBackend:
         """The image that an index which was read gives for a file."""
         return self._files.get(name)
 
-    def _push(self, name: str, data: bytes, annotations: Mapping[str, str], seen: Digest | None) -> LayerImage:
+    def _push(self, name: str, data: bytes) -> LayerImage:
         """Lets a tag lead to an image with one file, unless it does."""
-        image, layer = file_image(name, data, self._epoch_s, annotations)
-        if image.digest != (seen or self.place.digest_of(tag_of(name))):
+        image, layer = file_image(name, data, self._epoch_s, {})
+        if image.digest != self.place.digest_of(tag_of(name)):
             push_image(self.place, image, tag_of(name), lambda: io.BytesIO(layer))
         return image
 

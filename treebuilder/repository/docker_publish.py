@@ -36,6 +36,8 @@ from treebuilder.system.process import Cancel
 from treebuilder.trust.keys import PrivateKey
 
 _HEAD = b"index:\n- "
+_POINTERS = (INDEX_NAME + SIGNATURE_SUFFIX, INDEX_NAME)
+_SETTLE_S = 0.5  # where the registry does not compare: how long the other's index may be on its way
 
 
 class DockerOutput:
@@ -118,19 +120,40 @@ class DockerOutput:
                 in_parallel(own | self._written, self._file, THREADS)
                 self._written.clear()
                 if reference == INDEX_NAME:
-                    self._target.need_unchanged(reference, "nothing of this run shows")
+                    self._need_unchanged("nothing of this run shows")
                 # what a snapshot leads to is its own; all else is the newest index's
                 self._tags.move(frozenset(map(tag_of, own)), only=reference != INDEX_NAME)
         if self._push:
-            if reference == INDEX_NAME + SIGNATURE_SUFFIX:
-                self._target.need_unchanged(INDEX_NAME, "nothing of this run shows")
-            self._target.commit(reference, index)
-            if reference == INDEX_NAME:
-                self._target.need_unchanged(reference, "that one shows")
+            if reference in _POINTERS:
+                took_s = self._target.replace(reference, index)
+                if reference == INDEX_NAME:
+                    if took_s is not None:
+                        self._settle(took_s)
+                    self._need_unchanged("that one shows")
+            else:
+                self._target.commit(reference, index)
             self._indexes[reference] = index
             if self._signer is not None and not reference.endswith(SIGNATURE_SUFFIX):
                 image = self._target.committed[reference]
                 self._signer.sign(image.digest, len(image.manifest))
+
+    def _need_unchanged(self, state: str) -> None:
+        """Raises IntegrityError (reason "changed")."""
+        for reference in _POINTERS:
+            if reference == INDEX_NAME or reference in self._target.committed:
+                self._target.need_unchanged(reference, state)
+
+    def _settle(self, took_s: float) -> None:
+        """Another who looked before this run wrote, and writes after it, does so within the pause, or is warned.
+
+        So of two who publish at once, one finds the other's index before its own or after it, or is told.
+        """
+        if took_s > _SETTLE_S:
+            self._events.emit(Warned(
+                f"{self._target}: the index took {took_s:.0f} s on its way: whatever somebody else published meanwhile "
+                "does not show", hint="if somebody did, both run create-repo again",
+            ))  # fmt: skip
+        self._cancel.pause(_SETTLE_S)
 
     def _file(self, name: str) -> None:
         image, layer = self._target.made(name, (self._folder / name).read_bytes())

@@ -1,0 +1,163 @@
+"""Two publishers of one repository at once, one of whom is held back on the way: no index is replaced in silence."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests import services
+from tests.contract.docker_parts import client, publish
+from tests.contract.registry_client import MANIFEST, Client, code, sha
+from tests.registries import own_registry
+from tests.unit.repository_parts import Workshop, workshop
+from treebuilder.errors import IntegrityError, TransportError
+from treebuilder.events import Warned
+from treebuilder.model.digest import Digest
+from treebuilder.oci.remote import Repository
+from treebuilder.repository import docker_publish
+from treebuilder.repository.api import INDEX_NAME
+from treebuilder.serve.exchange import Exchange
+from treebuilder.serve.server import Listening, serving
+from treebuilder.system.process import Cancel
+
+_HOP = ("connection", "host", "transfer-encoding")
+_POINTER = f"/manifests/{INDEX_NAME}"
+
+
+class Relay:
+    """Hands requests on. The first of two who would write an index waits: `asked` is set when it does, and it goes on
+    when `go` is set. What is asked after the second one wrote waits for the first."""
+
+    def __init__(self, registry: str) -> None:
+        self.registry = registry
+        self.lock = threading.Lock()
+        self.written = 0
+        self.asked, self.go, self.done = threading.Event(), threading.Event(), threading.Event()
+
+    def answer(self, exchange: Exchange) -> None:
+        writes = exchange.method == "PUT" and exchange.path.endswith(_POINTER)
+        body = b"".join(exchange.parts())
+        with self.lock:
+            self.written += writes
+            number = self.written if writes else 0
+        if number == 1:
+            self.asked.set()
+            assert self.go.wait(60)
+        elif exchange.path.endswith(_POINTER) and self.written == 2 and number == 0:
+            assert self.done.wait(60)
+        self.hand_on(exchange, body)
+        if number == 2:
+            self.go.set()
+        elif number == 1:
+            self.done.set()
+
+    def hand_on(self, exchange: Exchange, body: bytes) -> None:
+        connection = http.client.HTTPConnection(self.registry, timeout=60)
+        headers = {name: value for name, value in exchange.headers.items() if name.lower() not in _HOP}
+        connection.request(exchange.method, exchange._handler.path, body or None, headers)
+        reply = connection.getresponse()
+        data = reply.read()
+        connection.close()
+        exchange._head(reply.status, {n: value for n, value in reply.getheaders() if n.lower() not in _HOP})
+        if exchange.method != "HEAD":
+            exchange._handler.wfile.write(data)
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
+
+
+@pytest.fixture
+def shops(tmp_path: Path) -> Iterator[tuple[Workshop, Workshop]]:
+    with ExitStack() as stack:
+        made = []
+        for name in ("one", "two"):
+            (tmp_path / name).mkdir()
+            made.append(stack.enter_context(workshop(tmp_path / name)))
+            made[-1].package(f"app/{name}", {name: name.encode()})
+        yield made[0], made[1]
+
+
+@contextmanager
+def relayed(kind: str, tmp_path: Path) -> Iterator[tuple[Relay, str]]:
+    with services.registry() if kind == "debian" else own_registry(tmp_path / "registry") as registry:
+        site = Relay(registry)
+        with serving(site, Listening("127.0.0.1", 0)) as found:
+            yield site, found
+
+
+@pytest.mark.parametrize("kind", ["ours", "debian"])
+def test_of_two_who_looked_at_the_same_index_one_is_told(
+    kind: str, shops: tuple[Workshop, Workshop], tmp_path: Path
+) -> None:
+    """The first has looked and is on its way; the second writes; then the first arrives."""
+    with relayed(kind, tmp_path) as (site, address), ThreadPoolExecutor(1) as pool:
+        first = pool.submit(publish, shops[0], address)
+        assert site.asked.wait(60)
+        told = []
+        try:
+            publish(shops[1], address)
+        except IntegrityError as err:
+            told.append(err)
+        found = first.exception(60)
+        if found is not None:
+            assert isinstance(found, IntegrityError)
+            told.append(found)
+        assert [err.reason for err in told] == ["changed"]
+        with client(tmp_path, address) as reader:
+            assert [id.name for id in reader.artifacts] == ["two" if kind == "ours" else "one"]
+
+
+def test_an_index_that_took_long_is_told_of(
+    shops: tuple[Workshop, Workshop], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docker_publish, "_SETTLE_S", 0.0)
+    with services.registry() as address:
+        publish(shops[0], address)
+        publish(shops[0], address)
+    said = [event.message for event in shops[0].events.events if isinstance(event, Warned)]
+    assert [message.partition(" on its way")[1] for message in said] == [" on its way"]
+
+
+@pytest.mark.parametrize(
+    ("condition", "there", "status"),
+    [
+        ({"If_None_Match": "*"}, False, 201), ({"If_None_Match": "*"}, True, 412),
+        ({"If_Match": "*"}, False, 412), ({"If_Match": "*"}, True, 201),
+        ({"If_Match": '"OLD"'}, True, 201), ({"If_Match": '"sha256:0", "OLD"'}, True, 201),
+        ({"If_Match": '"OLD"'}, False, 412), ({"If_Match": '"sha256:0"'}, True, 412),
+    ],
+)  # fmt: skip
+def test_our_registry_compares(tmp_path: Path, condition: dict[str, str], there: bool, status: int) -> None:
+    with own_registry(tmp_path / "registry") as address:
+        asking = Client(address)
+        old = asking.image("a", "v1" if there else "other", [b"old"])
+        new = asking.image("a", "new", [b"new"])
+        headers = {name: value.replace("OLD", sha(old)) for name, value in condition.items()}
+        reply = asking.ask("PUT", "/v2/a/manifests/v1", new, Content_Type=MANIFEST, **headers)
+        assert reply[0] == status
+        assert (reply[1].get("treebuild-compared") == "yes") == (status == 201)
+        if status == 412:
+            assert code(reply) == (412, "DENIED")
+        led = asking.ask("GET", "/v2/a/manifests/v1")[2]
+        assert led == (new if status == 201 else old) or (not there and status == 412)
+
+
+def test_an_answer_that_was_lost_is_none_of_somebody_elses(tmp_path: Path) -> None:
+    """The manifest is stored, and asked for again with the condition that it no longer fulfils."""
+    with own_registry(tmp_path / "registry") as address:
+        place = Repository(address, "a", True, Cancel())
+        data = Client(address).image("a", "v1", [b"new"])
+        assert place.replace_manifest("v1", data, MANIFEST, Digest.of(b"before"))
+        other = Client(address).image("a", "other", [b"other"])
+        with pytest.raises(TransportError) as caught:
+            place.replace_manifest("v1", other, MANIFEST, None)
+        assert caught.value.status == 412
