@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import parse_qs
 
 from treebuilder.annotations import Any, BinaryIO
+from treebuilder.system import clock
 
 _CHUNK = 1 << 18
 _LINE = 1 << 12
+_HEARD_S = 10.0
+_HEARD_BYTES = 64 << 20
 _UNFIT = re.compile(r"[^\x20-\x7e]")
 
 
@@ -47,6 +52,7 @@ class Exchange:
         self.headers = handler.headers
         self.replied = False
         self._read = False
+        self._whole = False  # whether the body was read to its end
 
     def asked(self, name: str) -> str:
         """The first value of a query's parameter, "" for none."""
@@ -78,6 +84,7 @@ class Exchange:
         length = self.length
         if length is None:
             yield from self._chunks()
+            self._whole = True
             return
         while length:
             data = self._handler.rfile.read(min(_CHUNK, length))
@@ -85,6 +92,7 @@ class Exchange:
                 raise BodyError("the body ended too early")
             length -= len(data)
             yield data
+        self._whole = True
 
     def _chunks(self) -> Iterator[bytes]:
         source = self._handler.rfile
@@ -119,6 +127,23 @@ class Exchange:
     def forget_body(self) -> None:
         """The rest of the body is not read, so the connection ends with the reply."""
         self._handler.close_connection = True
+
+    def hear_out(self) -> None:
+        """Reads on, for a while, what came too late for the reply: many who send see it only when they are through, and
+        a connection that is closed before is reset under it (RFC 9112 §9.6).
+        """
+        if self._whole or not self._has_body or not self.replied:
+            return
+        self._handler.wfile.flush()
+        connection, until_s, left = self._handler.connection, clock.monotonic_s() + _HEARD_S, _HEARD_BYTES
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_WR)
+            while left > 0 and (wait_s := until_s - clock.monotonic_s()) > 0:
+                connection.settimeout(wait_s)
+                data = connection.recv(_CHUNK)
+                if not data:
+                    return
+                left -= len(data)
 
     # the reply --------------------------------------------------------------------------------------------------
     def empty(self, status: int, **headers: str) -> None:

@@ -190,22 +190,23 @@ class Server:
 
     def _serve(self, handler: BaseHTTPRequestHandler, site: Site) -> None:
         exchange = Exchange(handler)
+        broken = False
         try:
             self._let_in(exchange)
             site.answer(exchange)
         except RefusedError as err:
             if not exchange.replied:
                 exchange.refuse(err)
-        except BodyError:
-            handler.close_connection = True
-        except (BrokenPipeError, ConnectionError, TimeoutError):
-            handler.close_connection = True
+        except (BodyError, ConnectionError, TimeoutError):
+            handler.close_connection = broken = True
         except NoSpace as err:
             self._fault(exchange, handler, 507, str(err))
         except (TreebuildError, OSError, ValueError, UnfitHeaderError) as err:  # also text that is no UTF-8
             self._fault(exchange, handler, 500, str(err))
         if not handler.wfile.closed:
             handler.wfile.flush()
+        if handler.close_connection and not broken:
+            exchange.hear_out()
 
     def _fault(self, exchange: Exchange, handler: BaseHTTPRequestHandler, status: int, said: str) -> None:
         """A fault of ours: the reply says no more than that there is one."""
