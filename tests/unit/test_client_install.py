@@ -355,7 +355,8 @@ def test_a_finalizer_that_fails_is_said_and_packages_stay(shop: Workshop) -> Non
     with pytest.raises(FinalizerFailed) as caught:
         install(shop, "app/a")
     assert caught.value.tail == ("sorry",)
-    assert caught.value.message == "the finalizer `echo sorry; exit 3` of app/a-1.0 ended with 3"
+    root = shop.top / "root"
+    assert caught.value.message == f"the finalizer `echo sorry; exit 3` of app/a-1.0 in {root} ended with 3"
     assert installed(shop) == ["app/a-1.0"]
     assert names(install(shop, "app/a")) == []
 

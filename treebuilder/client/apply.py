@@ -35,6 +35,8 @@ from treebuilder.records import record, replace
 from treebuilder.system.files import disk_errors, remove_tree
 from treebuilder.system.inside import resolve
 
+_IN_THE_WAY = "search --installed --files says whose it is: uninstall that, or move away what is nobody's"
+
 
 @record
 class Applied:
@@ -183,7 +185,7 @@ def _obstacles(
         if kind != "d" and stat.S_ISDIR(mode):
             below = [f"{place}/{entry.path}" for entry in scan(path)]
             if place not in going or any(name not in going for name in below):
-                raise ConflictError(f"/{place} is a folder of the system, and no folder in {who}")
+                raise ConflictError(f"{path} is a folder, and no folder in {who}", hint=_IN_THE_WAY)
             found += [(name, going[name]) for name in reversed(below)]
             found.append((place, "d"))
         elif kind == "d" and not stat.S_ISDIR(mode):
@@ -191,7 +193,7 @@ def _obstacles(
             if behind is not None and behind.is_dir():
                 continue
             if place not in going:
-                raise ConflictError(f"/{place} is a folder in {who}, and no folder in the system")
+                raise ConflictError(f"{path} is no folder, and a folder in {who}", hint=_IN_THE_WAY)
             found.append((place, going[place]))
     return found
 
@@ -249,7 +251,7 @@ def _unpack(item: Planned, blob: Path, folder: Path, claims: Claims, *, own: boo
 
     def note(entry: Entry, real: str) -> None:
         if real in kinds and not kinds[real] == entry.kind == "d":
-            raise UnsafeArchive(f"{what} holds /{entry.path} twice")
+            raise UnsafeArchive(f"{what} holds /{entry.path} twice", hint=f"{what} has to be packed anew")
         kinds[real] = entry.kind
         if entry.kind != "d":
             claims.claim(item.package.id, entry.path)

@@ -15,12 +15,13 @@ from treebuilder.annotations import Any
 from treebuilder.client.api import Record
 from treebuilder.client.forms import finalizer_from_json, finalizer_to_json, package_from_json, package_to_json
 from treebuilder.client.names import checked, fault
-from treebuilder.errors import NoSpace, StateCorrupt, TreebuildError
+from treebuilder.errors import LockHeld, NoSpace, StateCorrupt, TreebuildError
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import Finalizer, Package, PackageId
 from treebuilder.model.packageset import MemoryPackages
 
 VERSION = 2
+_PATIENCE_S = 60  # with a program of others that has the file
 _SCHEMA = """
 CREATE TABLE packages (id INTEGER PRIMARY KEY, category TEXT NOT NULL, name TEXT NOT NULL, version TEXT NOT NULL,
   repository TEXT NOT NULL, sha256 TEXT NOT NULL, build_time TEXT NOT NULL, definition TEXT NOT NULL,
@@ -38,6 +39,7 @@ ALTER TABLE packages ADD COLUMN finalizer TEXT NOT NULL DEFAULT '';
 CREATE TABLE holds (category TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (category, name)) WITHOUT ROWID;
 """,
 }
+_MENDING = "put back a copy of it, or move it away and run reclaim"
 _SELECT = "SELECT id, repository, sha256, build_time, definition, requested, finalizer FROM packages"
 
 
@@ -61,15 +63,19 @@ class SystemDatabase:
         except sqlite3.DatabaseError as err:
             said = str(err)
             if "full" in said:
-                raise NoSpace(f"no space left for the system database {self._path}") from err
+                raise NoSpace(
+                    f"no space left for the system database {self._path}", hint="free some space there"
+                ) from err
             if "readonly" in said or "unable to open" in said:
                 raise TreebuildError(
-                    f"the system database {self._path} cannot be written: {said}", reason="permission"
+                    f"the system database {self._path} cannot be written: {said}", reason="permission",
+                    hint="its folder has to be writable: mount its file system so, or be its owner",
+                ) from err  # fmt: skip
+            if "locked" in said:
+                raise LockHeld(
+                    f"the system database {self._path} is in use by another program", hint="wait until that has ended"
                 ) from err
-            raise StateCorrupt(
-                f"the system database {self._path} cannot be used: {said}",
-                hint="put back a copy of it, or move it away and run reclaim",
-            ) from err
+            raise StateCorrupt(f"the system database {self._path} cannot be used: {said}", hint=_MENDING) from err
 
     def _open(self, *, create: bool) -> sqlite3.Connection | None:
         if self._connection is None:
@@ -78,24 +84,26 @@ class SystemDatabase:
             with self._errors():
                 if not self._path.exists():
                     _make(self._path)
-                db = sqlite3.connect(self._path, timeout=60, isolation_level=None)
+                db = sqlite3.connect(self._path, timeout=_PATIENCE_S, isolation_level=None)
                 db.execute("PRAGMA foreign_keys=ON")
                 version = db.execute("PRAGMA user_version").fetchone()[0]
                 if version < 1:  # ours are made whole, so something was cut off, or is not ours
                     db.close()
-                    raise StateCorrupt(
-                        f"{self._path} is no system database: it holds nothing of ours",
-                        hint="put back a copy of it, or move it away and run reclaim",
-                    )
+                    raise StateCorrupt(f"{self._path} is no system database: it holds nothing of ours", hint=_MENDING)
                 if version > VERSION:
                     db.close()
                     raise StateCorrupt(
-                        f"{self._path} was written by a newer version of treebuild (form {version}, known is {VERSION})"
+                        f"{self._path} was written by a newer version of treebuild "
+                        f"(form {version}, known is {VERSION})",
+                        hint="use that version, or a later one",
                     )
                 if version < VERSION:
                     _migrate(db, version)
             self._connection = db
         return self._connection
+
+    def _broken_record(self, err: Exception) -> StateCorrupt:
+        return StateCorrupt(f"the system database {self._path} holds a broken record: {err}", hint=_MENDING)
 
     # reading -----------------------------------------------------------------------------------------------------
     def packages(self) -> tuple[Package, ...]:
@@ -108,7 +116,7 @@ class SystemDatabase:
         try:
             return tuple(package_from_json(json.loads(row[0])) for row in rows)
         except (ValueError, KeyError, TypeError) as err:
-            raise StateCorrupt(f"the system database {self._path} holds a broken record: {err}") from err
+            raise self._broken_record(err) from err
 
     def state(self) -> Digest:
         """Of all that says what is installed and held, without the files: equal where `records` and `holds` are."""
@@ -170,7 +178,7 @@ class SystemDatabase:
                 package_from_json(json.loads(row[4])), row[1], digest, row[3], entries, bool(row[5]), finalizer
             )
         except (ValueError, KeyError, TypeError) as err:
-            raise StateCorrupt(f"the system database {self._path} holds a broken record: {err}") from err
+            raise self._broken_record(err) from err
 
     def shared(self, ids: Iterable[PackageId]) -> frozenset[str]:
         """Paths of these packages, folders too, that other installed packages have as well."""

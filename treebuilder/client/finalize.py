@@ -75,7 +75,10 @@ def run_finalizer(
             if status != 0:
                 how = f"took longer than {environment.timeout_s:g} s" if status is None else f"ended with {status}"
                 first = command.strip().splitlines()[0]
-                raise FinalizerFailed(f"the finalizer `{first}` of {whose} {how}", tail=tuple(lines.tail))
+                raise FinalizerFailed(
+                    f"the finalizer `{first}` of {whose} in {root} {how}", tail=tuple(lines.tail),
+                    hint="the change is done, and the finalizer does not run again: run it, or reinstall its package",
+                )  # fmt: skip
     finally:
         for folder in made:  # the sandbox mounts there, and makes what is missing
             if folder.is_dir() and not any(folder.iterdir()):

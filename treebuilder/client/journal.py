@@ -74,7 +74,10 @@ def read(root: SystemRoot) -> Journal | None:
     try:
         value = json.loads(path.read_bytes())
         if value.get("version") != _VERSION:
-            raise StateCorrupt(f"the journal {path} was written by another version of treebuild")
+            raise StateCorrupt(
+                f"the journal {path} was written by another version of treebuild",
+                hint=f"use that version once: it finishes the change of {root.folder} that it has begun",
+            )
         records = tuple(record_from_json(item) for item in value["records"])
         _check_paths(path for found in records for path, _ in found.entries)
         removed = tuple(PackageId(*item) for item in value["removed"])
@@ -84,7 +87,10 @@ def read(root: SystemRoot) -> Journal | None:
             str(value["database_path"]), bool(value["record"]),
         )  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError) as err:
-        raise StateCorrupt(f"the journal {path} cannot be read: {err}") from err
+        raise StateCorrupt(
+            f"the journal {path} cannot be read: {err}",
+            hint=f"remove {path.parent}: the change of {root.folder} stays half done, and oscheck says what is missing",
+        ) from err
 
 
 def _pairs(value: Any) -> tuple[tuple[str, str], ...]:  # noqa: ANN401 - straight from JSON

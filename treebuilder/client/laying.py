@@ -58,26 +58,38 @@ def lay(
 def _lay_entry(root: Path, laid: Laid, places: Places, item: Planned, entry: Entry, claims: Claims) -> None:
     real, id = places.real(entry.path), item.package.id
     if real.partition("/")[0] in RESERVED:
-        raise UnsafeArchive(f"{id} holds /{entry.path}, a name that treebuild keeps for itself")
+        raise UnsafeArchive(
+            f"{id} holds /{entry.path}, a name that treebuild keeps for itself", hint="build the package without it"
+        )
     taken = laid.fresh.get(real)
     other = laid.owners[real].package.id if real in laid.owners else id
     if entry.kind == "d":
         if taken == "f":
             behind = places.folder(real)
             if behind == real or (laid.fresh.get(behind) == "f" or _is_no_folder(root / behind)):
-                raise ConflictError(f"/{real} is a folder in {id}, and no folder in {other}")
+                raise _kinds_differ(real, id, other)
             return
     else:
         if taken == "d":
-            raise ConflictError(f"/{real} is a folder in {other}, and no folder in {id}")
+            raise _kinds_differ(real, other, id)
         if taken == "f" and other == id:
-            raise ConflictError(f"{id} holds /{real} twice: links of the root lead there from /{entry.path} as well")
+            raise ConflictError(
+                f"{id} holds /{real} twice: links in {root} lead there from /{entry.path} as well",
+                hint="build the package with the folders that this root has, or install it into another root",
+            )
         if real != entry.path:
             claims.claim(id, real)
         places.lay(real, entry.link if entry.kind == "l" else None)
     laid.fresh[real] = "d" if entry.kind == "d" else "f"
     laid.owners[real] = item
     laid.sizes[real] = entry.size
+
+
+def _kinds_differ(place: str, folder: PackageId, other: PackageId) -> ConflictError:
+    return ConflictError(
+        f"/{place} is a folder in {folder}, and no folder in {other}",
+        hint="the two do not fit into one root: install one of them",
+    )
 
 
 def _is_no_folder(path: Path) -> bool:

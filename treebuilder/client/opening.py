@@ -29,7 +29,10 @@ def database_of(root: SystemRoot, *, make: bool) -> SystemDatabase:
     if found is not None and not found.is_symlink():
         return SystemDatabase(found)
     if found is not None:
-        raise StateCorrupt(f"the system database {found} is a link, which is not followed")
+        raise StateCorrupt(
+            f"the system database {found} is a link, which is not followed",
+            hint="put the file itself there, or name the folder where it is: --system-dbpath DIR",
+        )
     if not make:
         return SystemDatabase(None)
     from treebuilder.archive.extract import Writer

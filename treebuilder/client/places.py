@@ -67,7 +67,10 @@ class Places:
                 continue
             hops += 1
             if hops > _MAX_LINKS and self._strict:
-                raise UnsafeArchive(f"/{path}: too many links")
+                raise UnsafeArchive(
+                    f"{self._root}/{path} is behind too many links: some of them lead in a circle",
+                    hint="they are in the root, or in a package that is to be installed; remove one of the circle",
+                )
             if hops > _MAX_LINKS:
                 return f"{folder}/{name}" if folder else name
             if target.startswith("/"):
