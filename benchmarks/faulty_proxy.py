@@ -67,7 +67,9 @@ class Proxy:
     def _pump(self, up: bool, source: socket.socket, sink: socket.socket, reset: threading.Event) -> None:
         try:
             while data := source.recv(1 << 14):
-                data, fault, act = self._through(up, data)
+                data, rest, fault, act = self._through(up, data)
+                if data:
+                    sink.sendall(data)
                 if fault == "stall":
                     time.sleep(_STALL_S)
                 elif fault in ("client killed", "registry killed"):
@@ -75,8 +77,6 @@ class Proxy:
                     thread = threading.Thread(target=act)
                     thread.start()
                     self._acting.append(thread)
-                if data:
-                    sink.sendall(data)
                 if fault == "reset":
                     reset.set()
                     for one in (source, sink):
@@ -86,20 +86,21 @@ class Proxy:
                     return
                 if fault == "truncated":
                     break
+                sink.sendall(rest)
             for one in () if reset.is_set() else (sink, source):  # HTTP keeps no connection half open
                 one.shutdown(socket.SHUT_RDWR)
         except OSError:
             return
 
-    def _through(self, up: bool, data: bytes) -> tuple[bytes, str, Callable[[], None] | None]:
-        """What goes on of `data`, and the fault that happens behind it."""
+    def _through(self, up: bool, data: bytes) -> tuple[bytes, bytes, str, Callable[[], None] | None]:
+        """What goes on of `data` before the fault that happens, and after it."""
         with self._lock:
             before = self._seen[up]
             self._seen[up] += len(data)
             if self._plan is None or self._plan[0] != up or not before <= self._plan[1] < before + len(data):
-                return data, "", None
+                return data, b"", "", None
             (_, at, what, act), self._plan = self._plan, None
             at -= before
         if what == "flipped byte":
-            return data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :], what, act
-        return data[:at], what, act
+            return data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :], b"", what, act
+        return data[:at], data[at:], what, act
