@@ -51,6 +51,10 @@ class SystemDatabase:
         self._path = path
         self._connection: sqlite3.Connection | None = None
 
+    @property
+    def folder(self) -> Path | None:
+        return self._path.parent if self._path is not None else None
+
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()

@@ -26,12 +26,14 @@ from treebuilder.client.finalize import Environment, distinct, run_finalizer, un
 from treebuilder.client.locking import locked
 from treebuilder.client.opening import database_of
 from treebuilder.client.protect import Protection
-from treebuilder.errors import ConfigError, TreebuildError
+from treebuilder.client.ready import keep, noting
+from treebuilder.errors import ConfigError, NoSpace, TreebuildError
 from treebuilder.events import EventSink, Finished, Progressed, Started, Warned
 from treebuilder.model.package import Finalizer, Package, PackageId
 from treebuilder.oci.arriving import Total
 from treebuilder.records import record
 from treebuilder.system.clock import monotonic_s
+from treebuilder.system.files import disk_errors
 from treebuilder.system.pool import in_parallel
 from treebuilder.system.process import Cancel
 
@@ -81,7 +83,10 @@ class Client:
             elif apply.interrupted(root):
                 self._warn(f"a change of {root.folder} was interrupted; the next one that is no dry run settles it")
             if settle and finalize:
-                self._finalize(root, environment)
+                try:
+                    self._finalize(root, environment)
+                except NoSpace as err:  # what is to come may make room
+                    self._warn(f"{err.message}; the next change tries again")
             database = database_of(root, make=False)
             try:
                 yield database
@@ -194,28 +199,57 @@ class Client:
     ) -> None:  # fmt: skip
         """Runs what the root's database says is still to be run, or `fresh` where there is no database.
 
-        All are run; the first failure is raised then.
+        All are run that can be noted to have run; the first failure is raised then.
         """
         failure: TreebuildError | None = None
         database = database_of(root, make=False)
         try:
             waiting = database.pending() if root.record else tuple((-1, finalizer) for finalizer in fresh)
             for position, finalizer in waiting:
-                self._events.emit(Started("install finalizers", "running finalizers"))
                 try:
-                    of = names.get(finalizer, "an earlier change")
-                    run_finalizer(finalizer, root.folder, environment, self._events, self._cancel, whose=of)
-                    self._events.emit(Finished("install finalizers"))
-                except TreebuildError as err:
-                    self._events.emit(Finished("install finalizers", "failed"))
-                    self._cancel.check()
+                    with _noted(root, database, position, finalizer):
+                        of = names.get(finalizer, "an earlier change")
+                        failed = self._run_finalizer(finalizer, root, environment, of)
+                        failure = failure or failed
+                except NoSpace as err:
                     failure = failure or err
-                if position >= 0:
-                    database.finalized(position)
+                    break
         finally:
             database.close()
         if failure is not None:
             raise failure
+
+    def _run_finalizer(
+        self, finalizer: Finalizer, root: SystemRoot, environment: Environment, whose: str
+    ) -> TreebuildError | None:
+        """Why it failed, if it did. Raises Cancelled."""
+        self._events.emit(Started("install finalizers", "running finalizers"))
+        try:
+            run_finalizer(finalizer, root.folder, environment, self._events, self._cancel, whose=whose)
+        except TreebuildError as err:
+            self._events.emit(Finished("install finalizers", "failed"))
+            self._cancel.check()
+            return err
+        self._events.emit(Finished("install finalizers"))
+        return None
+
+
+@contextmanager
+def _noted(root: SystemRoot, database: SystemDatabase, position: int, finalizer: Finalizer) -> Iterator[None]:
+    """Keeps room while a finalizer runs, which may fill the disk, and notes then that it ran: it would run again if
+    nothing said so. Without a position there is no database to note it in. Raises NoSpace before it has run."""
+    if position < 0:
+        yield
+        return
+    assert database.folder is not None
+    with disk_errors(f"making sure that a finalizer in {root.folder} runs but once: it waits", database.folder):
+        room = keep(database.folder, noting(finalizer))
+    try:
+        yield
+    finally:
+        if room >= 0:
+            os.close(room)
+    database.finalized(position)
 
 
 def _came(found: Record) -> tuple[PackageId, str, int]:

@@ -17,6 +17,7 @@ from treebuilder.client.journal import Journal
 from treebuilder.client.laying import Laid
 from treebuilder.client.names import STAGING
 from treebuilder.errors import NoSpace, TreebuildError
+from treebuilder.model.package import Finalizer
 from treebuilder.system.inside import resolve
 
 _GET_FLAGS = 0x80086601  # FS_IOC_GETFLAGS of 64-bit machines
@@ -52,6 +53,11 @@ def check(root: SystemRoot, laid: Laid, journal: Journal) -> None:
             if not os.access(there, os.W_OK | os.X_OK, effective_ids=True) or _flags(there) & _FIXED:
                 raise _fixed(there)
     _check_copies(root.folder, laid)
+
+
+def noting(finalizer: Finalizer) -> int:
+    """Bytes that the database may need to note that a finalizer ran: the pages that change, as they were."""
+    return 16 * _PAGE + 2 * sum(map(len, finalizer.install))
 
 
 def _fixed(path: str) -> TreebuildError:
@@ -117,6 +123,22 @@ def _check_copies(root: Path, laid: Laid) -> None:
             raise NoSpace(f"no space left in {there}, which is a file system of its own", hint="free some space there")
 
 
+def keep(folder: Path, size_bytes: int) -> int:
+    """Room, in a file without a name: the descriptor, which is closed when the room is needed. Raises OSError when
+    there is none; -1 where it cannot be kept."""
+    fd = -1
+    try:
+        fd = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        os.posix_fallocate(fd, 0, size_bytes)
+    except OSError as err:
+        if fd >= 0:
+            os.close(fd)
+        if err.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return -1  # not every file system has files without a name, or keeps room for them
+    return fd
+
+
 class Room:
     """Space that is kept for the switch (folders), and for the database after it, in files without names."""
 
@@ -132,6 +154,7 @@ class Room:
             rows += 1 + len(found.entries)
             text += 2048 + sum(3 * len(path) + 64 for path, _ in found.entries)
         back = sum(_freed(root.folder, journal.later))
+        text += sum(map(noting, journal.finalizers))
         need = min(size, 2 * _PAGE * rows + 8 * _PAGE) + text + 4 * _PAGE if root.record else 0
         self._held: dict[str, int] = {}
         staging = root.folder / STAGING
@@ -148,13 +171,9 @@ class Room:
     def _hold(self, what: str, folder: Path, size: int) -> None:
         if not size:
             return
-        try:
-            fd = self._held[what] = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            os.posix_fallocate(fd, 0, size)
-        except OSError as err:
-            if err.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            self.release(what)  # not every file system has files without a name, or keeps room for them
+        fd = keep(folder, size)
+        if fd >= 0:
+            self._held[what] = fd
 
     def release(self, what: str) -> None:
         """Gives back what is needed now: for the "switch", for the "database"."""
