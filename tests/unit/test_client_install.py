@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.repository_parts import Workshop, ref, workshop
-from treebuilder.client import Client, Installer, InstallReport, InstallRequest, Manner, SystemDatabase, SystemRoot
+from treebuilder.client import ChangeReport, Client, Installer, InstallRequest, Manner, SystemDatabase, SystemRoot
 from treebuilder.client import operations as ops
 from treebuilder.client.locking import locked
 from treebuilder.errors import (
@@ -35,13 +35,13 @@ def shop(tmp_path: Path) -> Iterator[Workshop]:
         yield made
 
 
-def install(shop: Workshop, *words: str, nodeps: bool = False, record: bool = True) -> InstallReport:
+def install(shop: Workshop, *words: str, nodeps: bool = False, record: bool = True) -> ChangeReport:
     installer = Installer(shop.packages(), shop.events, Cancel())
     request = InstallRequest(tuple(map(ref, words)), nodeps)
     return installer.install(request, SystemRoot(shop.top / "root", record=record))
 
 
-def names(report: InstallReport) -> list[str]:
+def names(report: ChangeReport) -> list[str]:
     return [str(id) for id, _, _ in report.installed]
 
 

@@ -32,18 +32,26 @@ _BOX_LIMIT_S = 7 * 24 * 3600.0
 
 
 # unpacking ------------------------------------------------------------------------------------------------------------
+class Fetched:
+    """What came for an image of a registry, and stays in the store: its layers as they were packed."""
+
+    def __init__(self) -> None:
+        self.layers: tuple[Path, ...] = ()
+        self.moved_bytes = 0
+
+
 def unpack(
     image: str, folder: Path, store: Store, events: EventSink, cancel: Cancel, insecure: tuple[str, ...] = (),
-    kept: list[Path] | None = None, *, own: bool = True,
+    fetched: Fetched | None = None, *, own: bool = True,
 ) -> int:  # fmt: skip
     """Lays an image's files into a folder, which is made if it is not there; how many entries.
 
     `image` is `file://TAR` (what `docker save` writes), `oci:FOLDER` (a layout), or a reference of a registry;
-    `insecure` are hosts to speak plain HTTP to. With `kept`, layers of a registry stay in the store as they came, and
-    are told there. Without `own` all belongs to whoever unpacks it.
+    `insecure` are hosts to speak plain HTTP to. With `fetched`, layers of a registry stay in the store as they came,
+    and are told there. Without `own` all belongs to whoever unpacks it.
     Raises ConfigError, SpecError, TransportError, IntegrityError, UnsafeArchive, NoSpace.
     """
-    layers = _layers(image, store, events, cancel, insecure, kept)
+    layers = _layers(image, store, events, cancel, insecure, fetched)
     count = 0
     with disk_errors(f"unpacking {image} into {folder}", folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -60,7 +68,7 @@ def unpack(
 
 
 def _layers(
-    image: str, store: Store, events: EventSink, cancel: Cancel, insecure: tuple[str, ...], kept: list[Path] | None
+    image: str, store: Store, events: EventSink, cancel: Cancel, insecure: tuple[str, ...], fetched: Fetched | None
 ) -> tuple[Digest, ...]:
     if image.startswith("file://"):
         return _of_archive(Path(image.removeprefix("file://")), store)
@@ -69,10 +77,11 @@ def _layers(
         return layout.load(layout.resolve(), store).layers
     from treebuilder.oci.registry import RegistryImages
 
-    images = RegistryImages(events, cancel, insecure, keep_blobs=kept is not None)
+    images = RegistryImages(events, cancel, insecure, keep_blobs=fetched is not None)
     layers = images.load(image, images.resolve(image), store).layers
-    if kept is not None:
-        kept += [store.blob_path(blob) for blob in images.kept]
+    if fetched is not None:
+        fetched.layers = tuple(store.blob_path(blob) for blob in images.kept)
+        fetched.moved_bytes = images.fetched_bytes
     return layers
 
 

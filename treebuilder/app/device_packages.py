@@ -268,13 +268,13 @@ def _installed(packages: RepositoryPackages, ref: PackageRef, folder: Path, cont
     epoch_s = max((_built(item.artifact.build_time) for item in plan), default=1)
     root = folder / "root"
     root.mkdir()
-    Installer(packages, context.events, context.cancel).install(
+    report = Installer(packages, context.events, context.cancel).install(
         InstallRequest((ref,), epoch_s=epoch_s), SystemRoot(root, context.settings.root.database_path)
     )
     version = _version_of(plan, ref)
     archives = tuple(item.repository.fetch(item.artifact) for item in plan)  # they are here
     made = composed(root, folder, context, f"{ref.pkgname}@{version}", version, epoch_s)
-    return replace(made, archives=archives)
+    return replace(made, archives=archives, fetched_bytes=report.fetched_bytes)
 
 
 def _built(text: str) -> int:

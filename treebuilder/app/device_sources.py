@@ -49,11 +49,13 @@ class Obtained:
     """An image file, whole and verified. `version` is what the slot's file will be called by.
 
     `archives` are blobs of the store that it was made of: with them, the next upgrade fetches what changed.
+    `fetched_bytes` came over the network for them.
     """
 
     path: Path
     version: str
     archives: tuple[Path, ...] = ()
+    fetched_bytes: int = 0
 
 
 @record
@@ -151,15 +153,15 @@ class ImageSource:
         return Offer("offered", self._version, self._reference, size_bytes=found.size_bytes)
 
     def obtain(self, folder: Path) -> Obtained:
-        from treebuilder.app.client_images import unpack
+        from treebuilder.app.client_images import Fetched, unpack
 
         context = self._context
         need(folder, 3 * self._size_bytes, self._named)
-        root, layers = folder / "root", list[Path]()
+        root, fetched = folder / "root", Fetched()
         with opened_store(folder) as store:
-            unpack(self._reference, root, store, context.events, context.cancel, context.insecure, layers)
+            unpack(self._reference, root, store, context.events, context.cancel, context.insecure, fetched)
         made = composed(root, folder, context, self._named, self._version, _EPOCH_S)
-        return replace(made, archives=tuple(layers))
+        return replace(made, archives=fetched.layers, fetched_bytes=fetched.moved_bytes)
 
 
 def composed(root: Path, folder: Path, context: Context, what: str, version: str, epoch_s: int) -> Obtained:

@@ -49,7 +49,8 @@ class Wish:
 @record
 class Report:
     """What came of it. `state`: "upgraded", "staged", "reset", "up-to-date", "rolled-back", "cancelled", "offered", or
-    why a channel does not offer its version. `reboot`: it counts after the next boot."""
+    why a channel does not offer its version. `reboot`: it counts after the next boot. `fetched_bytes` of packages or
+    layers came over the network for it, and `image_bytes` is what they became."""
 
     action: str
     state: str
@@ -59,12 +60,14 @@ class Report:
     digest: str = ""
     critical: bool = False
     reboot: bool = False
+    fetched_bytes: int = 0
+    image_bytes: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return {
             "schema": SCHEMA, "action": self.action, "state": self.state, "version": self.version,
             "running": self.running, "source": self.source, "digest": self.digest, "critical": self.critical,
-            "reboot": self.reboot,
+            "reboot": self.reboot, "fetched_bytes": self.fetched_bytes, "image_bytes": self.image_bytes,
         }  # fmt: skip
 
 
@@ -99,6 +102,7 @@ def upgrade(site: Site, wish: Wish, load: Load) -> Report:
         hooks(site, f"before-{stage}", strict=wish.strict)
         site.events.emit(Said(f"fetching {offer.source}"))
         obtained = source.obtain(work.folder)
+        size = obtained.path.stat().st_size  # before it moves to its slot
         device, image = _installed(site, wish, offer, obtained)
         if obtained.archives and site.work != site.memory:  # COS_STATE is for images
             work.keep(obtained.archives)
@@ -108,7 +112,8 @@ def upgrade(site: Site, wish: Wish, load: Load) -> Report:
     there = wish.go and wish.purpose is Purpose.UPGRADE and device.pointer.trial != image.digest and running == image
     state = "up-to-date" if there else "upgraded" if wish.go else "staged"
     return replace(_report(action, state, device, offer), version=image.version, digest=str(image.digest),
-                   reboot=state == "upgraded" and wish.purpose is not Purpose.RECOVERY)  # fmt: skip
+                   reboot=state == "upgraded" and wish.purpose is not Purpose.RECOVERY,
+                   fetched_bytes=obtained.fetched_bytes, image_bytes=size)  # fmt: skip
 
 
 def apply(site: Site) -> Report:

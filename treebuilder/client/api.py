@@ -106,13 +106,6 @@ class Change:
 
 
 @record
-class InstallReport:
-    """What an installation came to: new packages in the order of installation, with counts of their files."""
-
-    installed: tuple[tuple[PackageId, str, int], ...]
-
-
-@record
 class ChangeReport:
     """What a change came to, or, with `dry_run`, would come to.
 

@@ -13,7 +13,6 @@ from treebuilder.client import apply, operations
 from treebuilder.client.api import (
     Change,
     ChangeReport,
-    InstallReport,
     InstallRequest,
     NotConfirmed,
     Planned,
@@ -276,13 +275,12 @@ class Installer:
         """What would be installed. Raises Unsatisfiable, SpecError."""
         return choose(request, self._repositories, installed)
 
-    def install(self, request: InstallRequest, root: SystemRoot, known: tuple[Package, ...] = ()) -> InstallReport:
+    def install(self, request: InstallRequest, root: SystemRoot, known: tuple[Package, ...] = ()) -> ChangeReport:
         """Installs what is wanted and what it requires; what is there already stays as it is.
 
         `known` are packages that are there without a record. Raises what `Client.run` raises.
         """
         manner = Manner(environment=Environment(epoch_s=request.epoch_s))
-        report = self._client.run(
+        return self._client.run(
             "install", root, lambda database: operations.install(request, self._repositories, database, known), manner
         )
-        return InstallReport(report.installed)

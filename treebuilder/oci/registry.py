@@ -22,7 +22,7 @@ class RegistryImages:
     """Images by reference. May be used from many threads. `insecure` are hosts (with port) to speak plain HTTP to.
 
     `keep_blobs`: layers stay in the store as they came, too, and are taken from there the next time; `kept` names those
-    of the images that were loaded.
+    of the images that were loaded, and `fetched_bytes` came for them.
     """
 
     def __init__(
@@ -30,6 +30,7 @@ class RegistryImages:
     ) -> None:
         self._keep_blobs = keep_blobs
         self.kept: list[Digest] = []
+        self.fetched_bytes = 0
         self._events = events
         self._cancel = cancel
         self._insecure = frozenset(insecure)
@@ -78,6 +79,8 @@ class RegistryImages:
         except BaseException:
             self._events.emit(Finished(task, "failed", seconds=clock.monotonic_s() - began))
             raise
+        with self._lock:
+            self.fetched_bytes += progress.moved_bytes
         self._events.emit(Finished(task, seconds=clock.monotonic_s() - began))
         return state
 
@@ -88,7 +91,7 @@ class RegistryImages:
             self.kept.append(blob)
         noted = store.index.note("unpacked", blob.hex)
         if noted is not None and store.has_tree(Digest(noted.decode())):
-            progress.add(descriptor_size(item))
+            progress.kept(descriptor_size(item))
             return Digest(noted.decode())
         with store.scratch() as work:
             file = store.blob_path(blob)
@@ -98,7 +101,7 @@ class RegistryImages:
                     store.add_blob_file(file, blob)
                     file = store.blob_path(blob)
             else:
-                progress.add(descriptor_size(item))
+                progress.kept(descriptor_size(item))
             with file.open("rb") as source:
                 content = unpack_into_store(source, store, f"{repository}@{blob}")
         store.index.set_notes("unpacked", {blob.hex: content.hex.encode()})

@@ -199,6 +199,8 @@ def _done(args: argparse.Namespace, session: Session, site: Site) -> int:
 
 def text_of(report: Report) -> str:
     """A sentence."""
+    from treebuilder.ui.tables import size
+
     what = report.source or report.version
     match report.state:
         case "upgraded":
@@ -215,6 +217,8 @@ def text_of(report: Report) -> str:
             said = "what was staged is given up"
         case reason:
             said = f"{what} is not offered to this device now: {reason}"
+    if report.image_bytes:
+        said += f" ({size(report.image_bytes)}, of which {size(report.fetched_bytes)} were fetched)"
     return f"{said}; reboot to start it" if report.reboot else said
 
 
