@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.oracle.generate import Generator, printf_calls
+from tests.oracle.times import random_time
 from tests.services import installed
 from treebuilder.errors import SpecError
 from treebuilder.nodes import load
@@ -48,6 +49,10 @@ el: []
 n: enn
 y: why
 on: {deep: x}
+odd: {10: a, 9: b, x: c, true: d, 1.5: e, null: f, 0x10: g, "8": h, -3: i, 1_000: j, 18446744073709551615: k, B: m}
+deep: {1: {2: {3: deep}}}
+wide: [18446744073709551615, 9223372036854775808, 9223372036854775807, 18446744073709551616]
+binary: !!binary aGVsbG8=
 """
 # what we allow and Go does not: see docs/luet-compatibility/templates.md
 LENIENT = ("nil pointer evaluating",)
@@ -89,7 +94,7 @@ def as_go(value: object) -> object:
 
 def values_of(text: str) -> dict[str, object]:
     """The values of a YAML text; the outer map has text keys."""
-    plain: dict[str, object] = load(text, "values").plain()
+    plain: dict[str, object] = load(text, "values").plain(keys=True)
     return {key: as_go(item) for key, item in plain.items()}
 
 
@@ -194,6 +199,11 @@ def test_floats_of_collections(oracle: Path) -> None:
     for question, (output, error) in zip(questions, ask(oracle, questions), strict=True):
         own_output, own_error = ours(question["text"], values)
         assert (own_output if not own_error else "", bool(own_error)) == (output if not error else "", bool(error))
+
+
+def test_random_times(oracle: Path) -> None:
+    draw = random.Random(1)
+    assert differences(oracle, [random_time(draw) for _ in range(2000)]) == []
 
 
 _PIECES = [

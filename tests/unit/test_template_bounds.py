@@ -49,6 +49,10 @@ def test_the_linear_way_finds_what_backtracking_finds() -> None:
         "{{ $x := list 1 }}{{ range until 60 }}{{ $x = list $x $x }}{{ end }}{{ deepEqual $x $x }}",
         '{{ regexMatch "(a|b|ab)*c" (repeat 3000000 "ab") }}',
         "{{ range until 6000 }}{{ $x := uniq (until 900) }}{{ end }}",
+        '{{ $l := repeat 20000 "2006" }}{{ range until 100000 }}{{ $x := now.Format $l }}{{ end }}',
+        '{{ $l := repeat 50000 "2006" }}{{ now.Format $l }}',
+        '{{ $l := repeat 20000 "1" }}{{ range until 100000 }}{{ $x := toDate $l $l }}{{ end }}',
+        '{{ $d := repeat 4000 "0h" }}{{ range until 100000 }}{{ $x := dateModify $d now }}{{ end }}',
         "{{ $l := until 3000 }}{{ range until 100000 }}{{ if has -1 $l }}{{ end }}{{ end }}",
     ],
 )  # fmt: skip

@@ -6,6 +6,7 @@ work, an empty document is an empty map. Types are strict: `version: 1.0` is a n
 
 from __future__ import annotations
 
+import base64
 import re
 from math import isinf
 
@@ -14,7 +15,7 @@ import yaml
 from treebuilder.annotations import Any
 from treebuilder.errors import Place, SpecError
 from treebuilder.nodes.depth import MAX_DEPTH, too_deep
-from treebuilder.nodes.node import Entries, Node
+from treebuilder.nodes.node import Entries, Key, Node
 from treebuilder.nodes.places import Places
 from treebuilder.records import replace
 
@@ -39,6 +40,8 @@ _GoLoader.add_implicit_resolver("tag:yaml.org,2002:int", _BASED, list("-+0"))
 _BOOLEANS = {"y": True, "n": False}
 _MAX_REPEATED = 200_000  # an alias bomb is refused: what aliases repeat counts, not what is really written
 _MAX_WRITTEN = 2_000_000
+_BINARY = "tag:yaml.org,2002:binary"
+_NO_BREAKS = str.maketrans("", "", "\r\n")
 _MERGE = "tag:yaml.org,2002:merge"
 # What libyaml takes for no character of a document (yaml_parser_update_buffer).
 _CONTROL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -118,20 +121,30 @@ class _Reader:
         merged = Entries()
         own = Entries()
         doubled: list[tuple[str, Place]] = []
+        said: dict[str, Key] = {}
         for key, value in node.value:
             if key.tag != _MERGE:
                 # A value is where its key says it is: the list under `steps:` begins on that line for a reader.
-                name = self._key(key)
+                given = self._key(key)
+                name = str(given)
                 doubled += [(name, self._at(key))] if name in own else []
                 own[name] = replace(self.read(value), place=self._at(key))
+                if isinstance(given, Key):
+                    said[name] = given
+                else:
+                    said.pop(name, None)
                 continue
             for part in reversed(value.value) if isinstance(value, yaml.SequenceNode) else (value,):
                 if not isinstance(part, yaml.MappingNode):
                     raise SpecError("<< merges a map or a list of maps", where=self._at(part), reason="yaml")
-                merged.update(self.read(part).value)
+                part_entries = self.read(part).value
+                merged.update(part_entries)
+                said = {**getattr(part_entries, "said", {}), **said}
         merged.update(own)
         if doubled:
             merged.doubled = tuple(doubled)
+        if said:
+            merged.said = said
         return merged
 
     def _key(self, node: yaml.Node) -> str:
@@ -140,13 +153,17 @@ class _Reader:
         if len(self._open) <= 1:  # the document's own keys are texts to Go, whatever they look like
             return str(node.value)
         kind, value = self._scalar(node)
-        return ("true" if value else "false") if kind == "boolean" else str(node.value)
+        if isinstance(value, str):
+            return value
+        return Key.of(("true" if value else "false") if kind == "boolean" else str(node.value), value)
 
     def _scalar(self, node: yaml.ScalarNode) -> tuple[str, str | int | float | bool | None]:
         """Kind and value of a plain value."""
         kind = _KINDS.get(node.tag)
         if kind is None:
             return "text", str(node.value)  # a tag of somebody's own (go-yaml takes the text)
+        if node.tag == _BINARY:
+            return "text", _decoded(str(node.value), self._at(node))
         if kind == "text" or (kind == "number" and ":" in node.value):  # go-yaml knows no numbers to the base of 60
             return "text", str(node.value)
         if kind == "boolean" and node.value.lower() in _BOOLEANS:
@@ -169,6 +186,15 @@ class _Reader:
 
     def _at(self, node: yaml.Node) -> Place:
         return self._places.at(node.start_mark.line)
+
+
+def _decoded(text: str, where: Place) -> str:
+    """base64 as Go reads it; what is no UTF-8 is lost, for values are texts here."""
+    try:
+        data = base64.b64decode(text.translate(_NO_BREAKS), validate=True)
+    except ValueError as err:
+        raise SpecError("!!binary value contains invalid base64 data", where=where, reason="yaml") from err
+    return data.decode("utf-8", "replace")
 
 
 def _wide(text: str) -> float | None:

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from treebuilder.annotations import Any, NoReturn
+from treebuilder.annotations import Any, NoReturn, TypeAlias
 from treebuilder.errors import Place, SpecError
 from treebuilder.records import field, record
 
+Plain: TypeAlias = "int | float | bool | None"
+
+
+class Key(str):
+    """A key that is no text in YAML (`80`, `true`), as it is written; `value` is what it says."""
+
+    __slots__ = ("value",)
+    value: Plain
+
+    @classmethod
+    def of(cls, text: str, value: Plain) -> Key:
+        key = cls(text)
+        key.value = value
+        return key
+
 
 class Entries(dict[str, "Node"]):
-    """A map's values by key, in the order written."""
+    """A map's values by key, in the order written. `said`: what keys that are no texts say, as `Key`."""
 
-    __slots__ = ("_folded", "doubled")
+    __slots__ = ("_folded", "doubled", "said")
     _folded: dict[str, Node]
-    doubled: tuple[tuple[str, Place], ...]  # only where there are any
+    doubled: tuple[tuple[str, Place], ...]  # only where there are any, as of `said`
+    said: dict[str, Key]
 
     def in_any_case(self, key: str) -> Node | None:
         """The last whose key differs only in case. The map must be complete."""
@@ -136,10 +152,14 @@ class Node:
             self.fail(f"{what} must be a whole number", reason="wrong-type")
         return self.value
 
-    def plain(self) -> Any:  # noqa: ANN401 - data for templates, whose types are the user's
-        """The value as dicts, lists and scalars, for template values and for writing it out again."""
+    def plain(self, *, keys: bool = False) -> Any:  # noqa: ANN401 - data for templates, whose types are the user's
+        """The value as dicts, lists and scalars, for template values and for writing it out again.
+
+        `keys`: those that are no texts in YAML are of the class `Key`, which remembers what they are.
+        """
         if self.kind == "map":
-            return {name: node.plain() for name, node in self.value.items()}
+            said: dict[str, Key] = getattr(self.value, "said", {}) if keys else {}
+            return {said.get(name, name): node.plain(keys=keys) for name, node in self.value.items()}
         if self.kind == "list":
-            return [node.plain() for node in self.value]
+            return [node.plain(keys=keys) for node in self.value]
         return self.value

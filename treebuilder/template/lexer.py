@@ -18,14 +18,17 @@ KEYWORDS = frozenset(
     ("block", "break", "continue", "define", "else", "end", "if", "nil", "range", "template", "with")
 )  # fmt: skip
 SPACE = " \t\r\n"
+_NUMBER = (
+    r"(?:0[xX][0-9a-fA-F_]*(?:\.[0-9a-fA-F_]*)?(?:[pP][+-]?[0-9_]*)?|0[bB][01_]+|0[oO][0-7_]+"
+    r"|(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9][0-9_]*)(?:[eE][+-]?[0-9_]+)?)"
+)
 _TOKEN = re.compile(
     r"""
     (?P<space>[ \t\r\n]+)
   | (?P<string>"(?:[^"\\\n]|\\[^\n])*")
   | (?P<raw>`[^`]*`)
   | (?P<char>'(?:[^'\\\n]|\\[^\n])+')
-  | (?P<number>[+-]?(?:0[xX][0-9a-fA-F_]*(?:\.[0-9a-fA-F_]*)?(?:[pP][+-]?[0-9_]*)?|0[bB][01_]+|0[oO][0-7_]+
-        |(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9][0-9_]*)(?:[eE][+-]?[0-9_]+)?)i?)
+  | (?P<number>[+-]?{number}(?:[+-]{number}i|i)?)
   | (?P<variable>\$[\w]*)
   | (?P<field>\.[^\W\d]\w*)
   | (?P<dot>\.)
@@ -36,7 +39,7 @@ _TOKEN = re.compile(
   | (?P<comma>,)
   | (?P<open>\()
   | (?P<close>\))
-    """,
+    """.replace("{number}", _NUMBER),
     re.VERBOSE,
 )
 _ENDS_WORD = re.compile(r"[ \t\r\n.,|:=()]|\Z|-?\}\}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from treebuilder.template.faults import TemplateFault
@@ -10,6 +11,8 @@ _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8}
 _SIMPLE = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", "'": "'", '"': '"'}
 _INT64 = 1 << 63
 _OCTAL = re.compile(r"0[0-7]+\Z")
+_BOTH = re.compile(r"(.+(?<![eEpP]))([+-].+)i")
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _UNDERSCORES = re.compile(r"__|_\Z|_[.eEpPi]|[.eEpP+-]_")
 
 
@@ -64,7 +67,8 @@ def number(text: str) -> int | float | complex:
         raise TemplateFault(f"{text} is no number")
     plain = text.replace("_", "")
     if plain.endswith("i"):
-        return complex(0, _imaginary(text, plain[:-1]))
+        both = _BOTH.fullmatch(plain)
+        return complex(_decimal(text, both[1]) if both else 0, _decimal(text, both[2] if both else plain[:-1]))
     try:
         value = int(plain, 8) if _OCTAL.match(plain.lstrip("+-")) else int(plain, 0)
     except ValueError:
@@ -74,11 +78,12 @@ def number(text: str) -> int | float | complex:
     return value
 
 
-def _imaginary(text: str, plain: str) -> float:
-    """Decimal digits stay decimal here, even behind a zero."""
-    if re.fullmatch(r"[+-]?0[xXbBoO].*", plain):
-        value = number(plain)
-        return value.real
+def _decimal(text: str, plain: str) -> float:
+    """A part of a complex number: it stays decimal, even behind a zero, and needs no point."""
+    if not _DECIMAL.fullmatch(plain):
+        return _float(text, plain)
+    if not math.isfinite(float(plain)):
+        raise TemplateFault(f"{text} is no number")
     return float(plain)
 
 

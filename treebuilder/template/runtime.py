@@ -16,9 +16,10 @@ from treebuilder.annotations import cast
 from treebuilder.template.compiler import Code, compiled, environment
 from treebuilder.template.faults import LocatedFault, TemplateFault, TooDeep
 from treebuilder.template.functions.lists import effort
-from treebuilder.template.shapes import Program, Unit
+from treebuilder.template.functions.signature import GoFunction
+from treebuilder.template.shapes import Program, Unit, Written
 from treebuilder.template.source import Source
-from treebuilder.template.values import MAX_TEXT, GoObject, NilMap, field, show, sorted_items, type_of
+from treebuilder.template.values import MAX_TEXT, NilMap, field, show, sorted_items, type_of
 
 _MAX_STEPS = 400_000
 _MAX_DEPTH = 1000
@@ -73,9 +74,9 @@ class Run:
         self.output = Output(traces=traces)
         self._included: dict[str, int] = {}  # when tracing: marks of the lines that `include` gave
         self._names: dict[str, object] = {
-            "k": (), "v": (), "text": self._text, "show": self._show, "let": let, "field": chain, "pairs": pairs,
-            "steps": self._steps, "block": self._block, "invoke": self._invoke, "fault": refuse,
-            "nilmap": nilmap, "second": second,
+            "k": (), "v": (), "text": self._text, "show": self._show, "let": let,
+            "field": partial(chain, self._call), "pairs": pairs, "steps": self._steps, "block": self._block,
+            "invoke": self._invoke, "fault": refuse, "nilmap": nilmap, "second": second,
         }  # fmt: skip
         self._context = Context(environment(), self._names, "item", {})
 
@@ -149,7 +150,7 @@ class Run:
         """What the compiled code of `{{ .a.b }}` does: most actions are this one."""
         slot, names, mark = cast("tuple[int, tuple[str, ...], int]", unit.constants)
         try:
-            self._show(mark, chain(variables[slot], names))
+            self._show(mark, chain(self._call, variables[slot], names))
         except TemplateFault as fault:
             raise LocatedFault(str(fault), mark) from fault
 
@@ -209,24 +210,25 @@ class Run:
             yield item
 
 
-def chain(value: object, names: tuple[str, ...], *arguments: object) -> object:
-    """`.a.b` of a value; the last may be a method that takes the arguments. Raises TemplateFault."""
+def chain(call: Callable[..., object], value: object, names: tuple[str, ...], *arguments: object) -> object:
+    """`.a.b` of a value; the last may be a method that takes the arguments, by `call`. Raises TemplateFault."""
     for index, name in enumerate(names):
         if type(value) is dict:
             value = value.get(name)
             continue
-        owner = value
         value = field(value, name)
-        if isinstance(owner, GoObject) and callable(value):
-            try:
-                value = value(*arguments) if index == len(names) - 1 else value()
-            except TypeError as err:
-                raise TemplateFault(f"wrong arguments for {name}") from err
+        if isinstance(value, GoFunction):
             if index == len(names) - 1:
-                return value
+                return call(value, *_given(value, arguments))
+            value = call(value)
     if arguments:
         raise TemplateFault(f".{'.'.join(names)} has arguments but is no function")
     return value
+
+
+def _given(method: GoFunction, arguments: tuple[object, ...]) -> Iterator[object]:
+    for index, argument in enumerate(arguments):
+        yield method.constant(index, argument.value) if isinstance(argument, Written) else argument
 
 
 def nilmap(value: object) -> object:

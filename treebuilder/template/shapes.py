@@ -12,6 +12,7 @@ name, *arguments); ("and" | "or" | "not", …). Statements are ("do", expression
 from __future__ import annotations
 
 from treebuilder.annotations import TYPE_CHECKING, TypeAlias
+from treebuilder.records import record
 from treebuilder.template.faults import TooDeep
 from treebuilder.template.functions import PURE
 from treebuilder.template.functions.signature import GoFunction
@@ -59,6 +60,15 @@ class Unit:
 
 Program: TypeAlias = "tuple[Unit, ...]"
 _FIELD: Shape = ("do", ("call", "show", ("k", 2), ("call", "field", ("slot", 0), ("k", 1))), 0)
+
+
+@record
+class Written:
+    """A constant as an argument of a method."""
+
+    value: object
+
+
 _MAX_KEPT = 20_000
 _kept: dict[tuple[str, int], tuple[Shape, tuple[object, ...]]] = {}
 
@@ -198,7 +208,7 @@ class _Shaper:
         if isinstance(first, Function):
             return self._function(first, tuple(others), last)
         if isinstance(first, Chain):
-            return self._chain(first, (*(self._operand(word) for word in others), *last))
+            return self._chain(first, (*(self._written(word) for word in others), *last))
         if isinstance(first, Constant) and first.value is None:
             return self._refuse("nil is not a command")
         if others or last:
@@ -249,6 +259,12 @@ class _Shaper:
         value = self._operand(word)
         # a field's nil is an interface, which is no map; the nil of a pipeline has no type and can be one
         return self._nil_for(function, index, value) if isinstance(word, Constant | Pipeline | Variable) else value
+
+    def _written(self, word: Operand) -> Shape:
+        """An argument of a method: a number takes the type that the method says when it is known."""
+        if isinstance(word, Constant) and word.value is not None:
+            return self._k(Written(word.value))
+        return self._operand(word)
 
     def _nil_for(self, function: GoFunction | None, index: int, value: Shape) -> Shape:
         wants_map = function is not None and function.wanted(index) == "map"

@@ -10,16 +10,37 @@ import math
 from collections.abc import Iterator
 
 from treebuilder.annotations import cast
+from treebuilder.nodes.node import Key
 from treebuilder.template.faults import TemplateFault
 
 NO_VALUE = "<no value>"
 MAX_TEXT = 4 * 1024 * 1024
 MAX_PARTS = 500_000
 _EXPONENT_AT = 6
+_INT64 = 1 << 63
 
 
 class Int64(int):
     """What sprig's arithmetic returns."""
+
+
+class Uint64(int):
+    """`uint64`, as versions have it; a whole number that no int64 holds is one as well."""
+
+
+class NamedInt(int):
+    """A Go number with a name and methods (a month, a duration). Its subclasses say what it is."""
+
+    go_type: str
+    go_kind = "int"
+
+    def go_text(self) -> str:
+        """What printing it gives."""
+        raise NotImplementedError
+
+    def go_field(self, name: str) -> object:
+        """A method. Raises KeyError."""
+        raise KeyError(name)
 
 
 class AnyMap(dict[object, object]):
@@ -72,12 +93,20 @@ class GoObject:
     go_type: str
 
     def go_field(self, name: str) -> object:
-        """A field's value, or a callable for a method. Raises KeyError."""
+        """A field's value, or the function of a method. Raises KeyError."""
         raise KeyError(name)
 
     def go_text(self) -> str:
         """What printing it gives."""
         return self.go_type
+
+    def go_syntax(self) -> str:
+        """What `%#v` gives."""
+        return self.go_type
+
+    def go_marshal(self) -> object:
+        """The plainer value that JSON, YAML and TOML have for it. Raises TemplateFault."""
+        raise TemplateFault(f"json: unsupported type: {self.go_type}")
 
 
 _NILS = NilList | NilTextList | NilMap
@@ -92,8 +121,10 @@ def kind_of(value: object) -> str:
             return "bool"
         case Int64():
             return "int64"
+        case NamedInt():
+            return value.go_kind
         case int():
-            return "int"
+            return "uint64" if is_unsigned(value) else "int"
         case float():
             return "float64"
         case complex():
@@ -110,11 +141,18 @@ def kind_of(value: object) -> str:
             return "func"
 
 
+def is_unsigned(value: int) -> bool:
+    """Whether Go has an uint64 for it."""
+    return value >= _INT64 or isinstance(value, Uint64)
+
+
 def type_of(value: object) -> str:
     """`%T`."""
     match value:
         case None:
             return "<nil>"
+        case NamedInt():
+            return value.go_type
         case bytes():
             return "[]uint8"
         case list() | tuple():
@@ -184,6 +222,8 @@ def _text(value: object) -> str:
             return "<nil>"
         case bool():
             return "true" if value else "false"
+        case NamedInt():
+            return value.go_text()
         case int():
             return int.__repr__(value)
         case float():
@@ -204,15 +244,23 @@ def _text(value: object) -> str:
             raise TemplateFault("can't print a function")
 
 
+def key_of(key: object) -> object:
+    """What a key is to Go: a number or a truth that YAML has for a key is no text."""
+    return key.value if isinstance(key, Key) else key
+
+
 def sorted_items(value: dict[object, object]) -> list[tuple[object, object]]:
-    """Entries in key order; numbers come before texts."""
-    return sorted(value.items(), key=lambda entry: _rank(entry[0]))
+    """Entries in key order; keys of several types by the names of these, as they lie in Go's programs."""
+    return sorted(((key_of(key), item) for key, item in value.items()), key=lambda entry: _rank(entry[0]))
 
 
-def _rank(key: object) -> tuple[int, float, str]:
-    if isinstance(key, int | float):
-        return 0, float(key), ""
-    return 1, 0.0, str(key)
+def text_items(value: dict[object, object]) -> list[tuple[str, object]]:
+    """Entries in the order of their keys as texts."""
+    return sorted(((text_of(key_of(key)), item) for key, item in value.items()), key=lambda entry: entry[0])
+
+
+def _rank(key: object) -> tuple[str, int | float, str]:
+    return (kind_of(key), key, "") if isinstance(key, int | float) else ("" if key is None else "string", 0, str(key))
 
 
 def weigh(value: object) -> None:
@@ -241,7 +289,7 @@ def field(value: object, name: str) -> object:
             return value.get(name, "" if isinstance(value, TextMap) else None)
         case None:
             return None
-        case GoObject():
+        case GoObject() | NamedInt():
             try:
                 return value.go_field(name)
             except KeyError:
@@ -278,7 +326,7 @@ def equal(left: object, right: object) -> bool:
         if isinstance(value, dict | list | tuple | bytes):
             raise TemplateFault(f"uncomparable type {type_of(value)}: {text_of(value)[:200]}")
     if isinstance(left, GoObject) and isinstance(right, GoObject):
-        return left == right
+        return left is right if left.go_type.startswith("*") else left == right
     if basic_kind(left) != basic_kind(right):
         raise TemplateFault(
             f"incompatible types for comparison: {type_of(left)} ({text_of(left)}) and "

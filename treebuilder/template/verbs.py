@@ -8,9 +8,11 @@ from treebuilder.annotations import NamedTuple
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.values import (
     GoObject,
+    NamedInt,
     NilList,
     NilMap,
     NilTextList,
+    is_unsigned,
     print_float,
     sorted_items,
     type_of,
@@ -75,8 +77,10 @@ def _value(flags: Flags, verb: str, value: object) -> str:
             return "interface {}(nil)" if flags.go_syntax else "<nil>"
         case bool():
             return _pad(flags, "true" if value else "false") if verb in "tv" else _wrong(flags, verb, value)
+        case NamedInt() if verb in "vsxXq" and not flags.go_syntax:
+            return _text(flags, verb, value.go_text())
         case int():
-            return _integer(flags, verb, int(value))
+            return _integer(flags, verb, value)
         case float():
             return _real(flags, verb, value)
         case complex():
@@ -84,6 +88,8 @@ def _value(flags: Flags, verb: str, value: object) -> str:
         case str():
             return _text(flags, verb, value)
         case GoObject():
+            if flags.go_syntax:
+                return value.go_syntax()
             return _text(flags, verb, value.go_text()) if verb in "vsxXq" else _wrong(flags, verb, value)
         case bytes():
             if verb in "sxXq":
@@ -98,7 +104,8 @@ def _value(flags: Flags, verb: str, value: object) -> str:
 
 
 def _wrong(flags: Flags, verb: str, value: object) -> str:
-    return f"%!{verb}({type_of(value)}={_value(flags, 'v', value)})"
+    shown = _digits(flags, "v", value) if isinstance(value, NamedInt) else _value(flags, "v", value)
+    return f"%!{verb}({type_of(value)}={shown})"
 
 
 def _items(flags: Flags, verb: str, value: object, items: list[object]) -> str:
@@ -156,6 +163,8 @@ def _hex(flags: Flags, verb: str, data: bytes) -> str:
 # numbers --------------------------------------------------------------------------------------------------------
 def _integer(flags: Flags, verb: str, value: int) -> str:
     bare = flags._replace(zero=False)
+    if verb == "v" and flags.go_syntax and is_unsigned(value):
+        return _digits(flags._replace(sharp=True), "x", value)
     if verb in _BASES:
         return _digits(flags, verb, value)
     char = chr(value) if 0 <= value < 0x110000 and not 0xD800 <= value < 0xE000 else "\ufffd"

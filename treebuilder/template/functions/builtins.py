@@ -6,10 +6,12 @@ import html
 import re
 from urllib.parse import quote_plus
 
+from treebuilder.nodes import Key
 from treebuilder.template.faults import TemplateFault
+from treebuilder.template.functions.lists import effort
 from treebuilder.template.functions.signature import GoFunction, table
 from treebuilder.template.printf import sprint, sprintf, sprintln
-from treebuilder.template.values import NO_VALUE, AnyMap, GoObject, TextMap, equal, less, type_of
+from treebuilder.template.values import NO_VALUE, AnyMap, GoObject, TextMap, equal, key_of, less, type_of
 
 _JS = {
     "\\": "\\\\", "'": "\\'", '"': '\\"', "<": "\\u003C", ">": "\\u003E", "&": "\\u0026", "=": "\\u003D",
@@ -44,6 +46,8 @@ def _index_one(value: object, key: object) -> object:
         case dict():
             if isinstance(key, str):
                 return value.get(key, "" if isinstance(value, TextMap) else None)
+            if any(isinstance(known, Key) for known in value):
+                return _index_any(value, key)
             raise TemplateFault(f"value has type {type_of(key)}; should be string")
         case list() | tuple() | bytes() | str():
             if not isinstance(key, int) or isinstance(key, bool):
@@ -56,13 +60,16 @@ def _index_one(value: object, key: object) -> object:
             raise TemplateFault(f"can't index item of type {type_of(value)}")
 
 
-def _index_any(value: AnyMap, key: object) -> object:
-    """Keys of any type: 1, 1.0 and true are three."""
+def _index_any(value: dict[object, object], key: object) -> object:
+    """Keys of any type: 1, 1.0 and true are three. All of them are looked at, which counts."""
     if isinstance(key, dict | list | tuple | bytes):
         raise TemplateFault(f"hash of unhashable type {type_of(key)}")
-    if isinstance(key, str):
-        return value.get(key)
-    return next((item for known, item in value.items() if type(known) is type(key) and known == key), None)
+    effort.compared += len(value)
+    for known, item in value.items():
+        said = key_of(known)
+        if said == key and type_of(said) == type_of(key):
+            return item
+    return None
 
 
 def _len(value: object) -> int:

@@ -42,7 +42,7 @@ def _pluck(key: str, *maps: Map) -> list[object]:
 
 
 def _keys(*maps: Map) -> list[object]:
-    return TextList(key for map_ in maps for key, _ in sorted_items(map_))
+    return TextList(str(key) for map_ in maps for key in sorted(map_, key=str))
 
 
 def _values(map_: Map) -> list[object]:

@@ -10,19 +10,20 @@ import re
 import zlib
 from decimal import Decimal
 
-from treebuilder.annotations import cast
 from treebuilder.errors import SpecError
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.functions.bases import decode32, decode64
 from treebuilder.template.functions.signature import GoFunction, table
 from treebuilder.template.values import (
     AnyMap,
+    GoObject,
     NilList,
     NilMap,
     NilTextList,
+    key_of,
     kind_of,
     print_float,
-    sorted_items,
+    text_items,
     text_of,
     type_of,
     weigh,
@@ -67,10 +68,11 @@ def _json(value: object, html: bool, indent: str, newline: str) -> str:
             inner = newline + indent if newline else ""
             colon = ": " if newline else ":"
             entries = [
-                f"{_json_text(text_of(key), html)}{colon}{_json(item, html, indent, inner)}"
-                for key, item in sorted_items(value)
+                f"{_json_text(key, html)}{colon}{_json(item, html, indent, inner)}" for key, item in text_items(value)
             ]
             return f"{{{inner}{(',' + inner).join(entries)}{newline}}}" if entries else "{}"
+        case GoObject():
+            return _json(value.go_marshal(), html, indent, newline)
         case _:
             raise TemplateFault(f"json: unsupported type: {type_of(value)}")
 
@@ -168,9 +170,20 @@ def _from_yaml(text: str) -> object:
     from treebuilder.nodes import load
 
     try:
-        return cast("object", load(text, "").plain())
+        return _text_keys(load(text, "").plain(keys=True))
     except SpecError as err:
         raise TemplateFault(f"{err.message}{f' (line {err.where.line})' if err.where else ''}") from err
+
+
+def _text_keys(value: object) -> object:
+    """Values as they come through JSON: keys are texts."""
+    match value:
+        case dict():
+            return {text_of(key_of(key)): _text_keys(item) for key, item in value.items()}
+        case list():
+            return [_text_keys(item) for item in value]
+        case _:
+            return value
 
 
 def _yaml_map(text: str) -> dict[str, object]:
@@ -198,11 +211,8 @@ def _yaml_list(text: str) -> list[object]:
 def _to_yaml(value: object) -> str:
     from treebuilder.template.functions.yamltext import to_yaml
 
-    try:
-        weigh(value)
-        return to_yaml(value)
-    except TemplateFault:
-        return ""
+    weigh(value)
+    return to_yaml(value)
 
 
 def _bytes(text: str) -> bytes:

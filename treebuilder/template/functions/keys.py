@@ -40,6 +40,9 @@ class Certificate(GoObject):
     def go_text(self) -> str:
         return f"{{{self.cert} {self.key}}}"
 
+    def go_marshal(self) -> object:
+        return {"Cert": self.cert, "Key": self.key}
+
 
 def keys(random: Randomness, epoch_s: int) -> dict[str, GoFunction]:
     """The functions over one stream. Certificates begin at `epoch_s`."""

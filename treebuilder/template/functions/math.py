@@ -8,10 +8,10 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from treebuilder.template.faults import TemplateFault
+from treebuilder.template.functions.calendar import wrap
 from treebuilder.template.functions.signature import GoFunction, table
-from treebuilder.template.values import Int64, text_of
+from treebuilder.template.values import Int64, NamedInt, text_of
 
-_BITS = 1 << 64
 _HALF = 1 << 63
 _INT = re.compile(
     r"[+-]?(?:0[xX]_?[0-9a-fA-F_]*[0-9a-fA-F]|0[bB]_?[01_]*[01]|0[oO]?_?[0-7_]*[0-7]|0|[1-9](?:[0-9_]*[0-9])?)"
@@ -29,14 +29,16 @@ _PLACES = 10**16
 
 def wrap64(value: int) -> Int64:
     """The value as an int64: what does not fit wraps around."""
-    return Int64((value + _HALF) % _BITS - _HALF)
+    return Int64(wrap(value))
 
 
 def to_int(value: object) -> int:
     """spf13/cast.ToInt64: texts are read in any base, what cannot be read is 0."""
     match value:
+        case NamedInt() if value.go_kind != "int":
+            return 0  # cast knows months and weekdays, but no durations
         case bool() | int():
-            return int(value)
+            return wrap(value)
         case float():
             return int(value) if -_HALF <= value < _HALF else -_HALF
         case str():
@@ -48,6 +50,8 @@ def to_int(value: object) -> int:
 def to_float(value: object) -> float:
     """spf13/cast.ToFloat64."""
     match value:
+        case NamedInt() if value.go_kind != "int":
+            return 0.0
         case bool() | int() | float():
             return float(value)
         case str():

@@ -7,18 +7,21 @@ that name one.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
-from treebuilder.records import record
+from treebuilder.records import record, replace
 from treebuilder.template.faults import TemplateFault
-from treebuilder.template.functions.signature import GoFunction, table
-from treebuilder.template.values import GoObject
+from treebuilder.template.functions.signature import GoFunction, method, table
+from treebuilder.template.values import GoObject, Uint64
+from treebuilder.template.verbs import quote
 
 _PRE = r"(?:-([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?(?:\+([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?"
 _VERSION = re.compile(r"v?([0-9]+)(\.[0-9]+)?(\.[0-9]+)?" + _PRE + r"\Z")
 _PART = r"v?([0-9|xX*]+)(\.[0-9|xX*]+)?(\.[0-9|xX*]+)?" + _PRE
 _CONSTRAINT = re.compile(r"\s*(!=|>=|=>|<=|=<|~>|[=<>~^])?\s*" + _PART + r"\s*(?:,|\s|\Z)")
 _HYPHEN = re.compile(r"(?<!\S)(\S+) - (\S+)")
+_IDENTIFIERS = re.compile(r"[0-9A-Za-z.-]*")
+_WORD = 1 << 64
+_OF_POINTERS = frozenset(("Original", "Compare", "Equal", "LessThan", "GreaterThan"))
 _SPACE = re.compile(r"\s+", re.ASCII)
 _WILD = frozenset(("", "x", "X", "*"))
 
@@ -43,28 +46,29 @@ class SemVer(GoObject):
         meta = f"+{self.metadata}" if self.metadata else ""
         return f"{self.major}.{self.minor}.{self.patch}{pre}{meta}"
 
-    def go_field(self, name: str) -> object:
-        methods: dict[str, Callable[..., object]] = {
-            "Major": lambda: self.major,
-            "Minor": lambda: self.minor,
-            "Patch": lambda: self.patch,
-            "Prerelease": lambda: self.prerelease,
-            "Metadata": lambda: self.metadata,
-            "Original": lambda: self.original,
-            "String": self.go_text,
-            "Compare": self._compare,
-            "Equal": lambda other: self._compare(other) == 0,
-            "LessThan": lambda other: self._compare(other) < 0,
-            "GreaterThan": lambda other: self._compare(other) > 0,
-            "IncMajor": lambda: _plain(self.major + 1, 0, 0),
-            "IncMinor": lambda: _plain(self.major, self.minor + 1, 0),
-            "IncPatch": lambda: _plain(self.major, self.minor, self.patch + (not self.prerelease)),
-        }
-        return methods[name]
+    def go_syntax(self) -> str:
+        numbers = f"major:{self.major:#x}, minor:{self.minor:#x}, patch:{self.patch:#x}"
+        texts = f"pre:{quote(self.prerelease)}, metadata:{quote(self.metadata)}, original:{quote(self.original)}"
+        return f"{self.go_type.replace('*', '&')}{{{numbers}, {texts}}}"
 
-    def _compare(self, other: object) -> int:
-        if not isinstance(other, SemVer):
-            raise TemplateFault("a version is compared with something else")
+    def go_marshal(self) -> object:
+        return self.go_text()
+
+    def go_field(self, name: str) -> GoFunction:
+        return method(self, _METHODS, name)
+
+    def changed(
+        self, *, major: int = -1, minor: int = -1, patch: int = -1, prerelease: str = "", metadata: str = ""
+    ) -> _Changed:
+        """A version with other parts; -1 stands for the number there is."""
+        major, minor, patch = (
+            (old if new < 0 else new) % _WORD
+            for new, old in ((major, self.major), (minor, self.minor), (patch, self.patch))
+        )
+        made = _Changed(major, minor, patch, prerelease, metadata, "")
+        return replace(made, original=("v" if self.original.startswith("v") else "") + made.go_text())
+
+    def compare(self, other: SemVer) -> int:
         return (self.key > other.key) - (self.key < other.key)
 
     @property
@@ -74,6 +78,18 @@ class SemVer(GoObject):
             (0, int(part), "") if _fits(part) else (1, 0, part) for part in self.prerelease.split(".") if part
         )
         return self.major, self.minor, self.patch, (0, parts) if self.prerelease else (1, ())
+
+
+@record
+class _Changed(SemVer):
+    """Go's `semver.Version` without a pointer: what methods give. It is compared with no other."""
+
+    go_type = "semver.Version"
+
+    def go_field(self, name: str) -> GoFunction:
+        if name in _OF_POINTERS:
+            raise KeyError(name)
+        return SemVer.go_field(self, name)
 
 
 def _fits(text: str) -> bool:
@@ -86,6 +102,20 @@ def _number(text: str) -> int:
     if not _fits(text):
         raise TemplateFault(f"Error parsing version segment: {text[:40]} is out of range")
     return int(text)
+
+
+def _with_prerelease(version: SemVer, text: str) -> SemVer:
+    if any(part.isdigit() and len(part) > 1 and part[0] == "0" for part in text.split(".")):
+        raise TemplateFault("Version segment starts with 0")
+    if not _IDENTIFIERS.fullmatch(text):
+        raise TemplateFault("Invalid Prerelease string")
+    return version.changed(prerelease=text, metadata=version.metadata)
+
+
+def _with_metadata(version: SemVer, text: str) -> SemVer:
+    if not _IDENTIFIERS.fullmatch(text):
+        raise TemplateFault("Invalid Metadata string")
+    return version.changed(prerelease=version.prerelease, metadata=text)
 
 
 def _plain(major: int, minor: int, patch: int) -> SemVer:
@@ -188,6 +218,24 @@ def satisfies(constraint: str, version: SemVer) -> bool:
     return any(all(limit.allows(version) for limit in _limits(part)) for part in constraint.split("||"))
 
 
+_METHODS = table(
+    ("Major", "", lambda version: Uint64(version.major)),
+    ("Minor", "", lambda version: Uint64(version.minor)),
+    ("Patch", "", lambda version: Uint64(version.patch)),
+    ("Prerelease", "", lambda version: version.prerelease),
+    ("Metadata", "", lambda version: version.metadata),
+    ("Original", "", lambda version: version.original),
+    ("String", "", SemVer.go_text),
+    ("Compare", "*semver.Version", SemVer.compare),
+    ("Equal", "*semver.Version", lambda version, other: version.compare(other) == 0),
+    ("LessThan", "*semver.Version", lambda version, other: version.compare(other) < 0),
+    ("GreaterThan", "*semver.Version", lambda version, other: version.compare(other) > 0),
+    ("IncMajor", "", lambda version: version.changed(major=version.major + 1, minor=0, patch=0)),
+    ("IncMinor", "", lambda version: version.changed(minor=version.minor + 1, patch=0)),
+    ("IncPatch", "", lambda version: version.changed(patch=version.patch + (not version.prerelease))),
+    ("SetPrerelease", "string", _with_prerelease),
+    ("SetMetadata", "string", _with_metadata),
+)
 SEMVERS: dict[str, GoFunction] = table(
     ("semver", "string", parse),
     ("semverCompare", "string string", lambda constraint, version: satisfies(constraint, parse(version))),

@@ -7,8 +7,10 @@ from decimal import Decimal
 
 from treebuilder.annotations import cast
 from treebuilder.template.faults import TemplateFault
+from treebuilder.template.functions.durations import Duration
 from treebuilder.template.functions.signature import GoFunction, table
-from treebuilder.template.values import AnyMap, print_float, sorted_items, text_of, type_of, weigh
+from treebuilder.template.functions.times import RFC3339_NANO, Time
+from treebuilder.template.values import AnyMap, GoObject, kind_of, print_float, text_items, weigh
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
 _ESCAPES = {"\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
@@ -34,7 +36,7 @@ def _is_tables(value: object) -> bool:
 def _table(map_: _Map, path: tuple[str, ...], lines: list[str]) -> None:
     if isinstance(map_, AnyMap):
         raise TemplateFault("toml: cannot encode a map with non-string key type")
-    entries = [(_key(key), value) for key, value in sorted_items(map_) if value is not None]
+    entries = [(_key(key), _struct(value)) for key, value in text_items(map_) if value is not None]
     indent = "  " * max(len(path), 0)
     for key, value in entries:
         if not isinstance(value, dict) and not _is_tables(value):
@@ -49,6 +51,12 @@ def _table(map_: _Map, path: tuple[str, ...], lines: list[str]) -> None:
             _table(table_, inner, lines)
 
 
+def _struct(value: object) -> object:
+    """A map for a struct that has no text of its own."""
+    plain = value.go_marshal() if isinstance(value, GoObject) and not isinstance(value, Time) else None
+    return plain if isinstance(plain, dict) else value
+
+
 def _tables(value: object) -> list[tuple[_Map, tuple[str, str]]]:
     if isinstance(value, dict):
         return [(cast("_Map", value), ("[", "]"))]
@@ -57,8 +65,7 @@ def _tables(value: object) -> list[tuple[_Map, tuple[str, str]]]:
     return []
 
 
-def _key(key: object) -> str:
-    text = text_of(key)
+def _key(text: str) -> str:
     return text if _BARE.match(text) else _quoted(text)
 
 
@@ -70,6 +77,8 @@ def _value(value: object) -> str:
     match value:
         case bool():
             return "true" if value else "false"
+        case Duration():
+            return _quoted(value.go_text())
         case int():
             return str(int(value))
         case float():
@@ -87,10 +96,14 @@ def _value(value: object) -> str:
         case list() | tuple():
             return "[" + ", ".join(_value(item) for item in value) + "]"
         case dict():
-            pairs = (f"{_key(key)} = {_value(item)}" for key, item in sorted_items(value))
+            pairs = (f"{_key(key)} = {_value(item)}" for key, item in text_items(value))
             return "{" + ", ".join(pairs) + "}"
+        case Time():
+            return value.format(RFC3339_NANO)
+        case GoObject():
+            return _value(value.go_marshal())
         case _:
-            raise TemplateFault(f"toml: cannot write a value of type {type_of(value)}")
+            raise TemplateFault(f"unsupported type: {kind_of(value)}")
 
 
 def _quiet(value: object) -> str:

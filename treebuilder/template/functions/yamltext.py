@@ -9,7 +9,9 @@ import yaml
 
 from treebuilder.annotations import Any, cast
 from treebuilder.template.faults import TemplateFault
-from treebuilder.template.values import print_float, text_of, type_of
+from treebuilder.template.functions.durations import Duration
+from treebuilder.template.functions.times import RFC3339_NANO, Time
+from treebuilder.template.values import GoObject, key_of, kind_of, print_float, text_of, type_of
 
 _BASE60 = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?\Z")
 _OTHER_BREAKS = re.compile("[\x85\u2028\u2029]")  # line breaks to YAML, and lost in other styles
@@ -17,6 +19,7 @@ _STR = "tag:yaml.org,2002:str"
 _WORDS = frozenset(("y", "Y", "n", "N"))
 _MARKS = frozenset(("<<", "="))  # go-yaml quotes them as little as other words
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
+_KINDS = {"bool": 1, "int": 2, "int64": 6, "uint64": 11, "float64": 14}  # the numbers of Go's kinds
 _OCTAL = re.compile(r"[-+]?0o[0-7]+\Z")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
 
@@ -43,6 +46,10 @@ class _Text(str):
     """A text that our representer writes."""
 
 
+class _Map(list[tuple[object, object]]):
+    """Entries as they are to be written: 1 and true are two keys."""
+
+
 class _Plain(str):
     """A number as it is to be written."""
 
@@ -51,8 +58,17 @@ def _node_ready(value: object) -> object:
     match value:
         case None | bool():
             return value
+        case Duration():
+            return _Text(value.go_text())
         case int():
             return int(value)
+        case Time():
+            return _Plain(value.format(RFC3339_NANO))
+        case GoObject():
+            plain = value.go_marshal()
+            if isinstance(plain, dict):
+                plain = {str(key).lower(): item for key, item in plain.items()}
+            return _node_ready(plain)
         case float():
             return _Plain(
                 {"NaN": ".nan", "+Inf": ".inf", "-Inf": "-.inf"}.get(print_float(value)) or print_float(value)
@@ -64,10 +80,19 @@ def _node_ready(value: object) -> object:
         case list() | tuple():
             return [_node_ready(item) for item in value]
         case dict():
-            entries = sorted(cast("dict[object, object]", value).items(), key=lambda entry: _order(text_of(entry[0])))
-            return {_node_ready(key): _node_ready(item) for key, item in entries}
+            entries = [(key_of(key), item) for key, item in cast("dict[object, object]", value).items()]
+            entries.sort(key=lambda entry: _rank(entry[0]))
+            return _Map((_node_ready(key), _node_ready(item)) for key, item in entries)
         case _:
             raise TemplateFault(f"yaml: cannot write a value of type {type_of(value)}")
+
+
+def _rank(key: object) -> tuple[int, float, int, object]:
+    """Numbers, nothing, texts; numbers and truths together, by their size."""
+    if isinstance(key, int | float):
+        kind = kind_of(key)
+        return 0, float(key), _KINDS.get(kind, 2), _order("")
+    return (1, 0.0, 0, _order("")) if key is None else (2, 0.0, 0, _order(text_of(key)))
 
 
 @cmp_to_key
@@ -114,5 +139,11 @@ def _represent_plain(dumper: _Dumper, text: _Plain) -> yaml.Node:
     return yaml.ScalarNode(tag, str(text))
 
 
+def _represent_map(dumper: _Dumper, entries: _Map) -> yaml.Node:
+    pairs = [(dumper.represent_data(key), dumper.represent_data(item)) for key, item in entries]
+    return yaml.MappingNode("tag:yaml.org,2002:map", pairs, flow_style=not entries)
+
+
+_Dumper.add_representer(_Map, _represent_map)
 _Dumper.add_representer(_Text, _represent)
 _Dumper.add_representer(_Plain, _represent_plain)
