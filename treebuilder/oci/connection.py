@@ -8,7 +8,6 @@ pass is tried again: broken connections, 429 and server errors, after as long as
 from __future__ import annotations
 
 import base64
-import random
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +20,7 @@ from treebuilder.model.digest import Digest
 from treebuilder.oci.layout import json_object
 from treebuilder.oci.login import Login, credentials
 from treebuilder.oci.reference import DOCKER_HUB, is_loopback
+from treebuilder.oci.refusal import may_pass, pause_s, refused
 from treebuilder.oci.session import TIMEOUT_S, is_plain, new_session
 from treebuilder.system import clock
 from treebuilder.system.process import Cancel
@@ -37,7 +37,6 @@ _ACCEPT = ", ".join([
 TRIES = 4
 BRIEF_S = 10.0  # for answers that nobody has to have: once, and no longer
 _FIRST_WAIT_S = 0.1
-_LONGEST_WAIT_S = 60.0
 _LOGINS = 4  # of one request: a token that others use too may be worn out when its turn comes
 _CHUNK = 1 << 18
 _LONGEST_ANSWER = 1 << 20
@@ -92,10 +91,8 @@ class Connection:
         return once()
 
     def _pause(self, attempt: int, err: TransportError) -> None:
-        """As long as the registry asks for, or longer each time, never the same for everybody."""
-        wait = err.retry_after_s if err.retry_after_s is not None else _FIRST_WAIT_S * 3**attempt
-        jitter = random.uniform(1.0, 1.3)  # noqa: S311 - no secret
-        self._cancel.pause(min(_LONGEST_WAIT_S, wait * jitter))
+        """As long as the registry asks for, or longer each time."""
+        self._cancel.pause(pause_s(_FIRST_WAIT_S * 3**attempt, err))
 
     def _parts(self, reply: Response, *, brief: bool = False) -> Iterator[bytes]:
         """The body as it was sent: layers are compressed themselves and must not be unpacked on the way."""
@@ -240,6 +237,12 @@ class Connection:
             headers["Authorization"] = f"Basic {self._login.basic}"
         ask = self._session.post if self._login.identity else self._session.get
         with ask(realm, headers=headers, stream=True, **more, **_limit(brief)) as reply:
+            if may_pass(reply.status_code):
+                raise refused(
+                    f"{self}: the login at the registry failed: {urlsplit(realm).netloc}",
+                    reply.status_code,
+                    reply.headers,
+                )
             if reply.status_code != 200:
                 return ""
             data = b""
@@ -265,15 +268,15 @@ class Connection:
                 status=status,
                 hint=self._login.fault or f"docker login {self._host}, if there should be one",
             )
+        if status == 404 and name.startswith("uploads/"):
+            return TransportError(
+                f"{self}: the registry takes nothing there (404)", status=status,
+                hint="some want a project to be made first; or the address is another",
+            )  # fmt: skip
         if status == 404 and kind in ("manifests", "blobs"):
             what = "there is no such image" if kind == "manifests" else "the registry lacks a part of the image"
             return TransportError(f"{self}: {what} ({name})", status=status)
-        temporary = status in (408, 425, 429) or status >= 500
-        after = reply.headers.get("Retry-After", "")
-        return TransportError(
-            f"{self}: the registry answered {status}", temporary=temporary, status=status,
-            retry_after_s=float(after) if after.isascii() and after.isdigit() and len(after) < 6 else None,
-        )  # fmt: skip
+        return refused(f"{self}: the registry", status, reply.headers)
 
 
 def _limit(brief: bool) -> dict[str, tuple[float, float]]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from treebuilder.annotations import Any
 from treebuilder.errors import IntegrityError, TransportError
 from treebuilder.model.digest import Digest
+from treebuilder.oci.refusal import pause_s, refused
 from treebuilder.oci.session import new_session
 from treebuilder.oci.store import Store
 from treebuilder.system.process import Cancel
@@ -44,7 +45,7 @@ class Downloader:
             except TransportError as err:
                 if not err.temporary or attempt == _TRIES:
                     raise
-                self._cancel.pause(0.3 * 3**attempt)
+                self._cancel.pause(pause_s(0.3 * 3**attempt, err))
         raise AssertionError("the loop returns or raises")
 
     def _once(self, url: str, expected: Digest | None, on_bytes: Callable[[int], None] | None) -> Digest:
@@ -55,10 +56,7 @@ class Downloader:
         try:
             with self._get_session().get(url, stream=True) as reply:
                 if reply.status_code != 200:
-                    temporary = reply.status_code in (408, 425, 429) or reply.status_code >= 500
-                    raise TransportError(
-                        f"{url}: the server answered {reply.status_code}", temporary=temporary, status=reply.status_code
-                    )
+                    raise refused(f"{url}: the server", reply.status_code, reply.headers)
                 return self._receive(url, reply.iter_content(_CHUNK), expected, on_bytes)
         except requests.RequestException as err:
             from treebuilder.oci.connection import short

@@ -16,6 +16,7 @@ from treebuilder.errors import IntegrityError, NoSpace, TransportError
 from treebuilder.model.digest import Digest
 from treebuilder.oci import connection
 from treebuilder.oci.arriving import UNSEEN, Arriving
+from treebuilder.oci.refusal import pause_s, refused
 from treebuilder.oci.session import new_session
 from treebuilder.oci.store import Store
 from treebuilder.system import clock
@@ -118,7 +119,7 @@ class Fetcher:
                 attempt = 1 if _size(part) > before else attempt + 1
                 if not err.temporary or attempt > self._most_tries:
                     raise
-                self._cancel.pause(0.1 * 3 ** (attempt - 1))
+                self._cancel.pause(pause_s(0.1 * 3 ** (attempt - 1), err))
 
     def _once(self, url: str, part: Path, max_bytes: int, progress: Arriving, within_s: float | None) -> None:
         import requests
@@ -133,10 +134,7 @@ class Fetcher:
                 if have and reply.status_code == 416:  # it is whole, or something else: its digest tells
                     return
                 if reply.status_code not in (200, 206):
-                    temporary = reply.status_code in (408, 425, 429) or reply.status_code >= 500
-                    raise TransportError(
-                        f"{url}: the server answered {reply.status_code}", temporary=temporary, status=reply.status_code
-                    )
+                    raise refused(f"{url}: the server", reply.status_code, reply.headers)
                 if have and reply.status_code == 200:  # from its beginning
                     progress.kept(-have)
                     have = 0
