@@ -14,7 +14,9 @@ from treebuilder.app.options import BuildOptions
 from treebuilder.app.settings import Settings
 from treebuilder.app.sharing import opened
 from treebuilder.app.workspace import opened as workspace
+from treebuilder.build import shared
 from treebuilder.events import Recorder
+from treebuilder.serve.exchange import Exchange
 from treebuilder.serve.registry import Registry
 from treebuilder.serve.server import Listening, serving
 from treebuilder.serve.storage import Storage
@@ -371,3 +373,25 @@ def test_an_insecure_registry_is_meant_with_all_its_ports(tmp_path: Path) -> Non
     with workspace(Settings(), str(tmp_path), Recorder(), Cancel()) as work:
         places = [opened(f"{host}/x", options, work) for host in ("a.example:5000", "b.example:5000", "b.example:5001")]
     assert [place._url.partition(":")[0] for place in places] == ["http", "http", "https"]
+
+
+def test_a_place_that_has_no_records_is_soon_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that answers everything with a page: not one warning for each address."""
+
+    class Pages:
+        asked = 0
+
+        def answer(self, exchange: Exchange) -> None:
+            self.asked += 1
+            exchange.bytes(200, b"<html>Welcome!</html>", "text/html")
+
+    monkeypatch.setattr(shared, "_MOST_BROKEN", 3)
+    site = Pages()
+    with serving(site, Listening("127.0.0.1", 0)) as address:
+        done = build(make(tmp_path / "one"), address, "--pull", "t/all")
+    assert states(done)["app"] == "built"
+    said = [warning["message"] for warning in done.value["warnings"]]
+    assert len(said) == 4
+    assert "is not asked any more" in said[-1]
+    assert "3 of its records are not what they should be" in said[-1]
+    assert site.asked <= 5

@@ -45,6 +45,7 @@ _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG = "application/vnd.treebuild.record.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar+zstd"
 _ARCHIVE = "application/vnd.treebuild.package.v1"
+_MOST_BROKEN = 20  # records of a registry: a page that every address leads to is one for each that is asked for
 _COMPARED = "compared-record"  # notes: a manifest's digest to that of the result that it was compared with
 _CONTENT = "dev.treebuild.content"  # the digest of the plain tar
 _PLAIN = "dev.treebuild.unpacked"  # its length in bytes, where it is odd
@@ -200,9 +201,15 @@ class SharedCache:
 
     def _pass_over(self, repository: Records, tag: str, err: TreebuildError) -> None:
         """One record that is not what it should be keeps nobody from building."""
-        self._broken.add((repository, tag))
+        with self._lock:
+            self._broken.add((repository, tag))
+            count = sum(one is repository for one, _ in self._broken)
+        if repository in self._lost:
+            return
         key = tag.partition("-")[2]
         self._events.emit(Warned(f"{repository}: the record of {key[:16]} is not used: {err.message}"))
+        if count == _MOST_BROKEN:
+            self._drop(repository, f"{count} of its records are not what they should be")
 
     def has(self, layer: Digest) -> bool:
         """Whether a layer that is not here can be fetched."""
