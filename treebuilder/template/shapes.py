@@ -69,6 +69,7 @@ class Written:
     value: object
 
 
+_ONE_TURN = ((None, None),)
 _MAX_KEPT = 20_000
 _kept: dict[tuple[str, int], tuple[Shape, tuple[object, ...]]] = {}
 
@@ -132,6 +133,7 @@ class _Shaper:
     def __init__(self, units: Units, dot: int) -> None:
         self._units = units
         self._dot = dot
+        self._goes_on: int | None = None  # inside the `else` of a range: the variable of its `continue`
         self.constants: list[object] = []
         self.marks: list[int] = []
 
@@ -155,7 +157,7 @@ class _Shaper:
             case Range():
                 return self._range(item, number)
             case Leave():
-                return (item.word, number)
+                return self._leave(item.word, number)
             case Invoke():
                 argument = self._k(None) if item.argument is None else self.pipeline(item.argument)
                 return ("do", ("call", "invoke", self._k(item.mark), self._k(item.name), argument), number)
@@ -188,10 +190,28 @@ class _Shaper:
         for declared, name in zip(declares, names, strict=False):
             start.append(("do", self._let(declared, ("name", name)), number))
         before, self._dot = self._dot, element
+        outside, self._goes_on = self._goes_on, None
         body = (*start, *self._block(item.body))
-        self._dot = before
+        self._dot, self._goes_on = before, outside
         loop = ("for", ("call", "steps", self._slot(over)), body, number)
-        return ("if", test, (loop,), self._block(item.orelse), number)
+        return ("if", test, (loop,), self._else(item.orelse, number), number)
+
+    def _else(self, items: tuple[Item, ...], number: int) -> Shape:
+        """The `else` of a range, which `break` leaves: a loop of one turn. `continue` is of the loop around it, so it
+        is said to a variable and done behind."""
+        if not _leaves(items):
+            return self._block(items)
+        outside, self._goes_on = self._goes_on, self._units.slot()
+        before: Shape = ("do", self._let(self._goes_on, self._k(False)), number)
+        turn: Shape = ("for", self._k(_ONE_TURN), self._block(items), number)
+        test = self._slot(self._goes_on)
+        self._goes_on = outside
+        return (before, turn, ("if", test, (self._leave("continue", number),), (), number))
+
+    def _leave(self, word: str, number: int) -> Shape:
+        if word == "break" or self._goes_on is None:
+            return (word, number)
+        return ("if", self._let(self._goes_on, self._k(True)), (("break", number),), (), number)
 
     # expressions ------------------------------------------------------------------------------------------------
     def pipeline(self, pipeline: Pipeline) -> Shape:

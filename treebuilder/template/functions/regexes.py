@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import takewhile
 
 from treebuilder.errors import SpecError
 from treebuilder.model import linear
 from treebuilder.model.linear import Found
 from treebuilder.model.patterns import compile_pattern
 from treebuilder.template.faults import TemplateFault
+from treebuilder.template.functions.characters import category
 from treebuilder.template.functions.signature import GoFunction, table
 from treebuilder.template.values import NilTextList, TextList
 
-_REFERENCE = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})", re.ASCII)
+_REFERENCE = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})")
 _META = re.compile(r"[\\.+*?()|\[\]{}^$]")
 
 
@@ -78,16 +80,25 @@ def _find_all(pattern: str, text: str, count: int) -> TextList:
     return TextList(found if count < 0 else found[:count]) or NilTextList()
 
 
+def _name(text: str) -> str:
+    """The letters, digits and `_` that a text begins with."""
+    return "".join(takewhile(lambda char: char == "_" or category(char)[0] == "L" or category(char) == "Nd", text))
+
+
 def _expand(found: _Found, template: str) -> str:
     def value(reference: re.Match[str]) -> str:
         dollar, plain, braced = reference.groups()
         if dollar:
             return "$"
-        name = plain or braced
+        name = _name(plain or braced)
+        rest = (plain or "")[len(name) :]
+        if not name or (braced and name != braced):
+            return reference.group()
+        is_number = name.isascii() and name.isdecimal() and len(name) < 10 and (name[0] != "0" or name == "0")
         try:
-            return found.group(int(name) if name.isdecimal() else name) or ""
+            return (found.group(int(name) if is_number else name) or "") + rest
         except IndexError:
-            return ""
+            return rest
 
     return _REFERENCE.sub(value, template)
 

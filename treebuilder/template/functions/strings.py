@@ -6,12 +6,13 @@ import re
 from collections.abc import Callable
 
 from treebuilder.template.faults import TemplateFault
+from treebuilder.template.functions.characters import SPACES, cased, category
 from treebuilder.template.functions.signature import GoFunction, table
 from treebuilder.template.printf import quote
 from treebuilder.template.values import MAX_TEXT, TextList, TextMap, text_of
 
-_SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
-_SEPARATORS = str.maketrans(dict.fromkeys(_SPACES, " "))
+_FIRST = re.compile(f"(?<![^{SPACES}])[^{SPACES}]")
+_SEPARATORS = str.maketrans(dict.fromkeys(SPACES, " "))
 _BYTE_SPACES = str.maketrans("", "", "\t\n\v\f\r \x85\xa0")
 
 
@@ -89,8 +90,8 @@ def _title(text: str) -> str:
     pieces: list[str] = []
     apart = True
     for char in text:
-        pieces.append(_cased(char, str.title) if apart else char)
-        apart = not (char.isalnum() or char == "_") and (char < "\x80" or char in _SPACES)
+        pieces.append(cased(char, str.title) if apart else char)
+        apart = not (char.isalnum() or char == "_") and (char < "\x80" or char in SPACES)
     return "".join(pieces)
 
 
@@ -108,7 +109,7 @@ def _initials(text: str) -> str:
 
 
 def _untitle(text: str) -> str:
-    return re.sub(r"(?<!\S)\S", lambda found: found.group().lower(), text)
+    return _FIRST.sub(lambda found: cased(found.group(), str.lower), text)
 
 
 def _repeat(count: int, text: str) -> str:
@@ -123,13 +124,14 @@ def _swapcase(text: str) -> str:
     pieces: list[str] = []
     white = True
     for char in text:
-        if char.isupper() or char.istitle():
-            pieces.append(_cased(char, str.lower))
-        elif char.islower():
-            pieces.append(_cased(char, str.title if white else str.upper))
+        kind = category(char)
+        if kind in ("Lu", "Lt"):
+            pieces.append(cased(char, str.lower))
+        elif kind == "Ll":
+            pieces.append(cased(char, str.title if white else str.upper))
         else:
             pieces.append(char)
-        white = char.isspace()
+        white = char in SPACES
     return "".join(pieces)
 
 
@@ -216,15 +218,6 @@ def _fail(message: str) -> str:
     raise TemplateFault(message)
 
 
-def _cased(text: str, change: Callable[[str], str]) -> str:
-    """Go changes each character by itself: one whose other case is longer stays."""
-    if text.isascii():
-        return change(text)
-    if "\u0130" in text and change("A") == "a":
-        text = text.replace("\u0130", "i")
-    return "".join(other if len(other := change(char)) == 1 else char for char in text)
-
-
 def _trim_all(cut: str, text: str) -> str:
     return text.strip(cut) if cut else text
 
@@ -234,9 +227,9 @@ STRINGS: dict[str, GoFunction] = table(
     ("abbrev", "int string", _abbrev),
     ("abbrevboth", "int int string", _abbrevboth),
     ("trunc", "int string", _trunc),
-    ("trim", "string", lambda text: text.strip(_SPACES)),
-    ("upper", "string", lambda text: _cased(text, str.upper)),
-    ("lower", "string", lambda text: _cased(text, str.lower)),
+    ("trim", "string", lambda text: text.strip(SPACES)),
+    ("upper", "string", lambda text: cased(text, str.upper)),
+    ("lower", "string", lambda text: cased(text, str.lower)),
     ("title", "string", _title),
     ("untitle", "string", _untitle),
     ("substr", "int int string", _substr),
