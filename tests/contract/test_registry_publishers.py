@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests import services
-from tests.contract.docker_parts import client, publish
+from tests.contract.docker_parts import Counted, client, publish
 from tests.contract.registry_client import MANIFEST, Client, code, sha
 from tests.registries import own_registry
+from tests.trees import Project
 from tests.unit.repository_parts import Workshop, workshop
 from treebuilder.errors import IntegrityError, TransportError
 from treebuilder.events import Warned
@@ -23,7 +24,9 @@ from treebuilder.oci.remote import Repository
 from treebuilder.repository import docker_publish
 from treebuilder.repository.api import INDEX_NAME
 from treebuilder.serve.exchange import Exchange
+from treebuilder.serve.registry import Registry
 from treebuilder.serve.server import Listening, serving
+from treebuilder.serve.storage import Storage
 from treebuilder.system.process import Cancel
 
 _HOP = ("connection", "host", "transfer-encoding")
@@ -161,3 +164,27 @@ def test_an_answer_that_was_lost_is_none_of_somebody_elses(tmp_path: Path) -> No
         with pytest.raises(TransportError) as caught:
             place.replace_manifest("v1", other, MANIFEST, None)
         assert caught.value.status == 412
+
+
+def test_a_copy_does_not_replace_what_was_published_meanwhile(shops: tuple[Workshop, Workshop], tmp_path: Path) -> None:
+    """Packages may take long to bring: whether the index may be replaced was looked at before."""
+    storage = Storage(tmp_path / "registry")
+    other = [shops[1]]
+
+    class Site(Counted):
+        def answer(self, exchange: Exchange) -> None:
+            if other and exchange.method == "POST":
+                publish(other.pop(), address)
+            super().answer(exchange)
+
+    project, folder = Project(tmp_path), str(shops[0].build)
+    words = ("--tree", str(shops[0].tree), "--packages", str(shops[0].build), "--name", "test", "--type", "disk")
+    assert project.run("create-repo", *words, "--output", folder).code == 0
+    with serving(Site(Registry(storage)), Listening("127.0.0.1", 0)) as address:
+        done = project.run("repo", "copy", folder, f"{address}/a/repo")
+        assert (done.code, done.value["error"]["reason"]) == (2, "changed"), done.stderr
+        with client(tmp_path, address) as reader:
+            assert [id.name for id in reader.artifacts] == ["two"]
+        again = project.run("repo", "copy", folder, f"{address}/a/repo")
+        assert (again.code, again.value["error"]["reason"]) == (1, "rolled-back")
+    storage.close()

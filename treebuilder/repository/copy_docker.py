@@ -60,9 +60,13 @@ class DockerPlace:
         self._tags = LateTags(target.place)
         self._carrier = Carrier(origin, target, store, self._tags) if origin is not None else None
         self._newest: dict[str, Piece] = {}  # by tags
+        self._before: dict[str, Digest | None] = {}  # indexes' images when it was found that they may be replaced
+        self._replaced: list[str] = []
 
     def document(self, name: str) -> bytes | None:
-        return self._target.index(name)
+        found = self._target.index(name)
+        self._before.setdefault(name, self._target.seen(name))
+        return found
 
     def missing(self, states: Sequence[State]) -> tuple[Piece, ...]:
         wanted: dict[Piece, None] = {}
@@ -71,6 +75,7 @@ class DockerPlace:
             if self._target.index(state.reference) == state.index:
                 known |= {piece for piece in state.pieces if piece.package}
                 continue
+            self._replaced.append(state.reference)
             known |= self._known(state.reference)
             wanted |= dict.fromkeys(state.pieces)
         self._check_tags(states)
@@ -159,6 +164,8 @@ class DockerPlace:
         return ImageLayer(piece.sha256, length, Digest(seen.hexdigest()), kind)
 
     def publish(self, states: Sequence[State], documents: Mapping[str, bytes]) -> bool:
+        for reference in self._replaced:
+            self._need_unchanged(reference)
         self._tags.move(frozenset(tag for tag, piece in self._newest.items() if not piece.package))
         shown = [show(state, self._target.index, self._write) for state in states]
         changed = any(shown)
@@ -170,7 +177,17 @@ class DockerPlace:
                 changed = True
         return changed
 
+    def _need_unchanged(self, reference: str) -> None:
+        """Raises IntegrityError (reason "changed") for an index that somebody wrote while packages were brought."""
+        if self._target.place.digest_of(tag_of(reference)) != self._before.get(reference):
+            raise IntegrityError(
+                f"{self._target}: somebody published {reference} while it was copied to: that one stays",
+                reason="changed", hint="run it again",
+            )  # fmt: skip
+
     def _write(self, reference: str, data: bytes) -> None:
+        if reference in self._replaced:
+            self._need_unchanged(reference)
         carrier = None if reference.endswith(SIGNATURE_SUFFIX) else self._carrier
         if carrier is None or not carrier.index(reference, Digest.of(data)):
             self._target.commit(reference, data)
