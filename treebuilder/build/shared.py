@@ -14,6 +14,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from treebuilder.annotations import IO, Any, Protocol
@@ -49,6 +50,7 @@ _MOST_BROKEN = 20  # records of a registry: a page that every address leads to i
 _COMPARED = "compared-record"  # notes: a manifest's digest to that of the result that it was compared with
 _CONTENT = "dev.treebuild.content"  # the digest of the plain tar
 _PLAIN = "dev.treebuild.unpacked"  # its length in bytes, where it is odd
+_Led = Callable[[str], "Digest | None"]
 
 
 class Records(Protocol):
@@ -311,8 +313,9 @@ class SharedCache:
         pushed = False
         for target in self._targets:
             damaged = any((target, layer) in self._damaged for layer in layers)
-            lacks = {tag: missing for tag in tags if (missing := self._missing(target, tag, always=damaged))}
-            if not damaged and self._differs(target, next((tag for tag in tags if tag not in lacks), ""), result):
+            led = cache(target.digest_of)
+            lacks = {tag: missing for tag in tags if (missing := self._missing(target, tag, led, always=damaged))}
+            if not damaged and self._differs(target, next((tag for tag in tags if tag not in lacks), ""), result, led):
                 self._other[keys.plan] = f"{node.pid} ({target})"
                 continue
             items = self._layer_items(target, result) if lacks else None
@@ -321,11 +324,11 @@ class SharedCache:
                 pushed = True
         return pushed
 
-    def _differs(self, target: Records, tag: str, result: NodeResult) -> bool:
+    def _differs(self, target: Records, tag: str, result: NodeResult, led: _Led) -> bool:
         """Whether the record that a target has came to something else by the same inputs. It is read once."""
         mine = Digest.of(json.dumps([result.state.to_json(), [layer.hex for layer in result.own]]).encode())
         for asked in self._trust.asked(tag) if tag else ():
-            digest = target.digest_of(asked)
+            digest = led(asked)
             if digest is None or self._store.index.note(_COMPARED, digest.hex) == mine.hex.encode():
                 continue
             for _, config, _ in self._records(tag, (target,), fresh=True):
@@ -356,7 +359,9 @@ class SharedCache:
         tag = f"artifact-{keys.artifact.hex}"
         if keys.plan in self._other:
             return False
-        targets = [(target, missing) for target in self._targets if (missing := self._missing(target, tag))]
+        targets = [
+            (target, missing) for target in self._targets if (missing := self._missing(target, tag, target.digest_of))
+        ]
         if not targets:
             return False
         blobs = [pair for one in packages.all() for pair in one.blobs.values() if self._store.has_blob(pair[0])]
@@ -388,18 +393,18 @@ class SharedCache:
                 "names, caches); build --pull takes what was pushed",
             )
 
-    def _missing(self, target: Records, tag: str, *, always: bool = False) -> list[str]:
-        """The tags that a target lacks for a record; also one of a key's own that leads to what it has not signed, and
-        all where what is there is no record, or damaged."""
+    def _missing(self, target: Records, tag: str, led: _Led, *, always: bool = False) -> list[str]:
+        """The tags that a target lacks for a record, `led` being where its tags lead; also one of a key's own that
+        leads to what it has not signed, and all where what is there is no record, or damaged."""
         if isinstance(target, FolderRepository):
             for one in self._trust.written(tag):
                 drop_damaged(target, one, self._store)
         if always or (target, tag) in self._broken:
             return [*self._trust.written(tag)]
         plain, *signed = self._trust.written(tag)
-        missing = [plain] if target.digest_of(plain) is None else []
+        missing = [plain] if led(plain) is None else []
         for other in signed:
-            digest = target.digest_of(other)
+            digest = led(other)
             try:
                 found = None if digest is None else target.manifest(other, digest)[1]
             except IntegrityError:
