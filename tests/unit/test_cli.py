@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests import services
+from tests.unit.repository_parts import workshop
+from tests.unit.system_parts import System
 from treebuilder import __version__
 from treebuilder.cli.catalogue import ALIASES, VERBS
 from treebuilder.cli.main import main
@@ -149,7 +151,7 @@ def test_starting_imports_nothing_heavy() -> None:
 
 def test_a_look_at_what_is_installed_loads_no_more_than_it_uses(tmp_path: Path) -> None:
     words = ["search", "--installed", "--system-target", str(tmp_path), "x"]
-    heavy = ("yaml", "hashlib", "subprocess", "filecmp", "logging", "treebuilder.oci", "treebuilder.solver")
+    heavy = ("yaml", "hashlib", "subprocess", "filecmp", "logging", "locale", "treebuilder.oci", "treebuilder.solver")
     code = (
         f"import sys; from treebuilder.cli.main import main; assert main({words!r}) == 0; "
         f"assert 'sqlite3' in sys.modules; print([m for m in {heavy!r} if m in sys.modules], file=sys.stderr)"
@@ -159,6 +161,28 @@ def test_a_look_at_what_is_installed_loads_no_more_than_it_uses(tmp_path: Path) 
         check=True,
     )  # fmt: skip
     assert done.stderr.splitlines()[-1] == "[]"
+
+
+def test_a_removal_loads_nothing_to_fetch_with(tmp_path: Path) -> None:
+    """Nor to enter namespaces with, where the root is ours already."""
+    services.need(os.geteuid() == 0, "who is not root enters a user namespace")
+    with workshop(tmp_path) as shop:
+        shop.package("t/a", {"a": b""})
+        shop.packages()
+        (tmp_path / "root").mkdir()
+        System(shop, tmp_path / "root").install("t/a")
+    words = ["uninstall", "--system-target", str(tmp_path / "root"), "t/a"]
+    heavy = ("yaml", "hashlib", "subprocess", "locale", "ctypes", "queue", "treebuilder.oci", "treebuilder.repository")
+    code = (
+        f"import sys; from treebuilder.cli.main import main; assert main({words!r}) == 0; "
+        f"print([m for m in {heavy!r} if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(TOP)}, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    assert done.stderr.splitlines()[-1] == "[]"
+    assert list((tmp_path / "root").iterdir()) == [tmp_path / "root/var"]
 
 
 def shell(script: str) -> subprocess.CompletedProcess[str]:

@@ -21,14 +21,15 @@ from treebuilder.app.config_keys import (
 from treebuilder.app.settings import find_config
 from treebuilder.app.trusting import KEYS_FOLDER, TrustRules
 from treebuilder.archive.bounds import TIMES, Bound
-from treebuilder.client import Environment, Protection, SystemRoot
-from treebuilder.client.protect import prefixes
+from treebuilder.client.api import SystemRoot
+from treebuilder.client.protect import Protection, prefixes
 from treebuilder.errors import ConfigError, Place, TreebuildError
 from treebuilder.events import EventSink, Warned
 from treebuilder.records import record, replace
 from treebuilder.trust.policy import TrustSetting, read_setting
 
 if TYPE_CHECKING:
+    from treebuilder.client import Environment
     from treebuilder.nodes import Node
     from treebuilder.repository import RepositorySource
 
@@ -111,6 +112,8 @@ class ClientSettings:
         return tuple(found.source for found in self.repositories if found.enabled)
 
     def environment(self, epoch_s: int, more: tuple[tuple[str, str], ...] = ()) -> Environment:
+        from treebuilder.client import Environment
+
         return Environment(epoch_s, (*self.finalizer_envs, *more))
 
     def value(self, key: str) -> Any:  # noqa: ANN401 - whatever the configuration holds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -79,9 +80,7 @@ class Session:
 
         Does not return then. Raises EngineUnavailable with the fix where that is not possible.
         """
-        from treebuilder.container import namespace
-
-        if not namespace.is_root():
+        if os.geteuid() != 0:
             self._start_again()
 
     def needs_containers(self) -> None:
@@ -92,7 +91,6 @@ class Session:
         namespace.enter_private_mounts()
 
     def _start_again(self) -> NoReturn:
-        import os
         from pathlib import Path
 
         import treebuilder

@@ -29,11 +29,9 @@ from treebuilder.client.ready import keep, noting
 from treebuilder.errors import ConfigError, NoSpace, TreebuildError
 from treebuilder.events import EventSink, Finished, Progressed, Started, Warned
 from treebuilder.model.package import Finalizer, Package, PackageId
-from treebuilder.oci.arriving import Total
 from treebuilder.records import record
 from treebuilder.system.clock import monotonic_s
 from treebuilder.system.files import disk_errors
-from treebuilder.system.pool import in_parallel
 from treebuilder.system.process import Cancel
 
 if TYPE_CHECKING:
@@ -145,6 +143,9 @@ class Client:
         """Checked archives of all packages, in the plan's order, and how many bytes came for them."""
         if not plan:
             return (), 0
+        from treebuilder.oci.arriving import Total
+        from treebuilder.system.pool import in_parallel
+
         start = monotonic_s()
         self._events.emit(Started("fetch", f"fetching {len(plan)} packages", unit="bytes"))
         total = Total(lambda done, expected: self._events.emit(Progressed("fetch", done, total=expected)))
