@@ -16,7 +16,7 @@ from treebuilder.vm.console import Console
 from treebuilder.vm.firmware import find_uefi
 
 Firmware = Literal["bios", "efi"]
-BOOT_S = 900.0  # a machine without acceleration beside others
+BOOT_S = 1500.0  # a machine without acceleration beside others
 _ARGV = (
     "qemu-system-x86_64 -no-user-config -nodefaults -M q35 -accel tcg,thread=multi -cpu max,-erms,-fsrm -smp 2 -m 2048 "
     "-display none -vga std -monitor none -serial stdio -device virtio-rng-pci -nic user,model=virtio-net-pci"
