@@ -16,6 +16,7 @@ from treebuilder.build.bases import Bases, ForeignArtifacts, ImageSource, Resolv
 from treebuilder.build.report import BuildReport
 from treebuilder.build.runner import Runner, RunnerOptions
 from treebuilder.build.schedule import Task
+from treebuilder.build.watching import Unwatched, Watcher
 from treebuilder.build.worker import LOCAL, Worker
 from treebuilder.engine import factory
 from treebuilder.engine.api import RunOptions
@@ -173,9 +174,12 @@ def _refuse_to_build_dependencies(planned: Planned, work: Workspace, luet: LuetI
 def build(
     options: BuildOptions, work: Workspace, images: ImageSource | None = None,
     foreign: Mapping[PackageId, Foreign] | None = None, source: ForeignArtifacts | None = None,
-    tree: Tree | None = None,
+    tree: Tree | None = None, watcher: Watcher | None = None,
 ) -> BuildReport:  # fmt: skip
-    """Builds the targets, of `tree` if it has been read. What fails is in the report; raises what stops everything."""
+    """Builds the targets, of `tree` if it has been read. What fails is in the report; raises what stops everything.
+
+    `watcher` is told what happens.
+    """
     planned = prepare(options, work, images, foreign, tree)
     shared = None
     if options.shares:
@@ -206,7 +210,9 @@ def build(
             options.step_timeout_s, work.events, work.cancel, shared or LOCAL, luet,
         )  # fmt: skip
         stamp_s = planned.lock.epoch_s if options.stamp_epoch_s is None else options.stamp_epoch_s
-        runner_options = RunnerOptions(options.destination, stamp_s, options.compression, options.rebuild, values)
+        runner_options = RunnerOptions(
+            options.destination, stamp_s, options.compression, options.rebuild, values, watcher or Unwatched()
+        )
         with pool:
             runner = Runner(
                 planned.plan, planned.keys, work.store, worker, runner_options, pool, work.events, work.cancel, shared

@@ -125,7 +125,7 @@ class ClientSettings:
 
     def plugins(self) -> tuple[str, ...]:
         """Programs that are told of events."""
-        return tuple(name for item in _listed(self.value("plugin")) for name in str(item).split(",") if name)
+        return plugins_of(self.values)
 
     @property
     def bound(self) -> Bound:
@@ -155,6 +155,11 @@ def load(
 def values_of(explicit: str, flags: Mapping[str, Any], events: EventSink, *, luet: bool) -> dict[str, Any]:
     """All keys as they come out, nothing looked into. Raises ConfigError."""
     return _values(_find(explicit, events, luet=luet), flags, events, luet=luet)
+
+
+def plugins_of(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of programs, by configuration or flags."""
+    return tuple(name for item in _listed(values.get("plugin")) for name in str(item).split(",") if name)
 
 
 def _values(path: Path | None, flags: Mapping[str, Any], events: EventSink, *, luet: bool) -> dict[str, Any]:

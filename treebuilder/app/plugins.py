@@ -1,4 +1,4 @@
-"""luet's event bus (luet.md §7.9), as far as the client speaks: programs that are told what happens to packages.
+"""luet's event bus (luet.md §7.9): programs that are told what happens to packages.
 
 A plugin is a program of PATH. It gets the event's name and one JSON document as arguments, and prints
 `{"state": "", "data": "", "error": ""}`; an error ends the command.
@@ -44,18 +44,19 @@ class Plugins:
 
     def before(self, change: Change) -> None:
         """`package.pre.upgrade`. Raises PluginFailed."""
-        self._tell("package.pre.upgrade", _upgrade(change))
+        self.tell("package.pre.upgrade", _upgrade(change))
 
     def after(self, change: Change, *, upgrade: bool) -> None:
         """What was removed and installed, package by package, and the end of an upgrade."""
         for found in change.remove:
-            self._tell("package.uninstall", package(found.package))
+            self.tell("package.uninstall", package(found.package))
         for item in change.add:
-            self._tell("package.install", _installed(item))
+            self.tell("package.install", _installed(item))
         if upgrade:
-            self._tell("package.post.upgrade", _upgrade(change))
+            self.tell("package.post.upgrade", _upgrade(change))
 
-    def _tell(self, event: str, payload: object) -> None:
+    def tell(self, event: str, payload: object) -> None:
+        """Every plugin in turn. May be called by many threads. Raises PluginFailed, ToolFailed."""
         data = json.dumps(payload)
         with tempfile.TemporaryDirectory(prefix="treebuild-event-") as folder:
             file = ""

@@ -43,6 +43,8 @@ from treebuilder.tree.values import Values
 
 if TYPE_CHECKING:
     from treebuilder.app.publishing import PublishOptions
+    from treebuilder.build.bases import ImageSource
+    from treebuilder.build.watching import Watcher
     from treebuilder.trust.index import Signing
 
 SCHEMA = "treebuild.repository/1"
@@ -207,13 +209,17 @@ def join_repositories(options: BuildOptions, work: Workspace) -> Joined:
     return Joined(joined, tree, source.foreign(local), source)
 
 
-def build_from_repositories(options: BuildOptions, work: Workspace) -> BuildReport:
+def build_from_repositories(
+    options: BuildOptions, work: Workspace, images: ImageSource | None = None, watcher: Watcher | None = None
+) -> BuildReport:
     """Builds local packages on the recipes and artifacts of all enabled repositories.
 
     What a repository has as an artifact is joined as it is; what is needed as an image is built from its recipe.
     """
     joined = join_repositories(options, work)
-    return building.build(joined.options, work, foreign=joined.foreign, source=joined.source, tree=joined.tree)
+    return building.build(
+        joined.options, work, images, foreign=joined.foreign, source=joined.source, tree=joined.tree, watcher=watcher
+    )
 
 
 def _refuse_theirs(targets: tuple[PackageRef, ...], local: Tree, packages: RepositoryPackages) -> None:

@@ -16,6 +16,7 @@ from treebuilder.build.emit import Outgoing, emit
 from treebuilder.build.report import BuildReport, NodeReport, PackedFile
 from treebuilder.build.results import ArtifactResult, NodeResult
 from treebuilder.build.schedule import Schedule, Task
+from treebuilder.build.watching import Unwatched, Watcher
 from treebuilder.build.worker import Inputs, LayerLostError, Worker
 from treebuilder.errors import Cancelled, TreebuildError
 from treebuilder.events import EventSink, Finished, Said, Started, Warned
@@ -51,6 +52,7 @@ class RunnerOptions:
     compression: str = "zstd"
     rebuild: bool = False
     values: Mapping[str, object] = field(default_factory=dict)
+    watcher: Watcher = field(default_factory=Unwatched)
 
 
 class _Restart(Exception):
@@ -250,7 +252,9 @@ class Runner:
             if id not in self._nodes:
                 self._build(node)
             return
-        if id not in self._artifacts:
+        fresh = id not in self._artifacts
+        if fresh:
+            self._options.watcher.packing(node)
             self._artifacts[id] = self._packer.pack_node(node, self._keys[id], self._nodes[id])
             self._say_left_out(node, self._artifacts[id].main)
             self._say_empty(node, self._artifacts[id].main)
@@ -258,6 +262,10 @@ class Runner:
             if state is not None and state[0] == "cached" and "cut-off" not in state[1]:
                 self._states[id] = ("cached", "packed anew from a cached image", state[2])
         self._emit(node)
+        if fresh:
+            for package in (node.package.package, *(sub.package for sub in node.package.recipe.subpackages)):
+                file = self._packed[package.id]
+                self._options.watcher.packed(node, package, file, self._options.compression)
 
     def _say_left_out(self, node: BuildNode, artifact: ArtifactResult) -> None:
         """A delta holds what was added; the rest is named here, and all of it in the metadata."""
@@ -301,7 +309,9 @@ class Runner:
         self._events.emit(Started(task, f"{node.pid}: {why}"))
         began = clock.monotonic_s()
         try:
+            self._options.watcher.building(node)
             result, ran = self._worker.build(node, keys, self._inputs(), force=node.id in self._forced)
+            self._options.watcher.built(node)
         except BaseException as err:
             said = "interrupted" if isinstance(err, Cancelled | KeyboardInterrupt) else str(err)
             seconds = clock.monotonic_s() - began

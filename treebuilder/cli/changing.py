@@ -14,6 +14,7 @@ from treebuilder.cli.session import Session, add_insecure_flag, add_output_flags
 if TYPE_CHECKING:
     from treebuilder.app.client import PackageClient
     from treebuilder.app.client_settings import ClientSettings
+    from treebuilder.app.plugins import Plugins
     from treebuilder.client import Change, ChangeReport, Manner
     from treebuilder.model.package import PackageId, PackageRef
 
@@ -95,6 +96,24 @@ def settings_of(args: argparse.Namespace, session: Session) -> ClientSettings:
         flags["general.max_expansion"] = args.max_expansion
     insecure = bool(getattr(args, "insecure", False))
     return client_settings.load(args.config, flags, session.events, luet=is_luet(args), insecure=insecure)
+
+
+def plugins_of(args: argparse.Namespace, session: Session) -> Plugins | None:
+    """Programs that are told of events; None without any. Raises ConfigError for one that is not there."""
+    from treebuilder.app import client_settings
+    from treebuilder.events import Silent
+
+    flags: dict[str, Any] = getattr(args, "overrides", {})
+    names = client_settings.plugins_of(
+        client_settings.values_of(args.config, flags, Silent(), luet=is_luet(args))  # others say what is wrong with it
+    )
+    if not names:
+        return None
+    from treebuilder.app.plugins import Plugins
+
+    plugins = Plugins(names, session.events, session.cancel)
+    plugins.check()
+    return plugins
 
 
 @contextmanager

@@ -17,12 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from treebuilder.annotations import TYPE_CHECKING, Any
-from treebuilder.cli import luetflags
+from treebuilder.cli import changing, luetflags
 from treebuilder.cli.session import Session, add_insecure_flag, add_output_flags, duration
 
 if TYPE_CHECKING:
     from treebuilder.app.finalimages import FinalImages
     from treebuilder.app.options import BuildOptions
+    from treebuilder.app.plugins import Plugins
     from treebuilder.app.settings import Settings
     from treebuilder.app.workspace import Workspace
     from treebuilder.build.report import BuildReport
@@ -229,15 +230,14 @@ def run(args: argparse.Namespace, session: Session) -> int:
             session.needs_owners()
         else:
             session.needs_containers()
-        from treebuilder.app import building
-
-        if args.from_repositories:
-            from treebuilder.app.repositories import build_from_repositories
-
-            report = build_from_repositories(options, work)
-        else:
-            report = building.build(options, work)
+        plugins = changing.plugins_of(args, session)
+        report = _build(options, work, plugins, joined=args.from_repositories)
         pushed = _make_images(args, images, report, options, work, session)
+        if plugins is not None:
+            from treebuilder.app import plugin_builds
+
+            for image in pushed.get("images", ()):
+                plugin_builds.pushed(plugins, image["reference"])
         session.close()
         value = {**report.to_json(), **pushed, "warnings": session.events.warnings()}
         if key and not report.failed and not value["counts"]["skipped"]:
@@ -247,6 +247,21 @@ def run(args: argparse.Namespace, session: Session) -> int:
             kept = {**value, "warnings": value["warnings"][of_this_run:]}
             unchanged.remember(work.store, key, kept, watched)
         return _show(value, [node.error for node in report.failed if node.error is not None], session)
+
+
+def _build(options: BuildOptions, work: Workspace, plugins: Plugins | None, *, joined: bool) -> BuildReport:
+    from treebuilder.app import building
+
+    images, watcher = None, None
+    if plugins is not None:
+        from treebuilder.app.plugin_builds import ToldBuild, ToldImages
+
+        images, watcher = ToldImages(building.registry_images(options, work), plugins), ToldBuild(plugins)
+    if joined:
+        from treebuilder.app.repositories import build_from_repositories
+
+        return build_from_repositories(options, work, images, watcher)
+    return building.build(options, work, images, watcher=watcher)
 
 
 def _make_images(

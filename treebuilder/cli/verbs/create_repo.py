@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 from treebuilder.annotations import TYPE_CHECKING
-from treebuilder.cli import signing
+from treebuilder.cli import changing, signing
 from treebuilder.cli.session import Session, add_insecure_flag, add_output_flags
 from treebuilder.cli.verbs.build import add_tree_flags, trees_of
 
@@ -124,6 +124,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
         session.needs_owners()  # what comes from outside is unpacked with its owners
     from treebuilder.app import repositories
     from treebuilder.app.options import BuildOptions
+    from treebuilder.app.plugin_builds import told
     from treebuilder.app.publishing import PublishOptions
     from treebuilder.app.workspace import lock_path
     from treebuilder.plan.lock import FIRST_EPOCH_S
@@ -154,10 +155,12 @@ def run(args: argparse.Namespace, session: Session) -> int:
             from treebuilder.app.deltas import before
 
             deltas = before(options, output, publish, args.delta_from, work)
-        report = repositories.create(
-            options, trees, output, work, from_repositories=args.from_repositories, signing=signing.of(args),
-            publish=publish,
-        )  # fmt: skip
+        repo = {"name": args.name, "description": args.descr, "urls": list(options.urls), "type": args.type}
+        with told(changing.plugins_of(args, session), "repository build", {"Repo": repo, "Path": output}):
+            report = repositories.create(
+                options, trees, output, work, from_repositories=args.from_repositories, signing=signing.of(args),
+                publish=publish,
+            )  # fmt: skip
         patches = deltas.make(work) if deltas is not None else 0
         if args.prune is not None:
             report = repositories.pruned(report, options, args.prune, work)

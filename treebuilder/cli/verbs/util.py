@@ -74,11 +74,15 @@ def _run(args: argparse.Namespace, session: Session) -> int:
         tables.write(value | {"file": args.words[2]}, session.output, f"{args.words[2]} written")
         return 0
     session.needs_owners()
+    from treebuilder.app.plugin_builds import told
+
     with changing.opened(args, session) as client:
-        count = use.unpack(
-            args.words[0], Path(args.words[1]), client.store, session.events, session.cancel,
-            tuple(args.insecure_registry), own=client.settings.root.same_owner,
-        )  # fmt: skip
+        plugins = changing.plugins_of(args, session)
+        with told(plugins, "image unpack", {"Image": args.words[0], "Dest": args.words[1]}):
+            count = use.unpack(
+                args.words[0], Path(args.words[1]), client.store, session.events, session.cancel,
+                tuple(args.insecure_registry), own=client.settings.root.same_owner,
+            )  # fmt: skip
     session.close()
     tables.write(value | {"entries": count}, session.output, f"{count} entries in {args.words[1]}")
     return 0
