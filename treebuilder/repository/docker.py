@@ -347,7 +347,7 @@ class DockerBackend:
         image, layer = self._index_image(reference, index)
         if image.digest != (self._seen.get(reference) or self.place.digest_of(tag_of(reference))):
             push_image(self.place, image, tag_of(reference), lambda: io.BytesIO(layer))
-        self._committed(reference, image)
+        self._committed(reference, image, index)
 
     def replace(self, reference: str, index: bytes) -> float | None:
         """Like `commit`, in the place of what was read here. Raises IntegrityError (reason "changed") for another.
@@ -357,19 +357,19 @@ class DockerBackend:
         """
         image, layer = self._index_image(reference, index)
         before = self._seen.get(reference)
-        if image.digest != before:
-            push_blobs(self.place, image, lambda: io.BytesIO(layer))
+        if image.digest == before:
+            self._committed(reference, image, index)
+            return None
+        push_blobs(self.place, image, lambda: io.BytesIO(layer))
         began = clock.monotonic_s()
         self.need_unchanged(reference, _NOT_SHOWN)
-        compared = True
-        if image.digest != before:
-            try:
-                compared = self.place.replace_manifest(tag_of(reference), image.manifest, MANIFEST, before)
-            except TransportError as err:
-                if err.status == 412:
-                    raise self._changed(_NOT_SHOWN) from err
-                raise
-        self._committed(reference, image)
+        try:
+            compared = self.place.replace_manifest(tag_of(reference), image.manifest, MANIFEST, before)
+        except TransportError as err:
+            if err.status == 412:
+                raise self._changed(_NOT_SHOWN) from err
+            raise
+        self._committed(reference, image, index)
         return None if compared else clock.monotonic_s() - began
 
     def _index_image(self, reference: str, index: bytes) -> tuple[LayerImage, bytes]:
@@ -377,9 +377,10 @@ class DockerBackend:
         described = {FILES: json.dumps({name: str(digest) for name, digest in sorted(made.items())})} if made else {}
         return file_image(reference, index, self._epoch_s, described)
 
-    def _committed(self, reference: str, image: LayerImage) -> None:
+    def _committed(self, reference: str, image: LayerImage, index: bytes) -> None:
         self.committed[reference] = image
         self._seen[reference] = image.digest
+        self._store.index.set_notes(_FILE, {image.layer.digest.hex: self._store.add_blob(index).hex.encode()})
 
     def _named(self, index: bytes) -> Mapping[str, Digest]:
         """Of what was written, what the index names: all of it where that cannot be told."""

@@ -119,7 +119,7 @@ class DockerOutput:
             if self._push:
                 in_parallel(own | self._written, self._file, THREADS)
                 self._written.clear()
-                if reference == INDEX_NAME:
+                if reference == INDEX_NAME and self._tags.waiting:
                     self._need_unchanged("nothing of this run shows")
                 # what a snapshot leads to is its own; all else is the newest index's
                 self._tags.move(frozenset(map(tag_of, own)), only=reference != INDEX_NAME)

@@ -20,6 +20,11 @@ class LateTags:
         self._led: dict[str, Digest | None] = {}
         self._later: dict[str, tuple[bytes, str]] = {}
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there are tags to move."""
+        return bool(self._later)
+
     def led(self, tag: str) -> Digest | None:
         """What a tag leads to; asked once."""
         if tag not in self._led:
