@@ -299,6 +299,33 @@ def test_a_wrong_beginning_is_replaced(address: str, tmp_path: Path) -> None:
         assert pulled(place, digest, len(data), tmp_path) == data
 
 
+def test_a_beginning_that_belongs_to_something_else_is_replaced(faulty: Any, tmp_path: Path) -> None:
+    """A page that breaks off, and then the rest of the blob: together they are nothing."""
+    site, address = faulty
+    place, data = repository(address, "a"), os.urandom(3500)
+    digest = push(place, data)
+    site.faults = [broken_off]
+    site.asked.clear()
+    assert pulled(place, digest, len(data), tmp_path) == data
+    assert len(site.asked) == 3
+
+
+def test_other_bytes_are_not_asked_for_again(faulty: Any, tmp_path: Path) -> None:
+    site, address = faulty
+    place = repository(address, "a")
+    digest = push(place, b"data")
+
+    def other(exchange: Exchange) -> None:
+        exchange.bytes(200, b"atad", "application/octet-stream")
+        raise RefusedError(500, "UNKNOWN", "already said")
+
+    site.faults = [other]
+    site.asked.clear()
+    with pytest.raises(IntegrityError, match="reads as"):
+        pulled(place, digest, 4, tmp_path)
+    assert len(site.asked) == 1
+
+
 def test_a_pull_asks_only_for_what_is_missing(faulty: Any, tmp_path: Path) -> None:
     site, address = faulty
     place, data = repository(address, "a"), os.urandom(1 << 20)

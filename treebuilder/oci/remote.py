@@ -101,19 +101,21 @@ class Repository(Connection):
 
         Raises TransportError (what came stays in the file), IntegrityError (nothing stays).
         """
-        resumed = file.is_file() and file.stat().st_size > 0
-        found = self._received(digest, size, file, progress, brief)
-        if found != digest.hex and resumed:  # what was there was not its beginning
+        found, joined = self._received(digest, size, file, progress, brief)
+        if found != digest.hex and joined:  # what was there was not its beginning
             progress.kept(-file.stat().st_size)
             file.unlink()
-            found = self._received(digest, size, file, progress, brief)
+            found, _ = self._received(digest, size, file, progress, brief)
         if found != digest.hex:
             file.unlink()
             raise IntegrityError(f"{self}: {digest} reads as sha256:{found}")
         return file
 
-    def _received(self, digest: Digest, size: int, file: Path, progress: Arriving, brief: bool) -> str:
-        """The sha256 of what is in the file in the end. A try that brought something is none in vain."""
+    def _received(self, digest: Digest, size: int, file: Path, progress: Arriving, brief: bool) -> tuple[str, bool]:
+        """The sha256 of what is in the file in the end, and whether it came in several answers.
+
+        A try that brought something is none in vain.
+        """
         tries = 0
         with file.open("ab+") as out:
             out.seek(0)
@@ -122,7 +124,7 @@ class Repository(Connection):
             while True:
                 before = out.tell()
                 try:
-                    return self._receive(digest, size, out, seen, progress, brief).hexdigest()
+                    return self._receive(digest, size, out, seen, progress, brief).hexdigest(), before > 0
                 except TransportError as err:
                     tries = 1 if out.tell() > before else tries + 1
                     if not err.temporary or tries >= (1 if brief and out.tell() == before else TRIES):
