@@ -126,14 +126,13 @@ def test_progress_for_programs_is_json_all_through() -> None:
     assert json.loads(out.getvalue())["message"] == HOSTILE
 
 
-def test_a_question_shows_what_it_is_about_as_letters(
+def test_a_question_is_answered_by_yes_alone(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("Yes\n"))
-    assert terminal.agreed(HOSTILE)
-    assert set(capsys.readouterr().out) & OBEYED == set()
-    monkeypatch.setattr("sys.stdin", io.StringIO(""))
-    assert not terminal.agreed()
+    for answer, meant in (("Yes\n", True), ("y\n", True), ("yess\n", False), ("", False)):
+        monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+        assert terminal.agreed() is meant
+    assert capsys.readouterr().out.endswith("[y/N]: ")
 
 
 def test_names_that_are_no_utf8_do_not_stop_us(capfdbinary: pytest.CaptureFixture[bytes]) -> None:

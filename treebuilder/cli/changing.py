@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -158,21 +159,29 @@ def manner_of(args: argparse.Namespace, settings: ClientSettings) -> Manner:
             raise ConfigError(f"--finalizer-env takes K=V, and not {word!r}")
         more.append((key, value))
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    ask = is_luet(args) and not args.yes and not settings.flag("yes") and not args.dry_run
+    confirm = None
+    if is_luet(args) and not args.dry_run:
+        confirm = _shower(args, ask=not args.yes and not settings.flag("yes"))
     return Manner(
         args.dry_run, getattr(args, "download_only", False), settings.protection,
         settings.environment(int(epoch) if epoch.isdigit() else 0, tuple(more)), not args.skip_finalizers,
-        _asker(args) if ask else None,
+        confirm,
     )  # fmt: skip
 
 
-def _asker(args: argparse.Namespace) -> Callable[[Change], bool]:
-    def ask(change: Change) -> bool:
+def _shower(args: argparse.Namespace, *, ask: bool) -> Callable[[Change], bool]:
+    """Says what would be changed, and asks; where a result is for programs both are on stderr."""
+
+    def shown(change: Change) -> bool:
         from treebuilder.ui import terminal
 
-        return terminal.agreed(_listed(change))
+        out = sys.stdout if args.output_format == "terminal" and not args.json else sys.stderr
+        text = _listed(change)
+        if text and (ask or (change.add and not args.quiet)):
+            terminal.say(text, out)
+        return not ask or terminal.agreed(out)
 
-    return ask
+    return shown
 
 
 def _name(id: PackageId) -> str:

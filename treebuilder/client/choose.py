@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from treebuilder.annotations import TYPE_CHECKING
@@ -31,13 +33,17 @@ def choose(
 
     there = {package.id for package in installed}
     if request.nodeps:
-        answers = PackageSolver().solve(Request(request.wanted), _alone(request.wanted, repositories), ()).answers
+        with _names_as_given(request.wanted):
+            answers = PackageSolver().solve(Request(request.wanted), _alone(request.wanted, repositories), ()).answers
         named = {package.id for _, package in answers}
         order: tuple[Package, ...] = tuple(package for _, package in answers)
     else:
         held = tuple(PackageRef(id.category, id.name, id.version) for id in sorted(there))
         try:
-            solution = PackageSolver().solve(Request(request.wanted, held), repositories, installed, order="runtime")
+            with _names_as_given(request.wanted):
+                solution = PackageSolver().solve(
+                    Request(request.wanted, held), repositories, installed, order="runtime"
+                )
         except Unsatisfiable as err:
             # nobody held these: they are what is installed, which stays as it is
             err.message = err.message.replace(" is held", " stays installed")
@@ -68,6 +74,22 @@ def solve(
     ordered = dict.fromkeys(package.id for package in (*solution.order, *solution.packages))
     new = tuple(planned(id, repositories, requested=id.pkgname in asked) for id in ordered if id not in there)
     return new, tuple(sorted(there - stay))
+
+
+@contextmanager
+def _names_as_given(wanted: tuple[PackageRef, ...]) -> Iterator[None]:
+    """A name without a category is told as it was given: `/x` would be a file."""
+    try:
+        yield
+    except (SpecError, Unsatisfiable) as err:
+        for ref in wanted if err.reason in ("unknown-package", "no-version") else ():
+            if not ref.category:
+                before = re.compile(rf"(?<![\w/])/(?={re.escape(ref.name)}(?![\w/.-]))")
+                err.message = before.sub("", err.message)
+                if isinstance(err, Unsatisfiable):
+                    err.chain = tuple(before.sub("", line) for line in err.chain)
+                err.hint = err.hint or f"packages are named CATEGORY/NAME: search {ref.name} says where one is"
+        raise
 
 
 def _alone(wanted: tuple[PackageRef, ...], universe: PackageSet) -> PackageSet:

@@ -41,10 +41,9 @@ def say(text: str, out: TextIO | None = None) -> None:
     stream.flush()
 
 
-def agreed(before: str = "") -> bool:
-    """Asks as luet does, `before` first. What is no yes is a no, and so is the end of the input."""
-    if before:
-        say(before)
-    sys.stdout.write("Do you want to continue with this operation? [y/N]: ")
-    sys.stdout.flush()
+def agreed(out: TextIO | None = None) -> bool:
+    """Asks as luet does. What is no yes is a no, and so is the end of the input."""
+    stream = out or sys.stdout
+    stream.write("Do you want to continue with this operation? [y/N]: ")
+    stream.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -8,6 +8,7 @@ examples:
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 
 from treebuilder.cli import changing
 from treebuilder.cli.session import Session
@@ -26,19 +27,19 @@ def run(args: argparse.Namespace, session: Session) -> int:
 
     with changing.opened(args, session) as client:
         hurt = client.oscheck()
+        missing = [{"package": name, "files": list(files)} for name, files in hurt.items()]
+        if not hurt or not args.reinstall or session.output == "terminal":
+            tables.write({"schema": "treebuild.oscheck/1", "missing": missing}, session.output, _text(hurt, args))
         if hurt and args.reinstall:
             report = client.repair(changing.manner_of(args, client.settings))
-            if session.output != "terminal":
-                tables.write(report.to_json(), session.output, "")
-                return 0
             changing.show(report, args, session, "")
-    if args.quiet:
-        text = " ".join(hurt)
-    elif hurt:
-        lines = [f"- {name}: {', '.join(files[:3])}{' …' if len(files) > 3 else ''}" for name, files in hurt.items()]
-        text = "\n".join(["Following packages are missing files or are incomplete:", *lines])
-    else:
-        text = "All good!"
-    missing = [{"package": name, "files": list(files)} for name, files in hurt.items()]
-    tables.write({"schema": "treebuild.oscheck/1", "missing": missing}, session.output, text)
     return 0
+
+
+def _text(hurt: Mapping[str, tuple[str, ...]], args: argparse.Namespace) -> str:
+    if args.quiet:
+        return " ".join(hurt)
+    if not hurt:
+        return "All good!"
+    lines = [f"- {name}: {', '.join(files[:3])}{' …' if len(files) > 3 else ''}" for name, files in hurt.items()]
+    return "\n".join(["Following packages are missing files or are incomplete:", *lines])

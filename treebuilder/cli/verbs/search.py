@@ -13,13 +13,14 @@ import argparse
 from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.cli import changing
 from treebuilder.cli.session import Session, add_output_flags
+from treebuilder.errors import TreebuildError
 
 if TYPE_CHECKING:
     from treebuilder.client.lookup import Found
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("pattern", nargs="?", default=".", metavar="REGEX", help="what is looked for (default: all)")
+    parser.add_argument("patterns", nargs="*", metavar="REGEX", help="what is looked for, one (default: all)")
     parser.add_argument("--installed", action="store_true", help="among what is installed")
     parser.add_argument("--hidden", action="store_true", help="hidden packages too")
     how = parser.add_mutually_exclusive_group()
@@ -38,13 +39,15 @@ def run(args: argparse.Namespace, session: Session) -> int:
     from treebuilder.client.lookup import Search, search_installed, search_repositories
     from treebuilder.ui import tables
 
+    if len(args.patterns) > 1:
+        raise TreebuildError(f"search takes one expression, and not {len(args.patterns)}", reason="usage")
     kinds = {"label": args.by_label, "label-regex": args.by_label_regex, "files": args.files}
     kinds |= {"revdeps": args.revdeps, "deps": args.deps}
     how = next((name for name, on in kinds.items() if on), "name")
     found: tuple[Found, ...]
     with changing.opened(args, session) as client, client.reading() as database:
         installed = args.installed or client.settings.flag("installed")
-        search = Search(args.pattern, how, installed, args.hidden)
+        search = Search(args.patterns[0] if args.patterns else ".", how, installed, args.hidden)
         if installed:
             found = search_installed(search, database)
         else:
