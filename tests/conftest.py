@@ -21,13 +21,16 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # begun in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the sample OS come first and stay together: they share what takes minutes to build, and last longest."""
-    machines = {item for item in items if "sampleos_folder" in getattr(item, "fixturenames", ())}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("machines" if item in machines else str(item.path)))
-    items.sort(key=lambda item: item not in machines)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """A file's tests stay on one worker. Machines, which share an ISO and last longest, are one worker's first work."""
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+    class Files(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return "machines" if nodeid.startswith(("tests/boot/", "tests/vm/")) else nodeid.partition("::")[0]
+
+    return Files(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
