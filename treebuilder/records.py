@@ -78,7 +78,8 @@ def _make(cls: type[Any], order: bool, frozen: bool) -> type[Any]:
     own = [_field(name, vars(cls).get(name, _MISSING)) for name in vars(cls).get("__annotations__", {})]
     inherited = [f for base in reversed(cls.__mro__[1:]) for f in base.__dict__.get("__own__", ())]
     names = {f.name: f for f in [*inherited, *own]}
-    members = {key: value for key, value in cls.__dict__.items() if key not in {f.name for f in own}}
+    defaults = {f.name for f in own}
+    members = {key: value for key, value in cls.__dict__.items() if key not in defaults}
     members.pop("__dict__", None)
     members.pop("__weakref__", None)
     all_fields = tuple(names.values())

@@ -10,10 +10,12 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 
-from treebuilder.annotations import IO, Any
-from treebuilder.archive.tar import Sink
+from treebuilder.annotations import IO, TYPE_CHECKING, Any
 from treebuilder.errors import UnsafeArchive
 from treebuilder.records import record, replace
+
+if TYPE_CHECKING:
+    from treebuilder.archive.tar import Sink
 
 TIMES = 100
 FREE_BYTES = 256 << 20
