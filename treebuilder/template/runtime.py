@@ -19,7 +19,7 @@ from treebuilder.template.functions.lists import effort
 from treebuilder.template.functions.signature import GoFunction
 from treebuilder.template.shapes import Program, Unit, Written
 from treebuilder.template.source import Source
-from treebuilder.template.values import MAX_TEXT, NilMap, field, show, sorted_items, type_of
+from treebuilder.template.values import MAX_TEXT, NilMap, Uint8, field, show, sorted_items, type_of
 
 _MAX_STEPS = 400_000
 _MAX_DEPTH = 1000
@@ -259,7 +259,9 @@ def pairs(value: object) -> Sequence[tuple[object, object]]:
             return tuple((number, number) for number in range(value))
         case dict():
             return sorted_items(value)
-        case list() | tuple() | bytes():
+        case bytes():
+            return tuple(enumerate(map(Uint8, value)))
+        case list() | tuple():
             return tuple(enumerate(value))
         case _:
             raise TemplateFault(f"range can't iterate over a value of type {type_of(value)}")

@@ -28,6 +28,10 @@ class Uint64(int):
     """`uint64`, as versions have it; a whole number that no int64 holds is one as well."""
 
 
+class Uint8(Uint64):
+    """`uint8`: a byte of a text or of bytes."""
+
+
 class NamedInt(int):
     """A Go number with a name and methods (a month, a duration). Its subclasses say what it is."""
 
@@ -124,7 +128,7 @@ def kind_of(value: object) -> str:
         case NamedInt():
             return value.go_kind
         case int():
-            return "uint64" if is_unsigned(value) else "int"
+            return ("uint8" if isinstance(value, Uint8) else "uint64") if is_unsigned(value) else "int"
         case float():
             return "float64"
         case complex():
@@ -142,7 +146,7 @@ def kind_of(value: object) -> str:
 
 
 def is_unsigned(value: int) -> bool:
-    """Whether Go has an uint64 for it."""
+    """Whether Go has a number without a sign for it."""
     return value >= _INT64 or isinstance(value, Uint64)
 
 

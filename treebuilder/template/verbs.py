@@ -12,6 +12,7 @@ from treebuilder.template.values import (
     NilList,
     NilMap,
     NilTextList,
+    Uint8,
     is_unsigned,
     print_float,
     sorted_items,
@@ -68,7 +69,7 @@ def write(flags: Flags, verb: str, value: object) -> str:
         return _pad(flags, "<nil>") if verb == "v" else f"%!{verb}(<nil>)"
     if isinstance(value, dict | list | tuple):
         weigh(value)
-    return _value(flags, verb, value)
+    return _wrong(flags, verb, value) if verb == "w" and type(value) is not bytes else _value(flags, verb, value)
 
 
 def _value(flags: Flags, verb: str, value: object) -> str:
@@ -94,7 +95,7 @@ def _value(flags: Flags, verb: str, value: object) -> str:
         case bytes():
             if verb in "sxXq":
                 return _text(flags, verb, value.decode("utf-8", "replace"))
-            return _items(flags, verb, value, list(value))
+            return _items(flags, verb, value, [Uint8(byte) for byte in value])
         case list() | tuple():
             return _items(flags, verb, value, list(value))
         case dict():
@@ -114,9 +115,8 @@ def _items(flags: Flags, verb: str, value: object, items: list[object]) -> str:
         return "[" + " ".join(parts) + "]"
     if isinstance(value, NilList | NilTextList):
         return f"{type_of(value)}(nil)"
-    if isinstance(value, bytes):
-        parts = (f"0x{byte:x}" for byte in value)
-    return f"{type_of(value)}{{{', '.join(parts)}}}"
+    name = "[]byte" if isinstance(value, bytes) else type_of(value)
+    return f"{name}{{{', '.join(parts)}}}"
 
 
 def _map(flags: Flags, verb: str, value: dict[object, object]) -> str:

@@ -6,12 +6,13 @@ import html
 import re
 from urllib.parse import quote_plus
 
+from treebuilder.annotations import cast
 from treebuilder.nodes import Key
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.functions.lists import effort
 from treebuilder.template.functions.signature import GoFunction, table
 from treebuilder.template.printf import sprint, sprintf, sprintln
-from treebuilder.template.values import NO_VALUE, AnyMap, GoObject, TextMap, equal, key_of, less, type_of
+from treebuilder.template.values import NO_VALUE, AnyMap, GoObject, TextMap, Uint8, equal, key_of, less, type_of
 
 _JS = {
     "\\": "\\\\", "'": "\\'", '"': '\\"', "<": "\\u003C", ">": "\\u003E", "&": "\\u0026", "=": "\\u003D",
@@ -55,7 +56,8 @@ def _index_one(value: object, key: object) -> object:
             items = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
             if not 0 <= key < len(items):
                 raise TemplateFault(f"index out of range: {key}")
-            return items[key]
+            item: object = items[key]
+            return Uint8(cast("int", item)) if isinstance(items, bytes) else item
         case _:
             raise TemplateFault(f"can't index item of type {type_of(value)}")
 

@@ -6,7 +6,7 @@ from collections.abc import Sized
 
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.functions.signature import GoFunction, table
-from treebuilder.template.values import MAX_PARTS, IntList, ListList, NilList, TextList, type_of, weigh
+from treebuilder.template.values import MAX_PARTS, IntList, ListList, NilList, TextList, Uint8, type_of, weigh
 
 _MAX_COMPARED = 1_000_000
 
@@ -21,7 +21,9 @@ effort = _Effort()
 
 
 def _items(value: object, what: str) -> list[object]:
-    if isinstance(value, list | tuple | bytes):
+    if isinstance(value, bytes):
+        return [Uint8(byte) for byte in value]
+    if isinstance(value, list | tuple):
         return list(value)
     raise TemplateFault(f"cannot {what} on type {type_of(value)}")
 

@@ -25,7 +25,7 @@ def strval(value: object) -> str:
 
 def texts(value: object) -> TextList:
     """sprig's conversion to a list of texts: nil items vanish, a single value is a list of one."""
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | bytes):
         return TextList(strval(item) for item in value if item is not None)
     return TextList() if value is None else TextList([strval(value)])
 

@@ -93,7 +93,7 @@ def _value(value: object) -> str:
             raise TemplateFault("toml: cannot encode array with nil element")
         case AnyMap():
             raise TemplateFault("toml: cannot encode a map with non-string key type")
-        case list() | tuple():
+        case list() | tuple() | bytes():
             return "[" + ", ".join(_value(item) for item in value) + "]"
         case dict():
             pairs = (f"{_key(key)} = {_value(item)}" for key, item in text_items(value))
