@@ -7,6 +7,7 @@ subclass `Int64`, because templates can ask for it (`kindOf`). Python's truth is
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 
 from treebuilder.annotations import cast
@@ -18,6 +19,7 @@ MAX_TEXT = 4 * 1024 * 1024
 MAX_PARTS = 500_000
 _EXPONENT_AT = 6
 _INT64 = 1 << 63
+_ESCAPED = re.compile("[\udc80-\udcff]")
 
 
 class Int64(int):
@@ -111,6 +113,11 @@ class GoObject:
     def go_marshal(self) -> object:
         """The plainer value that JSON, YAML and TOML have for it. Raises TemplateFault."""
         raise TemplateFault(f"json: unsupported type: {self.go_type}")
+
+
+def decoded(data: bytes) -> str:
+    """Bytes as a text: one U+FFFD for each that is no UTF-8, as Go shows them."""
+    return _ESCAPED.sub("\ufffd", data.decode("utf-8", "surrogateescape"))
 
 
 _NILS = NilList | NilTextList | NilMap

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 
+from treebuilder.template.values import decoded
+
 _ALPHABET64 = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
 _ALPHABET32 = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
 _BREAKS = b"\r\n"
@@ -19,7 +21,7 @@ def decode64(text: str) -> str:
     wrong = _wrong64(data)
     if wrong is not None:
         return f"illegal base64 data at input byte {wrong}"
-    return base64.b64decode(data.translate(None, _BREAKS)).decode("utf-8", "replace")
+    return decoded(base64.b64decode(data.translate(None, _BREAKS)))
 
 
 def decode32(text: str) -> str:
@@ -29,7 +31,7 @@ def decode32(text: str) -> str:
     if wrong is not None:
         return f"illegal base32 data at input byte {wrong}"
     letters = data.partition(b"=")[0]  # Go does not look behind the padding
-    return base64.b32decode(letters + b"=" * (-len(letters) % 8)).decode("utf-8", "replace")
+    return decoded(base64.b32decode(letters + b"=" * (-len(letters) % 8)))
 
 
 def _wrong64(data: bytes) -> int | None:

@@ -9,7 +9,7 @@ from treebuilder.template.faults import TemplateFault
 from treebuilder.template.functions.characters import SPACES, cased, category
 from treebuilder.template.functions.signature import GoFunction, table
 from treebuilder.template.printf import quote
-from treebuilder.template.values import MAX_TEXT, TextList, TextMap, text_of
+from treebuilder.template.values import MAX_TEXT, TextList, TextMap, decoded, text_of
 
 _FIRST = re.compile(f"(?<![^{SPACES}])[^{SPACES}]")
 _SEPARATORS = str.maketrans(dict.fromkeys(SPACES, " "))
@@ -35,7 +35,7 @@ def _encode(text: str) -> bytes:
 
 
 def _decode(data: bytes) -> str:
-    return data.decode("utf-8", "replace")
+    return decoded(data)
 
 
 def _trunc(size: int, text: str) -> str:
