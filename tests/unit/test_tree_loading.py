@@ -270,6 +270,24 @@ def test_values_keep_gos_types(write: Write) -> None:
     assert steps(collection) == ["2e+06 float64 true [1]"]
 
 
+def test_keys_of_nested_maps_are_what_yaml_says(write: Write) -> None:
+    build = 'steps: ["{{ range $k, $v := .Values.m }}{{ $k }}={{ kindOf $k }} {{ end }}{{ index .Values.m `80` }}"]\n'
+    root = write(
+        {
+            "a/definition.yaml": "{name: a, category: app, version: '1', m: {80: x, 9: y}}",
+            "a/build.yaml": build,
+            "b/definition.yaml": "{name: b, category: app, version: '1', m: {'80': x, '9': y}}",
+            "b/build.yaml": build,
+            "c/collection.yaml": "packages: [{name: c, category: app, version: '1', m: {80: x, 9: y}}]",
+            "c/build.yaml": build,
+        }
+    )
+    one, two, three = load(root).packages
+    assert steps(one) == ["9=int 80=int x"]
+    assert steps(two) == steps(three) == ["80=string 9=string x"]
+    assert one.values != two.values
+
+
 def test_the_environment_and_the_epoch_are_given(write: Write) -> None:
     root = write(
         {

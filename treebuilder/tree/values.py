@@ -12,20 +12,21 @@ from pathlib import Path
 
 from treebuilder.annotations import cast
 from treebuilder.errors import SpecError
-from treebuilder.nodes import Node, load
+from treebuilder.nodes import Key, Node, load
 from treebuilder.tree.files import read_text
 
 Values = dict[str, object]
+_NESTED = frozenset((dict, list))
 
 
 def of_definition(node: Node) -> Values:
-    """The values of a definition.yaml."""
-    return {} if node.kind == "nothing" else cast("Values", node.plain())
+    """The values of a definition.yaml; keys of its maps that are no texts in YAML are none to templates either."""
+    return {} if node.kind == "nothing" else cast("Values", node.plain(keys=True))
 
 
 def of_collection_item(node: Node) -> Values:
-    """The values of one item of a collection.yaml: its numbers are floats."""
-    return cast("Values", _floats(of_definition(node)))
+    """The values of one item of a collection.yaml: its numbers are floats, its keys texts."""
+    return {} if node.kind == "nothing" else cast("Values", _floats(node.plain()))
 
 
 def _floats(value: object) -> object:
@@ -71,5 +72,16 @@ def read_files(files: Sequence[str | Path]) -> Values:
 
 
 def canonical(values: Mapping[str, object]) -> str:
-    """The values as JSON with sorted keys: equal values give equal text, and 1 differs from 1.0."""
-    return json.dumps(values, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    """The values as JSON with sorted keys: equal values give equal text, and 1 differs from 1.0, as a key too."""
+    return json.dumps(_told_apart(values), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def _told_apart(value: object) -> object:
+    """The value with keys as texts that differ where templates see different keys."""
+    if isinstance(value, Mapping):
+        return {
+            f"\0{key.value!r}" if type(key) is Key else key: _told_apart(item) if type(item) in _NESTED else item
+            for key, item in value.items()
+        }
+    assert isinstance(value, list)
+    return [_told_apart(item) if type(item) in _NESTED else item for item in value]
