@@ -210,7 +210,11 @@ _PIECES = [
     "a", "b", ".", "*", "+", "?", "|", "(", ")", "[ab]", "[^a]", "(?:", "(?i)", "(?s)", "(?m)", "(?i:", "(?-i)", "^",
     "$", "\\b", "\\A", "\\z", "\\d", "\\w", "\\s", "\\W", "{2}", "{1,}", "{,2}", "[[:alpha:]]", "[[:^upper:]b]",
     "\\pL", "\\PN", "\\x41", "\\n", "\\.", "\\Q*\\E", "A", " ", "1", "\n", "[]b]", "[^]]", "-", "é", "\\-", "}", "{",
-    "]", "\\101", "[\\d_]", "[a\\-z]", "??", "*?", "+?",
+    "]", "\\101", "[\\d_]", "[a\\-z]", "??", "*?", "+?", "É", "[à-é]", "[^é]", "k", "\\x{212a}", "ſ", "[k-t]", "[^s]",
+    "\\PL", "\\p{Lu}", "[[:^alpha:]k]", "[\\Wé]", "[^\\W]", "ß", "σ", "(?P<n>", "(?P<1>", "[\\PL]", "[[:^word:]]",
+]  # fmt: skip
+_SUBJECTS = [
+    "a", "b", "A", "1", " ", "\n", "é", "É", "_", "{2}", "k", "K", "\u212a", "s", "S", "ſ", "ß", "ẞ", "σ", "ς", "Σ",
 ]  # fmt: skip
 
 
@@ -221,9 +225,7 @@ def test_random_patterns(oracle: Path, seed: int) -> None:
     texts: list[str] = []
     while len(texts) < 800:
         pattern = "".join(draw.choice(_PIECES) for _ in range(draw.randint(1, 7)))
-        subject = "".join(
-            draw.choice(["a", "b", "A", "1", " ", "\n", "é", "_", "{2}"]) for _ in range(draw.randint(1, 8))
-        )
+        subject = "".join(draw.choice(_SUBJECTS) for _ in range(draw.randint(1, 8)))
         words = (json.dumps(word, ensure_ascii=False) for word in (pattern, subject))
         if "(?" in pattern and any(f"){repeat}" in pattern for repeat in "*+?{"):
             continue  # Go repeats what stands before flags

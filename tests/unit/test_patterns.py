@@ -55,6 +55,16 @@ from treebuilder.model.patterns import compile_filter, compile_pattern
         (r"[\]\-^]", "^", "a"),
         ("[[a]", "[", "b"),
         ("[a&&b]", "&", "c"),
+        ("(?i)ÉTÉ", "été", "ete"),
+        ("(?i)^[à-ÿk]+$", "ÀÉK\u212a", "a"),
+        ("(?i)^[^é]$", "e", "É"),
+        (r"(?i)^\w\W$", "ſ.", ".k"),
+        (r"(?i)^\P{Lu}$", "1", "a"),
+        ("(?i)^[[:^upper:]]$", "1", "a"),
+        (r"(?i)\Q(ß\E", "(ẞ", "(ss"),
+        ("(?i)é(?-i)é", "Éé", "ÉÉ"),
+        ("(?i)^i$", "I", "ı"),
+        ("(?P<1>a)(?P<n>b)(?P<n>c)", "abc", "ab"),
         ("(?P<name>a)b", "ab", "b"),
         ("(?<name>a)b", "ab", "b"),
         ("(?:a|b)c", "bc", "b"),
@@ -74,7 +84,7 @@ def test_patterns(pattern: str, matches: str, misses: str) -> None:
     [
         "(?=a)", "(?!a)", "(?<=a)b", "(?<!a)b", r"(a)\1", "(?P=x)", "(?>a)", "(?#c)", "a++", "a*+", "a**", "a?+", "a{2}+", "a{2}{3}",
         "(", ")", "[a", "a\\", "*a", "|*", "(?x)a", r"\Z", r"\C", r"\u0041", r"\y", "[b-a]", "a{1001}", r"\p{Nonsense}",
-        "[[:nonsense:]]", r"\x{110000}", r"[a-\d]", "(?)a", r"\xg", "(?P<1>a)",
+        "[[:nonsense:]]", r"\x{110000}", r"[a-\d]", "(?)a", r"\xg", "(?P<>a)", "(?P<a-b>a)",
     ],
 )  # fmt: skip
 def test_what_re2_refuses_is_refused(pattern: str) -> None:

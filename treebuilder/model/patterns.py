@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from treebuilder.errors import SpecError
+from treebuilder.model.folding import Ranges, folded, without
 
 _POSIX = {
     "alnum": "0-9A-Za-z", "alpha": "A-Za-z", "ascii": "\\x00-\\x7f", "blank": "\\t ", "cntrl": "\\x00-\\x1f\\x7f",
@@ -35,10 +36,17 @@ _SCRIPTS = {
     "Hiragana": "HIRAGANA ", "Katakana": "KATAKANA ", "Latin": "LATIN ",
 }  # fmt: skip
 _FLAGS = re.compile(r"\(\?([imsU]*)(?:-([imsU]+))?([:)])")
-_GROUP_NAME = re.compile(r"\(\?P?<([A-Za-z_][A-Za-z0-9_]*)>")
+_GROUP_NAME = re.compile(r"\(\?P?<([A-Za-z0-9_]+)>")
+_MEMBER = re.compile(r"\\x(..)|\\U(.{8})|\\(.)|(.)", re.DOTALL)
+_LETTERS = {"a": 7, "t": 9, "n": 10, "v": 11, "f": 12, "r": 13}  # behind a backslash
 _REPEAT = re.compile(r"\{(\d+)(,(\d*))?\}")
 _MAX_REPEAT = 1000
 _ASSERTIONS = frozenset(("^", "$", r"\A", r"\Z", r"\b", r"\B"))
+
+
+def group_name(name: str) -> str:
+    """The name that a group has in Python, which wants a letter at the beginning."""
+    return f"\xaa{name}" if name[:1].isdigit() else name
 
 
 def translate(pattern: str) -> str:
@@ -137,7 +145,25 @@ class _Translator:
             case "{" | "}":
                 self._out.append(f"\\{char}")
             case _:
-                self._out.append(char)
+                self._out.append(self._literal(char))
+
+    @property
+    def _folds(self) -> bool:
+        return "i" in self._groups[-1][0]
+
+    def _literal(self, char: str) -> str:
+        """A character; where case does not count, all its forms if Python does not know them (it folds ASCII)."""
+        if not self._folds or (char.isascii() and char not in "kKsS"):
+            return char
+        forms = folded([(ord(char), ord(char))])
+        return char if len(forms) == 1 and forms[0][0] == forms[0][1] else f"[{_class_text(forms)}]"
+
+    def _set(self, members: str, others: str, negated: bool) -> str:
+        """A class with a name, or all others, as members: case counts before the others are looked for."""
+        if not self._folds:
+            return others if negated else members
+        ranges = folded(_ranges(members))
+        return _class_text(without(ranges) if negated else ranges)
 
     def _repetition(self, char: str) -> None:
         if char == "{":
@@ -174,7 +200,8 @@ class _Translator:
         name = _GROUP_NAME.match(self._pattern, start)
         if name is not None:
             self._at = name.end()
-            self._out.append(f"(?P<{name.group(1)}>")
+            named = f"(?P<{group_name(name.group(1))}>"
+            self._out.append("(" if named in self._out else named)  # of equal names the first counts
             self._groups.append((flags, []))
             return
         found = _FLAGS.match(self._pattern, start)
@@ -202,7 +229,8 @@ class _Translator:
             end = self._pattern.find("\\E", self._at)
             literal = self._pattern[self._at :] if end < 0 else self._pattern[self._at : end]
             self._at = len(self._pattern) if end < 0 else end + 2
-            self._out.extend(re.escape(each) for each in literal)
+            forms = ((each, self._literal(each)) for each in literal)
+            self._out.extend(re.escape(each) if form == each else form for each, form in forms)
             return
         if char in ("A", "b", "B"):
             self._at += 1
@@ -212,7 +240,8 @@ class _Translator:
             self._at += 1
             self._out.append(r"\Z")
             return
-        self._out.append(f"[{self._members()}]")
+        members = self._members()
+        self._out.append(f"[{self._folded(members) if _is_one(members) else members}]")
 
     def _members(self) -> str:
         """What an escape stands for, as members of a character class. `_at` is behind the backslash."""
@@ -221,7 +250,7 @@ class _Translator:
             raise self._refuse("a backslash at the end")
         self._at += 1
         if char.lower() in _PERL:
-            return _PERL[char.lower()][char.isupper()]
+            return self._set(*_PERL[char.lower()], char.isupper())
         if char in "pP":
             return self._property(char == "P")
         if char in _PLAIN_ESCAPES:
@@ -266,7 +295,9 @@ class _Translator:
             self._at += 1
         if name.startswith("^"):
             name, negated = name[1:], not negated
-        members = _unicode_class(name, negated)
+        members = _unicode_class(name, negated and not self._folds)
+        if members and self._folds:
+            members = self._set(members, "", negated)
         if not members:
             raise self._refuse(f"the character property {name!r} is not known")
         return members
@@ -293,14 +324,17 @@ class _Translator:
             if not _is_one(low):  # a dash behind it is one, or begins a range of its own
                 out.append(low)
                 continue
+            member = low
             if pattern.startswith("-", self._at) and pattern[self._at + 1 : self._at + 2] not in ("]", ""):
                 self._at += 1
                 high = self._member()
                 if not _is_one(high):
                     raise self._refuse("a range of more than characters")
-                out.append(f"{low}-{high}")
-            else:
-                out.append(low)
+                member = f"{low}-{high}"
+            out.append(self._folded(member))
+
+    def _folded(self, member: str) -> str:
+        return _class_text(folded(_ranges(member))) if self._folds else member
 
     def _member(self) -> str:
         char = self._pattern[self._at]
@@ -312,16 +346,48 @@ class _Translator:
     def _posix(self) -> str:
         end = self._pattern.index(":]", self._at)
         name = self._pattern[self._at + 2 : end]
-        known = _NOT_POSIX.get(name[1:]) if name.startswith("^") else _POSIX.get(name)
+        known = _POSIX.get(name.removeprefix("^"))
         if known is None:
             raise self._refuse(f"[:{name}:] is no class of characters")
         self._at = end + 2
-        return known
+        return self._set(known, _NOT_POSIX[name.removeprefix("^")], name.startswith("^"))
 
 
 def _is_one(member: str) -> bool:
     """True for the members text of exactly one character."""
     return len(member) == 1 or (len(member) == 2 and member[0] == "\\") or bool(re.fullmatch(r"\\x..|\\U.{8}", member))
+
+
+def _ranges(members: str) -> Ranges:
+    """The members of a class, as this module writes them, as ranges."""
+    codes = [_code_of(found) for found in _MEMBER.finditer(members)]
+    found: Ranges = []
+    at = 0
+    while at < len(codes):
+        if at + 2 < len(codes) and codes[at + 1] is None:
+            first, last = codes[at], codes[at + 2]
+            at += 3
+        else:
+            first = last = codes[at]
+            at += 1
+        if first is None or last is None or first > last:
+            raise SpecError("a range of characters that ends before it begins", reason="pattern")
+        found.append((first, last))
+    return found
+
+
+def _code_of(member: re.Match[str]) -> int | None:
+    """The code of a member; None for the dash of a range."""
+    short, long, escaped, plain = member.groups()
+    if short or long:
+        return int(short or long, 16)
+    if escaped:
+        return _LETTERS.get(escaped) or ord(escaped)
+    return None if plain == "-" else ord(plain)
+
+
+def _class_text(ranges: Ranges) -> str:
+    return "".join(f"\\U{first:08x}" if first == last else f"\\U{first:08x}-\\U{last:08x}" for first, last in ranges)
 
 
 def _code(code: int) -> str:

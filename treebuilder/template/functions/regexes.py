@@ -9,7 +9,7 @@ from itertools import takewhile
 from treebuilder.errors import SpecError
 from treebuilder.model import linear
 from treebuilder.model.linear import Found
-from treebuilder.model.patterns import compile_pattern
+from treebuilder.model.patterns import compile_pattern, group_name
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.functions.characters import category
 from treebuilder.template.functions.signature import GoFunction, table
@@ -96,7 +96,7 @@ def _expand(found: _Found, template: str) -> str:
             return reference.group()
         is_number = name.isascii() and name.isdecimal() and len(name) < 10 and (name[0] != "0" or name == "0")
         try:
-            return (found.group(int(name) if is_number else name) or "") + rest
+            return (found.group(int(name) if is_number else group_name(name)) or "") + rest
         except IndexError:
             return rest
 
