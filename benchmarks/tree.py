@@ -92,7 +92,7 @@ def main() -> None:
                 if "changed" in what:
                     id = world.packages[-1].id
                     (root / id.category / id.name / id.version / "build.yaml").touch()
-                one = [f"{app.category}/{app.name}"] if "one" in what else []
+                one = [f"{app.category}/{app.name}"] if "plan of one" in what else []
                 seconds, peak = run(["tree", *words, "--tree", str(root), "--cache-dir", str(cache), *one])
                 last = before.get(what)
                 growth = f"{seconds / last[1] / (size / last[0]):7.2f}" if last else ""
