@@ -87,6 +87,21 @@ def test_what_a_plugin_refuses_fails(luet: Luet) -> None:
     assert not (luet.project.top / "made/repository.yaml").exists()
 
 
+def test_what_a_plugin_refuses_is_packed_and_told_of_again(luet: Luet) -> None:
+    luet.fails_at("package.post.build_artifact")
+    assert luet("build", "-t", "packages", "l/a")[0] == 2
+    refused = {value["runtime"]["name"] for name, value in luet.told() if name == "package.post.build_artifact"}
+    assert refused
+    left = {path.name.split("-")[0] for path in (luet.project.top / "build").iterdir()}
+    assert not refused & left
+    luet.fails_at("nothing")
+    assert luet("build", "-t", "packages", "l/a")[0] == 0
+    told = {value["runtime"]["name"] for name, value in luet.told() if name == "package.post.build_artifact"}
+    assert refused <= told
+    assert luet("build", "-t", "packages", "l/a")[0] == 0
+    assert luet.told() == []
+
+
 def test_a_repository_is_told_of(luet: Luet) -> None:
     assert luet("build", "-t", "packages", "l/a")[0] == 0
     code, said = luet("create-repo", "--tree", "packages", "--packages", "build", "--output", "made", "--name", "r")

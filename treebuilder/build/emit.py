@@ -79,6 +79,14 @@ def emit(
     return packed
 
 
+def withdraw(packed: PackedFile, id: PackageId) -> None:
+    """Removes what `emit` wrote."""
+    path = Path(packed.path)
+    with disk_errors(f"removing {path}", path.parent):
+        path.with_name(f"{id.fingerprint}.metadata.yaml").unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+
+
 def _placeless(package: Package) -> Package:
     from treebuilder.records import replace
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.build.artifacts import Packages, Packer, recorded
-from treebuilder.build.emit import Outgoing, emit
+from treebuilder.build.emit import Outgoing, emit, withdraw
 from treebuilder.build.report import BuildReport, NodeReport, PackedFile
 from treebuilder.build.results import ArtifactResult, NodeResult
 from treebuilder.build.schedule import Schedule, Task
@@ -263,9 +263,19 @@ class Runner:
                 self._states[id] = ("cached", "packed anew from a cached image", state[2])
         self._emit(node)
         if fresh:
-            for package in (node.package.package, *(sub.package for sub in node.package.recipe.subpackages)):
-                file = self._packed[package.id]
-                self._options.watcher.packed(node, package, file, self._options.compression)
+            self._tell(node)
+
+    def _tell(self, node: BuildNode) -> None:
+        """Of new files. What the watcher refuses does not stay: the next run packs anew, and asks again."""
+        packages = (node.package.package, *(sub.package for sub in node.package.recipe.subpackages))
+        try:
+            for package in packages:
+                self._options.watcher.packed(node, package, self._packed[package.id], self._options.compression)
+        except BaseException:
+            self._store.index.drop(self._keys[node.id].artifact.hex)
+            for package in packages:
+                withdraw(self._packed.pop(package.id), package.id)
+            raise
 
     def _say_left_out(self, node: BuildNode, artifact: ArtifactResult) -> None:
         """A delta holds what was added; the rest is named here, and all of it in the metadata."""
