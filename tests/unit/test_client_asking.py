@@ -136,3 +136,14 @@ def test_an_interrupt_ends_the_waiting(machine: Machine) -> None:
         for event in machine.site.went_on:
             event.set()
     assert (code, "interrupted" in err) == (130, True), err
+
+
+def test_repositories_are_listed_where_nothing_can_be_kept(machine: Machine) -> None:
+    (machine.top / "cache").write_text("in the way")
+    code, out, err = machine.say("repo", "list")
+    assert code == 0, err
+    assert [line for line in out.splitlines() if not line.startswith(" ")] == ["r0", "r1", "r2"]
+    (machine.top / "cache").unlink()
+    machine.configure()
+    assert machine.say("repo", "list")[:2] == (0, "")
+    assert not (machine.top / "cache").exists()

@@ -46,13 +46,15 @@ class _Held:
             self._events.emit(event)
 
 
+def are_waited_for(sources: Sequence[Repository]) -> bool:
+    """Whether several are asked at once. Folders alone are read one after another: there is nothing to wait for."""
+    return sum(source.type != "disk" for source in sources) > 1
+
+
 def ask(
     sources: Sequence[R], one: Callable[[R, EventSink], T], events: EventSink, cancel: Cancel
 ) -> list[T | TreebuildError]:
-    """What became of each, in their order: what `one` returned for it, or the error that it raised.
-
-    Folders alone are read one after another: there is nothing to wait for. Raises Cancelled.
-    """
+    """What became of each, in their order: what `one` returned for it, or its error. Raises Cancelled."""
     sinks = [_Held(events) for _ in sources]
 
     def result(at: int) -> T | TreebuildError:
@@ -64,7 +66,7 @@ def ask(
     def told(count: int) -> None:
         sinks[count - 1].release()
 
-    if sum(source.type != "disk" for source in sources) > 1:
+    if are_waited_for(sources):
         from treebuilder.system.pool import in_parallel
 
         found = in_parallel(range(len(sources)), result, _AT_ONCE, cancel, told)

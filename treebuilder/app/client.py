@@ -75,6 +75,9 @@ class PackageClient:
     @property
     def store(self) -> Store:
         """Where packages are kept; opened when first needed."""
+        return self._opened()
+
+    def _opened(self) -> Store:
         if self._store is None:
             from treebuilder.container import namespace
             from treebuilder.oci.store import Store
@@ -118,10 +121,11 @@ class PackageClient:
         return RepositoryPackages(found)
 
     def ask(self, sources: Sequence[R], one: Callable[[R, EventSink], T]) -> list[T | TreebuildError]:
-        """What `one` found of each repository, in their order. Raises Cancelled."""
-        from treebuilder.app.asking import ask
+        """What `one` found of each repository, in their order. Raises Cancelled, and what opening the store raises."""
+        from treebuilder.app.asking import are_waited_for, ask
 
-        assert self.store is not None  # opened before there are threads
+        if are_waited_for(sources):
+            self._opened()  # before there are threads
         return ask(sources, one, self.events, self._cancel)
 
     def sync(self, source: RepositorySource, events: EventSink) -> SyncedRepository:

@@ -10,7 +10,7 @@ from treebuilder.app.client import PackageClient
 from treebuilder.app.client_settings import ConfiguredRepository
 from treebuilder.app.config_keys import as_written
 from treebuilder.app.trusting import show_key
-from treebuilder.errors import ConfigError, TreebuildError
+from treebuilder.errors import Cancelled, ConfigError, TreebuildError
 from treebuilder.events import EventSink, Said
 from treebuilder.nodes.writing import write_yaml
 from treebuilder.records import record
@@ -61,11 +61,20 @@ def listed(client: PackageClient, *, enabled: bool, type: str) -> list[Listed]:
 
 
 def _look(client: PackageClient, chosen: list[ConfiguredRepository]) -> list[Listed]:
-    def look(found: ConfiguredRepository, events: EventSink) -> SyncedRepository | None:
-        return client.sync(found.source, events) if found.enabled else None
-
-    results = zip(chosen, client.ask(chosen, look), strict=True)
-    return [Listed(found, None if isinstance(synced, TreebuildError) else synced) for found, synced in results]
+    """What cannot be read, or kept, is listed all the same."""
+    enabled = [found for found in chosen if found.enabled]
+    try:
+        results = client.ask(enabled, lambda found, events: client.sync(found.source, events))
+    except Cancelled:
+        raise
+    except TreebuildError:  # of the cache: nothing is known of them
+        results = []
+    found_of = {id(found): result for found, result in zip(enabled, results, strict=False)}
+    synced = [found_of.get(id(found)) for found in chosen]
+    return [
+        Listed(found, None if isinstance(result, TreebuildError) else result)
+        for found, result in zip(chosen, synced, strict=True)
+    ]
 
 
 def get(client: PackageClient, name: str) -> Listed:
