@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -122,7 +123,7 @@ def test_of_two_who_looked_at_the_same_index_one_is_told(
 def test_an_index_that_took_long_is_told_of(
     shops: tuple[Workshop, Workshop], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(docker_publish, "_SETTLE_S", 0.0)
+    monkeypatch.setattr(docker_publish, "SETTLE_S", 0.0)
     with services.registry() as address:
         publish(shops[0], address)
         publish(shops[0], address)
@@ -188,3 +189,64 @@ def test_a_copy_does_not_replace_what_was_published_meanwhile(shops: tuple[Works
         again = project.run("repo", "copy", folder, f"{address}/a/repo")
         assert (again.code, again.value["error"]["reason"]) == (1, "rolled-back")
     storage.close()
+
+
+@contextmanager
+def interrupted(tmp_path: Path, at: str, other: list[Callable[[str], object]]) -> Iterator[str]:
+    """A registry. What comes first to a path that ends so waits until the other one, if there is one, is done."""
+    storage = Storage(tmp_path / "registry")
+
+    class Site(Counted):
+        def answer(self, exchange: Exchange) -> None:
+            if other and exchange.method == "PUT" and exchange.path.endswith(at):
+                other.pop()(address)
+            super().answer(exchange)
+
+    with serving(Site(Registry(storage)), Listening("127.0.0.1", 0)) as address:
+        yield address
+    storage.close()
+
+
+@pytest.mark.parametrize("source", ["a folder", "a registry"])
+@pytest.mark.parametrize("at", ["/manifests/repository.yaml.sig", _POINTER, "/manifests/tree.tar.gz"])
+def test_a_copy_leaves_what_was_published_last_moment_and_its_signature(
+    shops: tuple[Workshop, Workshop], tmp_path: Path, at: str, source: str
+) -> None:
+    """Who publishes between any two requests of the copy shows, or is told; clients take what shows."""
+    project = Project(tmp_path)
+    assert project.run("key", "new", str(tmp_path / "k")).code == 0
+    told: list[str] = []
+
+    def words(shop: Workshop, kind: str, to: str) -> tuple[str, ...]:
+        trees = ("--tree", str(shop.tree), "--packages", str(shop.build), "--name", "test", "--type", kind)
+        push = ("--push-images",) if kind == "docker" else ()
+        return ("create-repo", *trees, *push, "--output", to, "--sign", str(tmp_path / "k"))
+
+    def publish_signed(address: str) -> None:  # a process of its own, for it is another thread that asks for it
+        process = project.process(*words(shops[1], "docker", f"{address}/a/repo"))
+        out, _ = process.communicate(timeout=60)
+        told.append(json.loads(out)["error"]["reason"] if process.returncode else "")
+
+    other: list[Callable[[str], object]] = []
+    with interrupted(tmp_path, at, other) as address:
+        kind = "docker" if source == "a registry" else "disk"
+        origin = f"{address}/a/origin" if kind == "docker" else str(shops[0].build)
+        assert project.run(*words(shops[0], kind, origin)).code == 0
+        assert project.run("repo", "copy", origin, f"{address}/a/repo").code == 0
+        shops[0].package("app/three", {"three": b"3"})
+        assert project.run(*words(shops[0], kind, origin)).code == 0
+        other.append(publish_signed)
+        done = project.run("repo", "copy", origin, f"{address}/a/repo")
+        assert (done.code, done.value["error"]["reason"]) == (2, "changed"), done.stderr
+        assert not other
+        where = {"name": "test", "type": "docker", "enable": True, "urls": [f"{address}/a/repo"]}
+        trust = {"trust": {"keys": [str(tmp_path / "k.pub")]}}
+        root = {"rootfs": str(tmp_path / "root"), "database_path": "/var/db"}
+        (tmp_path / "root").mkdir()
+        (tmp_path / "luet.yaml").write_text(json.dumps({"system": root, "repositories": [where | trust]}))
+        project.cache = "reader"
+        found = project.run("repo", "update", "--config", str(tmp_path / "luet.yaml"))
+        assert found.code == 0, found.stderr
+        if told == [""]:
+            with client(tmp_path, address) as reader:
+                assert [id.name for id in reader.artifacts] == ["two"]

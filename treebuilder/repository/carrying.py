@@ -18,6 +18,7 @@ from treebuilder.oci.layerimage import MANIFEST, only_layer
 from treebuilder.oci.layout import item_digest, json_object
 from treebuilder.oci.remote import descriptor_size
 from treebuilder.oci.store import Store
+from treebuilder.records import record
 from treebuilder.repository.docker import DockerBackend, file_of_layer, tag_of
 from treebuilder.repository.late_tags import LateTags
 from treebuilder.system.pool import in_parallel
@@ -27,6 +28,18 @@ _TAG = re.compile(r"sha256-([0-9a-f]{64})\.(?:sig|att|sbom)\Z")
 _MOST_BYTES = 64 << 20  # of what is no package
 _MOST_REFERRERS = 100
 _THREADS = 4
+
+
+@record
+class _Image:
+    """An image of one layer, as the origin has it."""
+
+    reference: str
+    data: bytes
+    media: str
+    config: Any
+    layer: Digest
+    size_bytes: int
 
 
 class Carrier:
@@ -42,33 +55,38 @@ class Carrier:
     def file(self, name: str, content: Digest, *, newest: bool) -> int | None:
         """The image of a repository's file, where the origin has one of this content."""
         known = self._origin.described(name)
+        return self._image(str(known or tag_of(name)), tag_of(name), self._holding(content), None, newest)
 
-        def fits(layer: Digest) -> bool:
-            return file_of_layer(self._store, layer) == content
-
-        return self._image(str(known or tag_of(name)), tag_of(name), fits, None, newest)
-
-    def index(self, reference: str, content: Digest) -> bool:
-        """The image of an index; False for one that cannot be carried."""
+    def index(self, reference: str, content: Digest) -> tuple[bytes, str] | None:
+        """Brings all of an index's image but its manifest, which it gives with its media type; None for one that
+        cannot be carried."""
         seen = self._origin.seen(reference)
-        if seen is None:
-            return False
+        found = None if seen is None else self._found(str(seen), self._holding(content))
+        if found is None:
+            return None
+        self._blobs_of(found, None)
+        return found.data, found.media
 
-        def fits(layer: Digest) -> bool:
-            return file_of_layer(self._store, layer) == content
-
-        return self._image(str(seen), tag_of(reference), fits, None, None) is not None
+    def _holding(self, content: Digest) -> Callable[[Digest], bool]:
+        return lambda layer: file_of_layer(self._store, layer) == content
 
     def _image(
-        self, reference: str, tag: str, fits: Callable[[Digest], bool], file: Path | None, newest: bool | None
+        self, reference: str, tag: str, fits: Callable[[Digest], bool], file: Path | None, newest: bool
     ) -> int | None:
-        """`newest` as in `LateTags.put`; None for a tag that moves at once."""
+        """`newest` as in `LateTags.put`."""
+        found = self._found(reference, fits)
+        if found is None:
+            return None
+        moved = 0 if self._tags.there(tag, Digest.of(found.data)) else self._blobs_of(found, file)
+        self._tags.put(tag, found.data, found.media, newest=newest)
+        return moved
+
+    def _found(self, reference: str, fits: Callable[[Digest], bool]) -> _Image | None:
+        """An image of the origin; None for one that cannot be carried."""
         try:
             data = self._origin.place.manifest_bytes(reference, None)
             manifest = json_object(data, reference)
             layer, size = only_layer(manifest, reference)
-            if not fits(layer):
-                return None
         except IntegrityError:
             return None
         except TransportError as err:
@@ -76,22 +94,16 @@ class Carrier:
                 raise
             return None
         media = str(manifest.get("mediaType") or MANIFEST)
-        place, image = self._target.place, Digest.of(data)
-        there = place.digest_of(tag) == image if newest is None else self._tags.there(tag, image)
-        moved = 0 if there else self._blobs_of(manifest, reference, layer, size, file)
-        if newest is not None:
-            self._tags.put(tag, data, media, newest=newest)
-        elif not there:
-            place.put_manifest(tag, data, media)
-        return moved
+        return _Image(reference, data, media, manifest.get("config"), layer, size) if fits(layer) else None
 
-    def _blobs_of(self, manifest: dict[str, Any], reference: str, layer: Digest, size: int, file: Path | None) -> int:
+    def _blobs_of(self, image: _Image, file: Path | None) -> int:
         """The bytes moved."""
+        layer, size = image.layer, image.size_bytes
         if file is None:
             moved = self._blob(layer, size)
         else:
             moved = size if self._target.place.push_blob(layer, size, lambda: file.open("rb", buffering=0)) else 0
-        return moved + self._blob(item_digest(manifest.get("config"), reference), descriptor_size(manifest["config"]))
+        return moved + self._blob(item_digest(image.config, image.reference), descriptor_size(image.config))
 
     def _blob(self, digest: Digest, size: int) -> int:
         """Brings a small blob over unless it is there; the bytes moved."""

@@ -17,10 +17,20 @@ from treebuilder.errors import ConfigError, IntegrityError, TransportError
 from treebuilder.model.digest import Digest
 from treebuilder.oci.layerimage import MANIFEST, ImageLayer, LayerImage, layer_image, push_blobs
 from treebuilder.oci.store import Store
-from treebuilder.repository.api import INDEX_NAME, SIGNATURE_SUFFIX
+from treebuilder.repository.api import INDEX_NAME, MAX_META_BYTES, SIGNATURE_SUFFIX
 from treebuilder.repository.carrying import Carrier
-from treebuilder.repository.copying import MAX_PACKAGE_BYTES, SNAPSHOT_SUFFIX, Piece, State, read_state, show
-from treebuilder.repository.docker import ARCHIVE, DockerBackend, is_cut, package_tag, tag_of, title_of
+from treebuilder.repository.copying import MAX_PACKAGE_BYTES, SNAPSHOT_SUFFIX, Piece, State, packages_of, show
+from treebuilder.repository.docker import (
+    ARCHIVE,
+    NOT_SHOWN,
+    SETTLE_S,
+    DockerBackend,
+    is_cut,
+    package_tag,
+    tag_of,
+    title_of,
+)
+from treebuilder.repository.index import parse_index
 from treebuilder.repository.late_tags import LateTags
 from treebuilder.system.process import Cancel
 
@@ -60,19 +70,24 @@ class DockerPlace:
         self._tags = LateTags(target.place)
         self._carrier = Carrier(origin, target, store, self._tags) if origin is not None else None
         self._newest: dict[str, Piece] = {}  # by tags
-        self._before: dict[str, Digest | None] = {}  # indexes' images when it was found that they may be replaced
+        self._present: dict[str, bytes | None] = {}  # what it was found of that it may be replaced, and nothing newer
         self._replaced: list[str] = []
+        self._unsure = False
 
     def document(self, name: str) -> bytes | None:
-        found = self._target.index(name)
-        self._before.setdefault(name, self._target.seen(name))
-        return found
+        """Read once: what is written in its place takes the place of nothing else."""
+        if name not in self._present:
+            self._present[name] = self._target.index(name)
+        return self._present[name]
 
     def missing(self, states: Sequence[State]) -> tuple[Piece, ...]:
         wanted: dict[Piece, None] = {}
         known: set[Piece] = set()
         for state in states:
-            if self._target.index(state.reference) == state.index:
+            same, signature = self.document(state.reference) == state.index, state.reference + SIGNATURE_SUFFIX
+            if state.signature is not None and not (self.document(signature) == state.signature and same):
+                self._replaced.append(signature)
+            if same:
                 known |= {piece for piece in state.pieces if piece.package}
                 continue
             self._replaced.append(state.reference)
@@ -85,15 +100,19 @@ class DockerPlace:
 
     def _known(self, reference: str) -> set[Piece]:
         """Packages that an index names which is there; none where it cannot be read."""
+        present, what = self.document(reference), f"{self._target}: {reference}"
+        if present is None:
+            return set()
         try:
-            state = read_state(self._target, reference, str(self._target))
+            meta = parse_index(present, what).file("meta")
+            assert meta is not None  # parse_index saw to it
+            return set(packages_of(self._target.open(meta.filename, meta.sha256, MAX_META_BYTES), what))
         except IntegrityError:
             return set()
         except TransportError as err:
             if err.status != 404:
                 raise
             return set()
-        return set() if state is None else {piece for piece in state.pieces if piece.package}
 
     def _check_tags(self, states: Sequence[State]) -> None:
         taken: dict[str, str] = {}
@@ -164,11 +183,13 @@ class DockerPlace:
         return ImageLayer(piece.sha256, length, Digest(seen.hexdigest()), kind)
 
     def publish(self, states: Sequence[State], documents: Mapping[str, bytes]) -> bool:
-        for reference in self._replaced:
-            self._need_unchanged(reference)
+        self._need_unchanged(NOT_SHOWN)
         self._tags.move(frozenset(tag for tag, piece in self._newest.items() if not piece.package))
-        shown = [show(state, self._target.index, self._write) for state in states]
+        shown = [show(state, self.document, self._write) for state in states]
         changed = any(shown)
+        if self._unsure:  # so of two who publish at once, one finds the other's
+            self._cancel.pause(SETTLE_S)
+            self._need_unchanged("that one shows")
         if self._carrier is not None:
             changed = bool(self._carrier.signatures([state.reference for state in states])) or changed
         for name, data in documents.items():
@@ -177,17 +198,15 @@ class DockerPlace:
                 changed = True
         return changed
 
-    def _need_unchanged(self, reference: str) -> None:
-        """Raises IntegrityError (reason "changed") for an index that somebody wrote while packages were brought."""
-        if self._target.place.digest_of(tag_of(reference)) != self._before.get(reference):
-            raise IntegrityError(
-                f"{self._target}: somebody published {reference} while it was copied to: that one stays",
-                reason="changed", hint="run it again",
-            )  # fmt: skip
+    def _need_unchanged(self, state: str) -> None:
+        """Raises IntegrityError (reason "changed") for what somebody wrote while packages were brought."""
+        for reference in self._replaced:
+            self._target.need_unchanged(reference, state)
 
     def _write(self, reference: str, data: bytes) -> None:
-        if reference in self._replaced:
-            self._need_unchanged(reference)
         carrier = None if reference.endswith(SIGNATURE_SUFFIX) else self._carrier
-        if carrier is None or not carrier.index(reference, Digest.of(data)):
-            self._target.commit(reference, data)
+        image = None if carrier is None else carrier.index(reference, Digest.of(data))
+        if reference + SIGNATURE_SUFFIX in self._replaced:  # it fits both indexes, and what somebody else wrote may not
+            self._target.need_unchanged(reference + SIGNATURE_SUFFIX, NOT_SHOWN)
+        took_s = self._target.replace(reference, data) if image is None else self._target.lead(reference, *image)
+        self._unsure = self._unsure or took_s is not None

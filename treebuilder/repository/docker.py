@@ -51,7 +51,8 @@ _TITLE = "org.opencontainers.image.title"
 _CUT = re.compile(r"-[0-9a-f]{16}\Z")
 _CHUNK = 1 << 20
 _MOST_REFERRERS = 1000
-_NOT_SHOWN = "nothing of this run shows"
+NOT_SHOWN = "nothing of this run shows"
+SETTLE_S = 0.5  # where the registry does not compare: how long another's index may be on its way
 _FILE = "docker-file"  # notes: a layer's digest to that of the one file in it
 _PLAIN = "docker-package"  # notes: a layer's digest to that of its tar
 
@@ -323,8 +324,7 @@ class DockerBackend:
         return None
 
     def need_own_tag(self, reference: str) -> None:
-        """Raises ConfigError (reason "same-tag") for an index whose tag leads to one of another name."""
-        self.index(reference)
+        """Raises ConfigError (reason "same-tag") for an index that was looked for and whose tag leads to another's."""
         other = self._others.get(reference)
         if other is not None:
             raise ConfigError(
@@ -350,26 +350,33 @@ class DockerBackend:
         self._committed(reference, image, index)
 
     def replace(self, reference: str, index: bytes) -> float | None:
-        """Like `commit`, in the place of what was read here. Raises IntegrityError (reason "changed") for another.
+        """Like `commit`, in the place of what was read here. Raises and gives what `lead` does."""
+        image, layer = self._index_image(reference, index)
+        if image.digest != self._seen.get(reference):
+            push_blobs(self.place, image, lambda: io.BytesIO(layer))
+        took_s = self.lead(reference, image.manifest, MANIFEST)
+        self._committed(reference, image, index)
+        return took_s
+
+    def lead(self, reference: str, manifest: bytes, media: str) -> float | None:
+        """Lets an index's tag lead to an image, all of whose blobs are there, in the place of what was read here.
 
         All that is left between looking and writing is one request: gives the seconds of both, for somebody else may
         have written meanwhile. None where the registry itself compared, or there was nothing to write.
+        Raises IntegrityError (reason "changed") where somebody else wrote; TransportError.
         """
-        image, layer = self._index_image(reference, index)
-        before = self._seen.get(reference)
-        if image.digest == before:
-            self._committed(reference, image, index)
+        before, after = self._seen.get(reference), Digest.of(manifest)
+        if after == before:
             return None
-        push_blobs(self.place, image, lambda: io.BytesIO(layer))
         began = clock.monotonic_s()
-        self.need_unchanged(reference, _NOT_SHOWN)
+        self.need_unchanged(reference, NOT_SHOWN)
         try:
-            compared = self.place.replace_manifest(tag_of(reference), image.manifest, MANIFEST, before)
+            compared = self.place.replace_manifest(tag_of(reference), manifest, media, before)
         except TransportError as err:
             if err.status == 412:
-                raise self._changed(_NOT_SHOWN) from err
+                raise self._changed(NOT_SHOWN) from err
             raise
-        self._committed(reference, image, index)
+        self._seen[reference] = after
         return None if compared else clock.monotonic_s() - began
 
     def _index_image(self, reference: str, index: bytes) -> tuple[LayerImage, bytes]:
@@ -391,7 +398,7 @@ class DockerBackend:
         return {name: digest for name, digest in self._made.items() if name in names}
 
     def seen(self, reference: str) -> Digest | None:
-        """The image of an index that `index` read or `commit` wrote; None where there is none."""
+        """The image of an index that was read or written here last; None where there is none."""
         return self._seen.get(reference)
 
     def described(self, name: str) -> Digest | None:

@@ -24,7 +24,7 @@ from treebuilder.repository.api import INDEX_NAME, MAX_META_BYTES, SIGNATURE_SUF
 from treebuilder.repository.bounds import bounded
 from treebuilder.repository.deltas import Patch
 from treebuilder.repository.disk import DiskBackend
-from treebuilder.repository.docker import DockerBackend, package_tag, tag_of
+from treebuilder.repository.docker import NOT_SHOWN, SETTLE_S, DockerBackend, package_tag, tag_of
 from treebuilder.repository.docker_images import THREADS, PackageImages
 from treebuilder.repository.docker_layers import Layers, archive_of
 from treebuilder.repository.image_signing import ImageSigner
@@ -37,7 +37,6 @@ from treebuilder.trust.keys import PrivateKey
 
 _HEAD = b"index:\n- "
 _POINTERS = (INDEX_NAME + SIGNATURE_SUFFIX, INDEX_NAME)
-_SETTLE_S = 0.5  # where the registry does not compare: how long the other's index may be on its way
 
 
 class DockerOutput:
@@ -113,6 +112,7 @@ class DockerOutput:
         if not reference.endswith(SIGNATURE_SUFFIX):
             parsed = parse_index(index, reference)
             if self._push and reference != INDEX_NAME:
+                self.index(reference)
                 self._target.need_own_tag(reference)
             self._packages(parsed)
             own = dict.fromkeys(file.filename for _, file in parsed.files)
@@ -120,7 +120,7 @@ class DockerOutput:
                 in_parallel(own | self._written, self._file, THREADS)
                 self._written.clear()
                 if reference == INDEX_NAME and self._tags.waiting:
-                    self._need_unchanged("nothing of this run shows")
+                    self._need_unchanged(NOT_SHOWN)
                 # what a snapshot leads to is its own; all else is the newest index's
                 self._tags.move(frozenset(map(tag_of, own)), only=reference != INDEX_NAME)
         if self._push:
@@ -148,12 +148,12 @@ class DockerOutput:
 
         So of two who publish at once, one finds the other's index before its own or after it, or is told.
         """
-        if took_s > _SETTLE_S:
+        if took_s > SETTLE_S:
             self._events.emit(Warned(
                 f"{self._target}: the index took {took_s:.0f} s on its way: whatever somebody else published meanwhile "
                 "does not show", hint="if somebody did, both run create-repo again",
             ))  # fmt: skip
-        self._cancel.pause(_SETTLE_S)
+        self._cancel.pause(SETTLE_S)
 
     def _file(self, name: str) -> None:
         image, layer = self._target.made(name, (self._folder / name).read_bytes())
