@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
+
 import pytest
 
 from treebuilder.errors import SpecError
@@ -58,6 +61,10 @@ from treebuilder.model.patterns import compile_filter, compile_pattern
         ("(?i)ÉTÉ", "été", "ete"),
         ("(?i)^[à-ÿk]+$", "ÀÉK\u212a", "a"),
         ("(?i)^[^é]$", "e", "É"),
+        ("(?i)^[^a-cé-]$", "e", "É"),
+        ("(?i)^[^a-cé-]$", "\n", "B"),
+        (r"(?i)^[\d[:lower:]\-]+$", "1-K\u212a", "É"),
+        ("(?i)^[α-ω]+$", "ΑΣςΩ\u2126", "a"),
         (r"(?i)^\w\W$", "ſ.", ".k"),
         (r"(?i)^\P{Lu}$", "1", "a"),
         ("(?i)^[[:^upper:]]$", "1", "a"),
@@ -91,6 +98,27 @@ def test_what_re2_refuses_is_refused(pattern: str) -> None:
     with pytest.raises(SpecError) as caught:
         compile_pattern(pattern)
     assert caught.value.reason == "pattern"
+
+
+@pytest.mark.parametrize("pattern", [r"\pL" * 2000, "[" + r"\pL" * 2000 + "]", "(?i)" + r"\pL" * 2000, "a" * 2_000_000])
+def test_a_pattern_that_is_huge_for_python_is_refused(pattern: str) -> None:
+    with pytest.raises(SpecError, match="is too large") as caught:
+        compile_pattern(pattern)
+    assert caught.value.reason == "too-large"
+    assert len(caught.value.message) < 500
+
+
+@pytest.mark.parametrize("pattern", ["(?i)" + "éǆΣ" * 300, f"(?i)[{'éǆΣ' * 300}]", "(?i)" + "[à-ÿ]" * 300])
+def test_the_other_cases_of_characters_are_looked_up(pattern: str) -> None:
+    """Not found by going through all characters that have another case, of which there are thousands."""
+    compile_pattern("(?i)é")
+    calls = Counter[str]()
+    sys.setprofile(lambda frame, event, _: calls.update((event,)))
+    try:
+        compile_pattern(pattern)
+    finally:
+        sys.setprofile(None)
+    assert calls["call"] < 300 * 900
 
 
 def test_filters() -> None:

@@ -5,16 +5,17 @@ A set of characters is a list of ranges, first and last code point, in order.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 
 Ranges = list[tuple[int, int]]
+_Orbits = tuple[tuple[int, ...], Mapping[int, Collection[int]]]  # characters with others that differ in case, and these
 
 _LAST = 0x10FFFF
 _LAST_CASED = 0x1E943
 _DOTLESS = frozenset((0x130, 0x131))  # the Turkish letters are not folded
-_ASCII = (  # the only letters of ASCII that have more than two forms: the sign of kelvin and the long s
+_OF_ASCII = (  # the only letters of ASCII that have more than two forms: the sign of kelvin and the long s
     *((ord(char), ord(char) + 32) for char in "ABCDEFGHIJLMNOPQRTUVWXYZ"), (0x4B, 0x6B, 0x212A), (0x53, 0x73, 0x17F),
 )  # fmt: skip
 
@@ -22,15 +23,14 @@ _ASCII = (  # the only letters of ASCII that have more than two forms: the sign 
 def folded(ranges: Iterable[tuple[int, int]]) -> Ranges:
     """A set and all characters that differ from its own in their case only."""
     found = merged(ranges)
-    starts = [first for first, _ in found]
-    ends = [last for _, last in found]
-
-    def has(code: int) -> bool:
-        at = bisect_right(starts, code) - 1
-        return at >= 0 and code <= ends[at]
-
-    orbits = _ASCII if not ends or ends[-1] < 0x80 else _orbits()
-    return merged([*found, *((code, code) for orbit in orbits if any(map(has, orbit)) for code in orbit)])
+    codes, orbits = _ascii() if not found or found[-1][1] < 0x80 else _orbits()
+    forms = {
+        form
+        for first, last in found
+        for code in codes[bisect_left(codes, first) : bisect_right(codes, last)]
+        for form in orbits[code]
+    }
+    return merged([*found, *((code, code) for code in forms)])
 
 
 def merged(ranges: Iterable[tuple[int, int]]) -> Ranges:
@@ -56,8 +56,13 @@ def without(ranges: Iterable[tuple[int, int]]) -> Ranges:
 
 
 @lru_cache(maxsize=1)
-def _orbits() -> tuple[tuple[int, ...], ...]:
-    """Sets of characters that differ in their case only. A case of several characters is none here."""
+def _ascii() -> _Orbits:
+    return _in_order({code: orbit for orbit in _OF_ASCII for code in orbit})
+
+
+@lru_cache(maxsize=1)
+def _orbits() -> _Orbits:
+    """Those of all characters. A case of several characters is none here."""
     orbit_of: dict[int, set[int]] = {}
     for code in range(0x41, _LAST_CASED + 1):
         char = chr(code)
@@ -68,4 +73,8 @@ def _orbits() -> tuple[tuple[int, ...], ...]:
         for other in (code, *others):
             joined |= orbit_of.get(other, {other})
         orbit_of.update(dict.fromkeys(joined, joined))
-    return tuple({min(orbit): tuple(sorted(orbit)) for orbit in orbit_of.values()}.values())
+    return _in_order(orbit_of)
+
+
+def _in_order(orbits: Mapping[int, Collection[int]]) -> _Orbits:
+    return tuple(sorted(orbits)), orbits

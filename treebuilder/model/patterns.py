@@ -41,6 +41,7 @@ _MEMBER = re.compile(r"\\x(..)|\\U(.{8})|\\(.)|(.)", re.DOTALL)
 _LETTERS = {"a": 7, "t": 9, "n": 10, "v": 11, "f": 12, "r": 13}  # behind a backslash
 _REPEAT = re.compile(r"\{(\d+)(,(\d*))?\}")
 _MAX_REPEAT = 1000
+_MAX_WRITTEN = 1 << 20  # characters in Python's syntax: it takes seconds to compile them
 _ASSERTIONS = frozenset(("^", "$", r"\A", r"\Z", r"\b", r"\B"))
 
 
@@ -50,24 +51,24 @@ def group_name(name: str) -> str:
 
 
 def translate(pattern: str) -> str:
-    """The same pattern in Python's syntax. Raises SpecError (reason "pattern")."""
+    """The same pattern in Python's syntax. Raises SpecError (reason "pattern", "too-large")."""
     return _Translator(pattern).run()
 
 
 @lru_cache(maxsize=4096)
 def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """A compiled RE2 pattern. Raises SpecError (reason "pattern")."""
+    """A compiled RE2 pattern. Raises SpecError (reason "pattern", "too-large")."""
     try:
         return re.compile(translate(pattern), re.ASCII)
     except (re.error, OverflowError, RecursionError) as err:
-        raise SpecError(f"the pattern {pattern!r} is no regular expression: {err}", reason="pattern") from err
+        raise SpecError(f"the pattern {pattern[:100]!r} is no regular expression: {err}", reason="pattern") from err
 
 
 def compile_filter(includes: Iterable[str], excludes: Iterable[str]) -> Callable[[str], bool]:
     """Whether a path (with a leading `/`) is kept. Searches are unanchored (luet.md §4.8).
 
     Without patterns everything is kept; with includes only what one of them finds; never what an exclude finds.
-    Raises SpecError (reason "pattern").
+    Raises SpecError (reason "pattern", "too-large").
     """
     wanted = tuple(compile_pattern(pattern) for pattern in includes)
     unwanted = tuple(compile_pattern(pattern) for pattern in excludes)
@@ -96,14 +97,22 @@ class _Translator:
     def __init__(self, pattern: str) -> None:
         self._pattern = pattern
         self._at = 0
+        self._left = _MAX_WRITTEN
         self._out: list[str] = []
         self._groups: list[tuple[frozenset[str], list[str]]] = [(frozenset(), [])]
 
     def _refuse(self, why: str) -> SpecError:
-        return SpecError(f"the pattern {self._pattern!r} is not allowed: {why}", reason="pattern")
+        return SpecError(f"the pattern {self._pattern[:100]!r} is not allowed: {why}", reason="pattern")
+
+    def _weighed(self, text: str) -> str:
+        """A part, or all, of what is written. Raises SpecError (reason "too-large")."""
+        self._left -= len(text)
+        if self._left < 0:
+            raise SpecError(f"the pattern {self._pattern[:100]!r} is too large", reason="too-large")
+        return text
 
     def run(self) -> str:
-        pattern = self._pattern
+        pattern = self._weighed(self._pattern)
         repeated = True  # nothing stands before that could be repeated
         while self._at < len(pattern):
             char = pattern[self._at]
@@ -120,7 +129,8 @@ class _Translator:
                 raise self._refuse("a parenthesis that is not closed")
             self._close_own()
             self._groups.pop()
-        return "".join(self._out)
+        self._left = _MAX_WRITTEN
+        return self._weighed("".join(self._out))
 
     def _one(self, char: str) -> None:
         flags, own = self._groups[-1]
@@ -155,15 +165,13 @@ class _Translator:
         """A character; where case does not count, all its forms if Python does not know them (it folds ASCII)."""
         if not self._folds or (char.isascii() and char not in "kKsS"):
             return char
-        forms = folded([(ord(char), ord(char))])
-        return char if len(forms) == 1 and forms[0][0] == forms[0][1] else f"[{_class_text(forms)}]"
+        return _forms(char)
 
     def _set(self, members: str, others: str, negated: bool) -> str:
         """A class with a name, or all others, as members: case counts before the others are looked for."""
-        if not self._folds:
-            return others if negated else members
-        ranges = folded(_ranges(members))
-        return _class_text(without(ranges) if negated else ranges)
+        if self._folds:
+            return self._weighed(_folded(members, negated))
+        return others if negated else members
 
     def _repetition(self, char: str) -> None:
         if char == "{":
@@ -241,7 +249,7 @@ class _Translator:
             self._out.append(r"\Z")
             return
         members = self._members()
-        self._out.append(f"[{self._folded(members) if _is_one(members) else members}]")
+        self._out.append(f"[{_folded(members) if self._folds and _is_one(members) else members}]")
 
     def _members(self) -> str:
         """What an escape stands for, as members of a character class. `_at` is behind the backslash."""
@@ -295,7 +303,7 @@ class _Translator:
             self._at += 1
         if name.startswith("^"):
             name, negated = name[1:], not negated
-        members = _unicode_class(name, negated and not self._folds)
+        members = self._weighed(_unicode_class(name, negated and not self._folds))
         if members and self._folds:
             members = self._set(members, "", negated)
         if not members:
@@ -304,9 +312,10 @@ class _Translator:
 
     def _class(self) -> str:
         pattern = self._pattern
-        out = ["["]
+        out: list[str] = []
+        begin = "["
         if pattern.startswith("^", self._at):
-            out.append("^")
+            begin = "[^"
             self._at += 1
         first = True
         while True:
@@ -315,7 +324,8 @@ class _Translator:
             char = pattern[self._at]
             if char == "]" and not first:
                 self._at += 1
-                return "".join(out) + "]"
+                members = "".join(out)
+                return f"{begin}{_folded(members) if self._folds else members}]"
             first = False
             if pattern.startswith("[:", self._at) and ":]" in pattern[self._at :]:
                 out.append(self._posix())
@@ -331,10 +341,7 @@ class _Translator:
                 if not _is_one(high):
                     raise self._refuse("a range of more than characters")
                 member = f"{low}-{high}"
-            out.append(self._folded(member))
-
-    def _folded(self, member: str) -> str:
-        return _class_text(folded(_ranges(member))) if self._folds else member
+            out.append(member)
 
     def _member(self) -> str:
         char = self._pattern[self._at]
@@ -356,6 +363,20 @@ class _Translator:
 def _is_one(member: str) -> bool:
     """True for the members text of exactly one character."""
     return len(member) == 1 or (len(member) == 2 and member[0] == "\\") or bool(re.fullmatch(r"\\x..|\\U.{8}", member))
+
+
+@lru_cache(maxsize=1024)
+def _forms(char: str) -> str:
+    """A character with its forms in another case, as a pattern."""
+    forms = folded([(ord(char), ord(char))])
+    return char if len(forms) == 1 and forms[0][0] == forms[0][1] else f"[{_class_text(forms)}]"
+
+
+@lru_cache(maxsize=64)
+def _folded(members: str, negated: bool = False) -> str:
+    """The members of a class with their forms in another case, or all that are none of these."""
+    ranges = folded(_ranges(members))
+    return _class_text(without(ranges) if negated else ranges)
 
 
 def _ranges(members: str) -> Ranges:
@@ -394,7 +415,7 @@ def _code(code: int) -> str:
     return f"\\x{code:02x}" if code < 256 else f"\\U{code:08x}"
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=128)
 def _unicode_class(name: str, negated: bool) -> str:
     """A general category, a category group or a script as members of a class; empty when not known."""
     if name == "Any":
