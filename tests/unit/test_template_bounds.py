@@ -54,6 +54,11 @@ def test_the_linear_way_finds_what_backtracking_finds() -> None:
         '{{ $l := repeat 20000 "1" }}{{ range until 100000 }}{{ $x := toDate $l $l }}{{ end }}',
         '{{ $d := repeat 4000 "0h" }}{{ range until 100000 }}{{ $x := dateModify $d now }}{{ end }}',
         "{{ $l := until 3000 }}{{ range until 100000 }}{{ if has -1 $l }}{{ end }}{{ end }}",
+        '{{ $r := repeat 1000000 "$1" }}{{ regexReplaceAll "(x?)" (repeat 4000000 "a") $r }}',
+        '{{ $r := repeat 4000000 "r" }}{{ regexReplaceAllLiteral "a" (repeat 4000000 "a") $r }}',
+        '{{ $r := repeat 10000 "$1" }}{{ range until 1000 }}{{ $x := regexReplaceAll "(a)" "aaa" $r }}{{ end }}',
+        '{{ regexMatch (repeat 100000 "\\pL") "x" }}',
+        '{{ regexMatch (print "(?i)[" (repeat 100000 "\\pL") "]") "x" }}',
     ],
 )  # fmt: skip
 def test_what_costs_too_much_is_one_error(text: str) -> None:
@@ -61,6 +66,11 @@ def test_what_costs_too_much_is_one_error(text: str) -> None:
         render(text)
     assert caught.value.reason == "template"
     assert "\n" not in caught.value.message
+
+
+def test_a_long_reference_in_a_replacement_is_read_once() -> None:
+    text = '{{ $r := print "<$1>$" (repeat 1000000 "é") "<$1>" }}{{ regexReplaceAll "(a)" (repeat 100 "a") $r }}'
+    assert render(text) == "<a><a>" * 100
 
 
 def test_the_environment_is_what_is_listed() -> None:

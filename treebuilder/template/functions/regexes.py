@@ -12,10 +12,12 @@ from treebuilder.model.linear import Found
 from treebuilder.model.patterns import compile_pattern, group_name
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.functions.characters import category
+from treebuilder.template.functions.lists import effort
 from treebuilder.template.functions.signature import GoFunction, table
-from treebuilder.template.values import NilTextList, TextList
+from treebuilder.template.values import MAX_TEXT, NilTextList, TextList
 
 _REFERENCE = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})")
+_MAX_WRITTEN = 1_000_000  # by one call
 _META = re.compile(r"[\\.+*?()|\[\]{}^$]")
 
 
@@ -60,8 +62,10 @@ def _matches(pattern: str, text: str) -> Iterator[_Found]:
 
 def _match(pattern: str, text: str) -> bool:
     try:
-        compiled = _compiled(pattern)
-    except TemplateFault:
+        compiled = compile_pattern(pattern)
+    except SpecError as err:
+        if err.reason == "too-large":
+            raise TemplateFault(err.message) from err
         return False
     return search(compiled, text) is not None
 
@@ -82,34 +86,51 @@ def _find_all(pattern: str, text: str, count: int) -> TextList:
 
 def _name(text: str) -> str:
     """The letters, digits and `_` that a text begins with."""
+    if text.isascii():
+        return text
     return "".join(takewhile(lambda char: char == "_" or category(char)[0] == "L" or category(char) == "Nd", text))
 
 
-def _expand(found: _Found, template: str) -> str:
-    def value(reference: re.Match[str]) -> str:
+def _parts(template: str, pattern: re.Pattern[str]) -> list[str | int]:
+    """A replacement as texts and numbers of groups; a group that the pattern has not is nothing."""
+    parts: list[str | int] = []
+    position = 0
+    for reference in _REFERENCE.finditer(template):
+        parts.append(template[position : reference.start()])
+        position = reference.end()
         dollar, plain, braced = reference.groups()
         if dollar:
-            return "$"
+            parts.append("$")
+            continue
         name = _name(plain or braced)
-        rest = (plain or "")[len(name) :]
         if not name or (braced and name != braced):
-            return reference.group()
+            parts.append(reference.group())
+            continue
         is_number = name.isascii() and name.isdecimal() and len(name) < 10 and (name[0] != "0" or name == "0")
-        try:
-            return (found.group(int(name) if is_number else group_name(name)) or "") + rest
-        except IndexError:
-            return rest
-
-    return _REFERENCE.sub(value, template)
+        group = int(name) if is_number else pattern.groupindex.get(group_name(name), -1)
+        if 0 <= group <= pattern.groups:
+            parts.append(group)
+        parts.append((plain or name)[len(name) :])
+    return [part for part in (*parts, template[position:]) if part != ""]
 
 
 def _replace(pattern: str, text: str, replacement: str, literal: bool) -> str:
+    compiled = _compiled(pattern)
+    parts = [replacement] if literal else _parts(replacement, compiled)
+    effort.compared += 0 if literal else len(replacement) >> 2
     pieces: list[str] = []
-    position = 0
+    position = size = written = 0
     for found in _matches(pattern, text):
-        pieces.append(text[position : found.start()])
-        pieces.append(replacement if literal else _expand(found, replacement))
+        new = "".join([part if isinstance(part, str) else found.group(part) or "" for part in parts])
+        pieces += (text[position : found.start()], new)
         position = found.end()
+        written += len(parts) or 1
+        size += len(new)
+        if written > _MAX_WRITTEN:
+            raise TemplateFault(f"more than {_MAX_WRITTEN} parts of replacements")
+        if size > MAX_TEXT:
+            raise TemplateFault(f"the result is larger than {MAX_TEXT >> 20} MiB")
+    effort.compared += written
     return "".join(pieces) + text[position:]
 
 
