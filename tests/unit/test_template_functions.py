@@ -85,6 +85,17 @@ def test_functions(text: str, expected: str) -> None:
     assert render(text) == expected
 
 
+def test_numbers_have_any_number_of_digits() -> None:
+    """Python reads none of more than 4300."""
+    zeros, ones = "0" * 5000, "1" * 5000
+    assert render(f'{{{{ (toDate "MST" "GMT+{zeros}3").Unix }}}}|{{{{ dateModify "{zeros}1h" DAY }}}}'.replace(
+        "DAY", '(toDate "2006" "2020")')) == "-62167219200|2020-01-01 01:00:00 +0000 UTC"  # fmt: skip
+    assert render(f'{{{{ atoi "-{zeros}7" }}}}|{{{{ atoi "{ones}" }}}}|{{{{ atoi "-{ones}" }}}}') == (
+        f"-7|{2**63 - 1}|{-(2**63)}"
+    )
+    assert render(f'{{{{ printf "%.{zeros}3d|%.{ones}d" 5 5 }}}}').startswith("005|%!")
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -148,13 +148,14 @@ class _Formatter:
 
     def _number(self) -> int | None:
         """Digits; a number that is absurd ends the template, as it does in Go."""
-        start = self._at
+        start, number = self._at, 0
         while self._at < len(self._template) and self._template[self._at] in _DIGITS:
-            if int(self._template[start : self._at] or "0") > _MAX_SIZE:
+            if number > _MAX_SIZE:
                 self._at = len(self._template)
                 return None
+            number = number * 10 + int(self._template[self._at])
             self._at += 1
-        return int(self._template[start : self._at]) if self._at > start else None
+        return number if self._at > start else None
 
     def _index(self) -> bool:
         """`[n]`, which chooses the argument that follows."""

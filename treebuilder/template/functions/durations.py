@@ -52,9 +52,10 @@ def parse_duration(text: str) -> int:
         if found is None or not (found[1] or found[2]) or found[3] not in _UNITS:
             raise fault
         unit = _UNITS[found[3]]
-        if len(found[1].lstrip("0")) > 19 or int(found[1] or 0) > -LEAST_NS // unit:
+        digits = found[1].lstrip("0")
+        if len(digits) > 19 or int(digits or 0) > -LEAST_NS // unit:
             raise fault
-        total += int(found[1] or 0) * unit + _part(found[2] or "", unit)
+        total += int(digits or 0) * unit + _part(found[2] or "", unit)
         if total > -LEAST_NS:
             raise fault
         position = found.end()

@@ -22,7 +22,7 @@ _FLOAT = re.compile(
 )
 _HEX_FLOAT = re.compile(r"[+-]?0[xX](?:[0-9a-fA-F_]+\.?[0-9a-fA-F_]*|\.[0-9a-fA-F_]+)[pP][+-]?[0-9]+")
 _OCTAL = re.compile(r"[+-]?[0-7]+")
-_DECIMAL = re.compile(r"[+-]?[0-9]{1,4000}")
+_DECIMAL = re.compile(r"[+-]?[0-9]+")
 _ZEROS = re.compile(r"\.0+\Z")
 _PLACES = 10**16
 
@@ -86,7 +86,10 @@ def _parse_float(text: str) -> float:
 
 def _atoi(text: str) -> int:
     """strconv.Atoi, whose value is used even if it says that the number is too large."""
-    return max(-_HALF, min(int(text), _HALF - 1)) if _DECIMAL.fullmatch(text) else 0
+    if not _DECIMAL.fullmatch(text):
+        return 0
+    number = int(text.lstrip("+-").lstrip("0")[:20] or 0)  # Python reads no number of thousands of digits
+    return max(-_HALF, -number) if text[0] == "-" else min(number, _HALF - 1)
 
 
 def _div(left: object, right: object) -> Int64:

@@ -238,7 +238,8 @@ def _signed(text: str) -> int:
     found = _SIGNED.fullmatch(text)
     if found is None:
         raise _Bad
-    return -int(found[1] or 0) if text[:1] == "-" else int(found[1] or 0)
+    number = int(found[1].lstrip("0") or 0)  # Python reads no number of thousands of zeros
+    return -number if text[:1] == "-" else number
 
 
 def _nanos(text: str) -> int:
