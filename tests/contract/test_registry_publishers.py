@@ -24,7 +24,8 @@ from treebuilder.model.digest import Digest
 from treebuilder.oci.remote import Repository
 from treebuilder.repository import docker_publish
 from treebuilder.repository.api import INDEX_NAME
-from treebuilder.serve.exchange import Exchange
+from treebuilder.repository.docker import DockerBackend
+from treebuilder.serve.exchange import Exchange, RefusedError
 from treebuilder.serve.registry import Registry
 from treebuilder.serve.server import Listening, serving
 from treebuilder.serve.storage import Storage
@@ -165,6 +166,38 @@ def test_an_answer_that_was_lost_is_none_of_somebody_elses(tmp_path: Path) -> No
         with pytest.raises(TransportError) as caught:
             place.replace_manifest("v1", other, MANIFEST, None)
         assert caught.value.status == 412
+
+
+class OwnTags(Counted):
+    """A registry whose manifests have ETags that are no digests; unless `moves`, one whose tags stay."""
+
+    moves = True
+
+    def answer(self, exchange: Exchange) -> None:
+        if exchange.method == "PUT" and (exchange.headers.get("If-Match") or not self.moves):
+            b"".join(exchange.parts())
+            raise RefusedError(412, "DENIED", "no")
+        super().answer(exchange)
+
+
+def test_a_registry_with_conditions_of_its_own(shops: tuple[Workshop, Workshop], tmp_path: Path) -> None:
+    """It is published to a second time, and looked at as one that does not compare."""
+    storage = Storage(tmp_path / "registry")
+    site = OwnTags(Registry(storage))
+    with serving(site, Listening("127.0.0.1", 0)) as address:
+        for shop in shops:
+            publish(shop, address)
+        with client(tmp_path, address) as reader:
+            assert [id.name for id in reader.artifacts] == ["two"]
+        target = DockerBackend(f"{address}/a/repo", shops[0].store, Cancel())
+        assert target.index(INDEX_NAME) is not None
+        took_s = target.replace(INDEX_NAME, b"other")
+        assert took_s is not None
+        site.moves = False
+        with pytest.raises(TransportError) as caught:
+            target.replace(INDEX_NAME, b"again")
+        assert caught.value.status == 412, "nobody else published"
+    storage.close()
 
 
 def test_a_copy_does_not_replace_what_was_published_meanwhile(shops: tuple[Workshop, Workshop], tmp_path: Path) -> None:

@@ -335,12 +335,9 @@ class DockerBackend:
     def need_unchanged(self, reference: str, state: str) -> None:
         """Raises IntegrityError (reason "changed") where an index is not the one that was read or written here."""
         if self.place.digest_of(tag_of(reference)) != self._seen.get(reference):
-            raise self._changed(state)
-
-    def _changed(self, state: str) -> IntegrityError:
-        return IntegrityError(
-            f"{self._url}: somebody else published at the same time: {state}", reason="changed", hint="run it again"
-        )
+            raise IntegrityError(
+                f"{self._url}: somebody else published at the same time: {state}", reason="changed", hint="run it again"
+            )
 
     def commit(self, reference: str, index: bytes) -> None:
         """The index's image says which manifests the files have that were written before it."""
@@ -373,8 +370,8 @@ class DockerBackend:
         try:
             compared = self.place.replace_manifest(tag_of(reference), manifest, media, before)
         except TransportError as err:
-            if err.status == 412:
-                raise self._changed(NOT_SHOWN) from err
+            if err.status == 412:  # or it is refused for another reason: some registries have tags that never move
+                self.need_unchanged(reference, NOT_SHOWN)
             raise
         self._seen[reference] = after
         return None if compared else clock.monotonic_s() - began
