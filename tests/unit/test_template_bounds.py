@@ -10,6 +10,7 @@ import pytest
 from treebuilder.errors import SpecError
 from treebuilder.template import Templates
 from treebuilder.template.functions import NAMES
+from treebuilder.template.functions.lists import effort
 from treebuilder.template.functions.refused import REFUSED
 
 
@@ -66,6 +67,24 @@ def test_what_costs_too_much_is_one_error(text: str) -> None:
         render(text)
     assert caught.value.reason == "template"
     assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "snakecase $t", "kebabcase $t", "camelcase $t", "swapcase $t", "title $t", "untitle $t", "upper $t", "lower $t",
+        "initials $t", "nospace $t", "quote $t", 'wrapWith 2 "" $t', "wrap 2 $t", "now.Format $t",
+    ],
+)  # fmt: skip
+def test_what_goes_through_all_characters_counts_them(call: str) -> None:
+    before = effort.compared
+    render(f'{{{{ $t := repeat 25000 "é x " }}}}{{{{ $x := {call} }}}}')
+    assert effort.compared - before > 100_000 >> 5
+
+
+def test_words_of_a_text_that_is_too_long_are_an_error() -> None:
+    with pytest.raises(SpecError, match="a text of 4000000 characters"):
+        render('{{ snakecase (repeat 2000000 "aB") }}')
 
 
 def test_a_long_reference_in_a_replacement_is_read_once() -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable
 
+from treebuilder.template.functions.lists import effort
+
 SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 _IDEOGRAPHS = ((0x3400, 0x4D85), (0x4E00, 0x9FCC), (0x20000, 0x2B81D))
 
@@ -26,6 +28,7 @@ def cased(text: str, change: Callable[[str], str]) -> str:
     """`change` is str.upper, str.lower or str.title; a character whose other case is longer stays."""
     if text.isascii():
         return change(text)
+    effort.compared += len(text) >> 2
     if change("A") == "a":
         return "".join(map(_lower, text))
     return "".join(other if len(other := change(char)) == 1 else _simple(char) for char in text)

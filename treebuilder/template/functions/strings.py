@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.functions.characters import SPACES, cased, category
+from treebuilder.template.functions.lists import effort
 from treebuilder.template.functions.signature import GoFunction, table
 from treebuilder.template.printf import quote
 from treebuilder.template.values import MAX_TEXT, TextList, TextMap, decoded, text_of
@@ -87,6 +88,7 @@ def _abbreviate(text: str, offset: int, width: int) -> str:
 
 
 def _title(text: str) -> str:
+    effort.compared += len(text) >> 2
     pieces: list[str] = []
     apart = True
     for char in text:
@@ -97,6 +99,7 @@ def _title(text: str) -> str:
 
 def _nospace(text: str) -> str:
     """goutils takes each byte for a character, so what is not ASCII is taken apart; it does in luet, too."""
+    effort.compared += len(text) >> 3
     data = text if text.isascii() else _encode(text).decode("latin-1")
     left = data.translate(_BYTE_SPACES)
     return text if len(left) == len(data) else left
@@ -104,12 +107,20 @@ def _nospace(text: str) -> str:
 
 def _initials(text: str) -> str:
     """The first byte of each word, as goutils takes it."""
+    effort.compared += len(text) >> 3
     found = "".join(word[0] for word in text.translate(_SEPARATORS).split(" ") if word)
     return found if found.isascii() else "".join(chr(_encode(char)[0]) for char in found)
 
 
 def _untitle(text: str) -> str:
+    effort.compared += len(text) >> 2
     return _FIRST.sub(lambda found: cased(found.group(), str.lower), text)
+
+
+def _quoted(*values: object) -> str:
+    found = [strval(value) for value in values if value is not None]
+    effort.compared += sum(map(len, found)) >> 3
+    return " ".join(map(quote, found))
 
 
 def _repeat(count: int, text: str) -> str:
@@ -121,6 +132,7 @@ def _repeat(count: int, text: str) -> str:
 
 
 def _swapcase(text: str) -> str:
+    effort.compared += len(text) >> 2
     pieces: list[str] = []
     white = True
     for char in text:
@@ -157,6 +169,7 @@ def _wrap(text: str, width: int, newline: str, split_words: bool) -> str:
                 break
             lines.append(text[offset:space])
             offset = space + 1
+    effort.compared += len(lines)
     return newline.join([*lines, text[offset:]])
 
 
@@ -245,7 +258,7 @@ STRINGS: dict[str, GoFunction] = table(
     ("contains", "string string", lambda part, text: part in text),
     ("hasPrefix", "string string", lambda start, text: text.startswith(start)),
     ("hasSuffix", "string string", lambda end, text: text.endswith(end)),
-    ("quote", "any...", lambda *values: " ".join(quote(strval(value)) for value in values if value is not None)),
+    ("quote", "any...", _quoted),
     ("squote", "any...", lambda *values: " ".join(f"'{text_of(value)}'" for value in values if value is not None)),
     ("cat", "any...", _cat),
     ("indent", "int string", _indent),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from treebuilder.template.faults import TemplateFault
 from treebuilder.template.functions.characters import SPACES, cased, category, is_alphabetic
+from treebuilder.template.functions.lists import effort
 from treebuilder.template.functions.signature import GoFunction, table
 
 _Word = tuple[str, str]
 _END: _Word = ("", "")
 _BROKEN = "\ufffd"
+_LONGEST = 1_000_000
 
 
 def _is_connector(char: str) -> bool:
@@ -87,6 +90,9 @@ def _joined(text: str, connector: str) -> str:
     A number belongs to the word before it (`Bld4Floor`), unless small letters follow (`http2xx`: http, 2xx); then
     they and all numbers and small letters after them are one word.
     """
+    if len(text) > _LONGEST:
+        raise TemplateFault(f"a text of {len(text)} characters")
+    effort.compared += len(text)
     words = [*_words(text), _END]
     out: list[str] = []
     at = 0
@@ -131,6 +137,7 @@ def _joined(text: str, connector: str) -> str:
 
 def _camel(text: str) -> str:
     """`some_words` to `SomeWords`; connectors in front stay, of several in a row one is dropped."""
+    effort.compared += len(text) >> 2
     stripped = text.lstrip("-_" + SPACES)
     head = text[: len(text) - len(stripped)]
     if not stripped:
