@@ -150,7 +150,7 @@ class _Reader:
     def _key(self, node: yaml.Node) -> str:
         if not isinstance(node, yaml.ScalarNode):
             raise SpecError("a key must be a plain value", where=self._at(node), reason="yaml")
-        if len(self._open) <= 1:  # the document's own keys are texts to Go, whatever they look like: null is an empty one
+        if len(self._open) <= 1:  # the document's own keys are texts to Go, and null is an empty one
             return "" if _KINDS.get(node.tag) == "nothing" else str(node.value)
         kind, value = self._scalar(node)
         if isinstance(value, str):
