@@ -28,9 +28,15 @@ def _whole(found: _Found) -> str:
     return found.group(0) or ""
 
 
+def _read(pattern: str) -> re.Pattern[str]:
+    """Raises SpecError. It counts also what is known already: steps must not depend on what was rendered before."""
+    effort.compared += len(pattern) >> 2
+    return compile_pattern(pattern)
+
+
 def _compiled(pattern: str) -> re.Pattern[str]:
     try:
-        return compile_pattern(pattern)
+        return _read(pattern)
     except SpecError as err:
         raise TemplateFault(err.message) from err
 
@@ -62,7 +68,7 @@ def _matches(pattern: str, text: str) -> Iterator[_Found]:
 
 def _match(pattern: str, text: str) -> bool:
     try:
-        compiled = compile_pattern(pattern)
+        compiled = _read(pattern)
     except SpecError as err:
         if err.reason == "too-large":
             raise TemplateFault(err.message) from err
