@@ -91,7 +91,7 @@ NEW = [f"new{number}" for number in range(5)]
 def test_what_is_not_there_is_not_asked_for(address: str, tmp_path: Path) -> None:
     states(build(make(tmp_path / "a", OLD), address, "--push"))
     with relay(address) as (site, found):
-        done = states(build(make(tmp_path / "b", OLD + NEW), found, "--pull"))
+        done = states(build(make(tmp_path / "b", OLD + NEW), found, "--pull", "--concurrency", "1"))
     assert {name for name, state in done.items() if state == "pulled"} >= set(OLD)
     assert {done[name] for name in NEW} == {"built"}
     assert site.count(200, "tags/list") == 1

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import itertools
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from treebuilder.build import shared_listing
+from treebuilder.build.shared_listing import Listings
 from treebuilder.errors import TransportError
 from treebuilder.oci import connection, session
 from treebuilder.oci.download import Downloader
 from treebuilder.oci.remote import Repository
 from treebuilder.oci.store import Store
 from treebuilder.repository.fetching import Fetcher
+from treebuilder.serve.exchange import Exchange
+from treebuilder.serve.server import Listening, serving
 from treebuilder.system.process import Cancel
 
 _LIMIT_S = 0.25
@@ -122,3 +128,56 @@ def test_redirects_in_a_circle() -> None:
     begin = [b"HTTP/1.1 302 Found\r\nLocation: /v2/\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"]
     with server(begin=begin, again=b"", end=b"") as address, pytest.raises(TransportError, match="10 redirects"):
         Repository(address, "a/b", True, Cancel()).manifest_bytes("x", None, brief=True)
+
+
+def test_one_time_for_a_list_of_tags_and_where_it_leads() -> None:
+    """Each redirect is answered well within the time."""
+    head = b"HTTP/1.1 302 Found\r\nLocation: /v2/\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    with server(begin=[], again=b"", end=head, turns=3) as address:
+        with pytest.raises(TransportError) as caught:
+            Repository(address, "a/b", True, Cancel()).tags(parts=3, brief=True)
+        assert caught.value.temporary
+
+
+def test_one_time_for_all_parts_of_a_list_of_tags() -> None:
+    asked: list[str] = []
+
+    class Site:
+        def answer(self, exchange: Exchange) -> None:
+            asked.append(exchange.path)
+            data = json.dumps({"tags": [f"v{len(asked)}"]}).encode()
+            link = f'</v2/a/b/tags/list?last=v{len(asked)}>; rel="next"'
+            threading.Event().wait(0.1)
+            exchange._head(200, {"Content-Length": str(len(data)), "Link": link})
+            exchange._handler.wfile.write(data)
+
+    with serving(Site(), Listening("127.0.0.1", 0)) as address, pytest.raises(TransportError) as caught:
+        Repository(address, "a/b", True, Cancel()).tags(parts=30, brief=True)
+    assert caught.value.temporary
+    assert len(asked) <= _LIMIT_S / 0.1 + 1
+
+
+def test_nobody_waits_for_a_list_that_another_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, go = threading.Event(), threading.Event()
+
+    class Site:
+        def answer(self, exchange: Exchange) -> None:
+            asked.set()
+            assert go.wait(60)
+            data = b'{"tags": ["there"]}'
+            exchange._head(200, {"Content-Length": str(len(data))})
+            exchange._handler.wfile.write(data)
+
+    monkeypatch.setattr(connection, "BRIEF_S", 30.0)
+    listings = Listings()
+    with serving(Site(), Listening("127.0.0.1", 0)) as address, ThreadPoolExecutor(1) as pool:
+        place = Repository(address, "a/b", True, Cancel())
+        for _ in range(shared_listing._ASKED):
+            listings.missed(place)
+        first = pool.submit(listings.lacks, place, "gone")
+        assert asked.wait(60)
+        listings.missed("another")
+        assert not listings.lacks(place, "gone"), "who comes meanwhile asks for it"
+        go.set()
+        assert first.result(60)
+        assert (listings.lacks(place, "gone"), listings.lacks(place, "there")) == (True, False)

@@ -1,8 +1,9 @@
 """What records a registry has, by one list of its tags: most of what is asked for may not be there.
 
 The first answers `not there` are asked for one by one; then the tags are listed, once, in a bounded number of parts and
-seconds. A list says only what need not be asked for: what it names is fetched like anything else, and may be gone. What
-is pushed after it is found where nobody goes by the list: a node is asked for by its build key before it is built.
+seconds, for which nobody waits but who began it. A list says only what need not be asked for: what it names is fetched
+like anything else, and may be gone. What is pushed after it is found where nobody goes by the list: a node is asked for
+by its build key before it is built.
 """
 
 from __future__ import annotations
@@ -35,11 +36,16 @@ class Listings:
         if not isinstance(repository, Repository):  # a folder is read once anyway
             return False
         with self._lock:
-            if repository not in self._tags:
+            ours = repository not in self._tags
+            if ours:
                 if self._missed[repository] < _ASKED:
                     return False
-                self._tags[repository] = _listed(repository)
+                self._tags[repository] = None  # others ask one by one meanwhile
             found = self._tags[repository]
+        if ours:
+            found = _listed(repository)
+            with self._lock:
+                self._tags[repository] = found
         return found is not None and tag not in found
 
 

@@ -21,7 +21,7 @@ from treebuilder.oci.layout import json_object
 from treebuilder.oci.login import Login, credentials
 from treebuilder.oci.reference import DOCKER_HUB, is_loopback
 from treebuilder.oci.refusal import may_pass, pause_s, refused
-from treebuilder.oci.session import TIMEOUT_S, is_plain, new_session
+from treebuilder.oci.session import TIMEOUT_S, Until, is_plain, new_session
 from treebuilder.system import clock
 from treebuilder.system.process import Cancel
 
@@ -94,24 +94,24 @@ class Connection:
         """As long as the registry asks for, or longer each time."""
         self._cancel.pause(pause_s(_FIRST_WAIT_S * 3**attempt, err))
 
-    def _parts(self, reply: Response, *, brief: bool = False) -> Iterator[bytes]:
+    def _parts(self, reply: Response, until: Until | None = None) -> Iterator[bytes]:
         """The body as it was sent: layers are compressed themselves and must not be unpacked on the way."""
-        for data in pieces(reply, BRIEF_S if brief else None):
+        for data in pieces(reply, None if until is None else until.left_s()):
             self._cancel.check()
             yield data
 
-    def _get(self, path: str, *, brief: bool = False) -> AbstractContextManager[Response]:
+    def _get(self, path: str, until: Until | None = None) -> AbstractContextManager[Response]:
         """A reply with status 200."""
-        return self._request("GET", path, brief=brief)
+        return self._request("GET", path, until=until)
 
     @contextmanager
     def _request(
         self, method: str, path: str, *, data: bytes | None = None, headers: Mapping[str, str] | None = None,
-        expect: tuple[int, ...] = (200,), brief: bool = False,
+        expect: tuple[int, ...] = (200,), until: Until | None = None,
     ) -> Iterator[Response]:  # fmt: skip
         """A reply with one of the statuses expected, logged in if asked for. All of requests' errors become ours here.
 
-        `path` is below the repository's, or a whole URL that the registry gave. `brief`: nobody waits long for it.
+        `path` is below the repository's, or a whole URL that the registry gave. `until`: logins and redirects too.
         """
         import requests
         import urllib3
@@ -119,12 +119,12 @@ class Connection:
         if "://" in path:
             self._follow(self._url, path)
         try:
-            reply = self._understood(method, path, data, headers or {}, brief)
+            reply = self._understood(method, path, data, headers or {}, until)
             for _ in range(_LOGINS):
-                if reply.status_code not in (401, 403) or not self._log_in(reply, brief):
+                if reply.status_code not in (401, 403) or not self._log_in(reply, until):
                     break
                 reply.close()
-                reply = self._ask(method, path, data, headers or {}, brief)
+                reply = self._ask(method, path, data, headers or {}, until)
             with reply:
                 if reply.status_code not in expect:
                     raise self._refused(path, reply)
@@ -161,14 +161,14 @@ class Connection:
         return is_loopback(parts.hostname or "") or (self._plain and parts.hostname == urlsplit(self._url).hostname)
 
     def _understood(
-        self, method: str, path: str, data: bytes | None, headers: Mapping[str, str], brief: bool
+        self, method: str, path: str, data: bytes | None, headers: Mapping[str, str], until: Until | None
     ) -> Response:
         """The first answer of a registry on loopback shows whether it speaks plain HTTP."""
         import requests
 
         reply = None
         try:
-            reply = self._ask(method, path, data, headers, brief)
+            reply = self._ask(method, path, data, headers, until)
         except requests.ConnectionError:
             if not self._turns_to_tls():
                 raise
@@ -177,7 +177,7 @@ class Connection:
                 reply.close()
                 reply = None
         if reply is None:
-            reply = self._ask(method, path, data, headers, brief)
+            reply = self._ask(method, path, data, headers, until)
         self._heard = True
         return reply
 
@@ -189,7 +189,9 @@ class Connection:
             self._url = self._address()
         return True
 
-    def _ask(self, method: str, path: str, data: bytes | None, more: Mapping[str, str], brief: bool) -> Response:
+    def _ask(
+        self, method: str, path: str, data: bytes | None, more: Mapping[str, str], until: Until | None
+    ) -> Response:
         url = path if "://" in path else f"{self._url}/{path}"
         headers = {"Accept": _ACCEPT, "Accept-Encoding": "identity", **more}
         with self._lock:
@@ -198,10 +200,10 @@ class Connection:
                 headers["Authorization"] = known
         if data is not None:
             headers["Content-Length"] = str(len(data))
-        reply: Response = self._session.request(method, url, headers=headers, data=data, stream=True, **_limit(brief))
+        reply: Response = self._session.request(method, url, headers=headers, data=data, stream=True, **_limit(until))
         return reply
 
-    def _log_in(self, reply: Response, brief: bool) -> bool:
+    def _log_in(self, reply: Response, until: Until | None) -> bool:
         """Answers a challenge by user and password, or by a token. True if that is worth another try."""
         challenge = reply.headers.get("Www-Authenticate", "")
         if not challenge:
@@ -222,11 +224,11 @@ class Connection:
             realm = said.get("realm", "")
             if urlsplit(realm).scheme != "https" and not (is_plain(realm) and self._may_be_plain(realm)):
                 raise TransportError(f"{self} wants a login at {realm or 'no place'}: refused", status=401)
-            token = self._token(realm, {key: said[key] for key in ("service", "scope") if key in said}, brief)
+            token = self._token(realm, {key: said[key] for key in ("service", "scope") if key in said}, until)
             self._authorization[use] = f"Bearer {token}" if token else ""
             return bool(token) and self._authorization[use] != before
 
-    def _token(self, realm: str, asked: Mapping[str, str], brief: bool) -> str:
+    def _token(self, realm: str, asked: Mapping[str, str], until: Until | None) -> str:
         """What the registry's place for logins gives us; "" for nothing. Source: distribution-spec, token."""
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         more: dict[str, Any] = {"params": asked}
@@ -236,7 +238,7 @@ class Connection:
         elif self._login.basic:
             headers["Authorization"] = f"Basic {self._login.basic}"
         ask = self._session.post if self._login.identity else self._session.get
-        with ask(realm, headers=headers, stream=True, **more, **_limit(brief)) as reply:
+        with ask(realm, headers=headers, stream=True, **more, **_limit(until)) as reply:
             if may_pass(reply.status_code):
                 raise refused(
                     f"{self}: the login at the registry failed: {urlsplit(realm).netloc}",
@@ -246,7 +248,7 @@ class Connection:
             if reply.status_code != 200:
                 return ""
             data = b""
-            for part in pieces(reply, BRIEF_S if brief else TIMEOUT_S[1]):
+            for part in pieces(reply, TIMEOUT_S[1] if until is None else until.left_s()):
                 data += part
                 if len(data) > _LONGEST_ANSWER:
                     raise TransportError(
@@ -279,8 +281,13 @@ class Connection:
         return refused(f"{self}: the registry", status, reply.headers)
 
 
-def _limit(brief: bool) -> dict[str, tuple[float, float]]:
-    return {"timeout": (BRIEF_S, BRIEF_S)} if brief else {}
+def soon(brief: bool) -> Until | None:
+    """The time limit of what is asked for now, if it is to be a brief one."""
+    return Until(clock.monotonic_s() + BRIEF_S) if brief else None
+
+
+def _limit(until: Until | None) -> dict[str, Until]:
+    return {} if until is None else {"timeout": until}
 
 
 def _read_out(reply: Response) -> None:

@@ -15,10 +15,12 @@ from http.client import HTTPResponse
 from requests.adapters import HTTPAdapter
 
 from treebuilder.annotations import TYPE_CHECKING, Any
+from treebuilder.oci.session import Until
 from treebuilder.system import clock
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
+    from requests import PreparedRequest, Response
     from urllib3 import PoolManager, ProxyManager
 
 _LEAST_BYTES = 1 << 13  # of a body, in as long a wait as nothing may take
@@ -112,7 +114,13 @@ class _Response(HTTPResponse):
 
 
 class Adapter(HTTPAdapter):
-    """Also for connections through a proxy."""
+    """Also for connections through a proxy. A time limit may be one `Until` for a request and all its redirects."""
+
+    def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:  # noqa: ANN401 - handed on
+        limit = kwargs.get("timeout")
+        if isinstance(limit, Until):
+            kwargs["timeout"] = (limit.left_s(),) * 2
+        return super().send(request, *args, **kwargs)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - handed on
         super().init_poolmanager(*args, **kwargs)

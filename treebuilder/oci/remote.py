@@ -21,14 +21,15 @@ from treebuilder.errors import IntegrityError, TransportError
 from treebuilder.events import EventSink, Progressed
 from treebuilder.model.digest import Digest
 from treebuilder.oci.arriving import UNSEEN, Arriving
-from treebuilder.oci.connection import BRIEF_S, TRIES, Connection
+from treebuilder.oci.connection import TRIES, Connection, soon
 from treebuilder.oci.layout import INDEXES, MAX_JSON, json_object
-from treebuilder.system import clock
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
 
     from requests import Response
+
+    from treebuilder.oci.session import Until
 
 COMPARED = "Treebuild-Compared"  # header of an answer to a request with a condition, which was looked at
 _PART = 32 << 20  # bytes of one request of an upload
@@ -78,8 +79,9 @@ class Repository(Connection):
         """The same, as it is stored."""
 
         def once() -> bytes:
-            with self._get(f"manifests/{tag}", brief=brief) as reply:
-                return self._document(reply, f"the manifest {tag}", brief=brief)
+            until = soon(brief)
+            with self._get(f"manifests/{tag}", until) as reply:
+                return self._document(reply, f"the manifest {tag}", until)
 
         data = self._tried(once, 1 if brief else TRIES)
         digest = Digest.of(data)
@@ -87,10 +89,10 @@ class Repository(Connection):
             raise IntegrityError(f"{self}: the manifest {expected} reads as {digest}")
         return data
 
-    def _document(self, reply: Response, what: str, *, brief: bool = False) -> bytes:
+    def _document(self, reply: Response, what: str, until: Until | None = None) -> bytes:
         """A small body. Raises IntegrityError for one that is none."""
         data = b""
-        for part in self._parts(reply, brief=brief):
+        for part in self._parts(reply, until):
             data += part
             if len(data) > MAX_JSON:
                 raise IntegrityError(f"{self}: {what} is too large")
@@ -138,7 +140,7 @@ class Repository(Connection):
         have = out.tell()
         headers = {"Range": f"bytes={have}-"} if have else {}
         ok = (200, 206, 416)
-        with self._request("GET", f"blobs/{digest}", headers=headers, expect=ok, brief=brief) as reply:
+        with self._request("GET", f"blobs/{digest}", headers=headers, expect=ok, until=soon(brief)) as reply:
             if reply.status_code == 416:  # it is whole, or something else: its digest tells
                 return seen
             if have and reply.status_code == 200:
@@ -169,7 +171,7 @@ class Repository(Connection):
         """The digest of the manifest that a tag or digest leads to; None when there is none."""
 
         def once() -> Digest | None:
-            with self._request("HEAD", f"manifests/{reference}", expect=(200, 404), brief=brief) as reply:
+            with self._request("HEAD", f"manifests/{reference}", expect=(200, 404), until=soon(brief)) as reply:
                 if reply.status_code == 404:
                     return None
                 try:
@@ -335,13 +337,13 @@ class Repository(Connection):
 
     def tags(self, *, parts: int = 0, brief: bool = False) -> list[str]:
         """All tags, sorted; none when there is no such repository. Raises TransportError; IntegrityError for a list
-        that is none, or has no end within `parts`, if they are told. `brief`: all of them have one time."""
+        that is none, or has no end within `parts`, if they are told. `brief`: one time limit for all parts."""
         found: set[str] = set()
         path = "tags/list?n=1000"
-        began = clock.monotonic_s()
+        until = soon(brief)
         most = parts or _MOST_PAGES
         for _ in range(most):
-            data, link = self._tried(lambda path=path: self._page(path, brief), 1 if brief else TRIES)  # type: ignore[misc]
+            data, link = self._tried(lambda path=path: self._page(path, until), 1 if brief else TRIES)  # type: ignore[misc]
             tags = data.get("tags") or []
             if not isinstance(tags, list) or not all(isinstance(tag, str) and len(tag) <= _TAG_LENGTH for tag in tags):
                 raise IntegrityError(f"{self}: a list of tags that is none")
@@ -351,7 +353,7 @@ class Repository(Connection):
             query = urlsplit(following[1]).query if following else ""
             if not query or not tags:
                 return sorted(found)
-            if len(found) == before or len(found) > _MOST_TAGS or (brief and clock.monotonic_s() - began > BRIEF_S):
+            if len(found) == before or len(found) > _MOST_TAGS:
                 break
             path = f"tags/list?{query}"
         raise IntegrityError(
@@ -359,22 +361,22 @@ class Repository(Connection):
             hint=f"after {len(found)} tags the registry promised more; {_MOST_TAGS} in {most} parts are read",
         )
 
-    def _page(self, path: str, brief: bool) -> tuple[dict[str, Any], str]:
-        with self._request("GET", path, expect=(200, 404), brief=brief) as reply:
+    def _page(self, path: str, until: Until | None) -> tuple[dict[str, Any], str]:
+        with self._request("GET", path, expect=(200, 404), until=until) as reply:
             if reply.status_code == 404:
                 return {}, ""
-            data = self._document(reply, "the list of tags", brief=brief)
+            data = self._document(reply, "the list of tags", until)
             return json_object(data, f"{self}: tags"), reply.headers.get("Link", "")
 
     def referrers(self, subject: Digest, *, brief: bool = False) -> list[dict[str, Any]]:
         """Descriptors of what refers to a manifest: by the API, or where there is none by the tag `sha256-…`."""
 
         def once() -> dict[str, Any] | None:
-            expect = (200, 400, 404, 405)
-            with self._request("GET", f"referrers/{subject}", expect=expect, brief=brief) as reply:
+            expect, until = (200, 400, 404, 405), soon(brief)
+            with self._request("GET", f"referrers/{subject}", expect=expect, until=until) as reply:
                 if reply.status_code != 200 or "image.index" not in reply.headers.get("Content-Type", ""):
                     return None
-                return json_object(self._document(reply, "the list of referrers", brief=brief), f"{self}: referrers")
+                return json_object(self._document(reply, "the list of referrers", until), f"{self}: referrers")
 
         value = self._tried(once, 1 if brief else TRIES)
         if value is None:

@@ -12,10 +12,27 @@ from urllib.parse import urljoin, urlsplit
 from treebuilder.annotations import Any
 from treebuilder.errors import TransportError
 from treebuilder.oci.reference import is_loopback
+from treebuilder.records import record
+from treebuilder.system import clock
 
 TIMEOUT_S = (15.0, 60.0)  # to connect; between two pieces
 _REDIRECTS = 10
 _REDIRECT_BYTES = 1 << 16
+
+
+@record
+class Until:
+    """A time limit of several requests, as those of a login and of redirects are: a time of the monotonic clock. None
+    begins after it, and each has for its head what is left then."""
+
+    at_s: float
+
+    def left_s(self) -> float:
+        """Raises TransportError where nothing is left."""
+        left_s = self.at_s - clock.monotonic_s()
+        if left_s <= 0:
+            raise TransportError("the answer takes too long", temporary=True)
+        return left_s
 
 
 def is_plain(url: str) -> bool:
