@@ -19,6 +19,7 @@ _HARMLESS = 2_000_000  # comparisons of the backtracking engine
 _MAX_STATES = 5_000  # of one pattern
 _MAX_TURNS = 1_000_000  # states looked at in one search
 _MANY = 1_000  # RE2 allows no larger count
+_PER_TURN = 256  # comparisons of that engine, in the time of a turn
 
 _Node = tuple[object, object]
 _Code = tuple[str, object, object]
@@ -52,14 +53,24 @@ class Found:
         return None if start < 0 or end < 0 else self._text[start:end]
 
 
-def search(pattern: re.Pattern[str], text: str, position: int = 0) -> re.Match[str] | Found | None:
-    """The leftmost match from a position on. Raises TooHard when even the linear way takes too long."""
+def _nobody(turns: int) -> None:
+    return
+
+
+def search(
+    pattern: re.Pattern[str], text: str, position: int = 0, spend: Callable[[int], object] = _nobody
+) -> re.Match[str] | Found | None:
+    """The leftmost match from a position on. Raises TooHard when even the linear way takes too long.
+
+    `spend` is told how many turns it took, a microsecond or two each; of Python's engine, how many it may have taken.
+    """
     degree = _degree(pattern)
     length = len(text) - position + 1
     harmless = length <= 14 if degree is None else length ** (degree + 1) <= _HARMLESS
     if harmless or (degree == 0 and length <= 1 << 24):
+        spend((1 << length if degree is None else length ** (degree + 1)) // _PER_TURN)
         return pattern.search(text, position)
-    return _run(_program(pattern), pattern, text, position)
+    return _run(_program(pattern), pattern, text, position, spend)
 
 
 def _tree(pattern: re.Pattern[str]) -> Iterable[_Node]:
@@ -247,7 +258,9 @@ def _is_word(char: str) -> bool:
     return char == "_" or (char.isascii() and char.isalnum())
 
 
-def _run(program: _Program, pattern: re.Pattern[str], text: str, position: int) -> Found | None:
+def _run(
+    program: _Program, pattern: re.Pattern[str], text: str, position: int, spend: Callable[[int], object]
+) -> Found | None:
     """All threads step through the text together, in the order of their preference."""
     codes, none = program.codes, (-1,) * (2 * program.groups + 2)
     threads: list[tuple[int, _Spans]] = []
@@ -262,6 +275,7 @@ def _run(program: _Program, pattern: re.Pattern[str], text: str, position: int) 
             _follow(codes, 0, (at, *none[1:]), text, at, seen, ready)
         turns += len(seen)
         if turns > _MAX_TURNS:
+            spend(turns)
             raise TooHard(f"the pattern {pattern.pattern[:100]!r} takes too long on this text")
         threads = []
         for state, spans in ready:
@@ -273,6 +287,7 @@ def _run(program: _Program, pattern: re.Pattern[str], text: str, position: int) 
                 threads.append((state + 1, spans))
         if not threads and best is not None:
             break
+    spend(turns)
     return None if best is None else Found(text, best, dict(pattern.groupindex))
 
 

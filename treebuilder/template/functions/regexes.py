@@ -18,6 +18,7 @@ from treebuilder.template.values import MAX_TEXT, NilTextList, TextList
 
 _REFERENCE = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})")
 _MAX_WRITTEN = 1_000_000  # by one call
+_MAX_EFFORT = 800_000  # of all searches of one call
 _META = re.compile(r"[\\.+*?()|\[\]{}^$]")
 
 
@@ -41,10 +42,14 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         raise TemplateFault(err.message) from err
 
 
+def _spend(turns: int) -> None:
+    effort.compared += turns >> 2
+
+
 def search(pattern: re.Pattern[str], text: str, position: int = 0) -> re.Match[str] | Found | None:
-    """The leftmost match from a position on."""
+    """The leftmost match from a position on. A turn counts as an eighth of a step."""
     try:
-        return linear.search(pattern, text, position)
+        return linear.search(pattern, text, position, _spend)
     except linear.TooHard as err:
         raise TemplateFault(str(err)) from err
 
@@ -53,9 +58,11 @@ def _matches(pattern: str, text: str) -> Iterator[_Found]:
     """All matches, as Go finds them: behind an empty one the search goes on a character later, and an empty one right
     behind another does not count."""
     compiled = _compiled(pattern)
-    position, previous_end = 0, -1
+    position, previous_end, before = 0, -1, effort.compared
     while position <= len(text):
         found = search(compiled, text, position)
+        if effort.compared - before > _MAX_EFFORT:
+            raise TemplateFault(f"the pattern {pattern[:100]!r} takes too long on this text")
         if found is None:
             return
         is_empty_here = found.end() == position
