@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
+from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.errors import TransportError
 from treebuilder.system import clock
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 LONGEST_WAIT_S = 60.0  # whoever is to wait longer is told so
 
@@ -28,6 +29,8 @@ def refused(said: str, status: int, headers: Mapping[str, str]) -> TransportErro
 
 def pause_s(usual_s: float, err: TransportError) -> float:
     """As long as was asked for, or `usual_s`; never the same for everybody."""
+    import random
+
     wait_s = err.retry_after_s if err.retry_after_s is not None else usual_s
     return min(LONGEST_WAIT_S, wait_s * random.uniform(1.0, 1.3))  # noqa: S311 - no secret
 
@@ -40,11 +43,14 @@ def _wait_s(headers: Mapping[str, str]) -> float | None:
     until = _time(text)
     if until is None:
         return None
-    now = _time(headers.get("Date", "")) or datetime.fromtimestamp(clock.now_epoch_s(), UTC)
-    return max(0.0, (until - now).total_seconds())
+    now = _time(headers.get("Date", ""))
+    return max(0.0, until.timestamp() - (clock.now_epoch_s() if now is None else now.timestamp()))
 
 
 def _time(text: str) -> datetime | None:
+    from datetime import UTC
+    from email.utils import parsedate_to_datetime
+
     try:
         found = parsedate_to_datetime(text)
     except (ValueError, OverflowError):  # also what is no date at all
