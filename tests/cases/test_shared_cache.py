@@ -349,6 +349,19 @@ def test_a_folder_holds_a_cache(tmp_path: Path) -> None:
     assert not [path for path in (cache / "blobs/sha256").iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.parametrize("name", ["index.json", "passwd", ".bashrc"])
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, name: str) -> None:
+    project, other = make(tmp_path / "one"), tmp_path / "other"
+    other.mkdir()
+    (other / name).write_text('{"my": "site"}')
+    done = in_folder(project, "--cache-to", str(other), "t/app")
+    assert (done.code, "nothing is written there" in done.stderr) == (1, True), done.stderr
+    assert [(path.name, path.read_text()) for path in other.iterdir()] == [(name, '{"my": "site"}')]
+    (other / name).unlink()
+    (other / "blobs/sha256").mkdir(parents=True)  # as a run leaves it that was killed at once
+    states(in_folder(project, "--cache-to", str(other), "t/app"))
+
+
 def test_a_damaged_folder_gives_nothing_wrong(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     one = make(tmp_path / "one")

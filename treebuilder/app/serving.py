@@ -72,7 +72,7 @@ def _refuse_foreign(folder: Path) -> None:
     if not folder.is_dir():
         raise ConfigError(f"{folder} is no folder")
     names = {path.name for path in folder.iterdir()} - {"lost+found"}
-    if names and not names & {"oci-layout", "index.json", "registry.sqlite", "registry.lock"}:
+    if names and not names & {"oci-layout", "registry.sqlite", "registry.lock"}:
         raise ConfigError(
             f"{folder} is no folder of a registry, and not empty: nothing is written there",
             hint="name a new or empty folder, or an OCI layout",

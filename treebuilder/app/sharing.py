@@ -9,7 +9,7 @@ from treebuilder.build.record_signing import RecordTrust
 from treebuilder.build.shared import SharedCache
 from treebuilder.build.waiting import Waiting
 from treebuilder.errors import ConfigError
-from treebuilder.oci.folder import FolderRepository
+from treebuilder.oci.folder import FolderRepository, refuse_foreign
 from treebuilder.oci.reference import parse_reference, speaks_plain
 from treebuilder.oci.remote import Repository
 
@@ -37,6 +37,8 @@ def shared_cache(options: BuildOptions, work: Workspace) -> SharedCache | None:
         )
 
     repositories = {name: opened(name, options, work) for name in named}
+    for path in options.cache_to:
+        refuse_foreign(path)
     folders = {path: FolderRepository(path) for path in (*options.cache_from, *options.cache_to)}
     sources = [folders[path] for path in options.cache_from], [*repositories.values()] if options.pull else []
     target = [repositories[options.image_repository]] if options.push else []

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from treebuilder.annotations import IO, Any
-from treebuilder.errors import IntegrityError, TransportError
+from treebuilder.errors import ConfigError, IntegrityError, TransportError
 from treebuilder.model.digest import Digest
 from treebuilder.oci.arriving import Arriving
 from treebuilder.oci.layout import INDEXES, MAX_JSON, item_digest, json_object
@@ -21,6 +21,22 @@ _NAME = "org.opencontainers.image.ref.name"
 _READ = "cache-folder"  # notes: a blob's digest to the stamp of the file that was read
 _CHUNK = 1 << 20
 _MAX_INDEX = 256 << 20
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Raises ConfigError for a folder that has other things in it than a layout, or the beginning of one."""
+    if not os.path.lexists(folder):
+        return
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is no folder")
+    with disk_errors(f"looking into {folder}", folder):
+        names = {path.name for path in folder.iterdir()} - {"lost+found", "blobs"}
+    others = {name for name in names if not name.startswith((".lock", ".oci-layout", ".index.json"))}
+    if others and "oci-layout" not in others:
+        raise ConfigError(
+            f"{folder} is no image layout, and not empty: nothing is written there",
+            hint="name a new or empty folder, or an OCI layout",
+        )
 
 
 class FolderRepository:
