@@ -108,6 +108,26 @@ def test_a_flipped_byte_is_refused(shop: Workshop, tmp_path: Path) -> None:
     storage.close()
 
 
+def test_what_is_damaged_in_a_registry_is_mended_by_force(shop: Workshop, tmp_path: Path) -> None:
+    storage = Storage(tmp_path / "registry")
+    with serving(Registry(storage), Listening("127.0.0.1", 0)) as address:
+        large = os.urandom(200_000)
+        shop.package("app/one", {"one": large})
+        publish(shop, address)
+        with client(tmp_path, address) as found:
+            artifact = found.artifacts[PackageId("app", "one", "1.0")]
+            path = storage.path(str(artifact.sha256))
+            data = bytearray(path.read_bytes())
+            data[len(data) // 2] ^= 1
+            path.write_bytes(data)
+            publish(shop, address)
+            with pytest.raises(IntegrityError):
+                found.fetch(artifact)
+            publish(shop, address, force=True)
+            assert content(found, "one") == {"one": large}
+    storage.close()
+
+
 def test_the_next_mirror_is_asked(shop: Workshop, tmp_path: Path) -> None:
     shop.package("app/one", {"one": b"1"})
     one, two = Storage(tmp_path / "one"), Storage(tmp_path / "two")

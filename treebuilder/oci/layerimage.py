@@ -86,9 +86,13 @@ def push_image(
 
 
 def push_blobs(
-    place: Repository, image: LayerImage, opened: Callable[[], IO[bytes]], progress: Arriving = UNSEEN
-) -> None:
-    """Uploads what the repository lacks of an image, all but its manifest. Raises what `push_blob` raises."""
+    place: Repository, image: LayerImage, opened: Callable[[], IO[bytes]], progress: Arriving = UNSEEN, *,
+    again: bool = False,
+) -> None:  # fmt: skip
+    """Uploads what the repository lacks of an image, all but its manifest; `again`: what it says to have, too.
+
+    Raises what `push_blob` raises.
+    """
     layer = image.layer
     if layer.size_bytes <= _SMALL:
         with opened() as source:
@@ -97,7 +101,7 @@ def push_blobs(
             raise IntegrityError(f"the layer {layer.digest} reads as {Digest.of(data)}")
         place.push_small(data)
     else:
-        place.push_blob(layer.digest, layer.size_bytes, opened, progress)
+        place.push_blob(layer.digest, layer.size_bytes, opened, progress, again=again)
     place.push_small(image.config)
 
 

@@ -27,9 +27,9 @@ _FEW = 20  # packages whose tags are looked at one by one instead of being liste
 class PackageImages:
     """Sends packages to a repository of a registry, each under the tag that luet gives it.
 
-    `force`: also what is there. `keep`: a tag that leads to something else is left, with a warning. `command` is what
-    the images run. With `signer` the images of packages are signed, also those that are there. With `late` a tag that
-    leads to something else moves when its owner says so; else when its image is there.
+    `force`: also what is there, which may be damaged. `keep`: a tag that leads to something else is left, with a
+    warning. `command` is what the images run. With `signer` the images of packages are signed, also those that are
+    there. With `late` a tag that leads to something else moves when its owner says so; else when its image is there.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class PackageImages:
         annotations = package_annotations(entry, self._epoch_s) | {_REF: tag}
         image = layer_image(layer, self._epoch_s, annotations, command=self._command)
         if self._wanted(image, tag, tags):
-            push_blobs(place, image, opened)
+            push_blobs(place, image, opened, again=self._force)
             self._point(tag, image)
         if image.digest not in self._left:
             self.there[tag] = image.digest
