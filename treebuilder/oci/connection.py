@@ -145,7 +145,10 @@ class Connection:
 
     def _tls_hint(self, err: Exception) -> str:
         if "WRONG_VERSION_NUMBER" in str(err):
-            return f"it speaks no TLS; --insecure-registry {self._host} lets us speak plain HTTP to it"
+            return (
+                f"it speaks no TLS: --insecure-registry {self._host} lets us speak plain HTTP to it, "
+                f"or of a configured repository an address that begins with http://"
+            )
         return "REQUESTS_CA_BUNDLE=FILE names the certificates that are trusted"
 
     def _follow(self, before: str, after: str) -> None:
