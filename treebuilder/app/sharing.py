@@ -18,7 +18,7 @@ def opened(name: str, options: BuildOptions, work: Workspace) -> Repository:
     """The repository `HOST/NAME`. Raises SpecError for what is no name, ConfigError for one of an image."""
     reference = parse_reference(name)
     if "@" in name or ":" in name.rpartition("/")[2]:
-        raise ConfigError(f"{name}: the cache's repository is named without tag and digest", hint="HOST/NAME")
+        raise ConfigError(f"{name}: the cache's repository is HOST/NAME, without tag and digest")
     plain = speaks_plain(reference.host, options.insecure_registries)
     return Repository(reference.host, reference.repository, plain, work.cancel)
 

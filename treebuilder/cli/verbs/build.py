@@ -82,7 +82,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-repository", default="", metavar="HOST/NAME", help="where the cache is shared")
     parser.add_argument("--pull", action="store_true", help="take from there what others have built")
     parser.add_argument("--wait", action="store_true", help="with --pull: wait for what targets stand on")
-    parser.add_argument("--wait-limit", type=duration, metavar="SECONDS", help="for how long in all (default: 1h)")
+    parser.add_argument("--wait-limit", type=duration, metavar="SECONDS", help="for how long in all (default: 3600)")
     parser.add_argument("--push", action="store_true", help="put there what is built here")
     parser.add_argument("--push-final-images", action="store_true", help="push each package as an image that runs")
     parser.add_argument(
