@@ -356,12 +356,11 @@ def test_a_context_changed_meanwhile_is_no_result(project: Project) -> None:
     folder = project.package("t/x", requires("t/first") + "steps:\n- cat data > /o\n", data="planned\n")
     words = ["build", "--tree", "packages", "--destination", "build", "--concurrency", "1", "t/x"]
     process = project.process(*words)  # with more threads an idle one would have taken the context before
-    for _ in range(400):
-        if any((project.top / "cache" / "logs").glob("build-t-first*")):
-            break
+    while not any((project.top / "cache" / "logs").glob("build-t-first*")):
+        assert process.poll() is None
         time.sleep(0.01)
     (folder / "data").write_text("changed\n")
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == 2
     assert b"was changed while the build ran" in said
     (folder / "data").write_text("planned\n")
@@ -383,12 +382,11 @@ def test_a_package_without_content_waits_for_what_it_names(project: Project) -> 
 def test_a_file_changed_during_a_build_is_built_the_next_time(project: Project) -> None:
     folder = project.package("t/slow", requires("seed/base") + "steps:\n- sleep 1\n- cat data > /o\n", data="one\n")
     process = project.process("build", "--tree", "packages", "--destination", "build", "t/slow")
-    for _ in range(400):
-        if any((project.top / "cache" / "logs").glob("build-t-slow*")):
-            break
+    while not any((project.top / "cache" / "logs").glob("build-t-slow*")):
+        assert process.poll() is None
         time.sleep(0.01)
     (folder / "data").write_text("two\n")  # it was copied already
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode == 0
     assert project.text("slow-t-1.0", "o") == "one\n"
     assert project.building("t/slow").code == 0

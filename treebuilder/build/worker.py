@@ -300,7 +300,7 @@ class Worker:
 
     def _context(self, node: BuildNode, inputs: Inputs) -> tuple[tuple[Digest, ...], tuple[Digest, ...]]:
         """The layers of the context: what is handed on, and the specfiles."""
-        files = self._tree.context_files(node.package) if node.package.context else ()
+        files = self._tree.keyed_files(node.package) if node.package.context else ()
         extra = tuple(self._retrieved_file(item, inputs) for item in node.retrieved)
         handed = [f for f in files if f.path not in SPECFILES]
         special = [f for f in files if f.path in SPECFILES]

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from treebuilder.annotations import Literal
-from treebuilder.errors import Place
+from treebuilder.errors import Place, TreebuildError
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import Finalizer, PackageId
 from treebuilder.model.packageset import PackageSet
 from treebuilder.tree.cells import Cell, CellPackages
-from treebuilder.tree.context import ContextFile, context_digest, context_files
+from treebuilder.tree.context import ContextFile, context_digest, context_files, digest_of
 from treebuilder.tree.definition import Tell
 from treebuilder.tree.index import SpecIndex
 from treebuilder.tree.package import TreePackage
@@ -109,8 +109,21 @@ class Tree:
         return known
 
     def context_files(self, package: TreePackage) -> tuple[ContextFile, ...]:
-        """The files to copy to /luetbuild, sorted bytewise by path. Raises as `context_digest`."""
+        """The files to copy to /luetbuild, sorted bytewise by path; as they are now (`context_digest`: as they were).
+
+        A file is read again where its stat would not tell of a change. Raises as `context_digest`.
+        """
         return context_files(self._snapshots[package.root], package.folder, self._index)
+
+    def keyed_files(self, package: TreePackage) -> tuple[ContextFile, ...]:
+        """The same, which must be those of `context_digest`. Raises TreebuildError ("context-changed") too."""
+        files = self.context_files(package)
+        if digest_of(files) != self.context_digest(package):
+            raise TreebuildError(
+                f"{package.context} was changed while the build ran", hint="run the build again",
+                reason="context-changed",
+            )  # fmt: skip
+        return files
 
     def finalizer(self, package: TreePackage, tell: Tell | None = None) -> Finalizer | None:
         """The package's finalize.yaml, rendered; None without one. `tell` is told what to warn of. Raises SpecError."""
