@@ -39,7 +39,7 @@ def need(condition: bool, why: str) -> None:
         return
     if os.environ.get("CI") == "true":
         pytest.fail(f"CI lacks something: {why}")
-    pytest.skip(why)  # root, or a kernel's leave, is not ours to give: of make test the rest still says something
+    pytest.skip(why)  # no setup makes a user root, or a kernel allow namespaces; where CI=true it failed above
 
 
 def program(name: str, package: str) -> str:

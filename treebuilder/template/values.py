@@ -41,8 +41,8 @@ class NamedInt(int):
     go_kind = "int"
 
     def go_text(self) -> str:
-        """What printing it gives."""
-        raise NotImplementedError
+        """What printing it gives: the number, where a type has no `String` method of its own (Go's fmt)."""
+        return int.__repr__(self)
 
     def go_field(self, name: str) -> object:
         """A method. Raises KeyError."""
