@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.unit.repository_parts import Workshop, ref
+import pytest
+
+from tests.unit.repository_parts import Workshop, ref, workshop
 from treebuilder.client import Change, ChangeReport, Client, InstallRequest, Manner, SystemDatabase, SystemRoot
 from treebuilder.client import operations as ops
 from treebuilder.repository import RepositoryPackages
@@ -72,3 +74,19 @@ def came(report: ChangeReport) -> list[str]:
 
 def went(report: ChangeReport) -> list[str]:
     return [str(id) for id in report.removed]
+
+
+# fixtures, for who names them -----------------------------------------------------------------------------------------
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Workshop]:
+    with workshop(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def system(shop: Workshop) -> System:
+    """A root that is in use: somebody has a file in it."""
+    root = shop.top / "root"
+    root.mkdir()
+    (root / "mine").write_bytes(b"m")
+    return System(shop, root)

@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.unit.repository_parts import Workshop, ref, workshop
-from tests.unit.system_parts import System, came, went
+from tests.unit.repository_parts import Workshop, ref
+from tests.unit.system_parts import System, came, shop, system, went
 from treebuilder.client import InstallRequest, Manner, NotConfirmed, Protection
 from treebuilder.client import operations as ops
 from treebuilder.errors import ConflictError, TreebuildError, UnsafeArchive, Unsatisfiable
 from treebuilder.events import Warned
 
-
-@pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Workshop]:
-    with workshop(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def system(shop: Workshop) -> System:
-    root = shop.top / "root"
-    root.mkdir()
-    (root / "mine").write_bytes(b"m")
-    return System(shop, root)
+__all__ = ["shop", "system"]  # fixtures
 
 
 def three(shop: Workshop) -> None:

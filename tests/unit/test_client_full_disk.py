@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from tests.unit.repository_parts import Workshop, workshop
-from tests.unit.system_parts import System
+from tests.unit.repository_parts import Workshop
+from tests.unit.system_parts import System, shop, system
 from tests.unit.test_client_kill import box, in_private_mounts
 
+__all__ = ["shop", "system"]  # fixtures
 pytestmark = pytest.mark.engine
 
 _BEGIN = """
@@ -22,18 +20,6 @@ with workshop(top) as shop:
     log = system.root / "log"
     log.write_bytes(b"\\n" * 20)
 """
-
-
-@pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Workshop]:
-    with workshop(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def system(shop: Workshop) -> System:
-    (shop.top / "root").mkdir()
-    return System(shop, shop.top / "root")
 
 
 def test_a_finalizer_that_fills_the_disk_runs_once(shop: Workshop, system: System) -> None:

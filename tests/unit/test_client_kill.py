@@ -11,19 +11,20 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.services import need
-from tests.unit.repository_parts import Workshop, workshop
-from tests.unit.system_parts import System
+from tests.unit.repository_parts import Workshop
+from tests.unit.system_parts import System, shop, system
 from treebuilder.client import Change
 from treebuilder.client.places import delete
 from treebuilder.errors import StateCorrupt, TreebuildError, UnsafeArchive
 from treebuilder.model.package import Finalizer
 from treebuilder.records import replace
+
+__all__ = ["shop", "system"]  # fixtures
 
 _KILLED = """
 import os, signal, sys
@@ -48,19 +49,6 @@ with workshop(Path(sys.argv[1])) as shop:
     {"install": lambda: system.install("t/b"), "upgrade": system.upgrade,
      "uninstall": lambda: system.uninstall("t/b", full=True)}[sys.argv[3]]()
 """
-
-
-@pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Workshop]:
-    with workshop(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def system(shop: Workshop) -> System:
-    (shop.top / "root").mkdir()
-    (shop.top / "root/mine").write_bytes(b"m")
-    return System(shop, shop.top / "root")
 
 
 def state(system: System) -> tuple[object, ...]:

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.unit.repository_parts import Workshop, workshop
-from tests.unit.system_parts import System
+from tests.unit.repository_parts import Workshop
+from tests.unit.system_parts import System, shop, system
 from treebuilder.errors import TreebuildError
 
+__all__ = ["shop", "system"]  # fixtures
+
 DATABASE = "var/lib/treebuild/system.db"
-
-
-@pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Workshop]:
-    with workshop(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def system(shop: Workshop) -> System:
-    root = shop.top / "root"
-    root.mkdir()
-    (root / "mine").write_bytes(b"m")
-    return System(shop, root)
 
 
 def folder_there(root: Path) -> None:
