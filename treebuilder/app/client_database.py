@@ -9,7 +9,6 @@ from pathlib import Path
 from treebuilder.annotations import Any
 from treebuilder.app.client import PackageClient
 from treebuilder.client import Record, operations
-from treebuilder.client.lookup import human
 from treebuilder.client.names import checked
 from treebuilder.errors import ConfigError, TreebuildError
 from treebuilder.model.digest import Digest
@@ -124,7 +123,7 @@ def _bytes(path: Path) -> bytes:
 
 
 def _said(records: list[Record], what: str) -> Result:
-    names = [human(found.package.id) for found in records]
+    names = [found.package.id.human for found in records]
     return [{"name": name} for name in names], "\n".join(f"{name} {what}" for name in names)
 
 

@@ -189,7 +189,6 @@ def _name(id: PackageId) -> str:
 
 
 def _listed(change: Change) -> str:
-    from treebuilder.client.lookup import human
     from treebuilder.ui import tables
 
     rows = [
@@ -197,7 +196,7 @@ def _listed(change: Change) -> str:
         for item in change.add
     ]
     text = tables.table(["Program Name", "Version", "License", "Repository"], rows)
-    gone = "\n".join(f"- {human(found.package.id)}" for found in change.remove)
+    gone = "\n".join(f"- {found.package.id.human}" for found in change.remove)
     return "\n".join(part for part in (gone, text) if part)
 
 

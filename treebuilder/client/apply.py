@@ -14,9 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from treebuilder.archive.compress import decompressed
-from treebuilder.archive.entry import Entry, scan
-from treebuilder.archive.extract import unpack_package
+from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.client import journal
 from treebuilder.client.api import Change, Planned, Record, SystemRoot
 from treebuilder.client.choose import Claims
@@ -34,6 +32,9 @@ from treebuilder.model.package import Finalizer
 from treebuilder.records import record, replace
 from treebuilder.system.files import disk_errors, remove_tree
 from treebuilder.system.inside import resolve
+
+if TYPE_CHECKING:
+    from treebuilder.archive.entry import Entry
 
 _IN_THE_WAY = "search --installed --files says whose it is: uninstall that, or move away what is nobody's"
 
@@ -174,6 +175,8 @@ def _obstacles(
     A file may replace a file, a folder may meet a folder; everything else would destroy something. Raises
     ConflictError for what does not go anyway.
     """
+    from treebuilder.archive.entry import scan
+
     found: list[tuple[str, str]] = []
     for place, kind in fresh.items():
         path = f"{root}/{place}"
@@ -246,6 +249,9 @@ def _settle(root: SystemRoot) -> None:
 
 def _unpack(item: Planned, blob: Path, folder: Path, claims: Claims, *, own: bool) -> Record:
     """Unpacks one package; what its archive really holds is claimed, whatever its index said."""
+    from treebuilder.archive.compress import decompressed
+    from treebuilder.archive.extract import unpack_package
+
     found: list[tuple[str, str]] = []
     kinds: dict[str, str] = {}
 

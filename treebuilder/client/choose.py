@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from treebuilder.annotations import TYPE_CHECKING
-from treebuilder.archive.compress import decompressed
-from treebuilder.archive.extract import entries
 from treebuilder.client.api import InstallRequest, Planned
 from treebuilder.client.names import checked
 from treebuilder.errors import ConflictError, SpecError, Unsatisfiable
@@ -161,6 +159,9 @@ def check_files(plan: tuple[Planned, ...], blobs: tuple[Path, ...], claims: Clai
 
 def _names(blob: Path, item: Planned) -> list[str]:
     """What a package brings when its index does not say: that of a hidden package never does."""
+    from treebuilder.archive.compress import decompressed
+    from treebuilder.archive.extract import entries
+
     with blob.open("rb") as source:
         what, bound = str(item.package.id), item.repository.bound(item.artifact)
         found = entries(decompressed(source, bound, what), what, bound)

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from treebuilder.client.api import Change, FinalizerFailed, Record
-from treebuilder.client.lookup import human
 from treebuilder.events import EventSink, LogLine
 from treebuilder.model.image import DEFAULT_PATH
 from treebuilder.model.package import Finalizer
@@ -48,10 +47,10 @@ def whose(change: Change) -> dict[Finalizer, str]:
     found: dict[Finalizer, list[str]] = {}
     for item in change.add:
         for one in distinct([item.finalizer]):
-            found.setdefault(one, []).append(human(item.package.id))
+            found.setdefault(one, []).append(item.package.id.human)
     for gone in change.remove:
         for one in distinct(uninstalling([gone])):
-            found.setdefault(one, []).append(human(gone.package.id))
+            found.setdefault(one, []).append(gone.package.id.human)
     return {one: names[0] + (f" and {len(names) - 1} more" if names[1:] else "") for one, names in found.items()}
 
 

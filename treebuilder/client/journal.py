@@ -8,9 +8,7 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from treebuilder.annotations import Any, Protocol
-from treebuilder.archive.entry import Entry, scan
-from treebuilder.archive.extract import Writer
+from treebuilder.annotations import TYPE_CHECKING, Any, Protocol
 from treebuilder.client.api import Record, SystemRoot
 from treebuilder.client.database import (
     SystemDatabase,
@@ -24,6 +22,10 @@ from treebuilder.errors import StateCorrupt
 from treebuilder.model.package import Finalizer, PackageId
 from treebuilder.records import record
 from treebuilder.system.files import remove_tree, write_atomic
+
+if TYPE_CHECKING:
+    from treebuilder.archive.entry import Entry
+    from treebuilder.archive.extract import Writer
 
 _NAME = "journal.json"
 _VERSION = 2
@@ -138,6 +140,9 @@ def finish(
 
 
 def _move_package(folder: Path, root: Path) -> None:
+    from treebuilder.archive.entry import scan
+    from treebuilder.archive.extract import Writer
+
     into = Writer(str(root), follow=True, keep_existing_dirs=True, reserved=RESERVED)
     with Writer(str(folder), follow=True) as source, into as target:
         for entry in list(scan(str(folder))):

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from treebuilder.archive.entry import Entry, scan
+from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.client.api import DATABASE_NAME, Change, Planned, Record, SystemRoot
 from treebuilder.client.choose import Claims
 from treebuilder.client.database import SystemDatabase
@@ -16,6 +16,9 @@ from treebuilder.client.places import Places
 from treebuilder.errors import ConflictError, UnsafeArchive
 from treebuilder.model.package import PackageId
 from treebuilder.records import field, record
+
+if TYPE_CHECKING:
+    from treebuilder.archive.entry import Entry
 
 _SUFFIXES = ("", "-wal", "-shm", "-journal", "-new")
 
@@ -39,6 +42,8 @@ def lay(
     root: SystemRoot, change: Change, records: tuple[Record, ...], claims: Claims, database: SystemDatabase
 ) -> Laid:
     """What is staged and adopted. Raises ConflictError, UnsafeArchive."""
+    from treebuilder.archive.entry import scan
+
     places, laid = Places(root.folder, strict=True), Laid()
     before = database_places(root, places)
     for position, item in enumerate(change.add):

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 
 from treebuilder.annotations import TYPE_CHECKING, Any
 from treebuilder.model.package import Package, PackageId
-from treebuilder.model.patterns import compile_pattern
 from treebuilder.records import record
 
 if TYPE_CHECKING:
@@ -44,14 +43,8 @@ class Found:
         return {
             "category": id.category, "files": None if self.files is None else list(self.files),
             "hidden": self.package.hidden, "installed": self.installed, "name": id.name,
-            "repository": self.repository, "target": human(id), "version": id.version,
+            "repository": self.repository, "target": id.human, "version": id.version,
         }  # fmt: skip
-
-
-def human(id: PackageId) -> str:
-    """How luet shows a package."""
-    name = f"{id.category}/{id.name}" if id.category else id.name
-    return f"{name}-{id.version}" if id.version else name
 
 
 def search_installed(search: Search, database: SystemDatabase) -> tuple[Found, ...]:
@@ -85,8 +78,8 @@ def search_repositories(
         return Found(package, name, package.id in installed, files(package) if search.how == "files" else None)
 
     if search.how == "name":  # most are not read at all
-        matches = compile_pattern(search.pattern).search
-        wanted = frozenset(id for id in repositories.homes if matches(human(id)))
+        matches = _matcher(search.pattern)
+        wanted = frozenset(id for id in repositories.homes if matches(id.human))
         names = sorted({id.pkgname for id in wanted})
         found = (p for name in names for p in reversed(repositories.versions(name)) if p.id in wanted)
         return tuple(shown(package) for package in found if search.hidden or not package.hidden)
@@ -94,16 +87,25 @@ def search_repositories(
     return tuple(shown(package) for package in _chosen(search, packages, files))
 
 
+def _matcher(pattern: str) -> Callable[[str], object]:
+    """What says whether a text matches. Raises SpecError for a bad pattern."""
+    if pattern == ".":  # the command line's "all": no reason to read how RE2 differs from re
+        return bool
+    from treebuilder.model.patterns import compile_pattern
+
+    return compile_pattern(pattern).search
+
+
 def _chosen(search: Search, packages: list[Package], files: Callable[[Package], tuple[str, ...]]) -> Iterator[Package]:
     seen = (package for package in packages if search.hidden or not package.hidden)
     if search.how == "label":
         return (package for package in seen if any(key == search.pattern for key, _ in package.labels))
-    matches = compile_pattern(search.pattern).search
+    matches = _matcher(search.pattern)
     if search.how == "label-regex":
         return (p for p in seen if any(matches(f"{key}={value}") for key, value in p.labels))
     if search.how == "files":  # hidden ones too, as luet
         return (package for package in packages if any(matches(path) for path in files(package)))
-    named = (package for package in seen if matches(human(package.id)))
+    named = (package for package in seen if matches(package.id.human))
     if search.how in ("revdeps", "deps"):
         return _related(list(named), packages, search.how)
     return named

@@ -54,14 +54,16 @@ def _is_file(path: Path) -> bool:
 
 def prefixes(folders: Iterable[Path]) -> tuple[str, ...]:
     """What the `*.yml` files of these folders protect. Files without `name` and `dirs` count for nothing."""
+    files = [file for folder in folders if folder.is_dir() for file in sorted(folder.glob("*.yml"))]
+    if not files:
+        return ()
     from treebuilder.nodes import load
 
     found: list[str] = []
-    for folder in folders:
-        for file in sorted(folder.glob("*.yml")) if folder.is_dir() else ():
-            node = load(file.read_text(encoding="utf-8"), str(file))
-            if node.kind == "map" and node.text("name"):
-                found.extend(node.texts("dirs"))
+    for file in files:
+        node = load(file.read_text(encoding="utf-8"), str(file))
+        if node.kind == "map" and node.text("name"):
+            found.extend(node.texts("dirs"))
     return tuple(dict.fromkeys(found))
 
 

@@ -28,6 +28,12 @@ class PackageId:
         return f"{self.name}-{self.category}-{self.version}"
 
     @property
+    def human(self) -> str:
+        """How luet shows a package: `category/name-version` without what is empty."""
+        name = self.pkgname if self.category else self.name
+        return f"{name}-{self.version}" if self.version else name
+
+    @property
     def image_tag(self) -> str:
         """The fingerprint as an image tag (`+` is not allowed there)."""
         return self.fingerprint.replace("+", "-")

@@ -67,16 +67,15 @@ def run(args: argparse.Namespace, session: Session) -> int:
 
 
 def _text(found: tuple[Found, ...], args: argparse.Namespace) -> str:
-    from treebuilder.client.lookup import human
     from treebuilder.ui import tables
     from treebuilder.ui.terminal import one_line
 
     if args.quiet:
-        return "\n".join(one_line(human(item.package.id)) for item in found)
+        return "\n".join(one_line(item.package.id.human) for item in found)
     if args.table or not changing.is_luet(args):
         rows = [
             [
-                human(i.package.id), i.package.id.category, i.package.id.name, i.package.id.version, i.repository,
+                i.package.id.human, i.package.id.category, i.package.id.name, i.package.id.version, i.repository,
                 i.package.license, "yes" if i.installed else "",
             ] for i in found
         ]  # fmt: skip
@@ -86,7 +85,7 @@ def _text(found: tuple[Found, ...], args: argparse.Namespace) -> str:
     for item in found:
         id, package = item.package.id, item.package
         shown = [
-            f"> {human(id)}", f" -> Category: {id.category}", f" -> Name: {id.name}", f" -> Version: {id.version}",
+            f"> {id.human}", f" -> Category: {id.category}", f" -> Name: {id.name}", f" -> Version: {id.version}",
             f" -> Description: {package.description}", f" -> Repository: {item.repository}",
             f" -> Uri: {' '.join(package.uri)}", f" -> Installed: {'true' if item.installed else 'false'}",
         ]  # fmt: skip
