@@ -64,7 +64,7 @@ def released(folder: Path, tree: Path, build: Path, address: str) -> Released:
     channel(folder, key, address, "publish", CHANNEL, "--snapshot", "1", "--package", "system/sampleOS")
     host = f"{HOST}:{address.rpartition(':')[2]}"
     return Released(
-        "0.6.0", f"http://{host}/os", f"{host}/os:sampleos-system-0.6.0",
+        "0.6.0", f"http://{host}/os", f"{host}/os:sampleOS-system-0.6.0",
         Path(f"{key}.pub").read_text(), key, address,
     )  # fmt: skip
 
