@@ -30,6 +30,7 @@ from treebuilder.nodes.simple import load_simple
         ("a: =\nb: !!str 5", {"a": "=", "b": "5"}),
         ("a: &x {m: 1, v: 1}\nb: {<<: *x, v: 2}", {"a": {"m": 1, "v": 1}, "b": {"m": 1, "v": 2}}),
         ("a: &x {m: 1}\nb: {!!merge <<: *x, v: 2}", {"a": {"m": 1}, "b": {"m": 1, "v": 2}}),
+        ("a: &x 1\nb: *x\nc: &x {d: &x 2, e: *x}\nf: *x", {"a": 1, "b": 1, "c": {"d": 2, "e": 2}, "f": 2}),
         ("- &x {o: 1}\n- &z {o: 2, m: 3}\n- {<<: [*x, *z]}", [{"o": 1}, {"o": 2, "m": 3}, {"o": 1, "m": 3}]),
     ],
 )
@@ -41,7 +42,7 @@ def test_values(text: str, expected: object) -> None:
     ("text", "line"),
     [
         ("a: 1\nb: [", 2), ("a: 1\n\tb: 2", 2), ("a: *nope", 1), ("? [a]\n: b", 1), ("a: \x01", 1),
-        ("a: 1\nb: \x00", 2), ("\na: !!int x", 2), ("a: !!bool x", 1), ("<<: 5", 1),
+        ("a: 1\nb: \x00", 2), ("\na: !!int x", 2), ("a: !!int", 1), ("a: !!float ''", 1), ("a: &x 1\nb: &x 2\nc: *y", 3), ("a: !!bool x", 1), ("<<: 5", 1),
         ("a: &a [*a]", 1), ("a: &a\n  <<: *a", 1), ("a:\n  - b\n c: d", 3),
     ],
 )  # fmt: skip

@@ -11,6 +11,7 @@ import re
 from math import isinf
 
 import yaml
+from yaml.composer import Composer
 
 from treebuilder.annotations import Any
 from treebuilder.errors import Place, SpecError
@@ -52,6 +53,25 @@ _KINDS = {
 }  # fmt: skip
 
 
+class _LastAnchor(Composer):
+    """PyYAML's composer, but of anchors with one name an alias means the last before it, as in YAML and in go-yaml;
+    both of PyYAML's composers refuse the second."""
+
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:  # noqa: ANN401 - PyYAML's own types
+        event = self.peek_event()
+        if not isinstance(event, yaml.AliasEvent):
+            self.anchors.pop(getattr(event, "anchor", None), None)
+        return super().compose_node(parent, index)
+
+
+class _AgainLoader(_LastAnchor, _GoLoader):
+    """The loader over libyaml's parser with a composer in Python: for the few files that need it."""
+
+    def __init__(self, text: str) -> None:
+        _GoLoader.__init__(self, text)
+        Composer.__init__(self)
+
+
 def load_full(text: str, places: Places) -> Node:
     """Parses one YAML document. Raises SpecError (reason "yaml") with the line of the fault."""
     place = places
@@ -59,14 +79,12 @@ def load_full(text: str, places: Places) -> Node:
         deep = too_deep(text, _GoLoader)
         if deep is not None:
             raise SpecError("broken YAML: nested too deeply", where=place.at(deep), reason="yaml")
-        loader = _GoLoader(text)
         try:
-            root = loader.get_node() if loader.check_node() else None  # the first document counts, as in Go
-            if root is None:
-                return Node("map", Place(places.file), Entries())
-            return _Reader(loader, place).read(root)
-        finally:
-            loader.dispose()
+            return _read(_GoLoader(text), place)
+        except yaml.composer.ComposerError as err:
+            if "duplicate anchor" not in str(err.context):
+                raise
+            return _read(_AgainLoader(text), place)
     except yaml.MarkedYAMLError as err:
         mark = err.problem_mark or err.context_mark
         where = place.at(min(mark.line, text.count("\n"))) if mark is not None else Place(places.file)
@@ -80,6 +98,15 @@ def load_full(text: str, places: Places) -> Node:
         raise SpecError(f"broken YAML: {err}", where=Place(places.file), reason="yaml") from err
     except RecursionError as err:
         raise SpecError("broken YAML: nested too deeply", where=Place(places.file), reason="yaml") from err
+
+
+def _read(loader: Any, places: Places) -> Node:  # noqa: ANN401 - PyYAML's loader has no type
+    """The first document, which alone counts in Go too."""
+    try:
+        root = loader.get_node() if loader.check_node() else None
+        return Node("map", Place(places.file), Entries()) if root is None else _Reader(loader, places).read(root)
+    finally:
+        loader.dispose()
 
 
 class _Reader:
@@ -173,7 +200,7 @@ class _Reader:
             return ("text", str(node.value)) if number is None else (kind, number)
         try:
             value = self._loader.construct_object(node)
-        except (ValueError, KeyError, AttributeError) as err:
+        except (ValueError, LookupError, AttributeError) as err:
             message = f"{node.value[:80]!r} is not what its tag {node.tag.rpartition(':')[2]} says"
             raise SpecError(message, where=self._at(node), reason="yaml") from err
         if kind == "number" and isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
