@@ -11,6 +11,7 @@ from treebuilder.errors import Place, SpecError
 from treebuilder.nodes import load
 from treebuilder.nodes.flat import read_flat
 from treebuilder.nodes.full import load_full
+from treebuilder.nodes.gotexts import go_text
 from treebuilder.nodes.places import Places
 from treebuilder.nodes.simple import load_simple
 
@@ -166,3 +167,15 @@ def test_more_than_anyone_writes_is_refused_with_its_line(monkeypatch: pytest.Mo
     with pytest.raises(SpecError, match="too many values") as caught:
         load("a:\n- [" + "[]," * 100 + "]", "f")
     assert caught.value.where == Place("f", 2)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (True, "true"), (False, "false"), (1 << 63, "9223372036854775808"), (1.1, "1.1"), (3.14159265358979, "3.1415927"),
+        (123456.0, "123456"), (1e6, "1e+06"), (1234567.0, "1.234567e+06"), (-1.5e-5, "-1.5e-05"), (1e-4, "0.0001"),
+        (-0.0, "-0"), (16777217.0, "1.6777216e+07"), (1e39, "+Inf"), (float("-inf"), "-Inf"), (float("nan"), "NaN"),
+    ],
+)  # fmt: skip
+def test_numbers_as_texts_are_those_of_go(value: float, text: str) -> None:
+    assert go_text(value) == text

@@ -301,6 +301,9 @@ def test_finalizers_have_a_shell_of_their_own_and_no_further_keys(write: Write) 
     found = read_finalizer(text, package, file="f")
     assert (found.shell, found.install, found.uninstall) == (("sh", "-c"), ("echo x v <no value>",), ("bye",))
     assert read_finalizer("shell: [/bin/true]\ninstall: [a]\n", package, file="f").shell == ("/bin/true",)
+    told: list[str] = []
+    found = read_finalizer("install: [true, yes]\n", package, file="f", tell=lambda _, said, place: told.append(said))
+    assert (found.install, told) == (("true", "true"), ["an item of install: yes without quotes means true"])
 
 
 def test_a_key_that_stands_twice_is_warned_of(tmp_path: Path) -> None:

@@ -125,7 +125,8 @@ def test_bootstrap() -> None:
         ("network: bridge", "wrong-word", 1),
         ("secrets: [a-b]", "wrong-word", 1),
         ("steps: echo", "wrong-type", 1),
-        ("steps:\n- 5", "wrong-type", 2),
+        ("steps:\n- {a: b}", "wrong-type", 2),
+        ("secrets: [5]", "wrong-type", 1),
         ("steps:\n- a\n- [b]", "wrong-type", 3),
         ("unpack: 'yes'", "wrong-type", 1),
         ("image: x\nbootstrap: {distribution: debian, suite: sid}", "two-bases", 2),
@@ -139,6 +140,23 @@ def test_refusals(text: str, reason: str, line: int) -> None:
     with pytest.raises(SpecError) as caught:
         read(text)
     assert (caught.value.reason, caught.value.where) == (reason, Place("build.yaml", line))
+
+
+def test_numbers_and_booleans_are_texts_as_luet_makes_them() -> None:
+    text = """\
+    image: 1.10
+    package_dir: 5
+    prelude: [true, ~]
+    steps: [yes, 1e3, 20000000.0, "1.10"]
+    includes: [010]
+    copy: [{image: 3, source: 1, destination: off}]
+    """
+    recipe = read(text)
+    assert (recipe.image, recipe.package_dir, recipe.includes) == ("1.1", "5", ("8",))
+    assert [step.command for step in (*recipe.prelude, *recipe.steps)] == ["true", "true", "1000", "2e+07", "1.10"]
+    assert recipe.copy == (CopyItem(None, "3", "1", "false"),)
+    assert unknown(text) == [("", 1), ("", 4), ("", 4), ("", 4), ("", 6), ("", 5)]  # where the text is another
+    assert unknown("env: [5]") == [("", 1)]  # as is what cannot be built
 
 
 @pytest.mark.parametrize(

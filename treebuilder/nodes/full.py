@@ -57,6 +57,8 @@ class _LastAnchor(Composer):
     """PyYAML's composer, but of anchors with one name an alias means the last before it, as in YAML and in go-yaml;
     both of PyYAML's composers refuse the second."""
 
+    peek_event: Any  # the parser's
+
     def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:  # noqa: ANN401 - PyYAML's own types
         event = self.peek_event()
         if not isinstance(event, yaml.AliasEvent):

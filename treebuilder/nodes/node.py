@@ -142,6 +142,14 @@ class Node:
             self.fail(f"{what} holds a NUL character, which no program can take", reason="wrong-type")
         return text
 
+    def as_loose_text(self, what: str = "this") -> str:
+        """A text, or what luet makes of a number or a boolean where it wants one (`gotexts`)."""
+        if self.kind not in ("number", "boolean"):
+            return self.as_text(what)
+        from treebuilder.nodes.gotexts import go_text
+
+        return go_text(self.value)
+
     def as_boolean(self, what: str = "this") -> bool:
         self._expect("boolean", what)
         return bool(self.value)

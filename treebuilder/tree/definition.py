@@ -85,3 +85,19 @@ def read_ref(node: Node, tell: Tell | None = None) -> PackageRef:
 def read_refs(node: Node, key: str, tell: Tell | None = None) -> tuple[PackageRef, ...]:
     """The references under a key; missing is empty."""
     return tuple(read_ref(item, tell) for item in node.children(key))
+
+
+def loose_text(node: Node, what: str, tell: Tell | None) -> str:
+    """A text of build.yaml or finalize.yaml that is no part of a package: numbers and booleans count as texts there.
+
+    `tell` is told where luet's text is another than the written one (`1.10` is 1.1, `yes` is true).
+    """
+    text = node.as_loose_text(what)
+    if tell is not None and node.kind in ("number", "boolean") and text != node.written:
+        tell("", f"{what}: {node.written} without quotes means {text}", node.place)
+    return text
+
+
+def loose_texts(node: Node, key: str, tell: Tell | None) -> tuple[str, ...]:
+    """A list of them; missing is empty."""
+    return tuple(loose_text(item, f"an item of {key}", tell) for item in node.children(key))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from treebuilder.model.package import Finalizer, Package, PackageRef
 from treebuilder.nodes import load
 from treebuilder.template import Templates
-from treebuilder.tree.definition import Tell, report
+from treebuilder.tree.definition import Tell, loose_texts, report
 from treebuilder.tree.values import Values
 
 FINALIZER_KEYS = frozenset(("shell", "install", "uninstall"))
@@ -41,7 +41,7 @@ def read_finalizer(text: str, package: Package, *, file: str, tell: Tell | None 
     if tell is not None:
         report(node, FINALIZER_KEYS, tell)
     return Finalizer(
-        shell=node.texts("shell") or ("sh", "-c"),
-        install=tuple(line for line in node.texts("install") if line.strip()),
-        uninstall=tuple(line for line in node.texts("uninstall") if line.strip()),
+        shell=loose_texts(node, "shell", tell) or ("sh", "-c"),
+        install=tuple(line for line in loose_texts(node, "install", tell) if line.strip()),
+        uninstall=tuple(line for line in loose_texts(node, "uninstall", tell) if line.strip()),
     )

@@ -11,7 +11,16 @@ from treebuilder.model import envline
 from treebuilder.model.package import Bootstrap, CopyItem, Recipe, Step, SubPackage
 from treebuilder.model.patterns import compile_pattern
 from treebuilder.nodes import Node
-from treebuilder.tree.definition import PACKAGE_KEYS, Tell, read_package, read_ref, read_refs, report
+from treebuilder.tree.definition import (
+    PACKAGE_KEYS,
+    Tell,
+    loose_text,
+    loose_texts,
+    read_package,
+    read_ref,
+    read_refs,
+    report,
+)
 
 BOOTSTRAP_KEYS = frozenset(
     ("distribution", "suite", "variant", "packages", "mirror", "components", "keyring", "architecture")
@@ -35,7 +44,7 @@ def read_recipe(node: Node, tell: Tell) -> Recipe:
     """
     report(node, RECIPE_KEYS, tell)
     joined = read_refs(node, "join", tell)
-    image, bootstrap = node.text("image"), _bootstrap(node, tell)
+    image, bootstrap = _text(node, "image", tell), _bootstrap(node, tell)
     if image and bootstrap is not None:
         raise SpecError("a package has an image or a bootstrap, not both", where=bootstrap.where, reason="two-bases")
     recipe = Recipe(
@@ -43,16 +52,16 @@ def read_recipe(node: Node, tell: Tell) -> Recipe:
         requires=read_refs(node, "requires", tell) + joined,
         conflicts=read_refs(node, "conflicts", tell),
         provides=read_refs(node, "provides", tell),
-        prelude=_steps(node, "prelude"),
-        steps=_steps(node, "steps"),
-        env=_texts(node, "env"),
+        prelude=_steps(node, "prelude", tell),
+        steps=_steps(node, "steps", tell),
+        env=_texts(node, "env", tell),
         copy=tuple(_copy(item, tell) for item in node.children("copy")),
-        retrieve=_texts(node, "retrieve"),
+        retrieve=_texts(node, "retrieve", tell),
         unpack=node.boolean("unpack"),
-        package_dir=node.text("package_dir"),
-        seed=node.text("seed"),
-        includes=_texts(node, "includes"),
-        excludes=_texts(node, "excludes"),
+        package_dir=_text(node, "package_dir", tell),
+        seed=_text(node, "seed", tell),
+        includes=_texts(node, "includes", tell),
+        excludes=_texts(node, "excludes", tell),
         requires_final_images=node.boolean("requires_final_images") or bool(joined),
         subpackages=tuple(_subpackage(item, tell) for item in node.children("subpackages")),
         bootstrap=bootstrap,
@@ -99,18 +108,23 @@ def _place(node: Node, keys: tuple[str, ...]) -> Place:
     key, word = keys
     for part in (node, *node.children("subpackages")):
         for number, item in enumerate(part.children(key)):
-            if item.value == word or (key == "copy" and str(number) == word):
+            if (key != "copy" and item.as_loose_text() == word) or (key == "copy" and str(number) == word):
                 return item.place
     return node.place
 
 
-def _texts(node: Node, key: str) -> tuple[str, ...]:
-    return tuple(text for text in node.texts(key) if text)
+def _text(node: Node, key: str, tell: Tell) -> str:
+    found = node.get(key)
+    return "" if found is None else loose_text(found, key, tell)
 
 
-def _steps(node: Node, key: str) -> tuple[Step, ...]:
+def _texts(node: Node, key: str, tell: Tell | None) -> tuple[str, ...]:
+    return tuple(text for text in loose_texts(node, key, tell) if text)
+
+
+def _steps(node: Node, key: str, tell: Tell) -> tuple[Step, ...]:
     """Lines to run; an item that a template left empty is none."""
-    steps = (Step(item.as_text(f"an item of {key}"), item.place) for item in node.children(key))
+    steps = (Step(loose_text(item, f"an item of {key}", tell), item.place) for item in node.children(key))
     return tuple(step for step in steps if step.command.strip())
 
 
@@ -127,7 +141,7 @@ def _word(node: Node, key: str, words: tuple[str, ...], default: str) -> str:
 def _secrets(node: Node) -> tuple[str, ...]:
     """Names that `env` sets: one that it does not is a misspelt one, and what was meant would be public."""
     names: list[str] = []
-    lines = _texts(node, "env") if node.get("secrets") is not None else ()
+    lines = _texts(node, "env", None) if node.get("secrets") is not None else ()
     known = {name for line in lines for name in _set_by(line)}
     for item in node.children("secrets"):
         name = item.as_text("an item of secrets")
@@ -148,16 +162,16 @@ def _set_by(line: str) -> tuple[str, ...]:
 
 
 def _copy(node: Node, tell: Tell) -> CopyItem:
-    package, image = node.get("package"), node.text("image")
+    package = node.get("package")
     report(node, COPY_KEYS, tell)
-    source, destination = node.text("source"), node.text("destination")
+    image, source, destination = (_text(node, key, tell) for key in ("image", "source", "destination"))
     ref = None if package is None else read_ref(package, tell)
     return CopyItem(ref, image, source, destination, node.place)
 
 
 def _subpackage(node: Node, tell: Tell) -> SubPackage:
     report(node, SUB_KEYS, tell)
-    return SubPackage(read_package(node, tell), _texts(node, "includes"), _texts(node, "excludes"))
+    return SubPackage(read_package(node, tell), _texts(node, "includes", tell), _texts(node, "excludes", tell))
 
 
 def _words(node: Node, key: str) -> tuple[str, ...]:
