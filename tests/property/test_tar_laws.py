@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from treebuilder.archive import tar
 from treebuilder.archive.compress import compressor, decompressed
 from treebuilder.archive.entry import Entry, scan
-from treebuilder.archive.extract import entries, set_opaque, unpack_layer
+from treebuilder.archive.extract import set_opaque, unpack_layer
+from treebuilder.archive.reading import entries
 from treebuilder.oci.seal import measure
 
 names = st.one_of(

@@ -18,7 +18,7 @@ from tests.unit.system_parts import System
 from treebuilder.archive.bounds import Bound
 from treebuilder.archive.compress import compressor, decompressed
 from treebuilder.archive.entry import Entry
-from treebuilder.archive.extract import entries
+from treebuilder.archive.reading import entries
 from treebuilder.archive.tar import write_entries
 from treebuilder.cli.main import main
 from treebuilder.errors import UnsafeArchive

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from treebuilder.archive.entry import Entry, is_opaque, scan
-from treebuilder.archive.extract import Writer, clean_path, unpack_layer, unpack_package
+from treebuilder.archive.extract import Writer, unpack_layer, unpack_package
+from treebuilder.archive.reading import clean_path
 from treebuilder.errors import IntegrityError, TreebuildError, UnsafeArchive
 from treebuilder.oci.seal import measure
 

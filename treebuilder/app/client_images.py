@@ -14,7 +14,8 @@ from treebuilder.annotations import IO, Any
 from treebuilder.archive.bounds import USUAL_BOUND, Bound
 from treebuilder.archive.compress import decompressed
 from treebuilder.archive.entry import Entry
-from treebuilder.archive.extract import Writer, entries
+from treebuilder.archive.extract import Writer
+from treebuilder.archive.reading import entries
 from treebuilder.archive.tar import write_entries
 from treebuilder.errors import ConfigError, IntegrityError, SpecError, TransportError
 from treebuilder.events import EventSink

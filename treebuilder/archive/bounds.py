@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 
-from treebuilder.annotations import IO, TYPE_CHECKING, Any
+from treebuilder.annotations import TYPE_CHECKING, Any
 from treebuilder.errors import UnsafeArchive
 from treebuilder.records import record, replace
 
@@ -65,7 +65,9 @@ class Counted:
 class Tally(io.RawIOBase):
     """Counts what is read of a stream, in `size_bytes`; `check` is told of it, and may raise."""
 
-    def __init__(self, source: IO[bytes], check: Callable[[int], None] | None = None) -> None:
+    def __init__(
+        self, source: io.RawIOBase | io.BufferedReader, check: Callable[[int], None] | None = None
+    ) -> None:  # fmt: skip
         self._source, self._check = source, check
         self.size_bytes = 0
 
@@ -73,9 +75,8 @@ class Tally(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - a writable buffer has no name in typing here
-        data = self._source.read(len(buffer))
-        self.size_bytes += len(data)
+        size = self._source.readinto(buffer) or 0
+        self.size_bytes += size
         if self._check is not None:
             self._check(self.size_bytes)
-        buffer[: len(data)] = data
-        return len(data)
+        return size

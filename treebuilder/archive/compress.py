@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from treebuilder.annotations import IO, Any, Protocol, cast
 from treebuilder.archive import foreign as others
+from treebuilder.archive.ahead import Ahead
 from treebuilder.archive.bounds import Bound, Tally
 from treebuilder.archive.tar import Sink
 from treebuilder.errors import IntegrityError
@@ -19,6 +20,7 @@ from treebuilder.errors import IntegrityError
 ZSTD_LEVEL = 3
 ZSTD_THREADS = 2
 GZIP_LEVEL = 6
+_BUFFER = 1 << 17  # what is read in larger pieces goes past it, from the decompressor to where it is wanted
 SUFFIXES = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 
 
@@ -98,7 +100,7 @@ def sniff(head: bytes) -> str:
 class _GzipReader(io.RawIOBase):
     """Incremental gunzip of any number of members; damage is an IntegrityError."""
 
-    def __init__(self, source: IO[bytes]) -> None:
+    def __init__(self, source: io.BufferedReader | Tally) -> None:
         self._source = source
         self._z = zlib.decompressobj(31)
         self._ready = b""
@@ -131,7 +133,7 @@ class _GzipReader(io.RawIOBase):
 class _Mapped(io.RawIOBase):
     """A zstd reader whose library errors become ours."""
 
-    def __init__(self, reader: IO[bytes], error: type[Exception]) -> None:
+    def __init__(self, reader: io.RawIOBase, error: type[Exception]) -> None:
         self._reader, self._error = reader, error
 
     def readable(self) -> bool:
@@ -139,16 +141,14 @@ class _Mapped(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401
         try:
-            data = self._reader.read(len(buffer))
+            return self._reader.readinto(buffer)
         except self._error as err:
             raise IntegrityError(f"the zstd stream is damaged: {err}") from err
-        buffer[: len(data)] = data
-        return len(data)
 
 
 def decompressed(
     source: IO[bytes], bound: Bound | None = None, what: str = "the archive", *, foreign: bool = False
-) -> IO[bytes]:
+) -> io.BufferedReader:
     """A reader of the plain bytes of `source`, whatever its compression is: gzip, zstd, and `foreign` bzip2 and xz.
 
     With a `bound`, what comes out of a compressed `source` must not be more; `what` names it then.
@@ -164,18 +164,19 @@ def decompressed(
     if kind == "none":
         return buffered
     if bound is None:
-        return _expanded(kind, buffered)
+        return io.BufferedReader(Ahead(_expanded(kind, buffered)), _BUFFER)
     packed = Tally(buffered)
-    reader = _expanded(kind, io.BufferedReader(packed, 1 << 20))
-    return io.BufferedReader(Tally(reader, lambda size: bound.check(size, packed.size_bytes, what)), 1 << 20)
+    tally = Tally(_expanded(kind, packed), lambda size: bound.check(size, packed.size_bytes, what))
+    return io.BufferedReader(Ahead(tally), _BUFFER)
 
 
-def _expanded(kind: str, packed: io.BufferedReader) -> IO[bytes]:
+def _expanded(kind: str, packed: io.BufferedReader | Tally) -> io.RawIOBase:
     if kind == "gzip":
-        return io.BufferedReader(_GzipReader(packed), 1 << 20)
+        return _GzipReader(packed)
     if kind != "zstd":
-        return others.expanded(kind, packed)
+        return others.Reader(kind, packed)
     import zstandard
 
-    reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(packed, read_across_frames=True)
-    return io.BufferedReader(_Mapped(cast("IO[bytes]", reader), zstandard.ZstdError), 1 << 20)
+    made = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+    reader = made.stream_reader(cast("IO[bytes]", packed), read_across_frames=True)
+    return _Mapped(cast("io.RawIOBase", reader), zstandard.ZstdError)

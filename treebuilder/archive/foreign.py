@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 
-from treebuilder.annotations import IO, Any
+from treebuilder.annotations import Any
 from treebuilder.errors import IntegrityError
 
 _PIECE = 1 << 16
@@ -25,14 +25,6 @@ def sniff(head: bytes) -> str:
     return next((kind for kind, magic in _MAGIC.items() if head.startswith(magic)), "none")
 
 
-def expanded(kind: str, packed: IO[bytes]) -> IO[bytes]:
-    """The plain bytes of `packed`, any number of streams. Reading them raises IntegrityError.
-
-    Its reason is `NEEDS_MEMORY` where it takes more memory than we give, which is known before anything comes out.
-    """
-    return io.BufferedReader(_Reader(kind, packed), 1 << 20)
-
-
 def _streams(kind: str) -> tuple[Callable[[], Any], tuple[type[Exception], ...]]:
     """What makes the decompressor of one stream, and what it says of damage."""
     if kind == "bzip2":
@@ -44,8 +36,13 @@ def _streams(kind: str) -> tuple[Callable[[], Any], tuple[type[Exception], ...]]
     return lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, _MAX_XZ_BYTES), (lzma.LZMAError,)
 
 
-class _Reader(io.RawIOBase):
-    def __init__(self, kind: str, packed: IO[bytes]) -> None:
+class Reader(io.RawIOBase):
+    """The plain bytes of `packed`, any number of streams. Reading them raises IntegrityError.
+
+    Its reason is `NEEDS_MEMORY` where it takes more memory than we give, which is known before anything comes out.
+    """
+
+    def __init__(self, kind: str, packed: io.BufferedIOBase | io.RawIOBase) -> None:
         self._kind, self._packed = kind, packed
         self._new, self._damage = _streams(kind)
         self._stream = self._new()

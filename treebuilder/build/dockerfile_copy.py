@@ -15,8 +15,9 @@ from pathlib import Path
 from treebuilder.archive.bounds import Bound
 from treebuilder.archive.compress import decompressed
 from treebuilder.archive.entry import Entry, entry_of
-from treebuilder.archive.extract import Writer, entries
+from treebuilder.archive.extract import Writer
 from treebuilder.archive.foreign import NEEDS_MEMORY
+from treebuilder.archive.reading import entries
 from treebuilder.engine import user
 from treebuilder.errors import BuildFailed, IntegrityError, Place, SpecError, UnsafeArchive
 from treebuilder.model.digest import Digest

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from treebuilder.annotations import IO, Any, cast
 from treebuilder.archive.compress import decompressed
-from treebuilder.archive.extract import entries
+from treebuilder.archive.reading import entries
 from treebuilder.build.artifacts import Packages
 from treebuilder.build.results import ArtifactResult, NodeResult
 from treebuilder.errors import IntegrityError

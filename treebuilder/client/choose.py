@@ -160,7 +160,7 @@ def check_files(plan: tuple[Planned, ...], blobs: tuple[Path, ...], claims: Clai
 def _names(blob: Path, item: Planned) -> list[str]:
     """What a package brings when its index does not say: that of a hidden package never does."""
     from treebuilder.archive.compress import decompressed
-    from treebuilder.archive.extract import entries
+    from treebuilder.archive.reading import entries
 
     with blob.open("rb") as source:
         what, bound = str(item.package.id), item.repository.bound(item.artifact)

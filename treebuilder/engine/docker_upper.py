@@ -16,7 +16,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from treebuilder.archive.extract import entries, unpack_layer
+from treebuilder.archive.extract import unpack_layer
+from treebuilder.archive.reading import entries
 from treebuilder.errors import IntegrityError
 
 _CHUNK = 1 << 20

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 
-from treebuilder.annotations import IO, cast
+from treebuilder.annotations import IO
 from treebuilder.archive.bounds import Tally
 from treebuilder.archive.compress import decompressed
 from treebuilder.archive.entry import Entry
-from treebuilder.archive.extract import entries
+from treebuilder.archive.reading import entries
 from treebuilder.errors import UnsafeArchive
 
 MAX_EXPANDED_BYTES = 1 << 30
@@ -26,7 +27,8 @@ def bounded(
 ) -> Iterator[tuple[Entry, IO[bytes] | None]]:
     """The entries of a compressed archive of plain files. Raises UnsafeArchive, IntegrityError."""
     size = 0
-    stream = cast("IO[bytes]", Tally(decompressed(packed), lambda read: _check(read, what, max_bytes)))  # with headers
+    tally = Tally(decompressed(packed), lambda read: _check(read, what, max_bytes))  # with headers
+    stream = io.BufferedReader(tally, 1 << 17)
     for number, (entry, content) in enumerate(entries(stream, what), 1):
         size += entry.size  # of a sparse file that is more than what was read
         if number > max_entries:

@@ -17,7 +17,7 @@ from treebuilder.annotations import IO
 from treebuilder.archive.bounds import USUAL_BOUND
 from treebuilder.archive.compress import decompressed
 from treebuilder.archive.entry import Entry
-from treebuilder.archive.extract import entries
+from treebuilder.archive.reading import entries
 from treebuilder.archive.tar import write_entries
 from treebuilder.errors import ConfigError, IntegrityError, TransportError, TreebuildError, UnsafeArchive
 from treebuilder.model.digest import Digest
