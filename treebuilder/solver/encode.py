@@ -130,7 +130,7 @@ class Encoding:
             if self._tagged:
                 self._say([[answer]], "wanted", None, ref)
         for ref in request.held:
-            kept = [self.variable(p) for p in self.world.matches(ref) if self.world.is_installed(p)]
+            kept = [self.variable(p) for p in self.world.held(ref)]
             self._say([kept or [self._never()]], "held", None, ref)
         for ref in request.unwanted:
             barred = [[-self.variable(p)] for p in self.world.matches(ref) if id(p) in self._variables]

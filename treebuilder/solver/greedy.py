@@ -88,7 +88,7 @@ class GreedyChooser:
         self._own = own
         self._wary = wary
         self.tried = 0
-        held = [p for ref in request.held for p in world.matches(ref) if world.is_installed(p)]
+        held = [p for ref in request.held for p in world.held(ref)]
         self._held = {p.id.pkgname: p for p in held}
         self._unwanted = {id(p) for ref in request.unwanted for p in world.matches(ref)}
         self._refusals: dict[str, list[tuple[Package, frozenset[int]]]] = {}

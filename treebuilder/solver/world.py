@@ -49,6 +49,10 @@ class World:
     def installed_of(self, pkgname: str) -> tuple[Package, ...]:
         return tuple(self._by_name.get(pkgname, ()))
 
+    def held(self, ref: PackageRef) -> tuple[Package, ...]:
+        """What stays when `ref` is held: the installed package itself; one that provides its name does not stand in."""
+        return tuple(p for p in self.matches(ref) if self.is_installed(p) and p.id.pkgname == ref.pkgname)
+
     def is_installed(self, package: Package) -> bool:
         """Whether this object of the world is an installed package."""
         return id(package) in self._own
