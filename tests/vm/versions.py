@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tests.isos import VALUES, treebuild
 from treebuilder.archive.compress import decompressed
-from treebuilder.archive.extract import Writer, entries
+from treebuilder.archive.extract import Writer
+from treebuilder.archive.reading import entries
 from treebuilder.records import record
 
 HOST = "10.0.2.2"  # as machines of qemu's user network see us
