@@ -10,7 +10,7 @@ from treebuilder.errors import SpecError
 from treebuilder.events import Silent
 from treebuilder.model.package import PackageId, PackageRef
 from treebuilder.plan import luethash
-from treebuilder.plan.luettags import luet_tags
+from treebuilder.plan.luettags import LuetOrders, luet_tags
 from treebuilder.plan.planner import Planner, PlanOptions
 from treebuilder.solver import PackageSolver
 from treebuilder.tree import TreePackage, load_tree
@@ -95,4 +95,32 @@ def test_tags_of_the_nodes_of_a_plan(tmp_path: Path) -> None:
         ],
         "b": [(B, "builder-fd9de0fdfa3553c4f79251f0ddd19337"), (B, "builder-f875fbf68e4695361507e9090eabf2c6")],
         "c": [(C, "builder-8f448991189785f242bf87ad80ca4f47")],
+    }
+
+
+def test_what_is_built_on_final_images_stands_on_nothing(tmp_path: Path) -> None:
+    """luet.md §4.2: its hashes are made with its requires taken away, wherever it stands in a chain."""
+    ref = "- {category: test, name: NAME, version: '>=0'}\n"
+    files = {
+        "base": "image: alpine\n",
+        "joined": f"requires:\n{ref.replace('NAME', 'base')}requires_final_images: true\nsteps: [a]\n",
+        "app": f"requires:\n{ref.replace('NAME', 'joined')}steps: [b]\n",
+        "both": f"requires:\n{ref.replace('NAME', 'app')}{ref.replace('NAME', 'base')}steps: [c]\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "definition.yaml").write_text(f"category: test\nname: {name}\nversion: '1'\n")
+        (tmp_path / name / "build.yaml").write_text(text)
+    tree, solver = load_tree([tmp_path], events=Silent()), PackageSolver()
+    ids = {name: PackageId("test", name, "1") for name in files}
+    packages = {name: package for name, id in ids.items() if (package := tree.get(id)) is not None}
+    orders = LuetOrders(tree, solver)
+    found = {name: [one.package.id.name for one in orders.of(id)] for name, id in ids.items()}
+    assert found == {
+        "base": ["base"], "joined": ["joined"], "app": ["joined", "app"], "both": ["joined", "app", "base", "both"],
+    }  # fmt: skip
+    plan = Planner(tree, solver, PlanOptions(tmp_path / "build")).plan((PackageRef("test", "both", "1"),))
+    tags = {plan.nodes[id].pid.name: own for id, (own, *_) in luet_tags(plan, tree, solver).items()}
+    assert {name: tag.package for name, tag in tags.items()} == {  # luet's both is on base, ours on app
+        name: luethash.package_hash([packages[one] for one in found[name]]) for name in ("base", "joined", "app")
     }

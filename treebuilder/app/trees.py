@@ -216,16 +216,16 @@ def _settled(plan: BuildPlan, unknown: frozenset[str]) -> dict[str, BuildNode]:
 def luet_images(options: BuildOptions, work: Workspace, repository: str) -> list[dict[str, Any]]:
     """The images that luet would make for each target, what it stands on first (luet.md §4.2)."""
     from treebuilder.plan.luethash import package_hash
+    from treebuilder.plan.luettags import LuetOrders
 
     tree = open_tree(options, work, 0)
-    universe, solver = tree.compiler(), PackageSolver()
+    orders = LuetOrders(tree, PackageSolver())
     mine = frozenset(own(options, tree))
     rows = []
     for ref in targets_of(options, tree):
-        target = chosen(ref, tree, mine).id
-        ids = [package.id for package in solver.solve(Request((exact(target),)), universe, (), order="build").order]
-        order = [found for found in map(tree.get, ids) if found is not None]
-        for number, id in enumerate(ids, 1):
+        order = orders.of(chosen(ref, tree, mine).id)
+        for number, found in enumerate(order, 1):
+            id = found.package.id
             rows.append({
                 "category": id.category, "name": id.name, "version": id.version, "path": "",
                 "image": f"{repository}:{package_hash(order[:number])}",

@@ -6,11 +6,12 @@ node has a tag for each target that it is reached through, that of its own chain
 
 from __future__ import annotations
 
-from treebuilder.model.package import PackageId, PackageRef
+from treebuilder.model.package import Package, PackageId, PackageRef
+from treebuilder.model.packageset import PackageSet
 from treebuilder.model.solution import Request, Solver
 from treebuilder.plan.graph import BuildPlan, EmptyBase, NodeBase
 from treebuilder.plan.luethash import build_hash, builder_tag, package_hash
-from treebuilder.records import record
+from treebuilder.records import record, replace
 from treebuilder.tree import Tree, TreePackage
 
 
@@ -29,10 +30,11 @@ def luet_tags(plan: BuildPlan, tree: Tree, solver: Solver) -> dict[str, tuple[Lu
         node.pid: id for id, node in plan.nodes.items()
         if not isinstance(node.base, NodeBase) and not (node.package.recipe.is_empty and node.base == EmptyBase())
     }  # fmt: skip
+    orders = LuetOrders(tree, solver)
     own: dict[str, list[LuetTags]] = {}
     others: dict[str, list[LuetTags]] = {}
     for pid in dict.fromkeys(node.pid for node in plan.nodes.values()):
-        order = _order(pid, plan, tree, solver)
+        order = orders.of(pid, plan.orders.get(pid))
         if any(found.recipe.bootstrap or tree.layering_of(found) == "merge" for found in order):
             continue  # luet has neither
         image = ""
@@ -58,14 +60,56 @@ def _tags(order: tuple[TreePackage, ...], number: int) -> LuetTags:
     return LuetTags(package_hash(upto), builder_tag(found, package_hash(order)))
 
 
-def _order(pid: PackageId, plan: BuildPlan, tree: Tree, solver: Solver) -> tuple[TreePackage, ...]:
-    """What a package stands on in luet's order, itself last."""
-    found = tree.get(pid)
-    assert found is not None, pid
-    if found.recipe.requires_final_images or not found.recipe.requires:
-        return (found,)
-    packages = plan.orders.get(pid)
-    if packages is None:  # it has an image, so nobody has asked yet
-        request = Request((PackageRef(pid.category, pid.name, pid.version),))
-        packages = solver.solve(request, tree.compiler(), (), order="build").order
-    return tuple(one for one in (tree.get(package.id) for package in packages) if one is not None)
+class LuetOrders:
+    """What packages stand on, in luet's order: what is built on final images stands on nothing for luet's hashes."""
+
+    def __init__(self, tree: Tree, solver: Solver) -> None:
+        self._tree = tree
+        self._solver = solver
+        self._hashed = _Hashed(tree)
+
+    def of(self, pid: PackageId, known: tuple[Package, ...] | None = None) -> tuple[TreePackage, ...]:
+        """The package is the last one. `known` is the order of its build. Raises Unsatisfiable, SpecError."""
+        seen = self._hashed.find(pid)
+        if seen is None or not seen.requires:
+            return (self._package(pid),)
+        order = () if known is None else tuple(self._package(package.id) for package in known)
+        if not order or any(found.recipe.requires_final_images for found in order):
+            request = Request((PackageRef(pid.category, pid.name, pid.version),))
+            packages = self._solver.solve(request, self._hashed, (), order="build").order
+            order = tuple(self._package(package.id) for package in packages)
+        return order
+
+    def _package(self, pid: PackageId) -> TreePackage:
+        found = self._tree.get(pid)
+        assert found is not None, pid
+        return found
+
+
+class _Hashed:
+    """The packages of the compiler's view, those that are built on final images without their requires."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._all: PackageSet = tree.compiler()
+        self._known: dict[str, tuple[Package, ...]] = {}
+
+    def names(self) -> tuple[str, ...]:
+        return self._all.names()
+
+    def versions(self, pkgname: str) -> tuple[Package, ...]:
+        if pkgname not in self._known:
+            self._known[pkgname] = tuple(map(self._seen, self._all.versions(pkgname)))
+        return self._known[pkgname]
+
+    def find(self, package: PackageId) -> Package | None:
+        return next((found for found in self.versions(package.pkgname) if found.id == package), None)
+
+    def providers(self, pkgname: str) -> tuple[Package, ...]:
+        return tuple(map(self._seen, self._all.providers(pkgname)))
+
+    def _seen(self, package: Package) -> Package:
+        found = self._tree.get(package.id) if package.requires else None
+        if found is None or not found.recipe.requires_final_images:
+            return package
+        return replace(package, requires=())
