@@ -51,8 +51,17 @@ def test_pkglist_is_sorted_and_says_as_much_as_asked(project: Project) -> None:
     assert shown(project) == ["seed/base", "t/a", "t/b", "t/run"]
     assert shown(project, "-v")[-1] == "t/run-2.0"
     assert shown(project, "-f", "-m", "run") == [
-        "t/run-2.0", "  path: packages/t/run", "  requires: t/b >=0", "  kind: tool"
+        "t/run-2.0", "  path: packages/t/run", "  requires: t/b >=0", "  label kind: tool"
     ]  # fmt: skip
+    more = (
+        "license: MIT\nuri: [https://a, https://b]\ndescription: |\n  one\n  two\nannotations: {config_protect: /etc}\n"
+    )
+    project.package("t/full", "", more, version="1")
+    assert shown(project, "-f", "-m", "full") == [
+        "t/full-1", "  path: packages/t/full", "  description: one", "    two", "  license: MIT",
+        "  uri: https://a, https://b", "  annotation config_protect: /etc",
+    ]  # fmt: skip
+    shutil.rmtree(project.top / "packages/t/full")
     assert shown(project, "-m", "^t/", "-m", "seed", "-e", "a$") == ["seed/base", "t/b", "t/run"]
     assert shown(project, "-v", "-m", "2") == ["t/run-2.0"]
 

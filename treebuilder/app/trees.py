@@ -139,17 +139,27 @@ def rows(found: list[Listed], *, build_time: bool) -> list[dict[str, Any]]:
         id = shown.id
         made.append({
             "category": id.category, "name": id.name, "version": id.version, "path": one.cell.path, "image": "",
-            "hidden": shown.hidden, "labels": dict(shown.labels), "requires": [str(r) for r in shown.requires],
+            "description": shown.description, "license": shown.license, "uri": list(shown.uri),
+            "use_flags": list(shown.use_flags), "annotations": dict(shown.annotations), "labels": dict(shown.labels),
+            "hidden": shown.hidden, "requires": [str(r) for r in shown.requires],
             "conflicts": [str(r) for r in shown.conflicts], "provides": [str(r) for r in shown.provides],
         })  # fmt: skip
     return made
 
 
+def _within(text: str) -> str:
+    """A text of several lines, all but the first indented."""
+    return text.rstrip("\n").replace("\n", "\n    ")
+
+
 def block(row: dict[str, Any]) -> str:
     """A package in full, for people."""
     lines = [f"{row['category']}/{row['name']}-{row['version']}", f"  path: {row['path']}"]
-    lines += [f"  {key}: {', '.join(row[key])}" for key in ("requires", "conflicts", "provides") if row[key]]
-    lines += [f"  {name}: {text}" for name, text in row["labels"].items()]
+    lines += [f"  {key}: {_within(row[key])}" for key in ("description", "license") if row[key]]
+    lists = ("uri", "use_flags", "requires", "conflicts", "provides")
+    lines += [f"  {key}: {', '.join(row[key])}" for key in lists if row[key]]
+    maps = ("annotations", "labels")
+    lines += [f"  {key[:-1]} {name}: {_within(text)}" for key in maps for name, text in row[key].items()]
     return "\n".join([*lines, *(["  hidden"] if row["hidden"] else [])])
 
 
