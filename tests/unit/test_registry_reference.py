@@ -51,3 +51,10 @@ def test_what_is_no_reference(text: str) -> None:
 )  # fmt: skip
 def test_loopback(host: str, inside: bool) -> None:
     assert is_loopback(host) is inside
+
+
+def test_an_image_that_a_template_left_out_is_told_as_such() -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_reference("quay.io/x/y:<no value>")
+    assert caught.value.hint is not None
+    assert "--values" in caught.value.hint

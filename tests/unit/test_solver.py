@@ -257,6 +257,15 @@ def test_no_version() -> None:
     assert failure("lib 1", "lib>=3").message == "c/lib >=3: there is only 1"
 
 
+def test_what_a_template_left_out_is_said() -> None:
+    hint = "a template prints <no value> for a value that is not there: is a --values file missing?"
+    assert failure("app 1: lib<no value>\nlib 1", "app").hint == hint
+    nameless = PackageRef("c", "<no value>")
+    with pytest.raises(Unsatisfiable) as caught:
+        PackageSolver().solve(Request((nameless,)), MemoryPackages(world("lib 1")), ())
+    assert caught.value.hint == hint
+
+
 def test_only_a_version_that_nobody_can_read() -> None:
     said = failure("lib x-y", "lib>=0").message
     assert said.startswith("c/lib >=0: the version 'x-y'")

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from treebuilder.errors import SpecError
 from treebuilder.model.digest import Digest
+from treebuilder.model.novalue import novalue_hint
 from treebuilder.records import record
 
 DOCKER_HUB = "docker.io"
@@ -46,7 +47,7 @@ def parse_reference(text: str) -> Reference:
     port = re.search(r":(\d+)\Z", host)
     is_host = _HOST.match(host) and (port is None or (len(port[1]) < 6 and 0 < int(port[1]) < 1 << 16))
     if not is_host or not _REPOSITORY.match(path) or (colon and not _TAG.match(tag)):
-        raise SpecError(f"{text!r} is no name of an image", reason="image")
+        raise SpecError(f"{text!r} is no name of an image", hint=novalue_hint(text), reason="image")
     return Reference(host, path, tag or "latest", digest)
 
 

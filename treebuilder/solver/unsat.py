@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from treebuilder.errors import Place, Unsatisfiable
+from treebuilder.model.novalue import novalue_hint
 from treebuilder.model.package import Package, PackageRef
 from treebuilder.model.solution import Request
 from treebuilder.model.version import Version, fault
@@ -100,10 +101,11 @@ def unsatisfiable(world: World, request: Request, engine: str) -> Unsatisfiable:
     if dead and not any(r.kind in ("conflicts", "single", "unwanted") for r in reasons):
         first = dead[0]
         unknown = not world.known(first.ref.pkgname)
+        blank = novalue_hint(first.ref.category, first.ref.name, first.ref.version)
         return Unsatisfiable(
             _dead_sentence(world, first),
             chain=chain,
-            hint=_similar(world, first.ref.pkgname) if unknown else None,
+            hint=blank or (_similar(world, first.ref.pkgname) if unknown else None),
             where=_place(first),
             reason="unknown-package" if unknown else "no-version",
         )

@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterator
 
 from treebuilder.annotations import cast
+from treebuilder.model.novalue import NO_VALUE
 from treebuilder.nodes.node import Key
 from treebuilder.template.faults import TemplateFault
 
-NO_VALUE = "<no value>"
 MAX_TEXT = 4 * 1024 * 1024
 MAX_PARTS = 500_000
 _EXPONENT_AT = 6

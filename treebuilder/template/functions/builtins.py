@@ -7,12 +7,13 @@ import re
 from urllib.parse import quote_plus
 
 from treebuilder.annotations import cast
+from treebuilder.model.novalue import NO_VALUE
 from treebuilder.nodes import Key
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.functions.lists import effort
 from treebuilder.template.functions.signature import GoFunction, table
 from treebuilder.template.printf import sprint, sprintf, sprintln
-from treebuilder.template.values import NO_VALUE, AnyMap, GoObject, TextMap, Uint8, equal, key_of, less, type_of
+from treebuilder.template.values import AnyMap, GoObject, TextMap, Uint8, equal, key_of, less, type_of
 
 _JS = {
     "\\": "\\\\", "'": "\\'", '"': '\\"', "<": "\\u003C", ">": "\\u003E", "&": "\\u0026", "=": "\\u003D",
