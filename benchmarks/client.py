@@ -1,8 +1,9 @@
 """Time and memory of repositories and of the client: composing, syncing, searching, changing a root. No test.
 
-python benchmarks/client.py [--sizes 100,1000,5000,20000]
+python benchmarks/client.py [--sizes 100,1000,5000,20000] [--unpack FOLDER]
 
-Each figure is of a whole process, start included: CPU seconds of all its processors, seconds that passed, and peak
+First a package of what lies in FOLDER (/usr/share) is unpacked, in turn by us and by `tar -x --zstd`, five times each.
+Then each figure is of a whole process, start included: CPU seconds of all its processors, seconds that passed, and peak
 memory (MB). `growth` is how much more CPU it takes than on the next smaller size, divided by how much larger the
 repository is: 1.0 is linear, 0.0 constant.
 """
@@ -13,6 +14,8 @@ import argparse
 import hashlib
 import io
 import os
+import shutil
+import subprocess
 import sys
 import tarfile
 import tempfile
@@ -27,6 +30,8 @@ from treebuilder.build import metadata
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import Package, Recipe, Step
 from treebuilder.nodes.writing import write_yaml
+
+_ENVIRONMENT = os.environ | {"PYTHONPATH": sys.path[0]}
 
 
 def artifact(package: Package, folder: Path, more: str = "") -> None:
@@ -103,11 +108,53 @@ def measure(size: int, top: Path, table: Table) -> None:
     table.measure(size, "uninstall of one", ["uninstall", *installed, names[-1]])
 
 
+_UNPACK = """import sys
+from treebuilder.archive.compress import decompressed
+from treebuilder.archive.extract import unpack_package
+with open(sys.argv[1], "rb") as source:
+    unpack_package(decompressed(source), sys.argv[2], "the package")
+"""
+
+
+def unpacking(source: Path, top: Path, rounds: int = 5) -> None:
+    """Prints least CPU seconds, and seconds that passed, of both ways with the same bytes."""
+    if shutil.which("zstd") is None:
+        print("unpacking is not measured: tar needs the program zstd")
+        return
+    archive = top / "package.tar.zst"
+    subprocess.run(["tar", "-C", source, "--zstd", "-cf", archive, "."], check=True)
+    ways = {
+        "treebuild": [sys.executable, "-c", _UNPACK, archive],
+        "tar -x --zstd": ["tar", "-x", "--zstd", "-f", archive],
+    }
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, words in ways.items():
+            root = top / "unpacked"
+            root.mkdir()
+            began = time.monotonic()
+            process = subprocess.Popen(
+                [*words, root] if name == "treebuild" else [*words, "-C", root], env=_ENVIRONMENT
+            )
+            _, status, used = os.wait4(process.pid, 0)
+            taken[name].append((used.ru_utime + used.ru_stime, time.monotonic() - began))
+            if status:
+                sys.exit(f"{name} could not unpack {archive}")
+            shutil.rmtree(root)
+    for name, found in taken.items():
+        cpu, passed = (min(column) for column in zip(*found, strict=True))
+        print(f"{archive.stat().st_size >> 20:4} MB  unpacked by {name:<16} {cpu:8.2f} {passed:8.2f}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="100,1000,5000,20000")
+    parser.add_argument("--unpack", type=Path, default=Path("/usr/share"), metavar="FOLDER")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="treebuild-bench-") as name:
+        unpacking(args.unpack, Path(name))
     table = Table()
-    for size in map(int, parser.parse_args().sizes.split(",")):
+    for size in map(int, args.sizes.split(",")):
         with tempfile.TemporaryDirectory(prefix="treebuild-bench-") as name:
             os.chmod(name, 0o755)
             measure(size, Path(name), table)
