@@ -28,7 +28,7 @@ def test_keys_are_found_as_what_they_are_and_as_texts() -> None:
     assert render('{{ index .Values.ports "8" }}{{ index .Values.ports 81 }}{{ index .Values.ports 16 }}') == (
         "text<no value>hex"
     )
-    assert render("{{ keys .Values.ports | join `,` }}") == "0x10,443,8,80,true"
+    assert render("{{ keys .Values.ports | join `,` }}") == "16,443,8,80,true"
 
 
 def test_maps_are_written_with_their_keys() -> None:

@@ -16,6 +16,7 @@ from yaml.composer import Composer
 from treebuilder.annotations import Any
 from treebuilder.errors import Place, SpecError
 from treebuilder.nodes.depth import MAX_DEPTH, too_deep
+from treebuilder.nodes.gotexts import go_text
 from treebuilder.nodes.node import Entries, Key, Node
 from treebuilder.nodes.places import Places
 from treebuilder.records import replace
@@ -181,10 +182,10 @@ class _Reader:
             raise SpecError("a key must be a plain value", where=self._at(node), reason="yaml")
         if len(self._open) <= 1:  # the document's own keys are texts to Go, and null is an empty one
             return "" if _KINDS.get(node.tag) == "nothing" else str(node.value)
-        kind, value = self._scalar(node)
+        _, value = self._scalar(node)
         if isinstance(value, str):
             return value
-        return Key.of(("true" if value else "false") if kind == "boolean" else str(node.value), value)
+        return Key.of(str(node.value) if value is None else go_text(value), value)
 
     def _scalar(self, node: yaml.ScalarNode) -> tuple[str, str | int | float | bool | None]:
         """Kind and value of a plain value."""

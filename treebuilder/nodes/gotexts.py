@@ -1,4 +1,4 @@
-"""Numbers and truths as ghodss/yaml, through which luet reads YAML, writes them where a text is due."""
+"""Numbers and truths as ghodss/yaml, through which luet reads YAML, writes them where a text is due, and keys."""
 
 from __future__ import annotations
 

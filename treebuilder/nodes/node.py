@@ -12,7 +12,7 @@ Plain: TypeAlias = "int | float | bool | None"
 
 
 class Key(str):
-    """A key that is no text in YAML (`80`, `true`), as it is written; `value` is what it says."""
+    """A key that is no text in YAML (`80`, `true`), as luet writes it; `value` is what it says."""
 
     __slots__ = ("value",)
     value: Plain
