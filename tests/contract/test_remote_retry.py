@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from treebuilder.cli.main import main
 from treebuilder.errors import TransportError
 from treebuilder.model.digest import Digest
 from treebuilder.oci.connection import TRIES
@@ -45,9 +46,11 @@ class Noting(Cancel):
     def __init__(self) -> None:
         super().__init__()
         self.waits: list[float] = []
+        self.reasons: list[str] = []
 
-    def pause(self, seconds: float) -> None:
+    def pause(self, seconds: float, why: str = "") -> None:
         self.waits.append(seconds)
+        self.reasons.append(why)
 
 
 @pytest.fixture(autouse=True)
@@ -122,6 +125,31 @@ def test_a_long_wait_is_told_and_not_waited_for(store: Store, way: Any, status: 
     ):
         way(address, store, cancel)
     assert (site.asked, cancel.waits, caught.value.temporary) == (1, [], False)
+
+
+@WAYS
+@pytest.mark.parametrize(
+    ("waits", "times", "told"), [("0", 1, [False]), ("7", 1, [True]), ("0", 3, [False, True, True])]
+)
+def test_who_waits_long_or_again_is_told_why(
+    store: Store, way: Any, waits: str, times: int, told: list[bool]
+) -> None:  # fmt: skip
+    cancel = Noting()
+    with serving(Busy(503, said(waits), times), Listening("127.0.0.1", 0)) as address:
+        way(address, store, cancel)
+    assert [bool(why) for why in cancel.reasons] == told
+    for why in filter(None, cancel.reasons):
+        assert address in why
+        assert "answered 503; trying again in " in why
+
+
+def test_the_command_line_says_why_it_waits(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with serving(Busy(503, said("0"), 100), Listening("127.0.0.1", 0)) as address:
+        words = ["util", "unpack", f"{address}/a:v1", str(tmp_path / "root"), "--cache-dir", str(tmp_path / "cache")]
+        assert main(words) == 2
+    err = capsys.readouterr().err
+    assert f"warning: {address}/a" in err
+    assert "answered 503; trying again in " in err
 
 
 @WAYS

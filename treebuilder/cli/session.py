@@ -29,6 +29,7 @@ class Session:
         self._last = last
         self.words = list(words)  # the command line: verb and flags
         self.cancel = Cancel()
+        self.cancel.on_wait = self._waits
         self.output: str = "json" if getattr(args, "json", False) else getattr(args, "output_format", "terminal")
         self._sink: KeepingSink | None = None
 
@@ -41,6 +42,11 @@ class Session:
             self.show_by(sinks.make(self.args.progress, live_output=self.args.live_output, quiet=self.args.quiet))
         assert self._sink is not None
         return self._sink
+
+    def _waits(self, why: str) -> None:
+        from treebuilder.events import Warned
+
+        self.events.emit(Warned(why))
 
     def show_by(self, sink: EventSink) -> None:
         """Shows events some other way than the flags say."""

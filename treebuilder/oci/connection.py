@@ -20,7 +20,7 @@ from treebuilder.model.digest import Digest
 from treebuilder.oci.layout import json_object
 from treebuilder.oci.login import Login, credentials
 from treebuilder.oci.reference import DOCKER_HUB, is_loopback
-from treebuilder.oci.refusal import may_pass, pause_s, refused
+from treebuilder.oci.refusal import may_pass, refused, wait
 from treebuilder.oci.session import TIMEOUT_S, Until, is_plain, new_session
 from treebuilder.system import clock
 from treebuilder.system.process import Cancel
@@ -82,17 +82,18 @@ class Connection:
     def _tried(self, once: Callable[[], T], tries: int = TRIES) -> T:
         """Only faults that may pass are tried again, a few times."""
         for attempt in range(1, tries):
+            began_s = clock.monotonic_s()
             try:
                 return once()
             except TransportError as err:
                 if not err.temporary:
                     raise
-                self._pause(attempt, err)
+                self._pause(attempt, err, began_s)
         return once()
 
-    def _pause(self, attempt: int, err: TransportError) -> None:
+    def _pause(self, attempt: int, err: TransportError, began_s: float) -> None:
         """As long as the registry asks for, or longer each time."""
-        self._cancel.pause(pause_s(_FIRST_WAIT_S * 3**attempt, err))
+        wait(self._cancel, err, attempt, _FIRST_WAIT_S * 3**attempt, began_s)
 
     def _parts(self, reply: Response, until: Until | None = None) -> Iterator[bytes]:
         """The body as it was sent: layers are compressed themselves and must not be unpacked on the way."""

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable
 from treebuilder.annotations import Any
 from treebuilder.errors import IntegrityError, TransportError
 from treebuilder.model.digest import Digest
-from treebuilder.oci.refusal import pause_s, refused
+from treebuilder.oci.refusal import refused, wait
 from treebuilder.oci.session import new_session
 from treebuilder.oci.store import Store
+from treebuilder.system import clock
 from treebuilder.system.process import Cancel
 
 _CHUNK = 1 << 18
@@ -40,12 +41,13 @@ class Downloader:
         if expected is not None and self._store.has_blob(expected):
             return expected
         for attempt in range(1, _TRIES + 1):
+            began_s = clock.monotonic_s()
             try:
                 return self._once(url, expected, on_bytes)
             except TransportError as err:
                 if not err.temporary or attempt == _TRIES:
                     raise
-                self._cancel.pause(pause_s(0.3 * 3**attempt, err))
+                wait(self._cancel, err, attempt, 0.3 * 3**attempt, began_s)
         raise AssertionError("the loop returns or raises")
 
     def _once(self, url: str, expected: Digest | None, on_bytes: Callable[[int], None] | None) -> Digest:

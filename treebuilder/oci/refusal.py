@@ -11,6 +11,9 @@ from treebuilder.system import clock
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from treebuilder.system.process import Cancel
+
+_SILENCE_S = 5.0
 LONGEST_WAIT_S = 60.0  # whoever is to wait longer is told so
 
 
@@ -33,6 +36,16 @@ def pause_s(usual_s: float, err: TransportError) -> float:
 
     wait_s = err.retry_after_s if err.retry_after_s is not None else usual_s
     return min(LONGEST_WAIT_S, wait_s * random.uniform(1.0, 1.3))  # noqa: S311 - no secret
+
+
+def wait(cancel: Cancel, err: TransportError, attempt: int, usual_s: float, began_s: float) -> None:
+    """Before another try: `began_s` is when the last one began, by the monotonic clock.
+
+    Who has waited for long, or not for the first time, is told why.
+    """
+    wait_s = pause_s(usual_s, err)
+    is_long = attempt > 1 or clock.monotonic_s() - began_s + wait_s > _SILENCE_S
+    cancel.pause(wait_s, f"{err.message}; trying again in {wait_s:.1f} s" if is_long else "")
 
 
 def _wait_s(headers: Mapping[str, str]) -> float | None:

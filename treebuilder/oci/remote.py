@@ -23,6 +23,7 @@ from treebuilder.model.digest import Digest
 from treebuilder.oci.arriving import UNSEEN, Arriving
 from treebuilder.oci.connection import TRIES, Connection, soon
 from treebuilder.oci.layout import INDEXES, MAX_JSON, json_object
+from treebuilder.system import clock
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
@@ -124,14 +125,14 @@ class Repository(Connection):
             seen = hashlib.file_digest(out, "sha256")
             progress.kept(out.tell())
             while True:
-                before = out.tell()
+                before, began_s = out.tell(), clock.monotonic_s()
                 try:
                     return self._receive(digest, size, out, seen, progress, brief).hexdigest(), before > 0
                 except TransportError as err:
                     tries = 1 if out.tell() > before else tries + 1
                     if not err.temporary or tries >= (1 if brief and out.tell() == before else TRIES):
                         raise
-                    self._pause(tries, err)
+                    self._pause(tries, err, began_s)
                     out.seek(0)
                     seen = hashlib.file_digest(out, "sha256")
 
@@ -216,6 +217,7 @@ class Repository(Connection):
             position = 0
             tries = 0
             while True:
+                began_s = clock.monotonic_s()
                 try:
                     if position < size and size > _PART:
                         place, position = self._send_part(place, source, position, size, progress)
@@ -227,7 +229,7 @@ class Repository(Connection):
                     tries += 1
                     if not err.temporary or tries >= TRIES:
                         raise
-                    self._pause(tries, err)
+                    self._pause(tries, err, began_s)
                     place, position = self._resumed(place, position)
 
     def push_small(self, data: bytes) -> Digest:

@@ -16,7 +16,7 @@ from treebuilder.errors import IntegrityError, NoSpace, TransportError
 from treebuilder.model.digest import Digest
 from treebuilder.oci import connection
 from treebuilder.oci.arriving import UNSEEN, Arriving
-from treebuilder.oci.refusal import pause_s, refused
+from treebuilder.oci.refusal import refused, wait
 from treebuilder.oci.session import new_session
 from treebuilder.oci.store import Store
 from treebuilder.system import clock
@@ -109,7 +109,7 @@ class Fetcher:
             raise TransportError(f"{url}: only http and https URLs can be fetched")
         attempt = 1
         while True:
-            before = _size(part)
+            before, began_s = _size(part), clock.monotonic_s()
             try:
                 with disk_errors(f"fetching {url}", self._store.folder):
                     self._once(url, part, max_bytes, progress, within_s)
@@ -119,7 +119,7 @@ class Fetcher:
                 attempt = 1 if _size(part) > before else attempt + 1
                 if not err.temporary or attempt > self._most_tries:
                     raise
-                self._cancel.pause(pause_s(0.1 * 3 ** (attempt - 1), err))
+                wait(self._cancel, err, attempt - 1, 0.1 * 3 ** (attempt - 1), began_s)
 
     def _once(self, url: str, part: Path, max_bytes: int, progress: Arriving, within_s: float | None) -> None:
         import requests

@@ -54,6 +54,7 @@ class Cancel:
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self.on_wait: Callable[[str], None] | None = None  # is told why somebody waits
 
     def set(self) -> None:
         self._event.set()
@@ -65,8 +66,10 @@ class Cancel:
         if self._event.is_set():
             raise Cancelled("interrupted")
 
-    def pause(self, seconds: float) -> None:
-        """Waits so long. Raises Cancelled as soon as it is set."""
+    def pause(self, seconds: float, why: str = "") -> None:
+        """Waits so long; `why` is for people who should know. Raises Cancelled as soon as it is set."""
+        if why and self.on_wait is not None:
+            self.on_wait(why)
         self._event.wait(seconds)
         self.check()
 
