@@ -13,6 +13,7 @@ from treebuilder.oci import login
 from treebuilder.oci.login import Login, credentials
 from treebuilder.oci.remote import Repository
 from treebuilder.oci.session import new_session
+from treebuilder.repository.docker import place_of
 from treebuilder.serve.exchange import Exchange
 from treebuilder.serve.server import Listening, serving
 from treebuilder.system.process import Cancel
@@ -147,7 +148,8 @@ class Gate:
         exchange.bytes(self.status, b"{}", "application/json", **self.more)
 
 
-def test_an_identity_token_gets_a_token(home: Path) -> None:
+@pytest.mark.parametrize("whose", ["docker", "repository"])
+def test_an_identity_token_gets_a_token(home: Path, whose: str) -> None:
     asked: list[tuple[str, str, bytes]] = []
 
     class Registry:
@@ -164,8 +166,12 @@ def test_an_identity_token_gets_a_token(home: Path) -> None:
                 exchange.bytes(401, b"{}", "application/json", www_authenticate=realm)
 
     with serving(Registry(), Listening("127.0.0.1", 0)) as address:
-        keep(home / ".docker/config.json", {"auths": {address: {"auth": basic("<token>:"), "identitytoken": "id"}}})
-        assert Repository(address, "a/b", True, Cancel()).manifest_bytes("t", None) == b"{}"
+        kept = "id" if whose == "docker" else "of somebody else"
+        keep(home / ".docker/config.json", {"auths": {address: {"auth": basic("<token>:"), "identitytoken": kept}}})
+        place = Repository(address, "a/b", True, Cancel())
+        if whose == "repository":
+            place = place_of(f"{address}/a/b", Cancel(), {"identitytoken": "id", "serveraddress": address})
+        assert place.manifest_bytes("t", None) == b"{}"
     assert asked[1] == (
         "POST", "/token",
         b"service=s&scope=repository%3Aa%2Fb%3Apull&grant_type=refresh_token&client_id=treebuild&refresh_token=id",

@@ -71,6 +71,10 @@ class Connection:
         """A name and a password that count instead of Docker's, where the registry asks for some."""
         self._login = Login(base64.b64encode(f"{user}:{password}".encode()).decode())
 
+    def identify(self, token: str) -> None:
+        """A token that gets others, where the registry asks for some; it counts instead of Docker's logins."""
+        self._login = Login(identity=token)
+
     def bear(self, token: str) -> None:
         """A token that goes with every request."""
         self._authorization = dict.fromkeys(self._authorization, f"Bearer {token}")

@@ -109,7 +109,9 @@ def place_of(url: str, cancel: Cancel, auth: Mapping[str, str], insecure: tuple[
             user, _, password = base64.b64decode(auth["auth"], validate=True).decode().partition(":")
         except ValueError as err:
             raise ConfigError(f"{url}: auth is not the base64 of NAME:PASSWORD") from err
-    if user:
+    if auth.get("identitytoken"):
+        place.identify(auth["identitytoken"])
+    elif user:
         place.log_in(user, password)
     if auth.get("registrytoken"):
         place.bear(auth["registrytoken"])
