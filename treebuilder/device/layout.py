@@ -120,6 +120,11 @@ _GPT_TYPES = {"efi": "C12A7328-F81F-11D2-BA4B-00A0C93EC93B", "bios": "21686148-6
 _MINIMA = {places.GRUB: MIN_ESP_MIB, places.OEM: MIN_OEM_MIB, places.PERSISTENT: MIN_PERSISTENT_MIB}
 
 
+def loader_part(firmware: Firmware, efi_mib: int) -> tuple[str, str, str, int]:
+    """Name, label, file system and size of the partition that the boot loader needs on a GPT."""
+    return ("efi", places.GRUB, "vfat", efi_mib) if firmware is Firmware.EFI else ("bios", "", "", BIOS_MIB)
+
+
 def _wanted(
     firmware: Firmware, table: Table, sizes: Sizes, disk_mib: int, image_mib: int
 ) -> list[tuple[str, str, str, int]]:
@@ -130,13 +135,9 @@ def _wanted(
     recovery = sizes.recovery
     if recovery is None:
         recovery = max(least_recovery, min(LARGE_RECOVERY_MIB, disk_mib // 6))
-    first: list[tuple[str, str, str, int]] = []
-    if firmware is Firmware.EFI:
-        first.append(("efi", places.GRUB, "vfat", sizes.efi))
-    elif table is Table.GPT:
-        first.append(("bios", "", "", BIOS_MIB))
+    first = loader_part(firmware, sizes.efi)
     return [
-        *first,
+        *([first] if firmware is Firmware.EFI or table is Table.GPT else []),
         ("oem", places.OEM, "ext4", sizes.oem), ("recovery", places.RECOVERY, "ext4", recovery),
         ("state", places.STATE, "ext4", state), ("persistent", places.PERSISTENT, "ext4", sizes.persistent),
     ]  # fmt: skip

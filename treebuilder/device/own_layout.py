@@ -29,11 +29,8 @@ _JOURNALLED = ("ext2", "ext3", "ext4")  # what GRUB reads, and can be frozen
 
 def first_partition(firmware: Firmware, esp_mib: int) -> Layout:
     """The table before the file's partitions are added: only what the boot loader needs."""
-    if firmware is Firmware.EFI:
-        part = Partition(1, "efi", places.GRUB, "vfat", layout.LEAD_MIB, esp_mib)
-    else:
-        part = Partition(1, "bios", "", "", layout.LEAD_MIB, layout.BIOS_MIB)
-    return Layout(firmware, Table.GPT, (part,))
+    name, label, filesystem, size_mib = layout.loader_part(firmware, esp_mib)
+    return Layout(firmware, Table.GPT, (Partition(1, name, label, filesystem, layout.LEAD_MIB, size_mib),))
 
 
 def checked(path: Path, disk: Disk, first: Layout, image_mib: int, events: EventSink) -> Runner:
