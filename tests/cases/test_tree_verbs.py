@@ -355,6 +355,8 @@ def test_bump_keeps_everything_else(project: Project) -> None:
         assert (done.value["before"], done.value["after"]) == (before, after)
         assert file.read_text() == written.replace("V'", f"{after}'")
         assert file.stat().st_mode & 0o777 == 0o640
+    file.write_text("name: x\nversion: &v 1.2.3\nlabels: {same: *v}\n")  # an anchor says that both are one
+    assert text(project, "bump", "-f", "definition.yaml", "-o").splitlines()[1] == 'version: &v "1.2.3+1"'
     file.write_text("{name: x, version: 1.2.3, more: y}\n")
     assert text(project, "bump", "-f", "definition.yaml", "-o") == '{name: x, version: "1.2.3+1", more: y}\n'
     assert file.read_text() == "{name: x, version: 1.2.3, more: y}\n"
@@ -371,11 +373,15 @@ def test_bump_of_an_item_of_a_collection(project: Project) -> None:
 
 @pytest.mark.parametrize(
     ("a", "b"),
-    [('&x {category: c, name: a, version: "1"}', "{<<: *x, name: b}"), ("{<<: *y, name: a}", "{<<: *y, name: b}")],
+    [
+        ('&x {category: c, name: a, version: "1"}', "{<<: *x, name: b}"),
+        ("{<<: *y, name: a}", "{<<: *y, name: b}"),
+        ("{category: c, name: a, version: *v}", "{<<: *y, name: b}"),
+    ],
 )
 def test_bump_of_a_version_that_items_share_is_refused(project: Project, a: str, b: str) -> None:
     file = project.top / "collection.yaml"
-    written = f'x-all: &y {{category: c, version: "1"}}\npackages:\n- {a}\n- {b}\n'
+    written = f'x-all: &y {{category: c, version: &v "1"}}\npackages:\n- {a}\n- {b}\n'
     file.write_text(written)
     done = project.run("tree", "bump", "-f", "collection.yaml", "c/b")
     assert (done.code, done.value["error"]["reason"]) == (2, "bump")

@@ -12,7 +12,10 @@ from treebuilder.records import record
 from treebuilder.tree.definition import read_id
 
 _COUNTED = re.compile(r"(?P<word>|r|p|rc|.*\.)(?P<count>[0-9]+)\Z", re.DOTALL)
-_VALUE = re.compile(r"""(?P<key>["']?version["']?[ \t]*:[ \t]+)(?P<value>"[^"]*"|'[^']*'|[^\s#,{}]+)""", re.IGNORECASE)
+_VALUE = re.compile(
+    r"""(?P<key>["']?version["']?[ \t]*:[ \t]+(?:&[^\s,{}\[\]]+[ \t]+)?)(?P<value>"[^"]*"|'[^']*'|[^\s#,{}]+)""",
+    re.IGNORECASE,
+)
 
 
 @record
@@ -77,7 +80,7 @@ def _refuse_others(whole: Node, then: Node, node: Node, found: Node) -> None:
         if item is not node and item.plain() != changed.plain():
             raise SpecError(
                 f"{read_id(node).pkgname} shares its version with {read_id(item).pkgname}, which would change with it",
-                where=found.place, hint="give the item a version of its own, beside the <<", reason="bump",
+                where=found.place, hint="give the item a version of its own", reason="bump",
             )  # fmt: skip
 
 
