@@ -220,6 +220,18 @@ def test_validate_says_what_no_build_could_do(project: Project) -> None:
     ]  # fmt: skip
 
 
+def test_validate_finds_steps_that_stand_on_virtual_packages_alone(project: Project) -> None:
+    project.package("t/nothing", "")
+    project.package("t/more", requires("t/nothing"))
+    project.package("t/steps", requires("t/more") + "steps: [echo]\n")
+    project.package("t/fine", requires("t/more") + requires("t/a").removeprefix("requires:\n") + "steps: [echo]\n")
+    project.package("t/lost", requires("t/ghost") + "steps: [echo]\n")
+    faults = project.run("tree", "validate", *TREE).value["faults"]
+    assert [(f["package"], f["reason"]) for f in faults] == [
+        ("t/lost-1.0", "unknown-package"), ("t/steps-1.0", "no-base")
+    ]  # fmt: skip
+
+
 def test_validate_names_the_template_that_says_what_no_build_could_do(project: Project) -> None:
     (project.tree / "templates").mkdir()
     (project.tree / "templates/x.yaml").write_text('{{ define "bad" }}\nenv:\n- NOVALUE\n{{ end }}\n')

@@ -15,7 +15,7 @@ from treebuilder.app.soundness import nonsense, troubles, unanswered
 from treebuilder.app.workspace import Workspace
 from treebuilder.errors import Place, SpecError, TreebuildError
 from treebuilder.events import EventSink, Warned
-from treebuilder.model.package import Package, PackageRef, Recipe
+from treebuilder.model.package import Package, PackageId, PackageRef, Recipe
 from treebuilder.model.patterns import compile_pattern
 from treebuilder.oci.layout import Layout
 from treebuilder.plan.places import place_of, said_at
@@ -80,12 +80,15 @@ def validate(options: BuildOptions, work: Workspace, wanted: Wanted) -> tuple[in
                 faults += [Fault(str(view.id), side, _unanswered(ref)) for ref in unanswered(view, world)]
     warned = _Warnings(work.events)
     compiled = None if unreadable else World(tree.compiler(), ())
+    ground = _Ground(tree, compiled)
     for cell in cells:
         found_package = (cell if wanted.deep else copy(cell)).package()  # a copy forgets what it has read
         faults += [
             Fault(str(cell.id), side, err) for side, err in _of_references(found_package, compiled, wanted.sides)
         ]
-        faults += [Fault(str(cell.id), "files", err) for err in _of_files(found_package, tree, warned.add, wanted.deep)]
+        faults += [
+            Fault(str(cell.id), "files", err) for err in _of_files(found_package, tree, ground, warned.add, wanted.deep)
+        ]
     if wanted.deep and not faults and cells:
         try:
             make_plan(replace(options, all=True), work, tree)
@@ -130,10 +133,52 @@ def _of_references(
                 yield side, _unanswered(item.package)
 
 
-def _of_files(found: TreePackage, tree: Tree, tell: Tell, deep: bool) -> Iterator[TreebuildError]:
+class _Ground:
+    """Which packages have something below them that steps can run on; those without image and steps add nothing."""
+
+    def __init__(self, tree: Tree, world: World | None) -> None:
+        """Without a world only what a package says of itself counts."""
+        self._tree = tree
+        self._world = world
+        self._known: dict[PackageId, bool] = {}
+
+    def is_below(self, found: TreePackage) -> bool:
+        """False where neither the package has a base nor anything that it may require, or that may require."""
+        id = found.package.id
+        if _has_base(found.recipe) or (self._world is None and found.recipe.requires):
+            return True
+        if id not in self._known and self._world is not None:
+            self._look(id, self._world)
+        return self._known.get(id, False)
+
+    def _look(self, id: PackageId, world: World) -> None:
+        """Goes down until there is a base, or a reference that nothing answers, which is a fault of its own."""
+        above: dict[PackageId, PackageId | None] = {id: None}
+        todo = [id]
+        while todo:
+            at = todo.pop()
+            found, view = self._tree.get(at), world.universe.find(at)
+            answers = [world.matches(ref) for ref in view.requires] if view is not None else []
+            if self._known.get(at) or found is None or _has_base(found.recipe) or not all(answers):
+                step: PackageId | None = at
+                while step is not None:
+                    self._known[step] = True
+                    step = above[step]
+                return
+            for answer in (package.id for packages in answers for package in packages):
+                if answer not in above and self._known.get(answer, True):
+                    above[answer] = at
+                    todo.append(answer)
+        self._known.update(dict.fromkeys(above, False))
+
+
+def _has_base(recipe: Recipe) -> bool:
+    return bool(recipe.image or recipe.bootstrap or recipe.requires_final_images or recipe.dockerfile)
+
+
+def _of_files(found: TreePackage, tree: Tree, ground: _Ground, tell: Tell, deep: bool) -> Iterator[TreebuildError]:
     """What is wrong with a package by itself: the finalizer, the recipe, the layouts that it names."""
     recipe, package = found.recipe, found.package
-    base = recipe.image or recipe.bootstrap or recipe.requires_final_images or recipe.dockerfile
     try:
         refuse_twice(package.id, tree)
         refuse_length(package)
@@ -141,7 +186,7 @@ def _of_files(found: TreePackage, tree: Tree, tell: Tell, deep: bool) -> Iterato
             refuse_length(sub.package)
         tree.finalizer(found, tell)
         refuse_recipe(recipe, tree)
-        if not recipe.is_empty and not base and not recipe.requires:
+        if not recipe.is_empty and not ground.is_below(found):
             raise groundless(package.id, recipe)
         for key, image in (("image", recipe.image), *(("copy", copy.image) for copy in recipe.copy)):
             if image.startswith("oci:"):
