@@ -243,6 +243,35 @@ def test_protected_configuration(luet: Luet) -> None:
     assert (luet.root / "etc/b").read_bytes() == b"b"
 
 
+def test_what_a_package_protects_itself_is_skipped_too(luet: Luet) -> None:
+    luet.shop.package("test/e", {"opt": None, "opt/e": b"e"})
+    definition = luet.shop.tree / "test/e/1.0/definition.yaml"
+    definition.write_text(json.dumps(json.loads(definition.read_text()) | {"annotations": {"config_protect": "/opt"}}))
+    assert luet("create-repo", "--tree", "tree", "--packages", "build", "--output", "build")[0] == 0
+    (luet.root / "opt").mkdir(parents=True)
+    (luet.root / "opt/e").write_text("mine")
+    assert luet("install", "-y", "test/e")[0] == 0
+    assert (luet.root / "opt/e").read_text() == "mine"
+    assert luet("uninstall", "-y", "test/e")[0] == 0
+    (luet.root / "opt").mkdir(exist_ok=True)
+    (luet.root / "opt/e").write_text("mine")
+    assert luet("install", "-y", "--skip-config-protect", "test/e")[0] == 0
+    assert (luet.root / "opt/e").read_bytes() == b"e"
+
+
+def test_create_repo_takes_what_the_configuration_says(luet: Luet, monkeypatch: pytest.MonkeyPatch) -> None:
+    luet.config.write_text(luet.config.read_text() + "  description: ours\ntree: tree\npackages: build\noutput: made\n")
+    monkeypatch.setenv("LUET_REPO", "main")
+    assert luet("create-repo")[0] == 0
+    index = (luet.shop.top / "made/repository.yaml").read_text()
+    assert "name: main\n" in index
+    assert "description: ours\n" in index
+    monkeypatch.setenv("LUET_REPO", "none")
+    assert luet("create-repo")[0] == 2
+    assert luet("create-repo", "--repo=main", "--descr", "theirs")[0] == 0
+    assert "description: theirs\n" in (luet.shop.top / "made/repository.yaml").read_text()
+
+
 def test_repositories_in_files_and_their_verbs(luet: Luet, tmp_path: Path) -> None:
     confdir = tmp_path / "repos.conf.d"
     text = luet.config.read_text()
@@ -254,7 +283,7 @@ def test_repositories_in_files_and_their_verbs(luet: Luet, tmp_path: Path) -> No
     assert (luet.root / str(confdir).lstrip("/") / "new.yaml").is_file()
     confdir.symlink_to(luet.root / str(confdir).lstrip("/"))
     assert luet("repo", "list", "-q") == (0, "new\n")
-    assert "revision 1" in luet("repo", "update")[1]
+    assert "Repository: new Revision: 1 - " in luet("repo", "update")[1]
     assert '"priority": 9999' in luet("repo", "get", "new", "-o", "json")[1]
     assert luet("install", "-y", "test/c")[0] == 0
 

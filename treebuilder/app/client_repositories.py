@@ -45,10 +45,13 @@ class Listed:
         found = self.repository
         lines = [found.name, f"  {found.description or ' '.join(found.urls[:1])}"]
         if self.synced is not None:
-            index = self.synced.index
-            seconds = int(index.last_update) if index.last_update.isdigit() else 0
-            lines.append(f"  Revision {index.revision} - {utc(seconds, '%Y-%m-%d %H:%M:%S +0000 UTC')}")
+            lines.append(f"  Revision {self.synced.index.revision} - {_date(self.synced.index.last_update)}")
         return "\n".join(lines)
+
+
+def _date(last_update: str) -> str:
+    """Of the seconds that an index holds as text."""
+    return utc(int(last_update) if last_update.isdigit() else 0, "%Y-%m-%d %H:%M:%S +0000 UTC")
 
 
 def listed(client: PackageClient, *, enabled: bool, type: str) -> list[Listed]:
@@ -168,8 +171,23 @@ def _described(client: PackageClient, new: NewRepository) -> dict[str, Any]:
     return value
 
 
-def update(client: PackageClient, names: tuple[str, ...], *, ignore_errors: bool) -> list[tuple[str, int]]:
-    """Fetches index, tree and meta of all at once; the revision of each, by name.
+@record
+class Updated:
+    """What a repository has come to. `luet`: said as luet says it, for scripts that look for those words."""
+
+    name: str
+    revision: int
+    last_update: str
+    luet: bool = False
+
+    def text(self) -> str:
+        if self.luet:
+            return f"Repository: {self.name} Revision: {self.revision} - {_date(self.last_update)}"
+        return f"{self.name}: revision {self.revision}"
+
+
+def update(client: PackageClient, names: tuple[str, ...], *, ignore_errors: bool) -> list[Updated]:
+    """Fetches index, tree and meta of all at once; what each has come to, in their order.
 
     What can be fetched is, whatever fails. Raises what syncing raises, and ConfigError for a name that is not known.
     """
@@ -178,18 +196,18 @@ def update(client: PackageClient, names: tuple[str, ...], *, ignore_errors: bool
         if name not in known:
             raise ConfigError(f"repository {name} not found", reason="no-repository")
 
-    def fetch(found: ConfiguredRepository, events: EventSink) -> tuple[str, int]:
+    def fetch(found: ConfiguredRepository, events: EventSink) -> Updated:
         synced = client.sync(found.source, events)
         synced.known.listing()  # what is wrong with it is said here
-        return found.name, synced.index.revision
+        return Updated(found.name, synced.index.revision, synced.index.last_update, found.rules.luet)
 
     chosen = [known[name] for name in dict.fromkeys(names)] if names else [f for f in known.values() if f.enabled]
     results = list(zip((found.name for found in chosen), client.ask(chosen, fetch), strict=True))
     failures = [(name, found) for name, found in results if isinstance(found, TreebuildError)]
     done = [found for _, found in results if not isinstance(found, TreebuildError)]
     if failures and not ignore_errors:
-        for name, revision in done:
-            client.events.emit(Said(f"{name}: revision {revision}"))
+        for updated in done:
+            client.events.emit(Said(updated.text()))
         return succeeded(results, client.events)
     for name, failure in failures:
         client.warn(f"{name}: {failure.message}")

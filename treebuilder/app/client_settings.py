@@ -278,7 +278,7 @@ def _settled(values: dict[str, Any], path: Path | None, events: EventSink, rules
         SystemRoot(root, database, str(system["database_engine"]) != "memory", _true(values["general"]["same_owner"])),
         Path(f"{root}{database}".rstrip("/"), str(system["pkgs_cache_path"]).strip("/") or "packages"),
         tuple(sorted(repositories, key=lambda r: (r.priority, r.name))),
-        Protection() if _true(values["config_protect_skip"]) else Protection(_prefixes(protected, events)),
+        Protection(skipped=True) if _true(values["config_protect_skip"]) else Protection(_prefixes(protected, events)),
         tuple((str(item["key"]), _text(item.get("value"))) for item in _listed(values["finalizer_envs"])), confdirs,
     )  # fmt: skip
 

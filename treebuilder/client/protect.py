@@ -16,11 +16,17 @@ _MOST = 10_000
 
 @record
 class Protection:
-    """Folders whose files are protected, as luet compares them: prefixes of `/path`. Packages add their own."""
+    """Folders whose files are protected, as luet compares them: prefixes of `/path`. Packages add their own.
+
+    `skipped`: nothing is protected, whatever a package says.
+    """
 
     prefixes: tuple[str, ...] = ()
+    skipped: bool = False
 
     def covers(self, path: str, package: Package) -> bool:
+        if self.skipped:
+            return False
         own = dict(package.annotations).get("config_protect", "")
         full = f"/{path}"
         return any(full.startswith(prefix) for prefix in (*self.prefixes, *((own,) if own else ())))

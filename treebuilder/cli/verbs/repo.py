@@ -102,8 +102,8 @@ def run(args: argparse.Namespace, session: Session) -> int:
             value, text = [{"name": args.names[0], "file": str(path)}], f"{path} written"
         else:
             done = use.update(client, tuple(args.names), ignore_errors=args.ignore_errors)
-            value = [{"name": name, "revision": revision} for name, revision in done]
-            text = "\n".join(f"{name}: revision {revision}" for name, revision in done)
+            value = [{"name": updated.name, "revision": updated.revision} for updated in done]
+            text = "\n".join(updated.text() for updated in done)
     session.close()
     tables.write({"schema": "treebuild.repo/1", "repositories": value}, session.output, text)
     return 0
