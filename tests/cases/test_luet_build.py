@@ -96,3 +96,17 @@ def test_validate_says_all_good_or_what_is_wrong(luet: Luet) -> None:
     assert (code, err) == (2, "")
     assert out.startswith(" ERROR    Error: l/c-1.0 (build): ")
     assert "l/none" in out
+
+
+def test_flags_that_stand_in_the_configuration(luet: Luet) -> None:
+    conf = luet.project.top / "luet.yaml"
+    conf.write_text("tree: packages\ndestination: made\nrevdeps: true\n")
+    assert luet("build", "--config", "luet.yaml", "l/a")[0] == 0
+    made = luet.project.top / "made"
+    assert (made / "b-l-1.0.package.tar").exists()
+    conf.write_text("tree: packages\ndestination: other\nnodeps: true\n")
+    luet.project.package("l/a", "requires: [{category: seed, name: base, version: '>=0'}]\nsteps:\n- echo new > /a\n")
+    code, out, _ = luet("build", "--config", "luet.yaml", "l/b")
+    assert (code, "--nodeps builds no dependencies" in out) == (2, True), out
+    code, out, _ = luet("build", "--config", "luet.yaml", "--nodeps=false", "l/b")
+    assert code == 0, out

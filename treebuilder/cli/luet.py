@@ -84,9 +84,9 @@ def _verb(verb: str, module: ModuleType, words: list[str], given: dict[str, Any]
         from treebuilder.app import client_settings
         from treebuilder.events import Silent
 
-        words = luet_words.without_ignored(verb, luet_words.own_output(verb, words), known)
+        said = luet_words.own_output(verb, words)
         values = client_settings.values_of(config, given, Silent(), luet=True)
-        words += luet_words.bound(verb, words, values, known)
+        words = luet_words.without_ignored(verb, said, known) + luet_words.bound(verb, said, values, known)
         words = _defaults(verb, words)
         args = parser.parse_intermixed_args(words)
         args.luet, args.overrides, args.config = True, given, config

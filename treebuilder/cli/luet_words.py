@@ -38,15 +38,18 @@ IGNORED: dict[str, dict[str, bool]] = {
 }  # fmt: skip
 # Verb flags that may stand in the configuration or in LUET_… (luet.md §1.2).
 BOUND: dict[str, tuple[str, ...]] = {
-    "build": ("tree", "destination", "all", "onlydeps", "values", "compression"),
+    "build": (
+        "tree", "destination", "all", "revdeps", "nodeps", "onlydeps", "values", "compression", "image-repository",
+        "push", "pull", "wait",
+    ),
     "create-repo": (
         "tree", "packages", "output", "name", "descr", "urls", "type", "tree-compression", "tree-filename",
-        "meta-compression", "meta-filename", "reset-revision", "from-metadata",
+        "meta-compression", "meta-filename", "reset-revision", "repo", "from-metadata", "force-push", "push-images",
     ),
     "tree": ("tree", "values"),
     "install": ("force", "nodeps", "onlydeps"), "uninstall": ("force", "nodeps"),
     "upgrade": ("force", "nodeps"), "replace": ("force", "nodeps", "onlydeps", "for"),
-    "reinstall": ("force", "onlydeps"), "reclaim": ("force",), "oscheck": ("force",),
+    "search": ("installed",), "reinstall": ("force", "onlydeps"), "reclaim": ("force",), "oscheck": ("force",),
     "pack": ("source", "destination", "compression"), "serve-repo": ("dir", "address", "port"),
 }  # fmt: skip
 
@@ -138,7 +141,7 @@ def without_ignored(verb: str, words: Sequence[str], known: Mapping[str, argpars
 def bound(
     verb: str, words: Sequence[str], values: Mapping[str, Any], known: Mapping[str, argparse.Action]
 ) -> list[str]:
-    """Words for flags that the configuration or the environment sets, and the command line does not."""
+    """Words for flags that the configuration or the environment sets, and `words`, as they were typed, do not."""
     said = {word.partition("=")[0] for word in words}
     found: list[str] = []
     for name in BOUND.get(verb, ()):

@@ -12,13 +12,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from treebuilder.annotations import TYPE_CHECKING
+from treebuilder.annotations import Any
 from treebuilder.cli import changing, signing
 from treebuilder.cli.session import Session, add_insecure_flag, add_output_flags
 from treebuilder.cli.verbs.build import add_tree_flags, trees_of
-
-if TYPE_CHECKING:
-    from treebuilder.app.settings import Settings
 
 _COMPRESSIONS = ("none", "gzip", "zstd")
 
@@ -31,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="the repository's folder (default: build); for type docker HOST/NAME",
     )  # fmt: skip
     parser.add_argument("--name", default="luet", help="the repository's name (default: luet)")
-    parser.add_argument("--descr", default="luet", help="its description (default: luet)")
+    parser.add_argument("--descr", default="", help="its description (default: luet)")
     parser.add_argument("--urls", action="append", default=[], metavar="URL", help="its addresses; may be repeated")
     parser.add_argument("--type", default="disk", help="disk, http or docker (default: disk)")
     parser.add_argument("--tree-compression", choices=_COMPRESSIONS, default="gzip", help="default: gzip")
@@ -53,7 +50,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="then make patches from the packages of the last N states: clients download what changed",
     )  # fmt: skip
     signing.add_flags(parser)
-    parser.add_argument("--repo", default="", metavar="NAME", help="name, type and addresses of a configured one")
+    parser.add_argument(
+        "--repo", default="", metavar="NAME", help="name, description, type and addresses of a configured one"
+    )
     parser.add_argument("--lock", default="", metavar="FILE", help="the lock (default: treebuild.lock)")
     add_insecure_flag(parser)
     parser.add_argument("--backend", default="", metavar="NAME", help=argparse.SUPPRESS)
@@ -75,16 +74,22 @@ def _urls(given: list[str]) -> tuple[str, ...]:
     return tuple(url for item in given for url in item.split(",") if url)
 
 
-def _take_configured(args: argparse.Namespace, settings: Settings) -> None:
+def _take_configured(args: argparse.Namespace) -> None:
     """`--repo`: what the configuration says counts where the command line says nothing. Raises ConfigError."""
     if not args.repo:
         return
+    from treebuilder.app import client_settings
     from treebuilder.errors import ConfigError
+    from treebuilder.events import Silent
 
-    found = next((found for found in settings.repositories if found.name == args.repo), None)
+    flags: dict[str, Any] = getattr(args, "overrides", {})
+    # Others say what is wrong with the file.
+    known = client_settings.load(args.config, flags, Silent(), luet=changing.is_luet(args)).repositories
+    found = next((found for found in known if found.name == args.repo), None)
     if found is None:
         raise ConfigError(f"no repository {args.repo} is configured", reason="no-repository")
     args.name = found.name
+    args.descr = args.descr or found.description
     args.type = found.type if args.type == "disk" else args.type
     args.urls = args.urls or list(found.urls)
 
@@ -136,14 +141,15 @@ def run(args: argparse.Namespace, session: Session) -> int:
         lock = lock_path(args.lock)
         folder = work.settings.destination or "build"
         output = args.output or folder
-        _take_configured(args, work.settings)
+        _take_configured(args)
         _judge(args, session)
         epoch_s = repositories.source_epoch(lock)
         luet = bool(getattr(args, "luet", False))
         options = CreateOptions(
-            args.name, args.descr, Path(args.packages or folder), _urls(args.urls), args.type, args.tree_compression,
-            args.tree_filename, args.meta_compression, args.meta_filename, args.reset_revision, args.snapshot_id,
-            args.from_metadata, FIRST_EPOCH_S if luet else epoch_s, epoch_s, always=luet,
+            args.name, args.descr or "luet", Path(args.packages or folder), _urls(args.urls), args.type,
+            args.tree_compression, args.tree_filename, args.meta_compression, args.meta_filename,
+            args.reset_revision, args.snapshot_id, args.from_metadata,
+            FIRST_EPOCH_S if luet else epoch_s, epoch_s, always=luet,
         )  # fmt: skip
         trees = BuildOptions(
             trees_of(args, work.settings), values=tuple(args.values) or work.settings.values, lock_file=lock,
@@ -155,7 +161,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
             from treebuilder.app.deltas import before
 
             deltas = before(options, output, publish, args.delta_from, work)
-        repo = {"name": args.name, "description": args.descr, "urls": list(options.urls), "type": args.type}
+        repo = {"name": args.name, "description": options.description, "urls": list(options.urls), "type": args.type}
         with told(changing.plugins_of(args, session), "repository build", {"Repo": repo, "Path": output}):
             report = repositories.create(
                 options, trees, output, work, from_repositories=args.from_repositories, signing=signing.of(args),
