@@ -210,3 +210,19 @@ def test_the_world_is_what_the_caller_gives() -> None:
     assert templates.render(text, {}, file="f") == "1<1> 86400 1970-01-02"
     assert "network" in fault('{{ getHostByName "localhost" }}').message
     assert "at first boot" in fault('{{ htpasswd "me" "secret" }}').message
+
+
+def test_what_one_template_remembers_is_not_in_the_way_of_another() -> None:
+    """`or` behind a pipe keeps its value in a hidden variable, which is another one in each template."""
+    action = '{{ .Values.nothing | or "else" }}'
+    assert render(action) == "else"
+    assert render("{{ $x := 7 }}" + action + "{{ $x }}") == "else7"
+    action = '{{ "then" | and .Values.name }}'
+    assert render("{{ $x := 7 }}{{ $y := 8 }}" + action + "{{ $x }}{{ $y }}") == "then78"
+    assert render(action) == "then"
+
+
+def test_the_variables_of_a_range_are_its_whole_value_where_it_has_no_turns() -> None:
+    assert render("{{ range $x := list }}{{ else }}{{ $x }}{{ end }}") == "[]"
+    assert render("{{ $x := 1 }}{{ range $x = list }}{{ end }}{{ $x }}") == "[]"
+    assert render("{{ $x := 1 }}{{ range $x = (list 5 6) }}{{ end }}{{ $x }}") == "6"

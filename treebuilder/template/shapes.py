@@ -91,8 +91,10 @@ class Units:
             if known is None:
                 if len(_kept) > _MAX_KEPT:
                     _kept.clear()
-                shaper = _Shaper(self, dot)
-                known = _kept[item.key, dot] = shaper.item(item), tuple(shaper.constants)
+                shaper, slots = _Shaper(self, dot), self.slots
+                known = shaper.item(item), tuple(shaper.constants)
+                if self.slots == slots:  # a hidden variable is another one in every template
+                    _kept[item.key, dot] = known
             # the mark is the last thing a shown value needs, and the only one that differs
             constants = known[1] if item.pipeline.declares else (*known[1][:-1], item.mark)
             return Unit(known[0], constants, (item.mark,))
@@ -182,8 +184,8 @@ class _Shaper:
     def _range(self, item: Range, number: int) -> Shape:
         """`if pairs: for … else …`: jinja2's own `for … else` runs the else after a `break`."""
         over, element = self._units.slot(), self._units.slot()
-        bare = Pipeline(item.over.commands, ())
-        test = self._let(over, ("call", "pairs", self.pipeline(bare)))
+        # the variables are the whole value first: so the `else` has it, and what follows if they are assigned
+        test = self._let(over, ("call", "pairs", self.pipeline(item.over)))
         start: list[object] = [("do", self._let(element, ("name", "e")), number)]
         declares = item.over.declares
         names = ("e",) if len(declares) == 1 else ("i", "e")
