@@ -16,6 +16,10 @@ from treebuilder.template.values import GoObject, key_of, kind_of, print_float, 
 _BASE60 = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?\Z")
 _OTHER_BREAKS = re.compile("[\x85\u2028\u2029]")  # line breaks to YAML, and lost in other styles
 _STR = "tag:yaml.org,2002:str"
+_TIMESTAMP = "tag:yaml.org,2002:timestamp"
+_TIMES = (  # what go-yaml takes for a time
+    "2006-1-2T15:4:5.999999999Z07:00", "2006-1-2t15:4:5.999999999Z07:00", "2006-1-2 15:4:5.999999999", "2006-1-2",
+)  # fmt: skip
 _WORDS = frozenset(("y", "Y", "n", "N"))
 _MARKS = frozenset(("<<", "="))  # go-yaml quotes them as little as other words
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
@@ -130,8 +134,26 @@ def _represent(dumper: _Dumper, text: _Text) -> yaml.Node:
     if value in _MARKS:
         resolved = dumper.resolve(yaml.ScalarNode, value, (True, False))  # type: ignore[no-untyped-call]
         return yaml.ScalarNode(resolved, value)
-    special = resolved != _STR or value in _WORDS or _BASE60.match(value) or _FLOAT.match(value) or _OCTAL.match(value)
+    is_time = _is_time(value)
+    if resolved == _TIMESTAMP and not is_time:  # to PyYAML, which does not look whether there is such a day
+        return yaml.ScalarNode(resolved, value)
+    is_odd = is_time or value in _WORDS or _BASE60.match(value) or _FLOAT.match(value) or _OCTAL.match(value)
+    special = resolved != _STR or is_odd
     return dumper.represent_scalar(_STR, value, style='"' if special else None)
+
+
+def _is_time(text: str) -> bool:
+    if not text[:4].isdigit() or text[4:5] != "-":
+        return False
+    from treebuilder.template.functions.timetexts import parse_time
+
+    for layout in _TIMES:
+        try:
+            parse_time(layout, text)
+        except TemplateFault:
+            continue
+        return True
+    return False
 
 
 def _represent_plain(dumper: _Dumper, text: _Plain) -> yaml.Node:
