@@ -226,3 +226,10 @@ def test_the_variables_of_a_range_are_its_whole_value_where_it_has_no_turns() ->
     assert render("{{ range $x := list }}{{ else }}{{ $x }}{{ end }}") == "[]"
     assert render("{{ $x := 1 }}{{ range $x = list }}{{ end }}{{ $x }}") == "[]"
     assert render("{{ $x := 1 }}{{ range $x = (list 5 6) }}{{ end }}{{ $x }}") == "6"
+
+
+def test_an_assignment_to_nothing_is_refused_where_it_is_reached() -> None:
+    text = "{{ if .Values.nothing }}{{ $late = 1 }}{{ $late }}{{ end }}ok"
+    assert render(text) == "ok"
+    assert "$late is not declared" in fault(text.replace("nothing", "name")).message
+    assert fault("{{ if 1 }}\n{{ range $i, $e = list 1 }}{{ end }}{{ end }}").where == Place("build.yaml", 2)

@@ -29,6 +29,7 @@ from treebuilder.template.syntax import (
     Range,
     Show,
     Text,
+    Undeclared,
     Variable,
     With,
 )
@@ -37,6 +38,7 @@ _WORDS = {"true": True, "false": False}
 _DOT = Dot()
 _ENDS = (Kind.RIGHT, Kind.CLOSE, Kind.PIPE)
 _MAX_KEPT = 20_000
+_UNDECLARED = -1  # the slot of a variable that is assigned and was never declared
 
 
 @record
@@ -299,8 +301,11 @@ class _Parser:
             if token.kind is not end:
                 raise self._unexpected(token, context)
             break
-        slots = tuple(self._use(name, first) if assigns else self._declare(name) for name in names)
-        return Pipeline(tuple(commands), slots)
+        slots = [self._assign(name) if assigns else self._declare(name) for name in names]
+        commands += [
+            Command((Undeclared(name),)) for name, slot in zip(names, slots, strict=True) if slot == _UNDECLARED
+        ]
+        return Pipeline(tuple(commands), tuple(slot for slot in slots if slot != _UNDECLARED))
 
     def _declaration(self, context: str) -> tuple[list[str], bool]:
         """`$x :=`, `$x =`, and for range `$i, $x :=`: the names, and whether they are declared already."""
@@ -327,12 +332,26 @@ class _Parser:
         self._scope.append((name, slot))
         return slot
 
-    def _use(self, name: str, token: Token) -> int:
+    def _assign(self, name: str) -> int:
+        slot = self._slot(name)
+        if slot is not None:
+            return slot
+        self._bound += 1
+        self._scope.append((name, _UNDECLARED))
+        return _UNDECLARED
+
+    def _use(self, token: Token) -> Variable | Undeclared:
+        slot = self._slot(token.text)
+        if slot is None:
+            raise self._fault(f"the variable {token.text} is not declared", token)
+        return Undeclared(token.text) if slot == _UNDECLARED else Variable(slot)
+
+    def _slot(self, name: str) -> int | None:
         for known, slot in reversed(self._scope):
             if known == name:
-                self._bound += slot > 0
+                self._bound += slot != 0
                 return slot
-        raise self._fault(f"the variable {name} is not declared", token)
+        return None
 
     def _command(self, context: str, first: Token) -> Command:
         words: list[Operand] = []
@@ -367,7 +386,7 @@ class _Parser:
             case Kind.DOT:
                 return _DOT
             case Kind.VARIABLE:
-                return Variable(self._use(token.text, token))
+                return self._use(token)
             case Kind.FIELD:
                 return Chain(_DOT, (token.text[1:],))
             case Kind.OPEN:

@@ -32,6 +32,7 @@ from treebuilder.template.syntax import (
     Range,
     Show,
     Text,
+    Undeclared,
     Variable,
     With,
 )
@@ -231,6 +232,8 @@ class _Shaper:
             return self._function(first, tuple(others), last)
         if isinstance(first, Chain):
             return self._chain(first, (*(self._written(word) for word in others), *last))
+        if isinstance(first, Undeclared):
+            return self._operand(first)
         if isinstance(first, Constant) and first.value is None:
             return self._refuse("nil is not a command")
         if others or last:
@@ -245,6 +248,8 @@ class _Shaper:
                 return self._slot(self._dot)
             case Variable():
                 return self._slot(operand.slot)
+            case Undeclared():
+                return self._refuse(f"the variable {operand.name} is not declared")
             case Chain():
                 return self._chain(operand, ())
             case Function():

@@ -26,6 +26,13 @@ class Variable:
 
 
 @record
+class Undeclared:
+    """A variable that `=` names and nothing has declared: Go refuses it when it gets there, not when it parses."""
+
+    name: str
+
+
+@record
 class Chain:
     """Fields of a value, `.a.b` or `(…).a` or `$x.a`."""
 
@@ -55,7 +62,7 @@ class Pipeline:
     declares: tuple[int, ...]
 
 
-Operand = Constant | Dot | Variable | Chain | Function | Pipeline
+Operand = Constant | Dot | Variable | Undeclared | Chain | Function | Pipeline
 
 
 @record
