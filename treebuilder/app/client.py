@@ -17,7 +17,7 @@ from treebuilder.errors import SpecError, TreebuildError
 from treebuilder.events import EventSink, Warned
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import PackageRef
-from treebuilder.records import record
+from treebuilder.records import record, replace
 from treebuilder.system.process import Cancel
 from treebuilder.trust.faults import REASONS
 
@@ -187,7 +187,6 @@ class PackageClient:
         if not names:
             return manner
         from treebuilder.app.plugins import Plugins
-        from treebuilder.records import replace
 
         plugins = Plugins(names, self.events, self._cancel)
         plugins.check()
@@ -267,13 +266,23 @@ class PackageClient:
         request = InstallRequest(wish.packages, wish.nodeps, onlydeps=wish.onlydeps)
 
         def plan(database: SystemDatabase) -> Change:
-            return room.operations.replace_packages(old, request, repositories, database, check=check, force=wish.force)
+            change = room.operations.replace_packages(
+                old, request, repositories, database, check=check, force=wish.force
+            )
+            return replace(change, over_installed=wish.as_luet)
 
         return self.run("replace", plan, manner)
 
-    def reinstall(self, refs: tuple[PackageRef, ...], manner: Manner, *, force: bool) -> ChangeReport:
+    def reinstall(
+        self, refs: tuple[PackageRef, ...], manner: Manner, *, force: bool, over_installed: bool = False
+    ) -> ChangeReport:
         repositories = self.repositories
-        return self.run("reinstall", lambda d: room.operations.reinstall(refs, repositories, d, force=force), manner)
+
+        def plan(database: SystemDatabase) -> Change:
+            change = room.operations.reinstall(refs, repositories, database, force=force)
+            return replace(change, over_installed=over_installed)
+
+        return self.run("reinstall", plan, manner)
 
     def reclaim(self, manner: Manner) -> ChangeReport:
         repositories = self.repositories

@@ -113,8 +113,9 @@ def failed(error: TreebuildError, *, machine: bool, about: str = "") -> int:
 def _texts(error: TreebuildError) -> list[str]:
     place = f"{error.where}: " if error.where is not None and error.where.file not in ("", "command line") else ""
     text = error.message
-    if error.reason in ("unknown-package", "no-version"):
-        text = f"package '{text.partition(' ')[0].rstrip(':')}' not found: {text}"
+    about, colon, _ = text.partition(": ")
+    if error.reason in ("unknown-package", "no-version") and colon and " requires " not in about:  # it was asked for
+        text = f"package '{about.partition(' ')[0]}' not found: {text}"
     if isinstance(error, LockHeld):
         text = f"another instance of the app is already running, exiting ({text})"
     return [

@@ -92,7 +92,8 @@ class Record:
 class Change:
     """What a transaction does: packages go, packages come, and `adopt` are recorded as they already lie there.
 
-    `force`: a file may be in two packages, with a warning. `keep_protected`: protected files of what goes stay.
+    `force`: a file may be in two packages, with a warning; `over_installed`: in a new and in an installed one.
+    `keep_protected`: protected files of what goes stay.
     """
 
     remove: tuple[Record, ...] = ()
@@ -100,6 +101,7 @@ class Change:
     adopt: tuple[Record, ...] = ()
     force: bool = False
     keep_protected: bool = True
+    over_installed: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.remove or self.add or self.adopt)

@@ -113,16 +113,17 @@ def planned(id: PackageId, repositories: RepositoryPackages, *, requested: bool 
 class Claims:
     """Which package brings which file. `owners` tells whose a file of the system is, `going` which of them go.
 
-    With `warn` a file may be in two packages: it is told instead of refused.
+    With `warn` a file may be in two packages: it is told instead of refused. So it is with `warn_over` for a file that
+    a new and an installed package have, and no two new ones.
     """
 
     def __init__(
         self, owners: Callable[[str], tuple[PackageId, ...]], going: Iterable[PackageId] = (),
-        warn: Callable[[str], None] | None = None,
+        warn: Callable[[str], None] | None = None, warn_over: Callable[[str], None] | None = None,
     ) -> None:  # fmt: skip
         self._owners = owners
         self._going = frozenset(going)
-        self._warn = warn
+        self._warn, self._warn_over = warn, warn_over
         self._taken: dict[str, PackageId] = {}
 
     def claim(self, id: PackageId, path: str) -> None:
@@ -141,7 +142,10 @@ class Claims:
         which = "packages to be installed" if new else f"'{other}' and '{id}' ( file: {path} )"
         message = f"file conflict found: file conflict between {which}: /{path} is in {other} and in {id}"
         hint = "a file can belong to one package only: install one of them, or use --force"
-        self.doubt(message, hint)
+        if not new and self._warn_over is not None:
+            self._warn_over(message)
+        else:
+            self.doubt(message, hint)
 
     def doubt(self, message: str, hint: str) -> None:
         """What is refused, unless somebody forces it. Raises ConflictError."""

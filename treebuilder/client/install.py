@@ -115,11 +115,12 @@ class Client:
         blobs, fetched = self._fetch(change.add)
         gone = [found.package.id for found in change.remove]
         warn = self._warn if change.force else None
-        check_files(change.add, blobs, Claims(database.owners, gone, warn))
+        warn_over = self._warn if change.over_installed else None
+        check_files(change.add, blobs, Claims(database.owners, gone, warn, warn_over))
         if manner.download_only:
             return _planned_report(operation, change, "downloaded", fetched)
         finalizers = distinct([*uninstalling(change.remove), *(item.finalizer for item in change.add)])
-        rules = apply.Rules(Claims(database.owners, gone, warn), manner.protection, database)
+        rules = apply.Rules(Claims(database.owners, gone, warn, warn_over), manner.protection, database)
         applied = self._apply(root, change, blobs, finalizers, rules)
         database.close()
         if manner.applied is not None:

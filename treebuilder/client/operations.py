@@ -40,12 +40,13 @@ class UninstallRequest:
 @record
 class UpgradeRequest:
     """`clean`: what no repository has any more goes. `rebuilt`: also what was only built again. `missing`: also what
-    has lost files. `force`: two packages may have one file."""
+    has lost files. `force`: two packages may have one file; `over_installed`: a new and an installed one."""
 
     clean: bool = False
     rebuilt: bool = False
     missing: bool = False
     force: bool = False
+    over_installed: bool = False
 
 
 def not_installed(ref: PackageRef) -> TreebuildError:
@@ -161,7 +162,10 @@ def upgrade(request: UpgradeRequest, repositories: RepositoryPackages, database:
         if (request.rebuilt and _rebuilt(found, repositories)) or (request.missing and missing(database, id, root)):
             again.append(planned(id, repositories, requested=found.requested))
     going = sorted({*old, *(item.package.id for item in again)})
-    return Change(tuple(record_of(database, id) for id in going), (*new, *again), force=request.force)
+    return Change(
+        tuple(record_of(database, id) for id in going), (*new, *again), force=request.force,
+        over_installed=request.over_installed,
+    )  # fmt: skip
 
 
 def _split(pkgname: str) -> tuple[str, str]:
@@ -267,4 +271,5 @@ def merged(first: Change, second: Change) -> Change:
         remove=(*first.remove, *(found for found in second.remove if found.package.id not in came)),
         add=(*first.add, *second.add),
         force=first.force or second.force,
+        over_installed=first.over_installed or second.over_installed,
     )

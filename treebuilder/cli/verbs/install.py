@@ -40,7 +40,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
             with client.reading() as database:
                 used = bool(database.packages())
             if used:  # as luet does; `treebuild install` leaves everything else alone
-                before = client.upgrade(UpgradeRequest(force=True), manner)
+                before = client.upgrade(UpgradeRequest(force=args.force, over_installed=True), manner)
                 if session.output == "terminal":
                     changing.show(before, args, session, "")
         wish = InstallWish(refs, args.nodeps, args.onlydeps, args.force, changing.is_luet(args))

@@ -29,5 +29,5 @@ def run(args: argparse.Namespace, session: Session) -> int:
     refs = () if args.installed else changing.refs_of(args.packages)
     with changing.opened(args, session) as client:
         manner = changing.manner_of(args, client.settings)
-        report = client.reinstall(refs, manner, force=args.force or changing.is_luet(args))
+        report = client.reinstall(refs, manner, force=args.force, over_installed=changing.is_luet(args))
     return changing.show(report, args, session, "Nothing to do")

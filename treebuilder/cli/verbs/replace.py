@@ -32,7 +32,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     refs = changing.refs_of(args.packages)
     others = changing.refs_of([word for item in args.others for word in item.split(",")])
     as_luet = changing.is_luet(args)
-    wish = InstallWish(others, args.nodeps, args.onlydeps, args.force or as_luet, as_luet)
+    wish = InstallWish(others, args.nodeps, args.onlydeps, args.force, as_luet)
     with changing.opened(args, session) as client:
         manner = changing.manner_of(args, client.settings)
         report = client.replace(refs, wish, manner, check=not (args.nodeps or args.force or as_luet))

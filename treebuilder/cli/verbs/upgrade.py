@@ -27,8 +27,8 @@ def run(args: argparse.Namespace, session: Session) -> int:
     changing.needs_root(session)
     from treebuilder.client.operations import UpgradeRequest
 
-    force = args.force or changing.is_luet(args)  # luet looks for files in two packages among new ones only
     with changing.opened(args, session, strict=args.clean) as client:
-        request = UpgradeRequest(args.clean, args.sync, args.oscheck, force)
+        # luet looks for files in two packages among new ones only
+        request = UpgradeRequest(args.clean, args.sync, args.oscheck, args.force, changing.is_luet(args))
         report = client.upgrade(request, changing.manner_of(args, client.settings))
     return changing.show(report, args, session, "Nothing to upgrade")
