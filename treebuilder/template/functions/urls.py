@@ -10,6 +10,7 @@ from treebuilder.template.functions.signature import GoFunction, table
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NO_SCHEME = re.compile(r"(?![A-Za-z][A-Za-z0-9+.-]*:)[^/?#:]*:")
+_OPAQUE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^/]")  # what follows is not looked at
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2})")
 _AUTHORITY = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//([^/?#]*)")
 _HOST = re.compile(r"(?:\[[^\]]*\]|[^:\[\] <>\"\\^`{|}]*)(?::[0-9]*)?")
@@ -41,13 +42,15 @@ def _check(text: str) -> None:
     """What Go's parser refuses and Python's does not."""
     why = ""
     authority = _AUTHORITY.match(text)
+    before, _, fragment = text.partition("#")
+    path = "" if _OPAQUE.match(before) else before.partition("?")[0]
     if _CONTROL.search(text):
         why = "invalid control character in URL"
     elif text.startswith(":"):
         why = "missing protocol scheme"
     elif _NO_SCHEME.match(text):
         why = "first path segment in URL cannot contain colon"
-    elif _BROKEN_ESCAPE.search(text.partition("?")[0]) or _BROKEN_ESCAPE.search(text.partition("#")[2]):
+    elif _BROKEN_ESCAPE.search(path) or _BROKEN_ESCAPE.search(fragment):
         why = "invalid URL escape"
     elif authority and not _HOST.fullmatch(authority.group(1).rpartition("@")[2]):
         why = "invalid host or port"
@@ -68,12 +71,12 @@ def _join(parts: dict[object, object]) -> str:
     else:
         userinfo = f"{part('userinfo')}@" if part("userinfo") else ""
         path = quote(part("path"), safe=_PATH_SAFE)
-        if part("scheme") or part("host") or userinfo:
-            if part("host") or path or userinfo:
-                url += "//" if part("host") or userinfo or path.startswith("//") else ""
-            url += userinfo + part("host")
+        if part("host") or userinfo or (part("scheme") and path):
+            url += f"//{userinfo}{part('host')}"
         if path and not path.startswith("/") and part("host"):
             path = "/" + path
+        if not url and ":" in path.partition("/")[0]:  # it would be taken for a scheme
+            path = f"./{path}"
         url += path
     url += f"?{part('query')}" if part("query") else ""
     return url + (f"#{quote(part('fragment'), safe=_PATH_SAFE + '?')}" if part("fragment") else "")
