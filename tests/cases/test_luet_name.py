@@ -244,7 +244,8 @@ def test_repositories_in_files_and_their_verbs(luet: Luet, tmp_path: Path) -> No
     confdir.symlink_to(luet.root / str(confdir).lstrip("/"))
     assert luet("repo", "list", "-q") == (0, "new\n")
     assert "Repository: new Revision: 1 - " in luet("repo", "update")[1]
-    assert '"priority": 9999' in luet("repo", "get", "new", "-o", "json")[1]
+    found = json.loads(luet("repo", "get", "new", "-o", "json")[1])
+    assert (found["name"], found["priority"], found["urls"]) == ("new", 9999, [str(luet.shop.build)])
     assert luet("install", "-y", "test/c")[0] == 0
 
 

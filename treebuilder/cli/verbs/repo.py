@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 
+from treebuilder.annotations import Any
 from treebuilder.cli import changing
 from treebuilder.cli.session import Session, add_insecure_flag, add_output_flags
 
@@ -105,7 +106,10 @@ def run(args: argparse.Namespace, session: Session) -> int:
             value = [{"name": updated.name, "revision": updated.revision} for updated in done]
             text = "\n".join(updated.text() for updated in done)
     session.close()
-    tables.write({"schema": "treebuild.repo/1", "repositories": value}, session.output, text)
+    document: dict[str, Any] = {"schema": "treebuild.repo/1", "repositories": value}
+    if args.what == "get" and changing.is_luet(args):
+        document = value[0]  # luet's users take a key of it
+    tables.write(document, session.output, text)
     return 0
 
 
