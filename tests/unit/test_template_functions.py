@@ -58,6 +58,7 @@ CASES = [
     ('{{ (fromJson "{\\"a\\": 10}").a }} {{ hasKey (fromJson "{") "Error" }} {{ fromJsonArray "[1, 2]" }}', "10 true [1 2]"),
     ('{{ urlParse "file:///etc/x" | urlJoin }} {{ urlJoin (dict "path" "a:b/c") }}', "file:///etc/x ./a:b/c"),
     ('{{ (urlParse "pkg:u%zz").opaque }}', "u%zz"),
+    ('{{ urlParse "http://é/a(b)?q#(c)" | urlJoin }}', "http://%C3%A9/a%28b%29?q#(c)"),
     ('{{ toYaml (list "2020-1-05" "2020-13-01" "2020-02-30") }}', '- "2020-1-05"\n- 2020-13-01\n- 2020-02-30'),
     ('{{ toYaml (dict "b" (list 1 (dict "x" "yes")) "a" "t: x" "c" "two\\nlines\\n") }}', "a: 't: x'\nb:\n- 1\n- x: \"yes\"\nc: |\n  two\n  lines"),
     ('{{ (fromYaml "a: [1, x]").a }} {{ hasKey (fromYaml "a: [") "Error" }} {{ fromYamlArray "- 1" }}', "[1 x] true [1]"),

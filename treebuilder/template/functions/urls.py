@@ -13,8 +13,11 @@ _NO_SCHEME = re.compile(r"(?![A-Za-z][A-Za-z0-9+.-]*:)[^/?#:]*:")
 _OPAQUE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^/]")  # what follows is not looked at
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2})")
 _AUTHORITY = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//([^/?#]*)")
-_HOST = re.compile(r"(?:\[[^\]]*\]|[^:\[\] <>\"\\^`{|}]*)(?::[0-9]*)?")
-_PATH_SAFE = "/:@!$&'()*+,;=~"
+_HOST = re.compile(r"\[[^\]]*\](?::[0-9]*)?|[^:\[\] \\^`{|}]*|[^\[\] \\^`{|}]*:[0-9]*")
+_PORT = re.compile(r":[0-9]*\Z")
+_PATH_SAFE = "/:@$&+,;="
+_FRAGMENT_SAFE = _PATH_SAFE + "?!()*"
+_HOST_SAFE = "!$&'()*+,;=:[]<>\""
 
 
 def _parse(text: str) -> dict[object, object]:
@@ -29,7 +32,7 @@ def _parse(text: str) -> dict[object, object]:
     return {
         "scheme": found.scheme,
         "host": host,
-        "hostname": host.removeprefix("[").partition("]")[0] if host.startswith("[") else host.partition(":")[0],
+        "hostname": host.removeprefix("[").partition("]")[0] if host.startswith("[") else _PORT.sub("", host),
         "path": "" if opaque else unquote(found.path),
         "query": found.query,
         "opaque": found.path if opaque else "",
@@ -70,16 +73,16 @@ def _join(parts: dict[object, object]) -> str:
         url += part("opaque")
     else:
         userinfo = f"{part('userinfo')}@" if part("userinfo") else ""
-        path = quote(part("path"), safe=_PATH_SAFE)
+        path = "*" if part("path") == "*" else quote(part("path"), safe=_PATH_SAFE)
         if part("host") or userinfo or (part("scheme") and path):
-            url += f"//{userinfo}{part('host')}"
+            url += f"//{userinfo}{quote(part('host'), safe=_HOST_SAFE)}"
         if path and not path.startswith("/") and part("host"):
             path = "/" + path
         if not url and ":" in path.partition("/")[0]:  # it would be taken for a scheme
             path = f"./{path}"
         url += path
     url += f"?{part('query')}" if part("query") else ""
-    return url + (f"#{quote(part('fragment'), safe=_PATH_SAFE + '?')}" if part("fragment") else "")
+    return url + (f"#{quote(part('fragment'), safe=_FRAGMENT_SAFE)}" if part("fragment") else "")
 
 
 URLS: dict[str, GoFunction] = table(("urlParse", "string", _parse), ("urlJoin", "map", _join))
