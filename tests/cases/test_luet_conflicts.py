@@ -53,6 +53,9 @@ def test_an_upgrade_warns_of_what_an_installed_package_has(luet: Luet) -> None:
 def test_what_is_missing_is_named_and_not_who_wants_it(luet: Luet, tmp_path: Path) -> None:
     code, text = luet("install", "-y", "test/none")
     assert (code, "Error: package 'test/none' not found" in text) == (2, True), text
+    code, text = luet("install", "-y", "test/none", "test/c", "never")
+    assert (code, "Error: packages 'never', 'test/none' not found" in text) == (2, True), text
+    assert luet.installed() == []
     lonely = tmp_path / "lonely/x"
     lonely.mkdir(parents=True)
     (lonely / "definition.yaml").write_text(

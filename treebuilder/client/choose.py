@@ -30,6 +30,7 @@ def choose(
     from treebuilder.solver import PackageSolver
 
     there = {package.id for package in installed}
+    _refuse_unknown(request.wanted, repositories, installed)
     if request.nodeps:
         with _names_as_given(request.wanted):
             answers = PackageSolver().solve(Request(request.wanted), _alone(request.wanted, repositories), ()).answers
@@ -72,6 +73,24 @@ def solve(
     ordered = dict.fromkeys(package.id for package in (*solution.order, *solution.packages))
     new = tuple(planned(id, repositories, requested=id.pkgname in asked) for id in ordered if id not in there)
     return new, tuple(sorted(there - stay))
+
+
+def _refuse_unknown(
+    wanted: tuple[PackageRef, ...], repositories: RepositoryPackages, installed: tuple[Package, ...]
+) -> None:  # fmt: skip
+    """Names all that nobody has, where they are several; of one the solver knows more. Raises Unsatisfiable."""
+    unknown = {
+        ref.pkgname for ref in wanted
+        if not repositories.versions(ref.pkgname) and not repositories.providers(ref.pkgname)
+    }  # fmt: skip
+    if len(unknown) > 1:
+        unknown -= {name for p in installed for name in (p.id.pkgname, *(given.pkgname for given in p.provides))}
+    if len(unknown) > 1:
+        names = ", ".join(f"'{name.removeprefix('/')}'" for name in sorted(unknown))
+        raise Unsatisfiable(
+            f"packages {names} not found", reason="unknown-package",
+            hint="packages are named CATEGORY/NAME: search says which there are",
+        )  # fmt: skip
 
 
 @contextmanager
