@@ -102,11 +102,12 @@ def test_a_version_that_is_not_confirmed_in_time(device: Fleet, capsys: Capture)
     assert [each["version"] for each in asked(device, capsys, "status")["failed"]] == ["2.0"]
 
 
-def test_confirming_waits_for_whoever_is_at_work(device: Fleet, capsys: Capture) -> None:
+@pytest.mark.parametrize("verb", ["confirm", "status"])
+def test_it_waits_for_whoever_is_at_work(device: Fleet, capsys: Capture, verb: str) -> None:
     asked(device, capsys, "upgrade", str(lay(device.top / "new", "2.0")))
     assert device.boot() == "2.0"
     capsys.readouterr()
-    words = [sys.executable, "-m", "treebuilder", *device.words("confirm")]
+    words = [sys.executable, "-m", "treebuilder", *device.words(verb)]
     env = {**os.environ, "PYTHONPATH": str(TOP)}
     with locks.exclusive(device.state / "cOS/.lock", "it"):
         with subprocess.Popen(words, env=env, stdout=subprocess.PIPE, text=True) as process:
@@ -114,7 +115,8 @@ def test_confirming_waits_for_whoever_is_at_work(device: Fleet, capsys: Capture)
                 process.wait(2)
             os.rename(device.state / "cOS/.lock", device.state / "cOS/.lock-of-somebody")  # as if it were let go
             out, _ = process.communicate(timeout=60)
-    assert answer(out, "confirm")["state"] == "confirmed"
+    said = answer(out, verb)
+    assert said["state"] == "confirmed" if verb == "confirm" else said["running"]["version"] == "2.0"
 
 
 # results --------------------------------------------------------------------------------------------------------------

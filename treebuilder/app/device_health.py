@@ -24,7 +24,7 @@ from treebuilder.system.files import disk_errors, write_atomic
 CONFIRM_SCHEMA = "treebuild.device-confirm/1"
 STATUS_SCHEMA = "treebuild.device-status/1"
 _HISTORY = 20
-_PATIENCE_S = 300.0
+_PATIENCE_S, _BRIEFLY_S = 300.0, 15.0
 
 
 @record
@@ -78,9 +78,9 @@ def _said(site: Site, before: Device, *, good: bool, found: tuple[Checked, ...],
     return Confirmed(good, before.on_trial and not good, before.on_trial, version, found)
 
 
-def _patiently(site: Site, call: Callable[[], Device]) -> Device:
+def _patiently(site: Site, call: Callable[[], Device], patience_s: float = _PATIENCE_S) -> Device:
     """A version must not fail because somebody upgrades meanwhile. Raises LockHeld in the end."""
-    until = clock.monotonic_s() + _PATIENCE_S
+    until = clock.monotonic_s() + patience_s
     while True:
         try:
             return call()
@@ -119,8 +119,8 @@ class Status:
 
 
 def status(site: Site) -> Status:
-    """Raises StateCorrupt, LockHeld."""
-    device = site.machine.status()
+    """Waits for what takes a moment, as a confirmation does. Raises StateCorrupt, LockHeld."""
+    device = _patiently(site, site.machine.status, _BRIEFLY_S)
     lines = site.journal.history()[-_HISTORY:]
     return Status(device, tuple((utc(line.at_epoch_s, "%Y-%m-%dT%H:%M:%SZ"), line.what) for line in lines))
 
