@@ -148,7 +148,7 @@ def test_the_command_line_says_why_it_waits(capsys: pytest.CaptureFixture[str], 
         words = ["util", "unpack", f"{address}/a:v1", str(tmp_path / "root"), "--cache-dir", str(tmp_path / "cache")]
         assert main(words) == 2
     err = capsys.readouterr().err
-    assert f"warning: {address}/a" in err
+    assert f"waiting: {address}/a" in err
     assert "answered 503; trying again in " in err
 
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 
 from treebuilder.annotations import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from queue import SimpleQueue
+    from threading import Thread
 
 _PIECE = 1 << 20
 _PIECES = 4
@@ -26,6 +28,7 @@ class Ahead(io.RawIOBase):
         self._alone = _BEFORE if len(os.sched_getaffinity(0)) > 1 else -1
         self._free: SimpleQueue[bytearray | None] | None = None
         self._full: SimpleQueue[tuple[bytearray, int] | BaseException]
+        self._thread: Thread | None = None
         self._piece, self._from, self._to = bytearray(), 0, 0
         self._ended: BaseException | bool = False
 
@@ -35,10 +38,10 @@ class Ahead(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - a writable buffer has no name in typing here
         if self._free is None:
             if self._alone:
-                size = self._source.readinto(buffer) or 0
-                self._alone = max(0, self._alone - size) if self._alone > 0 else -1
-                return size
-            self._begin()
+                return self._read_alone(buffer)
+            if not self._begin():
+                self._alone = -1
+                return self._read_alone(buffer)
         if self._from == self._to and not self._next():
             return 0
         size = min(len(buffer), self._to - self._from)
@@ -47,9 +50,14 @@ class Ahead(io.RawIOBase):
         return size
 
     def close(self) -> None:
-        """The thread ends with what it has in hand."""
-        if self._free is not None and not self.closed:
+        """Nobody reads the source any more when this is done."""
+        if self._thread is not None and not self.closed:
+            assert self._free is not None
+            while not self._free.empty():
+                self._free.get()
             self._free.put(None)
+            if not sys.is_finalizing():  # threads stand still then
+                self._thread.join()
         super().close()
 
     def _next(self) -> bool:
@@ -60,6 +68,7 @@ class Ahead(io.RawIOBase):
             return False
         if self._piece:
             self._free.put(self._piece)
+            self._piece, self._from, self._to = bytearray(), 0, 0
         found = self._full.get()
         if isinstance(found, BaseException):
             self._ended = found
@@ -69,14 +78,27 @@ class Ahead(io.RawIOBase):
         self._ended = not self._to
         return bool(self._to)
 
-    def _begin(self) -> None:
+    def _read_alone(self, buffer: Any) -> int:  # noqa: ANN401 - as above
+        size = self._source.readinto(buffer) or 0
+        self._alone = max(0, self._alone - size) if self._alone > 0 else -1
+        return size
+
+    def _begin(self) -> bool:
+        """False where no thread is to be had."""
         from queue import SimpleQueue
         from threading import Thread
 
-        self._free, self._full = SimpleQueue(), SimpleQueue()
+        free: SimpleQueue[bytearray | None] = SimpleQueue()
+        self._full = SimpleQueue()
         for _ in range(_PIECES):
-            self._free.put(bytearray(_PIECE))
-        Thread(target=_read, args=(self._source, self._free, self._full), name="decompress", daemon=True).start()
+            free.put(bytearray(_PIECE))
+        thread = Thread(target=_read, args=(self._source, free, self._full), name="decompress", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return False
+        self._free, self._thread = free, thread
+        return True
 
 
 def _read(

@@ -7,6 +7,8 @@ always streaming, one level, `threads=2`; gzip without name and time. Readers sn
 from __future__ import annotations
 
 import io
+import os
+import stat
 import zlib
 from collections.abc import Callable
 
@@ -14,6 +16,7 @@ from treebuilder.annotations import IO, Any, Protocol, cast
 from treebuilder.archive import foreign as others
 from treebuilder.archive.ahead import Ahead
 from treebuilder.archive.bounds import Bound, Tally
+from treebuilder.archive.frames import Frames
 from treebuilder.archive.tar import Sink
 from treebuilder.errors import IntegrityError
 
@@ -133,17 +136,20 @@ class _GzipReader(io.RawIOBase):
 class _Mapped(io.RawIOBase):
     """A zstd reader whose library errors become ours."""
 
-    def __init__(self, reader: io.RawIOBase, error: type[Exception]) -> None:
-        self._reader, self._error = reader, error
+    def __init__(self, reader: io.RawIOBase, frames: Frames, error: type[Exception]) -> None:
+        self._reader, self._frames, self._error = reader, frames, error
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401
         try:
-            return self._reader.readinto(buffer)
+            size = self._reader.readinto(buffer) or 0
         except self._error as err:
             raise IntegrityError(f"the zstd stream is damaged: {err}") from err
+        if not size and len(buffer) and not self._frames.are_whole():
+            raise IntegrityError("the zstd stream ends too early")
+        return size
 
 
 def decompressed(
@@ -164,10 +170,19 @@ def decompressed(
     if kind == "none":
         return buffered
     if bound is None:
-        return io.BufferedReader(Ahead(_expanded(kind, buffered)), _BUFFER)
+        return io.BufferedReader(_ahead(_expanded(kind, buffered), buffered), _BUFFER)
     packed = Tally(buffered)
     tally = Tally(_expanded(kind, packed), lambda size: bound.check(size, packed.size_bytes, what))
-    return io.BufferedReader(Ahead(tally), _BUFFER)
+    return io.BufferedReader(_ahead(tally, buffered), _BUFFER)
+
+
+def _ahead(plain: io.RawIOBase, packed: io.BufferedReader) -> io.RawIOBase:
+    """Only a file of its own is read by a thread: what lies in another stream is read on by whoever reads that."""
+    try:
+        is_file = stat.S_ISREG(os.fstat(packed.fileno()).st_mode)
+    except OSError:
+        is_file = False
+    return Ahead(plain) if is_file else plain
 
 
 def _expanded(kind: str, packed: io.BufferedReader | Tally) -> io.RawIOBase:
@@ -178,5 +193,6 @@ def _expanded(kind: str, packed: io.BufferedReader | Tally) -> io.RawIOBase:
     import zstandard
 
     made = zstandard.ZstdDecompressor(max_window_size=1 << 27)
-    reader = made.stream_reader(cast("IO[bytes]", packed), read_across_frames=True)
-    return _Mapped(cast("io.RawIOBase", reader), zstandard.ZstdError)
+    frames = Frames(cast("IO[bytes]", packed))
+    reader = made.stream_reader(cast("IO[bytes]", frames), read_across_frames=True)
+    return _Mapped(cast("io.RawIOBase", reader), frames, zstandard.ZstdError)

@@ -88,12 +88,10 @@ class Writer:
     def remove(self, path: str) -> None:
         """Removes what stands at `path`, a folder with all it holds."""
         parent, name = self.parent(path)
+        real = self.place(path)
         _remove_at(parent, name)
-        os.close(self._cached[1])  # a folder that is gone must not be written to any more, whatever it is called
-        self._cached = ("", os.dup(self._root), "")
-        self._folders.forget()
-        below = f"{path}/"
-        self._times = {p: t for p, t in self._times.items() if p != path and not p.startswith(below)}
+        self._forget()  # a folder that is gone must not be written to any more, whatever it is called
+        self._times = {p: t for p, t in self._times.items() if p != real and not p.startswith(f"{real}/")}
 
     def opaque(self, folder: str) -> None:
         """Marks a folder of the layer opaque, made if it is not there yet."""
@@ -150,6 +148,13 @@ class Writer:
         else:
             parent, name = self.parent(path)
             os.unlink(name, dir_fd=parent)
+            if stat.S_ISLNK(existing.st_mode):  # it may have led to other folders
+                self._forget()
+
+    def _forget(self) -> None:
+        os.close(self._cached[1])
+        self._cached = ("", os.dup(self._root), "")
+        self._folders.forget()
 
     def _add_folder(self, entry: Entry, parent: int, name: str, existing: os.stat_result | None) -> None:
         if existing is not None and stat.S_ISLNK(existing.st_mode) and self._follow:
@@ -170,7 +175,7 @@ class Writer:
                 set_opaque(f"/proc/self/fd/{fd}")
         finally:
             os.close(fd)
-        self._times[entry.path] = entry.mtime
+        self._times[self.place(entry.path)] = entry.mtime
 
     def _fill(self, fd: int, entry: Entry, content: IO[bytes] | None) -> None:
         """Writes a new file and closes it."""

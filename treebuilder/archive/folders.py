@@ -84,7 +84,7 @@ class Folders:
                     walk.top()
                 parts.extend(p for p in reversed(target.split("/")) if p not in ("", "."))
             found = os.dup(walk.folders[-1])
-            if not hops:
+            if not hops and ".." not in wanted:
                 self._close(known)
                 self._chain, self._kept = wanted[:_MOST_KEPT], walk.folders[1 : _MOST_KEPT + 1]
                 walk.own = _MOST_KEPT + 1

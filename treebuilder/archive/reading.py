@@ -11,9 +11,9 @@ import os
 from collections.abc import Iterator
 
 from treebuilder.annotations import IO, TYPE_CHECKING, Any, cast
-from treebuilder.archive import headers
 from treebuilder.archive.bounds import USUAL_BOUND, Bound
 from treebuilder.archive.entry import Entry
+from treebuilder.archive.members import MOST_BYTES, archive_class, check_map
 from treebuilder.errors import IntegrityError, UnsafeArchive
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 _KINDS = {  # by the type byte of a header
     b"0": "f", b"\0": "f", b"S": "f", b"7": "f", b"5": "d", b"2": "l", b"1": "h", b"3": "c", b"4": "b", b"6": "p",
 }  # fmt: skip
-_EXTENSIONS = (b"x", b"g", b"X", b"L", b"K")
-_MAX_EXTENSION = 4 << 20
 _XATTR = "SCHILY.xattr."
 _IDS = (1 << 32) - 1  # -1 as an id means "leave it" to chown
 _YEARS = 1 << 36  # about two thousand years, far inside what file systems and time_t can say
@@ -65,27 +63,9 @@ def entries(stream: IO[bytes], what: str, bound: Bound = USUAL_BOUND) -> Iterato
 
 
 def _members(stream: IO[bytes], what: str, bound: Bound) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
-    import tarfile
-
-    class Member(tarfile.TarInfo):
-        """Long names and attributes are read into memory whole, so they must not be as long as they like."""
-
-        @classmethod
-        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Member:
-            made = cls()
-            return made if headers.read(made, bytes(buf), encoding, errors) else super().frombuf(buf, encoding, errors)
-
-        def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
-            if self.type in _EXTENSIONS and self.size > _MAX_EXTENSION:
-                raise UnsafeArchive(f"{what} holds a header of {self.size} bytes")
-            found: tarfile.TarInfo = super()._proc_member(tar)  # type: ignore[misc]
-            return found
-
     holes = 0
-    forward = _Forward(stream)
-    with tarfile.TarFile(
-        fileobj=cast("IO[bytes]", forward), encoding="utf-8", errors="surrogateescape", tarinfo=Member
-    ) as tar:
+    forward = _Forward(stream, what)
+    with archive_class()(fileobj=cast("IO[bytes]", forward), encoding="utf-8", errors="surrogateescape") as tar:
         while (info := tar.next()) is not None:
             cast("Any", tar).members.clear()  # it would keep them all
             if _KINDS.get(info.type) != "f":
@@ -94,15 +74,18 @@ def _members(stream: IO[bytes], what: str, bound: Bound) -> Iterator[tuple[tarfi
                 yield info, cast("IO[bytes]", _Content(forward, info.size, what))
             else:
                 kept = cast("list[tuple[int, int]]", info.sparse)
-                holes += info.size - sum(size for _, size in kept)
-                bound.check(holes, tar.offset, what)
+                holes += info.size - check_map(kept, info.size)
+                bound.check(holes, forward.tell(), what)
                 yield info, cast("IO[bytes]", _Sparse(cast("IO[bytes]", tar.extractfile(info)), what))
+    while forward.read(_PASSED):  # a compressed stream says in its end whether it is whole
+        pass
 
 
 class _Forward:
     """A stream as the file that `tarfile` asks for; it only ever goes on."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: IO[bytes], what: str) -> None:
+        self.what = what
         self._stream: Any = stream
         self._at = 0
 
@@ -198,6 +181,10 @@ def _entry(info: tarfile.TarInfo, what: str) -> Entry | None:
     rdev = os.makedev(info.devmajor, info.devminor) if kind in "cb" else 0
     if not (0 <= info.uid < _IDS and 0 <= info.gid < _IDS):
         raise ValueError(f"{path} belongs to {info.uid}:{info.gid}")
+    if not 0 <= info.size <= MOST_BYTES:
+        raise ValueError(f"{path} has {info.size} bytes")
+    if any(not key or "\0" in key for key, _ in xattrs):
+        raise ValueError(f"{path} has an attribute without a name that can be")
     mtime = int(info.mtime)
     if not -_YEARS <= mtime <= _YEARS:
         raise ValueError(f"{path} is of the time {mtime}")

@@ -44,9 +44,9 @@ class Session:
         return self._sink
 
     def _waits(self, why: str) -> None:
-        from treebuilder.events import Warned
+        from treebuilder.events import Said
 
-        self.events.emit(Warned(why))
+        self.events.emit(Said(f"waiting: {why}"))  # of this run: no warning that a result keeps
 
     def show_by(self, sink: EventSink) -> None:
         """Shows events some other way than the flags say."""

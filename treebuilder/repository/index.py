@@ -109,7 +109,9 @@ def _texts_loader() -> Any:  # noqa: ANN401 - a class of PyYAML's
     class Texts(Loader):
         pass
 
-    def binary(loader: Any, node: yaml.ScalarNode) -> str:  # noqa: ANN401
+    def binary(loader: Any, node: yaml.Node) -> str:  # noqa: ANN401
+        if not isinstance(node, yaml.ScalarNode):
+            raise yaml.constructor.ConstructorError(None, None, "!!binary is no text", node.start_mark)
         return base64.b64decode(node.value).decode("utf-8", "surrogateescape")
 
     Texts.add_constructor("tag:yaml.org,2002:binary", binary)
