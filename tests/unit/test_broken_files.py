@@ -14,6 +14,12 @@ def test_a_broken_index_says_in_which_line() -> None:
         parse_document(b"name: x\n  bad: [\n", "here")
 
 
+@pytest.mark.parametrize("text", [b"!!binary {a: 1}\n", b"a: !!binary [b]\n", b"a: !!binary b\n"])
+def test_bytes_that_are_none(text: bytes) -> None:
+    with pytest.raises(IntegrityError, match=r"^here(:1)? is no YAML"):
+        parse_document(text, "here")
+
+
 def test_an_item_of_an_index_is_not_said_to_be_in_a_line_of_the_file() -> None:
     data = b"index:\n- path: a\n  bad: [}\n- path: b\n"
     with pytest.raises(IntegrityError, match=r"^here is no YAML"):
