@@ -7,6 +7,7 @@ own commands see: what a package hands on does not change with a comment in its 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -30,7 +31,7 @@ Extra = tuple[str, Path, Digest | None]  # a name in /luetbuild, the file, what 
 def context_layer(
     store: Store, context: str, files: Iterable[ContextFile], extra: tuple[Extra, ...], epoch_s: int
 ) -> Digest:
-    """The layer that holds some context files and `extra` in /luetbuild.
+    """The layer that holds some context files and `extra` in /luetbuild; of one name the extra file wins, as in luet.
 
     Raises TreebuildError (reason "context-changed") for a file that is not what was planned with any more: a result
     made of it would be recorded under a key that says otherwise.
@@ -54,8 +55,11 @@ def context_layer(
                 _copy(f"{context}/{item.path}", f"{made}/{path}", item.digest)
                 _settle(f"{made}/{path}", item.mode, epoch_s)
         for name, source, digest in extra:
-            _copy(str(source), f"{made}/{_FOLDER}/{name}", digest)
-            _settle(f"{made}/{_FOLDER}/{name}", 0o644, epoch_s)
+            target = f"{made}/{_FOLDER}/{name}"
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(target)  # a link would be written through
+            _copy(str(source), target, digest)
+            _settle(target, 0o644, epoch_s)
         for path in sorted(folders, reverse=True):  # a folder's time is set after its content's
             _settle(f"{made}/{path}", folders[path], epoch_s)
         _settle(made, 0o755, epoch_s)

@@ -13,7 +13,7 @@ from treebuilder.build.files import Extra, context_layer, copy_layer
 from treebuilder.build.merge import union
 from treebuilder.build.results import ArtifactResult, NodeResult
 from treebuilder.engine.api import Engine, Job, RunOptions
-from treebuilder.errors import BuildFailed, IntegrityError, NotReproducible
+from treebuilder.errors import BuildFailed, IntegrityError, NotReproducible, SpecError
 from treebuilder.events import EventSink
 from treebuilder.model import envline
 from treebuilder.model.digest import Digest
@@ -302,11 +302,16 @@ class Worker:
         """The layers of the context: what is handed on, and the specfiles."""
         files = self._tree.keyed_files(node.package) if node.package.context else ()
         extra = tuple(self._retrieved_file(item, inputs) for item in node.retrieved)
-        handed = [f for f in files if f.path not in SPECFILES]
-        special = [f for f in files if f.path in SPECFILES]
+        plain = [f for f in files if f.path not in SPECFILES]
+        retrieved = {name for name, _, _ in extra}  # wins over a specfile too, whose layer lies on top
+        special = [f for f in files if f.path in SPECFILES and f.path not in retrieved]
         context = node.package.context
         epoch = self._lock.epoch_s
-        first = (context_layer(self._store, context, handed, extra, epoch),) if handed or extra else ()
+        folder = next((f.path for f in plain if f.type == "dir" and f.path in retrieved), None)
+        if folder is not None:
+            where = place_of(node.package.recipe.where, "retrieve", folder)
+            raise SpecError(f"retrieve: {folder!r} is a folder of the package's own", where=where, reason="retrieve")
+        first = (context_layer(self._store, context, plain, extra, epoch),) if plain or extra else ()
         return first, (context_layer(self._store, context, special, (), epoch),)
 
     def context_size(self, node: BuildNode) -> int:
