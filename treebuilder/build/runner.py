@@ -15,6 +15,7 @@ from treebuilder.build.artifacts import Packages, Packer, recorded
 from treebuilder.build.emit import Outgoing, emit, withdraw
 from treebuilder.build.report import BuildReport, NodeReport, PackedFile
 from treebuilder.build.results import ArtifactResult, NodeResult
+from treebuilder.build.retrieved import keyed
 from treebuilder.build.schedule import Schedule, Task
 from treebuilder.build.watching import Unwatched, Watcher
 from treebuilder.build.worker import Inputs, LayerLostError, Worker
@@ -69,7 +70,7 @@ class Runner:
         self._plan = plan
         self._pool = pool
         self._shared = shared
-        self._keys = keys
+        self._keys = keyed(plan, keys, options.compression)
         self._store = store
         self._worker = worker
         self._packer = Packer(store, worker, options.compression)
@@ -238,7 +239,8 @@ class Runner:
 
     # doing one thing ---------------------------------------------------------------------------------------------
     def _inputs(self) -> Inputs:
-        return Inputs(self._nodes, {id: found.main for id, found in self._artifacts.items()}, self._plan.nodes)
+        artifacts = {id: found.main for id, found in self._artifacts.items()}
+        return Inputs(self._nodes, artifacts, self._plan.nodes, self._options.compression)
 
     def _do(self, task: Task) -> None:
         kind, id = task

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from treebuilder.annotations import TYPE_CHECKING, Protocol
 from treebuilder.build.bases import Bases
+from treebuilder.build.emit import SUFFIXES
 from treebuilder.build.files import Extra, context_layer, copy_layer
 from treebuilder.build.merge import union
 from treebuilder.build.results import ArtifactResult, NodeResult
+from treebuilder.build.retrieved import handed, said
 from treebuilder.engine.api import Engine, Job, RunOptions
 from treebuilder.errors import BuildFailed, IntegrityError, NotReproducible, SpecError
 from treebuilder.events import EventSink
@@ -44,8 +46,6 @@ from treebuilder.tree import SPECFILES, Tree
 
 if TYPE_CHECKING:
     from treebuilder.build.luetimages import LuetImages
-
-RETRIEVED_COMPRESSION = "zstd"  # an artifact inside a build context always has this one form
 
 
 class LayerSource(Protocol):
@@ -82,11 +82,15 @@ class LayerLostError(Exception):
 
 @record
 class Inputs:
-    """What a node stands on, built: results of nodes and artifacts by node id, and what the nodes are of."""
+    """What a node stands on, built: results of nodes and artifacts by node id, and what the nodes are of.
+
+    `written` is the compression of the packages that the build writes.
+    """
 
     nodes: Mapping[str, NodeResult]
     artifacts: Mapping[str, ArtifactResult]
     names: Mapping[str, BuildNode]
+    written: str
 
 
 class Worker:
@@ -124,7 +128,8 @@ class Worker:
             return self._luet.take(node.id, keys), False
         base = self._base(node, inputs)
         copies = tuple(self._copy_state(node, i, inputs) for i in range(len(node.copies)))
-        retrieved = tuple((r.name, self._retrieved_digest(r, inputs)) for r in node.retrieved)
+        given = handed(node, inputs.written)
+        retrieved = tuple((said(item, form), self._retrieved_digest(item, inputs)) for item, form in given)
         inputs_said = build_inputs(keys.recipe, base, copies, retrieved)
         key = digest_of(inputs_said)
         with self._store.single_flight(key.hex, self._cancel):
@@ -301,7 +306,7 @@ class Worker:
     def _context(self, node: BuildNode, inputs: Inputs) -> tuple[tuple[Digest, ...], tuple[Digest, ...]]:
         """The layers of the context: what is handed on, and the specfiles."""
         files = self._tree.keyed_files(node.package) if node.package.context else ()
-        extra = tuple(self._retrieved_file(item, inputs) for item in node.retrieved)
+        extra = tuple(self._retrieved_file(item, form, inputs) for item, form in handed(node, inputs.written))
         plain = [f for f in files if f.path not in SPECFILES]
         retrieved = {name for name, _, _ in extra}  # wins over a specfile too, whose layer lies on top
         special = [f for f in files if f.path in SPECFILES and f.path not in retrieved]
@@ -321,9 +326,9 @@ class Worker:
 
     def prepare(self, node: BuildNode) -> None:
         """Makes the context's layers ahead of time, on a thread that has nothing else to do."""
-        self._contexts[node.id] = self._context(node, Inputs({}, {}, {}))
+        self._contexts[node.id] = self._context(node, Inputs({}, {}, {}, ""))
 
-    def _retrieved_file(self, item: Retrieved, inputs: Inputs) -> Extra:
+    def _retrieved_file(self, item: Retrieved, form: str, inputs: Inputs) -> Extra:
         if item.resource:
             make = (self._plan_options.resources or {})[item.resource]
             return item.name, self._store.blob_path(self._store.add_blob(make())), item.digest
@@ -332,8 +337,8 @@ class Worker:
         if item.url:
             digest = self._lock.urls[item.url]
             return item.name, self._store.blob_path(digest), digest
-        blob = self.artifact_blob(inputs.artifacts[item.node], RETRIEVED_COMPRESSION)
-        return f"{item.name}.zst", self._store.blob_path(blob), blob
+        blob = self.artifact_blob(inputs.artifacts[item.node], form)
+        return f"{item.name}{SUFFIXES[form]}", self._store.blob_path(blob), blob
 
     def artifact_blob(self, artifact: ArtifactResult, compression: str) -> Digest:
         """The archive of an artifact in one compression, made from another one if need be."""
