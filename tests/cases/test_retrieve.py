@@ -94,6 +94,7 @@ def test_a_pattern_takes_the_form_that_the_build_writes(project: Project) -> Non
         assert seen(project, "above-t-1.0", "seen") == f"one-t-1.0.package.tar{suffix}\n"
     again = project.building("t/above", "--compression", "gzip")
     assert again.value["counts"]["built"] == 0
+    assert project.building("t/above", "--compression", "gzip", "--nodeps").code == 0
 
 
 def test_a_name_without_choice_is_built_once_for_all_compressions(project: Project) -> None:

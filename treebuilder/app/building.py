@@ -14,6 +14,7 @@ from treebuilder.app.unchanged import code_stamp
 from treebuilder.app.workspace import Workspace, resources
 from treebuilder.build.bases import Bases, ForeignArtifacts, ImageSource, Resolver
 from treebuilder.build.report import BuildReport
+from treebuilder.build.retrieved import keyed
 from treebuilder.build.runner import Runner, RunnerOptions
 from treebuilder.build.schedule import Task
 from treebuilder.build.watching import Unwatched, Watcher
@@ -193,6 +194,7 @@ def build(
         source_of_images = images or registry_images(options, work)
         keys, luet = from_luet(options, work, planned.tree, planned.plan, planned.lock, source_of_images, shared)
         planned = replace(planned, keys=keys)
+    planned = replace(planned, keys=keyed(planned.plan, planned.keys, options.compression))
     if options.nodeps:
         _refuse_to_build_dependencies(planned, work, luet)
     with disk_errors(f"making the folder {options.destination}"):

@@ -15,7 +15,6 @@ from treebuilder.build.artifacts import Packages, Packer, recorded
 from treebuilder.build.emit import Outgoing, emit, withdraw
 from treebuilder.build.report import BuildReport, NodeReport, PackedFile
 from treebuilder.build.results import ArtifactResult, NodeResult
-from treebuilder.build.retrieved import keyed
 from treebuilder.build.schedule import Schedule, Task
 from treebuilder.build.watching import Unwatched, Watcher
 from treebuilder.build.worker import Inputs, LayerLostError, Worker
@@ -70,7 +69,7 @@ class Runner:
         self._plan = plan
         self._pool = pool
         self._shared = shared
-        self._keys = keyed(plan, keys, options.compression)
+        self._keys = keys
         self._store = store
         self._worker = worker
         self._packer = Packer(store, worker, options.compression)
