@@ -48,7 +48,7 @@ def write(value: Mapping[str, Any] | Sequence[Any], output: str, text: str) -> N
     if output == "json":
         import json
 
-        sys.stdout.write(json.dumps(value, sort_keys=True) + "\n")
+        sys.stdout.write(json.dumps(value, sort_keys=True, separators=(",", ":")) + "\n")  # as Go writes it
     elif output == "yaml":
         import yaml
 
