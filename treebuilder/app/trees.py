@@ -180,8 +180,11 @@ def images(options: BuildOptions, work: Workspace, repository: str) -> list[dict
         from treebuilder.plan.luettags import luet_tags
 
         tags = luet_tags(plan, tree, PackageSolver())
-        lacking = f"{len(plan.nodes) - len(keys)} of {len(plan.nodes)}"
-        message = f"the lock lacks what the keys of images are made of: {lacking} are named by luet's tags"
+        lacking = [id for id in plan.nodes if id not in keys]
+        nameless = sum(not tags.get(id) for id in lacking)  # luet has no word for what they are made of
+        named = f"{len(lacking) - nameless} of {len(plan.nodes)} are named by luet's tags"
+        message = f"the lock lacks what the keys of images are made of: {named}"
+        message += f", and {nameless} have no name yet" if nameless else ""
         work.events.emit(Warned(message, None, "treebuild lock writes what is missing"))
     rows = []
     for id, node in plan.nodes.items():

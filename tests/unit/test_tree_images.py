@@ -1,0 +1,31 @@
+"""`tree images` of a tree that has no lock yet."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from treebuilder.cli.main import main
+
+TOP = Path(__file__).resolve().parents[2]
+
+
+def test_images_without_a_name_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(TOP / "packages", tmp_path / "packages")
+    monkeypatch.chdir(tmp_path)
+    words = ["tree", "images", "--tree", "packages", "--cache-dir", str(tmp_path / "cache"), "system/sampleOS"]
+    assert main([*words, "-o", "json"]) == 0
+    said = capsys.readouterr()
+    rows = json.loads(said.out)["packages"]
+    found = re.search(r"(\d+) of (\d+) are named by luet's tags, and (\d+) have no name yet", said.err)
+    assert found is not None, said.err
+    named, all_of_them, nameless = map(int, found.groups())
+    assert all_of_them == len(rows) > 10
+    assert nameless == sum(not row["image"] for row in rows) > 0
+    assert named == sum(bool(row["image"]) for row in rows)
