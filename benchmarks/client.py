@@ -2,7 +2,7 @@
 
 python benchmarks/client.py [--sizes 100,1000,5000,20000] [--unpack FOLDER]
 
-First a package of what lies in FOLDER (/usr/share) is unpacked, in turn by us and by `tar -x --zstd`, five times each.
+First a package of what lies in FOLDER (/usr/share) is unpacked, in turn by us and by `tar -x --zstd`, three times each.
 Then each figure is of a whole process, start included: CPU seconds of all its processors, seconds that passed, and peak
 memory (MB). `growth` is how much more CPU it takes than on the next smaller size, divided by how much larger the
 repository is: 1.0 is linear, 0.0 constant.
@@ -116,7 +116,7 @@ with open(sys.argv[1], "rb") as source:
 """
 
 
-def unpacking(source: Path, top: Path, rounds: int = 5) -> None:
+def unpacking(source: Path, top: Path, rounds: int = 3) -> None:
     """Prints least CPU seconds, and seconds that passed, of both ways with the same bytes."""
     if shutil.which("zstd") is None:
         print("unpacking is not measured: tar needs the program zstd")
