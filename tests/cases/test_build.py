@@ -14,13 +14,6 @@ from tests.trees import Project, chain, requires, write_layout
 pytestmark = pytest.mark.engine
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    made = Project(tmp_path)
-    made.base()
-    return made
-
-
 def test_a_second_build_builds_nothing(project: Project) -> None:
     chain(project, ["t/a", "t/b", "t/c"])
     first = project.building("t/c")

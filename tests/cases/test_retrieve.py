@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tarfile
-from pathlib import Path
 
 import pytest
 
@@ -11,13 +10,6 @@ from tests.trees import Project, requires
 from treebuilder.archive.compress import decompressed
 
 pytestmark = pytest.mark.engine
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    made = Project(tmp_path)
-    made.base()
-    return made
 
 
 def retrieving(project: Project, item: str, *steps: str) -> None:
