@@ -89,6 +89,13 @@ def test_logins_of_docker(guarded: str, shop: Workshop, tmp_path: Path, monkeypa
         assert content(found, "one") == {"one": b"1"}
 
 
+def flip_a_byte(path: Path) -> None:
+    """Twice is as before."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
 def test_a_flipped_byte_is_refused(shop: Workshop, tmp_path: Path) -> None:
     storage = Storage(tmp_path / "registry")
     with serving(Registry(storage), Listening("127.0.0.1", 0)) as address:
@@ -97,13 +104,10 @@ def test_a_flipped_byte_is_refused(shop: Workshop, tmp_path: Path) -> None:
         with client(tmp_path, address) as found:
             artifact = found.artifacts[PackageId("app", "one", "1.0")]
             path = storage.path(str(artifact.sha256))
-            data = bytearray(path.read_bytes())
-            data[len(data) // 2] ^= 1
-            path.write_bytes(data)
+            flip_a_byte(path)
             with pytest.raises(IntegrityError):
                 found.fetch(artifact)
-            data[len(data) // 2] ^= 1
-            path.write_bytes(data)
+            flip_a_byte(path)
             assert content(found, "one") == {"one": b"1" * 5000}
     storage.close()
 
@@ -117,9 +121,7 @@ def test_what_is_damaged_in_a_registry_is_mended_by_force(shop: Workshop, tmp_pa
         with client(tmp_path, address) as found:
             artifact = found.artifacts[PackageId("app", "one", "1.0")]
             path = storage.path(str(artifact.sha256))
-            data = bytearray(path.read_bytes())
-            data[len(data) // 2] ^= 1
-            path.write_bytes(data)
+            flip_a_byte(path)
             publish(shop, address)
             with pytest.raises(IntegrityError):
                 found.fetch(artifact)
