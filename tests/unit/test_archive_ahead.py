@@ -63,11 +63,15 @@ def test_what_is_read_ahead_is_what_is_there(size: int) -> None:
     assert ended(before)
 
 
-def test_short_ones_have_no_thread() -> None:
+def test_short_ones_have_no_thread(tmp_path: Path) -> None:
     before = helpers()
-    packed = zstandard.compress(LONG[: 2 << 20])
-    assert decompressed(io.BufferedReader(io.BytesIO(packed))).read(1 << 20) == LONG[: 1 << 20]
-    assert helpers() == before
+    path = tmp_path / "short.zst"  # a file, for nothing else has a thread at all
+    path.write_bytes(zstandard.compress(LONG[: 6 << 20]))
+    with path.open("rb") as source:
+        reader = decompressed(source)
+        for at in range(5):
+            assert reader.read(1 << 20) == LONG[at << 20 : (at + 1) << 20]
+        assert helpers() == before
 
 
 def test_a_fault_is_told_where_it_is_and_again() -> None:
