@@ -104,6 +104,21 @@ def test_killed_twenty_times_then_finished(tmp_path: Path) -> None:
     assert list((broken.top / "cache" / "tmp").iterdir()) == []
 
 
+def test_what_a_killed_run_was_writing_is_removed_by_the_next(tmp_path: Path) -> None:
+    project = make(tmp_path)
+    repository = ("create-repo", "--tree", "packages", "--packages", "build", "--output", "repo", "--name", "r")
+    assert project.building("t/a").code == 0
+    assert project.run(*repository).code == 0
+    for folder in (project.build, tmp_path / "repo"):
+        (folder / ".a-t-1.0.metadata.yaml.0123456789abcdef").write_text("half")
+    (project.build / "a-t-1.0.package.tar.zst").unlink()
+    assert project.building("t/a").code == 0
+    assert project.run(*repository).code == 0
+    for folder in (project.build, tmp_path / "repo"):
+        assert [name for name in os.listdir(folder) if name.startswith(".")] == []
+        assert len(os.listdir(folder)) > 1
+
+
 def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
     project = Project(tmp_path)
     project.base()

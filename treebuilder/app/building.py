@@ -33,7 +33,7 @@ from treebuilder.plan.lock import Lock
 from treebuilder.plan.planner import Planner, PlanOptions
 from treebuilder.records import record, replace
 from treebuilder.solver import PackageSolver
-from treebuilder.system.files import disk_errors, write_atomic
+from treebuilder.system.files import disk_errors, remove_unfinished, write_atomic
 from treebuilder.system.pool import Pool
 from treebuilder.tree import Tree, load_tree
 from treebuilder.tree.values import Values
@@ -199,6 +199,7 @@ def build(
         _refuse_to_build_dependencies(planned, work, luet)
     with disk_errors(f"making the folder {options.destination}"):
         options.destination.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(options.destination)
     values = recorded_values(options.values, planned.tree)
     engine = factory.make(options.engine)
     try:

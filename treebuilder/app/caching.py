@@ -13,7 +13,7 @@ from treebuilder.oci.seal import measure
 from treebuilder.oci.store import Store
 from treebuilder.records import record
 from treebuilder.system import clock
-from treebuilder.system.files import remove_tree
+from treebuilder.system.files import remove_tree, remove_unfinished
 
 
 @record
@@ -75,12 +75,6 @@ def _stored(folder: Path) -> list[tuple[Path, Digest]]:
     return found
 
 
-def _half_written(store: Store, before: int) -> list[Path]:
-    """Files that `write_atomic` was about to rename when its run was killed (`.DIGEST.RANDOM`), if they are old."""
-    folder = store.folder / "blobs" / "sha256"
-    return [path for path in sorted(folder.glob(".*")) if path.lstat().st_ctime <= before]
-
-
 def _trees(store: Store) -> Path:
     return store.folder / "trees" / store.mapping / "sha256"
 
@@ -105,8 +99,7 @@ def collect(store: Store, *, older_than_s: int, dry_run: bool) -> list[Kept]:
             store.index.drop(key)
         for kept in gone:
             remove_tree(_path(store, kept))
-        for path in _half_written(store, young):
-            path.unlink(missing_ok=True)
+        remove_unfinished(store.folder / "blobs" / "sha256")
         store.index.drop_notes("unchanged")
     return gone
 

@@ -38,6 +38,7 @@ from treebuilder.repository import (
     open_backend,
     sync,
 )
+from treebuilder.system.files import remove_unfinished
 from treebuilder.tree import Tree, load_tree, tree_fingerprint
 from treebuilder.tree.values import Values
 
@@ -171,6 +172,8 @@ def create(
                 options, known, target, work.events, work.store, signing, entries=target.entries
             )  # fmt: skip
         return RepositoryReport(output, created, pushed=target.pushed)
+    if Path(output).is_dir():
+        remove_unfinished(Path(output))
     backend = open_backend("disk" if options.type == "http" else options.type, output, work.store, work.cancel)
     return RepositoryReport(output, create_repository(options, known, backend, work.events, work.store, signing))
 

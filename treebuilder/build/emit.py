@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from treebuilder.model.package import Package, PackageId, Recipe
 from treebuilder.nodes.writing import write_yaml
 from treebuilder.oci.store import Store
 from treebuilder.records import record
-from treebuilder.system.files import disk_errors, write_atomic
+from treebuilder.system.files import disk_errors, replacing, write_atomic
 from treebuilder.tree.values import canonical
 
 SUFFIXES = {"none": "", "gzip": ".gz", "zstd": ".zst"}
@@ -94,13 +93,8 @@ def _placeless(package: Package) -> Package:
 
 
 def _write_package(path: Path, out: Outgoing, store: Store) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with disk_errors(f"writing {path}", path.parent), part.open("wb") as file:
-            store.copy_blob(out.blob, file)
-        os.rename(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with disk_errors(f"writing {path}", path.parent), replacing(path, sync=False) as file:
+        store.copy_blob(out.blob, file)
     for suffix in SUFFIXES.values():  # the same package in another compression would be a second truth
         other = path.with_name(f"{out.runtime.id.fingerprint}.package.tar{suffix}")
         if other != path:

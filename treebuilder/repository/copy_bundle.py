@@ -5,12 +5,10 @@ It is written whole and replaced by renaming. Read, it goes through once into th
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import stat
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from treebuilder.annotations import IO
@@ -26,7 +24,7 @@ from treebuilder.repository.api import INDEX_NAME, MAX_INDEX_BYTES, SIGNATURE_SU
 from treebuilder.repository.copying import MAX_PACKAGE_BYTES, SNAPSHOT_SUFFIX, Documents, Piece, State
 from treebuilder.repository.docker import ARCHIVE
 from treebuilder.repository.plain import open_plain
-from treebuilder.system.files import disk_errors, is_new_name, new_name, sync_folder
+from treebuilder.system.files import disk_errors, remove_unfinished, replacing
 from treebuilder.system.process import Cancel
 
 _MAX_FILES = 1_000_000
@@ -164,34 +162,14 @@ class BundlePlace:
                     raise IntegrityError(f"{entry.path} is not what its repository promises")
             return self._brought[entry.path].open("rb")
 
-        made = self._path.with_name(f".{self._path.name}.{new_name()}")
         with disk_errors(f"writing {self._path}", self._path.parent):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            _sweep(self._path)
-            try:
-                with made.open("wb") as out:
-                    with suppress(OSError):  # file systems without locks
-                        fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    names = [*sorted(digests), *documents]
-                    packed = (Entry(name, "f", stat.S_IMODE(0o644), 0, 0, sized(name), 0) for name in names)
-                    write_entries(packed, out, opened, whiteouts=False)
-                    out.flush()
-                made.replace(self._path)
-                sync_folder(self._path.parent)
-            finally:
-                made.unlink(missing_ok=True)
+            remove_unfinished(self._path.parent, self._path.name)
+            with replacing(self._path) as out:
+                names = [*sorted(digests), *documents]
+                packed = (Entry(name, "f", stat.S_IMODE(0o644), 0, 0, sized(name), 0) for name in names)
+                write_entries(packed, out, opened, whiteouts=False)
         return True
-
-
-def _sweep(path: Path) -> None:
-    """Deletes what runs that were killed left beside a bundle. Whoever is still writing holds a lock."""
-    prefix = f".{path.name}."
-    for left in path.parent.iterdir():
-        if not (left.name.startswith(prefix) and is_new_name(left.name[len(prefix) :]) and left.is_file()):
-            continue
-        with suppress(OSError), left.open("rb") as found:
-            fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            left.unlink()
 
 
 def _refuse_foreign(path: Path) -> None:

@@ -15,7 +15,7 @@ from treebuilder.oci.store import Store
 from treebuilder.repository.api import MAX_INDEX_BYTES
 from treebuilder.repository.deltas import Patch
 from treebuilder.repository.plain import open_plain, read_plain
-from treebuilder.system.files import disk_errors, new_name, write_atomic
+from treebuilder.system.files import disk_errors, replacing, write_atomic
 from treebuilder.system.process import Cancel
 
 _CHUNK = 1 << 20
@@ -82,13 +82,10 @@ class DiskBackend:
         write_atomic(path, data)
 
     def copy(self, name: str, target: str) -> None:
-        made = self._folder / f".{target}.{new_name()}"
-        with disk_errors(f"writing {self._folder / target}", self._folder):
-            try:
-                shutil.copyfile(self._folder / name, made)
-                made.replace(self._folder / target)
-            finally:
-                made.unlink(missing_ok=True)
+        path = self._folder / target
+        with disk_errors(f"writing {path}", self._folder), (self._folder / name).open("rb") as source:
+            with replacing(path, sync=False) as out:
+                shutil.copyfileobj(source, out, _CHUNK)
 
     def stat(self, name: str) -> tuple[int, int, int, int] | None:
         try:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from treebuilder.annotations import IO
 from treebuilder.errors import NoSpace, TreebuildError
 
 _DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -39,22 +41,58 @@ def disk_errors(what: str, folder: Path | str = "") -> Iterator[None]:
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644, sync: bool = True) -> None:
     """Replaces `path` by `data`: a reader sees the old file or the new one, also after a crash."""
-    with disk_errors(f"writing {path}", path.parent):
-        name = f"{path.parent}/.{path.name[:80]}.{new_name()}"
-        fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            with os.fdopen(fd, "wb") as out:
-                out.write(data)
-                os.fchmod(out.fileno(), mode)
-                if sync:
-                    out.flush()
-                    os.fsync(out.fileno())
+    with disk_errors(f"writing {path}", path.parent), replacing(path, mode=mode, sync=sync) as out:
+        out.write(data)
+
+
+@contextmanager
+def replacing(path: Path, *, mode: int = 0o644, sync: bool = True) -> Iterator[IO[bytes]]:
+    """A new file beside `path` that takes its name when the block ends, and is gone when it raises.
+
+    It is locked as long as it is written, so `remove_unfinished` tells it from one whose writer was killed.
+    """
+    name, fd = _open_beside(path)
+    try:
+        with os.fdopen(fd, "w+b") as out:
+            yield out
+            out.flush()
+            os.fchmod(fd, mode)
+            if sync:
+                os.fsync(fd)
             os.rename(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        if sync:
-            sync_folder(path.parent)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
+    if sync:
+        sync_folder(path.parent)
+
+
+def _open_beside(path: Path) -> tuple[str, int]:
+    while True:
+        name = f"{path.parent}/.{path.name[-80:]}.{new_name()}"
+        fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with suppress(OSError):  # file systems without locks
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        if os.fstat(fd).st_nlink:
+            return name, fd
+        os.close(fd)  # swept before it was locked
+
+
+def remove_unfinished(folder: Path, of: str = "") -> None:
+    """Deletes what killed runs left of `replacing` in a folder; `of` names the one file whose leftovers are meant."""
+    for name in sorted(os.listdir(folder)):
+        meant, _, random = name[1:].rpartition(".")
+        if not (name.startswith(".") and is_new_name(random) and (meant == of[-80:] if of else meant)):
+            continue
+        with suppress(OSError):  # locked: somebody is writing it
+            fd = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if stat.S_ISREG(os.fstat(fd).st_mode):
+                    os.unlink(folder / name)
+            finally:
+                os.close(fd)
 
 
 def sync_folder(path: Path) -> None:
