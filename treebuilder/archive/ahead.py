@@ -25,7 +25,8 @@ class Ahead(io.RawIOBase):
 
     def __init__(self, source: io.RawIOBase) -> None:
         self._source = source
-        self._alone = _BEFORE if len(os.sched_getaffinity(0)) > 1 else -1
+        self._alone = _BEFORE  # bytes still to come before a thread begins
+        self._threads = len(os.sched_getaffinity(0)) > 1
         self._free: SimpleQueue[bytearray | None] | None = None
         self._full: SimpleQueue[tuple[bytearray, int] | BaseException]
         self._thread: Thread | None = None
@@ -36,12 +37,10 @@ class Ahead(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - a writable buffer has no name in typing here
-        if self._free is None:
-            if self._alone:
-                return self._read_alone(buffer)
-            if not self._begin():
-                self._alone = -1
-                return self._read_alone(buffer)
+        if self._free is None and (self._alone or not self._begin()):
+            size = self._source.readinto(buffer) or 0
+            self._alone = max(0, self._alone - size)
+            return size
         if self._from == self._to and not self._next():
             return 0
         size = min(len(buffer), self._to - self._from)
@@ -78,13 +77,10 @@ class Ahead(io.RawIOBase):
         self._ended = not self._to
         return bool(self._to)
 
-    def _read_alone(self, buffer: Any) -> int:  # noqa: ANN401 - as above
-        size = self._source.readinto(buffer) or 0
-        self._alone = max(0, self._alone - size) if self._alone > 0 else -1
-        return size
-
     def _begin(self) -> bool:
-        """False where no thread is to be had."""
+        """False where no thread is to be had, which is not asked again."""
+        if not self._threads:
+            return False
         from queue import SimpleQueue
         from threading import Thread
 
@@ -96,6 +92,7 @@ class Ahead(io.RawIOBase):
         try:
             thread.start()
         except RuntimeError:
+            self._threads = False
             return False
         self._free, self._thread = free, thread
         return True
