@@ -9,7 +9,7 @@ test: setup-test
 
 # Machines that install themselves, start, fall back: every case, hours without acceleration (some minutes a boot).
 vm-test: setup-test
-	TREEBUILD_VM_ALL=1 .venv/bin/python -m pytest -q -rA tests/vm
+	TREEBUILD_VM_ALL=1 .venv/bin/python -m pytest -v -n 2 --dist loadscope tests/vm
 
 # Ten minutes of bad input by chance; `make fuzz MINUTES=60` for an hour.
 fuzz: setup-test

@@ -23,12 +23,18 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # begun in the background
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """A file's tests stay on one worker. Machines, which share an ISO and last longest, are one worker's first work."""
+    """A file's tests stay on one worker. Machines, which share an ISO and last longest, are one worker's first work.
+
+    With all cases of machines, each firmware is one worker's: an installed disk is what its cases share.
+    """
     from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
     class Files(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            return "machines" if nodeid.startswith(("tests/boot/", "tests/vm/")) else nodeid.partition("::")[0]
+            if not nodeid.startswith(("tests/boot/", "tests/vm/")):
+                return nodeid.partition("::")[0]
+            own = os.environ.get("TREEBUILD_VM_ALL") and nodeid.endswith("efi]")
+            return "machines by EFI" if own else "machines"
 
     return Files(config, log)
 
