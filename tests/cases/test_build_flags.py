@@ -122,6 +122,8 @@ def test_final_images_without_a_registry(project: Project) -> None:
     manifest = json.loads(before[index["manifests"][names.index("a-t-1.0")]["digest"][7:]])
     config = json.loads(before[manifest["config"]["digest"][7:]])
     assert config["config"]["Cmd"] == ["/bin/cat", "/a"]
+    base = json.loads(before[index["manifests"][names.index("base-seed-1.0")]["digest"][7:]])
+    assert "Cmd" not in json.loads(before[base["config"]["digest"][7:]])["config"], "nobody asked for it"
     with tarfile.open(fileobj=io.BytesIO(gzip.decompress(before[manifest["layers"][0]["digest"][7:]]))) as tar:
         assert "a" in tar.getnames()
     assert project.building("t/a", "--generate-final-images", "--cmd", "/bin/cat /a").code == 0

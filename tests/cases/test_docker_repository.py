@@ -11,6 +11,8 @@ import pytest
 from tests import schemas, services
 from tests.registries import own_registry
 from tests.trees import Project, Result, requires
+from treebuilder.model.digest import Digest
+from treebuilder.oci.arriving import UNSEEN
 
 pytestmark = pytest.mark.engine
 
@@ -84,12 +86,18 @@ def test_nothing_is_sent_unless_told(address: str, project: Project) -> None:
 
 def test_final_images(address: str, project: Project) -> None:
     words = ["--push-final-images", "--push-final-images-repository", f"{address}/team/images"]
-    done = project.building("t/root", *words)
+    done = project.building("t/root", *words, "--cmd", "/bin/cat /hello")
     assert done.code == 0, done.stderr
     from treebuilder.oci.remote import Repository
     from treebuilder.system.process import Cancel
 
     place = Repository(address, "team/images", True, Cancel())
+    runs = {}
+    for name in ("base-seed-1.0", "root-t-1.0"):
+        config = place.manifest(name, None)[1]["config"]
+        file = place.blob(Digest.parse(config["digest"]), config["size"], project.top / name, UNSEEN)
+        runs[name] = json.loads(file.read_bytes())["config"].get("Cmd")
+    assert runs == {"base-seed-1.0": None, "root-t-1.0": ["/bin/cat", "/hello"]}
     assert {"root-t-1.0", "root-t-1.0.metadata.yaml"} <= set(place.tags())
     before = place.digest_of("root-t-1.0")
     where = f"{address}/team/images"

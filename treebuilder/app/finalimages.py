@@ -21,14 +21,15 @@ from treebuilder.model.digest import Digest
 from treebuilder.records import record
 
 if TYPE_CHECKING:
+    from treebuilder.repository.docker_layers import Layers
     from treebuilder.trust.keys import PrivateKey
 
 
 @record
 class FinalImages:
-    """Where to, `HOST/NAME`; `force`: also over what a tag leads to. `command` is what the images run.
+    """Where to, `HOST/NAME`; `force`: also over what a tag leads to. `command` is what the targets' images run.
 
-    `keys` sign them.
+    `keys` sign all of them.
     """
 
     repository: str
@@ -70,28 +71,37 @@ def push_final_images(
     epoch_s = source_epoch(options.lock_file)
     layers = Layers(options.destination, work.store, work.cancel)
     target = DockerBackend(how.repository, work.store, work.cancel, insecure=how.insecure, epoch_s=epoch_s)
+    entries = _entries(report, options.destination, layers, how.command)
     images = PackageImages(
         target, layers, work.events, work.cancel, epoch_s=epoch_s, force=how.force, keep=not how.force,
-        command=how.command, signer=ImageSigner(lambda: target.place, how.keys) if how.keys else None,
+        commands=entries, signer=ImageSigner(lambda: target.place, how.keys) if how.keys else None,
     )  # fmt: skip
-    images.send(layers.entries(_entries(report, options.destination)))
+    images.send([*entries])
     return tuple((f"{target}:{tag}", digest) for tag, digest in sorted(images.there.items()))
 
 
-def _entries(report: BuildReport, folder: Path) -> list[bytes]:
-    """What a repository's index would say of the packages of a build, in its order."""
+def _entries(
+    report: BuildReport, folder: Path, layers: Layers, command: tuple[str, ...]
+) -> dict[bytes, tuple[str, ...]]:
+    """What a repository's index would say of the packages of a build, in its order, and what their images run.
+
+    `command` is the program of what was asked for; what that stands on may not have it.
+    """
     from treebuilder.repository.metadata import SUFFIX, read_built
 
-    made = [Path(node.artifact.path) for node in report.nodes if node.artifact is not None and node.state != "failed"]
+    commands: dict[Path, tuple[str, ...]] = {}
+    for node in report.nodes:
+        if node.artifact is not None and node.state != "failed":
+            commands.setdefault(Path(node.artifact.path), command if node.package in report.targets else ())
     entries = []
-    for archive in dict.fromkeys(made):
+    for archive in commands:
         metadata = archive.with_name(f"{archive.name.partition('.package.tar')[0]}{SUFFIX}")
         entries.append(read_built(metadata, folder, Path.is_file)[0].entry)
-    return entries
+    return dict(zip(layers.entries(entries), commands.values(), strict=True))
 
 
 def generated(options: BuildOptions, command: str) -> tuple[Path, tuple[str, ...]]:
-    """The folder that `generate_final_images` writes, and what its images run.
+    """The folder that `generate_final_images` writes, and what its targets' images run.
 
     Raises ConfigError where the folder is something else.
     """
@@ -121,10 +131,10 @@ def generate_final_images(report: BuildReport, command: str, options: BuildOptio
     layers = Layers(options.destination, work.store, work.cancel)
     with being_made(folder.parent) as made:
         place = FolderRepository(made)
-        for entry in layers.entries(_entries(report, options.destination)):
+        for entry, runs in _entries(report, options.destination, layers, words).items():
             work.cancel.check()
             layer, opened, _, _ = layers.layer(entry)
-            image = layer_image(layer, epoch_s, package_annotations(entry, epoch_s), command=words)
+            image = layer_image(layer, epoch_s, package_annotations(entry, epoch_s), command=runs)
             place.push_blob(layer.digest, layer.size_bytes, opened)
             config = image.config
             place.push_blob(Digest.of(config), len(config), partial(BytesIO, config))

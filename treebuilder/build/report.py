@@ -63,10 +63,14 @@ def _error(error: TreebuildError) -> dict[str, Any]:
 
 @record
 class BuildReport:
-    """`watches_destination`: a recipe retrieves by a pattern, so what else lies in the destination counts."""
+    """`watches_destination`: a recipe retrieves by a pattern, so what else lies in the destination counts.
+
+    `targets` are what was asked for; the rest is what that stands on.
+    """
 
     nodes: tuple[NodeReport, ...]
     watches_destination: bool = False
+    targets: tuple[PackageId, ...] = ()
 
     @property
     def failed(self) -> tuple[NodeReport, ...]:

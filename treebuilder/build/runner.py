@@ -402,7 +402,7 @@ class Runner:
                     )
         patterns = (item for node in self._plan.nodes.values() for item in node.package.recipe.retrieve)
         watches = any(not item.startswith(("http://", "https://", "treebuild:")) for item in patterns)
-        return BuildReport(tuple(reports), watches)
+        return BuildReport(tuple(reports), watches, self._plan.targets)
 
     def _node_report(self, id: str, node: BuildNode) -> NodeReport:
         keys = self._keys[id]

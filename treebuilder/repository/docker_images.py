@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 
 from treebuilder.events import EventSink, Finished, Progressed, Started, Warned
 from treebuilder.model.digest import Digest
@@ -20,6 +21,7 @@ from treebuilder.system.process import Cancel
 
 THREADS = 8
 _TASK = "publish"
+_NONE: Mapping[bytes, tuple[str, ...]] = {}
 _REF = "org.opencontainers.image.ref.name"
 _FEW = 20  # packages whose tags are looked at one by one instead of being listed
 
@@ -28,20 +30,21 @@ class PackageImages:
     """Sends packages to a repository of a registry, each under the tag that luet gives it.
 
     `force`: also what is there, which may be damaged. `keep`: a tag that leads to something else is left, with a
-    warning. `command` is what the images run. With `signer` the images of packages are signed, also those that are
-    there. With `late` a tag that leads to something else moves when its owner says so; else when its image is there.
+    warning. `commands` are what the images of some entries run. With `signer` the images of packages are signed, also
+    those that are there. With `late` a tag that leads to something else moves when its owner says so; else when its
+    image is there.
     """
 
     def __init__(
         self, target: DockerBackend, layers: Layers, events: EventSink, cancel: Cancel, *, epoch_s: int,
-        force: bool = False, keep: bool = False, command: tuple[str, ...] = (), signer: ImageSigner | None = None,
-        late: LateTags | None = None,
+        force: bool = False, keep: bool = False, commands: Mapping[bytes, tuple[str, ...]] = _NONE,
+        signer: ImageSigner | None = None, late: LateTags | None = None,
     ) -> None:  # fmt: skip
         self._target, self._layers = target, layers
         self._events, self._cancel = events, cancel
         self.there: dict[str, Digest] = {}  # the images of packages that are there now as they should be, by tag
         self._left: set[Digest] = set()  # images that were not sent, for their tags lead to others
-        self._epoch_s, self._force, self._keep, self._command = epoch_s, force, keep, command
+        self._epoch_s, self._force, self._keep, self._commands = epoch_s, force, keep, commands
         self._signer, self._late = signer, late
         self.sent = 0
 
@@ -77,7 +80,7 @@ class PackageImages:
         layer, opened, metadata, path = self._layers.layer(entry)
         tag = package_tag(archive_of(entry).path)
         annotations = package_annotations(entry, self._epoch_s) | {_REF: tag}
-        image = layer_image(layer, self._epoch_s, annotations, command=self._command)
+        image = layer_image(layer, self._epoch_s, annotations, command=self._commands.get(entry, ()))
         if self._wanted(image, tag, tags):
             push_blobs(place, image, opened, again=self._force)
             self._point(tag, image)
