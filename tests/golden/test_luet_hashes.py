@@ -124,3 +124,55 @@ def test_what_is_built_on_final_images_stands_on_nothing(tmp_path: Path) -> None
     assert {name: tag.package for name, tag in tags.items()} == {  # luet's both is on base, ours on app
         name: luethash.package_hash([packages[one] for one in found[name]]) for name in ("base", "joined", "app")
     }
+
+
+def test_luet_knows_no_join(tmp_path: Path) -> None:
+    files = {
+        "a": "image: alpine\n", "b": "image: alpine\n",
+        "c": "join: [{category: test, name: b}]\nrequires: [{category: test, name: a}]\nsteps: [x]\n",
+    }  # fmt: skip
+    for name, text in files.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "definition.yaml").write_text(f"category: test\nname: {name}\nversion: '1'\n")
+        (tmp_path / name / "build.yaml").write_text(text)
+    tree, solver = load_tree([tmp_path], events=Silent()), PackageSolver()
+    order = LuetOrders(tree, solver).of(PackageId("test", "c", "1"))
+    assert [found.package.id.name for found in order] == ["a", "c"]
+    plan = Planner(tree, solver, PlanOptions(tmp_path / "build")).plan((PackageRef("test", "c", "1"),))
+    tagged = {plan.nodes[id].pid.name for id in luet_tags(plan, tree, solver)}
+    assert tagged == {"a", "b"}  # what luet has under the tag of c would be without b
+
+
+def _signature(folder: Path, build: str) -> int:
+    (folder / "definition.yaml").write_text("name: x\ncategory: c\nversion: '1'\n")
+    (folder / "build.yaml").write_text(build)
+    found = load_tree([folder], events=Silent()).get(PackageId("c", "x", "1"))
+    assert found is not None
+    return luethash.signature(found.recipe)
+
+
+# computed by hashstructure itself (FormatV2) of structs with luet's fields
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        ('requires:\n- {name: a, category: b, version: ">=0", labels: {k: v}}\n', 16905477694086128126),
+        ("requires:\n- {name: a, category: b, hidden: true}\n- {Name: c, id: -5}\n", 14784050668418002077),
+        ('requires:\n- {name: a, hidden: false, labels: {}, uri: [], license: ""}\n', 9747794647777657846),
+        ("requires: [~]\n", 8722365277867461435),
+        (
+            "copy:\n- package: {name: a, version: 1.0, annotations: {b: c}}\n  source: /s\n- image: x\n",
+            15650707742222212182,
+        ),
+        ("join: [{name: j}]\nrequires: [{name: r}]\nsteps: [a]\n", 8936575279957572944),
+        (
+            'steps: ["", a, ~]\nprelude: ["  "]\nenv: [~, "A=b"]\nincludes: [""]\nexcludes: [~]\nretrieve: [""]\n',
+            9851793904912648375,
+        ),
+        (
+            "requires:\n- name: a\n  requires: [{name: b, conflicts: [~, {name: c}]}]\n  use_flags: [u]\n  state: s\n",
+            4771413353424255433,
+        ),
+    ],
+)
+def test_what_luet_sees_and_a_recipe_does_not_say(tmp_path: Path, build: str, expected: int) -> None:
+    assert _signature(tmp_path, build) == expected

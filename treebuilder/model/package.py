@@ -155,7 +155,8 @@ class Recipe:
     requires_final_images: bool = False
     subpackages: tuple[SubPackage, ...] = ()
     dockerfile: str = ""
-    seed: str = field(default="", compare=False)  # of no effect but on luet's hashes
+    seed: str = field(default="", compare=False)  # of no effect but on luet's hashes, as the next
+    luet: str = field(default="", compare=False)  # what they see and nothing else here says, as JSON
     bootstrap: Bootstrap | None = None  # ours
     layering: Literal["", "chain", "merge"] = ""  # ours; empty: the tree's
     delta: Literal["additions", "changes"] = "additions"  # ours

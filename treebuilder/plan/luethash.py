@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from treebuilder.annotations import Any
 from treebuilder.errors import Place, SpecError
 from treebuilder.model.package import CopyItem, PackageRef, Recipe
 from treebuilder.records import record
@@ -68,33 +70,59 @@ def _hash(value: object) -> int:
     return found
 
 
-def _package(ref: PackageRef) -> _Struct:
-    """A reference as luet holds it: a package of which hardly anything is said."""
-    return _Struct("Package", (
-        ("ID", 0), ("Name", ref.name), ("Version", ref.version), ("Category", ref.category), ("UseFlags", ()),
-        ("State", ""), ("PackageRequires", ()), ("PackageConflicts", ()), ("Provides", ()), ("Hidden", False),
-        ("Annotations", {}), ("Path", ""), ("Description", ""), ("Uri", ()), ("License", ""), ("BuildTimestamp", ""),
-        ("Labels", {}), ("TreeDir", ""), ("OriginDockerfile", ""),
-    ))  # fmt: skip
+_PACKAGE: tuple[tuple[str, str, Any], ...] = (
+    ("ID", "id", 0), ("Name", "name", ""), ("Version", "version", ""), ("Category", "category", ""),
+    ("UseFlags", "use_flags", ()), ("State", "state", ""), ("PackageRequires", "requires", ()),
+    ("PackageConflicts", "conflicts", ()), ("Provides", "provides", ()), ("Hidden", "hidden", False),
+    ("Annotations", "annotations", {}), ("Path", "path", ""), ("Description", "description", ""), ("Uri", "uri", ()),
+    ("License", "license", ""), ("BuildTimestamp", "buildtimestamp", ""), ("Labels", "labels", {}),
+    ("TreeDir", "treedir", ""), ("OriginDockerfile", "dockerfile", ""),
+)  # fmt: skip
+_REFS = ("requires", "conflicts", "provides")
 
 
-def _copied(item: CopyItem) -> _Struct:
-    package = _package(item.package) if item.package is not None else None
+def _package(said: Mapping[str, Any] | None) -> _Struct | None:
+    """A reference as luet holds it: a package of which hardly anything is said. None for a reference to nothing."""
+    if said is None:
+        return None
+    known = {key: [_package(item) for item in value] if key in _REFS else value for key, value in said.items()}
+    return _Struct("Package", tuple((name, known.get(key, empty)) for name, key, empty in _PACKAGE))
+
+
+def _said(ref: PackageRef) -> dict[str, str]:
+    return {"name": ref.name, "version": ref.version, "category": ref.category}
+
+
+def _copied(item: CopyItem, package: Mapping[str, Any] | None) -> _Struct:
     return _Struct("CopyField", (
-        ("Package", package), ("Image", item.image), ("Source", item.source), ("Destination", item.destination),
+        ("Package", _package(package)), ("Image", item.image), ("Source", item.source),
+        ("Destination", item.destination),
     ))  # fmt: skip
 
 
 def signature(recipe: Recipe) -> int:
     """The hash of a rendered build.yaml."""
+    seen: dict[str, Any] = {
+        "steps": [step.command for step in recipe.steps], "prelude": [step.command for step in recipe.prelude],
+        "env": recipe.env, "retrieve": recipe.retrieve, "includes": recipe.includes, "excludes": recipe.excludes,
+        "copy": [item.package and _said(item.package) for item in recipe.copy],
+        "requires": [_said(ref) for ref in recipe.requires], "requires_final_images": recipe.requires_final_images,
+    }  # fmt: skip
+    seen |= json.loads(recipe.luet or "{}")
+    copied = [_copied(item, package) for item, package in zip(recipe.copy, seen["copy"], strict=True)]
     return _hash(_Struct("Signature", (
-        ("Image", recipe.image), ("Steps", [step.command for step in recipe.steps]),
-        ("PackageDir", recipe.package_dir), ("Prelude", [step.command for step in recipe.prelude]),
-        ("Seed", recipe.seed), ("Env", recipe.env), ("Retrieve", recipe.retrieve), ("Unpack", recipe.unpack),
-        ("Includes", recipe.includes), ("Excludes", recipe.excludes), ("Copy", [_copied(item) for item in recipe.copy]),
-        ("Requires", [_package(ref) for ref in recipe.requires]),
-        ("RequiresFinalImages", recipe.requires_final_images), ("Dockerfile", recipe.dockerfile),
+        ("Image", recipe.image), ("Steps", seen["steps"]), ("PackageDir", recipe.package_dir),
+        ("Prelude", seen["prelude"]), ("Seed", recipe.seed), ("Env", seen["env"]), ("Retrieve", seen["retrieve"]),
+        ("Unpack", recipe.unpack), ("Includes", seen["includes"]), ("Excludes", seen["excludes"]), ("Copy", copied),
+        ("Requires", [_package(said) for said in seen["requires"]]),
+        ("RequiresFinalImages", seen["requires_final_images"]), ("Dockerfile", recipe.dockerfile),
     )))  # fmt: skip
+
+
+def unjoined(recipe: Recipe) -> int | None:
+    """How many of its requires are not those of `join:`, which luet does not know; None where there is no `join:`."""
+    requires = json.loads(recipe.luet or "{}").get("requires")
+    return None if requires is None or len(requires) == len(recipe.requires) else len(requires)
 
 
 def folder_hash(folder: str) -> str:

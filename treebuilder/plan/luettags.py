@@ -10,7 +10,7 @@ from treebuilder.model.package import Package, PackageId, PackageRef
 from treebuilder.model.packageset import PackageSet
 from treebuilder.model.solution import Request, Solver
 from treebuilder.plan.graph import BuildPlan, EmptyBase, NodeBase
-from treebuilder.plan.luethash import build_hash, builder_tag, package_hash
+from treebuilder.plan.luethash import build_hash, builder_tag, package_hash, unjoined
 from treebuilder.records import record, replace
 from treebuilder.tree import Tree, TreePackage
 
@@ -35,8 +35,8 @@ def luet_tags(plan: BuildPlan, tree: Tree, solver: Solver) -> dict[str, tuple[Lu
     others: dict[str, list[LuetTags]] = {}
     for pid in dict.fromkeys(node.pid for node in plan.nodes.values()):
         order = orders.of(pid, plan.orders.get(pid))
-        if any(found.recipe.bootstrap or tree.layering_of(found) == "merge" for found in order):
-            continue  # luet has neither
+        if any(f.recipe.bootstrap or tree.layering_of(f) == "merge" or unjoined(f.recipe) is not None for f in order):
+            continue  # luet has none of them
         image = ""
         for number, found in enumerate(order, 1):
             recipe, id = found.recipe, found.package.id
@@ -112,4 +112,4 @@ class _Hashed:
         found = self._tree.get(package.id) if package.requires else None
         if found is None or not found.recipe.requires_final_images:
             return package
-        return replace(package, requires=())
+        return replace(package, requires=package.requires[: unjoined(found.recipe) or 0])

@@ -70,8 +70,11 @@ def read_id(node: Node) -> PackageId:
     return PackageId(node.text("category"), node.text("name"), node.text("version"))
 
 
-def read_ref(node: Node, tell: Tell | None = None) -> PackageRef:
-    """A reference to a package: category, name and a version, a selector or nothing."""
+def read_ref(node: Node, tell: Tell | None = None, *, loose: bool = False) -> PackageRef:
+    """A reference to a package: category, name and a version, a selector or nothing.
+
+    Where it is `loose`, numbers and booleans count as texts.
+    """
     if node.kind not in ("map", "nothing"):
         node.fail(
             f"a package is written as name, category and version, not as a {node.kind}",
@@ -79,7 +82,12 @@ def read_ref(node: Node, tell: Tell | None = None) -> PackageRef:
         )  # fmt: skip
     if tell is not None:
         report(node, PACKAGE_KEYS, tell)
-    return PackageRef(node.text("category"), node.text("name"), node.text("version"), node.place)
+
+    def text(key: str) -> str:
+        found = node.get(key) if loose else None
+        return loose_text(found, key, tell) if found is not None else node.text(key)
+
+    return PackageRef(text("category"), text("name"), text("version"), node.place)
 
 
 def read_refs(node: Node, key: str, tell: Tell | None = None) -> tuple[PackageRef, ...]:

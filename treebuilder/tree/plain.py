@@ -179,27 +179,21 @@ def plain_recipe(found: Flat, file: str, lines: Sequence[int]) -> Encoded | None
 
 def _recipe(found: Flat, file: str, lines: Sequence[int]) -> Encoded:
     made = _BLANK_RECIPE.copy()
-    joined: tuple[Encoded, ...] = ()
     for key, (_, value) in found.items():
         if key in _REFS:
             made[_IN_RECIPE[key]] = _refs(value, file, lines)
         elif key in _RECIPE_STEPS:
             made[_IN_RECIPE[key]] = tuple(
-                [[_STEP, text, _place(line, file, lines)] for line, text in _lines(value) if text.strip()]
+                [[_STEP, _some(text), _place(line, file, lines)] for line, text in _lines(value)]
             )
         elif key in _RECIPE_TEXTS:
-            made[_IN_RECIPE[key]] = tuple([text for _, text in _lines(value) if text])
+            made[_IN_RECIPE[key]] = tuple([_some(text) for _, text in _lines(value)])
         elif key in _RECIPE_TEXT:
             made[_IN_RECIPE[key]] = _text(value)
         elif key in _RECIPE_WORDS:
             made[_IN_RECIPE[key]] = _word(value)
-        elif key == "join":
-            joined = _refs(value, file, lines)
         elif key not in _IGNORED:
             raise _Odd
-    if joined:
-        made[_IN_RECIPE["requires"]] += joined
-        made[_IN_RECIPE["requires_final_images"]] = True
     env, includes, excludes = (made[_IN_RECIPE[key]] for key in ("env", "includes", "excludes"))
     if (env or includes or excludes) and any(recipe_faults(Recipe(env=env, includes=includes, excludes=excludes))):
         raise _Odd
@@ -226,6 +220,12 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise _Odd
     return value
+
+
+def _some(text: str) -> str:
+    if not text.strip():
+        raise _Odd
+    return text
 
 
 def _word(value: object) -> bool:
@@ -258,7 +258,7 @@ def _refs(value: object, file: str, lines: Sequence[int] | None) -> tuple[Encode
         for key, (_, text) in item.items():
             if key in _ID:
                 parts[_ID.index(key)] = _text(text)
-            elif key not in PACKAGE_KEYS:
-                raise _Odd
+            elif lines is not None or key not in PACKAGE_KEYS:
+                raise _Odd  # luet's hashes know what is said of what a recipe refers to
         found.append([_REF, *parts, _place(line, file, lines)])
     return tuple(found)

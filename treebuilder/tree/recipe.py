@@ -11,6 +11,8 @@ from treebuilder.model import envline
 from treebuilder.model.package import Bootstrap, CopyItem, Recipe, Step, SubPackage
 from treebuilder.model.patterns import compile_pattern
 from treebuilder.nodes import Node
+from treebuilder.records import replace
+from treebuilder.tree.asluet import seen_by_luet
 from treebuilder.tree.definition import (
     PACKAGE_KEYS,
     Tell,
@@ -73,7 +75,7 @@ def read_recipe(node: Node, tell: Tell) -> Recipe:
     )
     for fault, keys in recipe_faults(recipe):
         tell("", fault.message, _place(node, keys))
-    return recipe
+    return replace(recipe, luet=seen_by_luet(node, recipe))
 
 
 def recipe_faults(recipe: Recipe) -> Iterator[tuple[SpecError, tuple[str, ...]]]:
@@ -165,7 +167,7 @@ def _copy(node: Node, tell: Tell) -> CopyItem:
     package = node.get("package")
     report(node, COPY_KEYS, tell)
     image, source, destination = (_text(node, key, tell) for key in ("image", "source", "destination"))
-    ref = None if package is None else read_ref(package, tell)
+    ref = None if package is None else read_ref(package, tell, loose=True)
     return CopyItem(ref, image, source, destination, node.place)
 
 
