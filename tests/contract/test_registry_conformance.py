@@ -110,6 +110,16 @@ def test_manifests_by_both_algorithms(client: Client, digest: Digester) -> None:
     assert client.ask("DELETE", f"{REPO}/manifests/{named}")[0] == 404
 
 
+def test_nothing_has_a_name_that_is_none(client: Client) -> None:
+    """The suite asks for `.INVALID_MANIFEST_NAME` where it wants what is not there."""
+    client.put("org/repo", "v1", image(client, sha))
+    for reference in (".INVALID_MANIFEST_NAME", "a" * 129):
+        assert client.ask("HEAD", f"{REPO}/manifests/{reference}")[0] == 404
+        assert code(client.ask("GET", f"{REPO}/manifests/{reference}")) == (404, "MANIFEST_UNKNOWN")
+    said = code(client.ask("PUT", f"{REPO}/manifests/sha256:totallywrong", b"blablabla", Content_Type=MANIFEST))
+    assert said == (400, "DIGEST_INVALID")
+
+
 def test_what_refers_to_what_is_not_there_yet(client: Client, digest: Digester) -> None:
     base = image(client, digest)
     subject = {"mediaType": MANIFEST, "digest": digest(base), "size": len(base)}

@@ -12,13 +12,14 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import parse_qs
 
-from treebuilder.annotations import Any, BinaryIO
+from treebuilder.annotations import BinaryIO
 from treebuilder.system import clock
 
 _CHUNK = 1 << 18
 _LINE = 1 << 12
 _HEARD_S = 10.0
 _HEARD_BYTES = 64 << 20
+Header = str | tuple[str, ...]  # several are several lines
 _UNFIT = re.compile(r"[^\x20-\x7e]")
 
 
@@ -146,13 +147,13 @@ class Exchange:
                 left -= len(data)
 
     # the reply --------------------------------------------------------------------------------------------------
-    def empty(self, status: int, **headers: str) -> None:
+    def empty(self, status: int, **headers: Header) -> None:
         self._head(status, {**_named(headers), "Content-Length": "0"})
 
-    def json(self, status: int, value: object, media: str = "application/json", **headers: str) -> None:
+    def json(self, status: int, value: object, media: str = "application/json", **headers: Header) -> None:
         self.bytes(status, json.dumps(value).encode(), media, **headers)
 
-    def bytes(self, status: int, data: bytes, media: str, **headers: str) -> None:
+    def bytes(self, status: int, data: bytes, media: str, **headers: Header) -> None:
         self._head(status, {**_named(headers), "Content-Type": media, "Content-Length": str(len(data))})
         if self.method != "HEAD":
             self._handler.wfile.write(data)
@@ -193,15 +194,17 @@ class Exchange:
             self._handler.wfile.write(data)
             start += len(data)
 
-    def _head(self, status: int, headers: Mapping[str, str]) -> None:
-        for name, value in headers.items():
+    def _head(self, status: int, headers: Mapping[str, Header]) -> None:
+        given = {name: (value,) if isinstance(value, str) else value for name, value in headers.items()}
+        lines = [(name, value) for name, values in given.items() for value in values]
+        for name, value in lines:
             if _UNFIT.search(name + value):
                 raise UnfitHeaderError(f"the reply's header {name} would be {value!r:.200}")
         self.replied = True
         if not self._read and self._has_body:
             self.forget_body()
         self._handler.send_response(status)
-        for name, value in headers.items():
+        for name, value in lines:
             self._handler.send_header(name, value)
         if self._handler.close_connection:
             self._handler.send_header("Connection", "close")
@@ -223,7 +226,7 @@ def _range(text: str, size: int) -> tuple[int, int] | None:
     return int(first), min(size, int(last) + 1) if last else size
 
 
-def _named(headers: Mapping[str, Any]) -> dict[str, str]:
+def _named(headers: Mapping[str, Header]) -> dict[str, Header]:
     """Python's names as HTTP's: `content_range` is Content-Range."""
     return {
         "-".join(part if part.isupper() else part.capitalize() for part in name.split("_")): value

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from urllib.parse import quote, unquote
 
 from treebuilder.errors import NoSpace
-from treebuilder.serve.exchange import Exchange, RefusedError
+from treebuilder.serve.exchange import Exchange, Header, RefusedError
 from treebuilder.serve.manifests import INDEX, Descriptor, InvalidError, Manifest, Parsed, parse
 from treebuilder.serve.names import digest_of, is_digest, is_name, is_tag
 from treebuilder.serve.storage import Storage
@@ -81,7 +81,7 @@ class Registry:
         if exchange.method != "POST":
             raise _unsupported(exchange)
         mount, source, digest = exchange.asked("mount"), exchange.asked("from"), exchange.asked("digest")
-        if mount and is_digest(mount) and source and self._storage.mount(name, source, mount):
+        if mount and is_digest(mount) and self._storage.mount(name, source, mount):
             exchange.empty(201, location=f"/v2/{name}/blobs/{mount}", docker_content_digest=mount)
             return
         id = self._uploads.begin(name)
@@ -164,6 +164,8 @@ class Registry:
     # manifests --------------------------------------------------------------------------------------------------
     def _manifest(self, exchange: Exchange, name: str, reference: str) -> None:
         if not is_digest(reference) and not is_tag(reference):
+            if exchange.method in ("GET", "HEAD") and ":" not in reference:  # so whoever asks if it is there is told
+                raise RefusedError(404, "MANIFEST_UNKNOWN", f"{name} has no manifest {reference[:80]!r}")
             code = "DIGEST_INVALID" if ":" in reference else "MANIFEST_INVALID"
             raise RefusedError(400, code, f"{reference[:80]!r} is neither a tag nor a digest")
         match exchange.method:
@@ -199,11 +201,11 @@ class Registry:
             self._check_needs(name, parsed)
             compared = self._compared(exchange, name, reference)
             self._storage.put_manifest(name, parsed.manifest, data, tags)
-        more = {"oci_subject": parsed.manifest.subject} if parsed.manifest.subject else {}
+        more: dict[str, Header] = {"OCI_subject": parsed.manifest.subject} if parsed.manifest.subject else {}
         if by_digest and tags:
-            more["oci_tag"] = ", ".join(tags)
-        more = {key.replace("oci", "OCI", 1): value for key, value in more.items()} | compared
-        exchange.empty(201, location=f"/v2/{name}/manifests/{reference}", docker_content_digest=digest, **more)
+            more["OCI_tag"] = tuple(tags)
+        place = f"/v2/{name}/manifests/{reference}"
+        exchange.empty(201, location=place, docker_content_digest=digest, **more, **compared)
 
     def _compared(self, exchange: Exchange, name: str, reference: str) -> dict[str, str]:
         """What a tag is to lead to before (RFC 9110 §13.1), so that of two publishers one is told. Raises RefusedError.

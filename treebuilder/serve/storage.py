@@ -97,9 +97,10 @@ class Storage:
         return bool(rows) and length is not None
 
     def mount(self, repository: str, source: str, digest: str) -> bool:
-        """Makes a blob of one repository one of another too. False if it is not there."""
+        """Makes a blob of one repository, any for "", one of another too. False if it is not there."""
         with self._db.lock:
-            if not self.use(source, digest):
+            rows = [] if source else self._db.rows("SELECT repository FROM blobs WHERE digest = ?", digest)
+            if not any(self.use(one, digest) for one in (source, *(row[0] for row in rows)) if one):
                 return False
             self.link(repository, digest)
             return True
