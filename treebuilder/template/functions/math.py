@@ -152,7 +152,7 @@ def _whole(value: float, change: Callable[[float], int]) -> float:
 
 def _power_of_ten(exponent: int) -> float:
     """math.Pow(10, …) by Go's own steps: its last bit is not always that of the nearest float."""
-    if abs(exponent) > 320:
+    if abs(exponent) > 400:
         return math.inf if exponent > 0 else 0.0
     mantissa, power, factor, shift = 1.0, 0, *math.frexp(10.0)
     left = abs(exponent)
@@ -174,14 +174,12 @@ def _power_of_ten(exponent: int) -> float:
 def _round(value: object, places: int, *half: float) -> float:
     """Rounds to `places` decimals; the optional fraction says where rounding up begins (0.5)."""
     number = to_float(value)
-    if not math.isfinite(number):
-        return number
     up_from = half[0] if half else 0.5
     power = _power_of_ten(places)
     digit = power * number
+    if not power or not math.isfinite(digit):
+        return digit / power if power and math.isfinite(power) else math.nan
     fraction = math.fmod(digit, 1)
-    if not math.isfinite(digit):
-        return math.nan if math.isnan(digit / power) else digit / power
     return math.copysign(math.ceil(digit) if fraction >= up_from else math.floor(digit), digit) / power
 
 

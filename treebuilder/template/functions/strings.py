@@ -13,8 +13,9 @@ from treebuilder.template.printf import quote
 from treebuilder.template.values import MAX_TEXT, TextList, TextMap, decoded, text_of
 
 _FIRST = re.compile(f"(?<![^{SPACES}])[^{SPACES}]")
-_SEPARATORS = str.maketrans(dict.fromkeys(SPACES, " "))
-_BYTE_SPACES = str.maketrans("", "", "\t\n\v\f\r \x85\xa0")
+_LATIN_SPACES = "\t\n\v\f\r \x85\xa0"
+_BYTE_SPACES = str.maketrans("", "", _LATIN_SPACES)
+_SEPARATORS = bytes.maketrans(_LATIN_SPACES.encode("latin-1"), b" " * len(_LATIN_SPACES))
 
 
 def strval(value: object) -> str:
@@ -106,10 +107,9 @@ def _nospace(text: str) -> str:
 
 
 def _initials(text: str) -> str:
-    """The first byte of each word, as goutils takes it."""
+    """The first byte of each word, as goutils takes it: a byte that is a space in Latin-1 parts words too."""
     effort.compared += len(text) >> 3
-    found = "".join(word[0] for word in text.translate(_SEPARATORS).split(" ") if word)
-    return found if found.isascii() else "".join(chr(_encode(char)[0]) for char in found)
+    return "".join(chr(word[0]) for word in _encode(text).translate(_SEPARATORS).split(b" ") if word)
 
 
 def _untitle(text: str) -> str:
