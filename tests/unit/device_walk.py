@@ -22,6 +22,7 @@ from treebuilder.device.rules import (
     Purpose,
     Remember,
     Slot,
+    Stage,
     Write,
     apply,
     ask,
@@ -149,7 +150,10 @@ class Walk:
                 assert device.booted is not Slot.RECOVERY
                 assert found != device.recovery, "a slot is written"
             case Fetch(found):
-                assert found not in (device.active, device.passive, device.running), "a slot is written"
+                assert found not in on_state(device), "a slot is written"
+            case Check(found, purpose) if plan.stage is Stage.WANTED:
+                assert purpose is not Purpose.RECOVERY
+                assert found in on_state(device), "a file is read that nobody wrote"
             case Link(Slot.RECOVERY):
                 assert device.booted is not Slot.RECOVERY
             case Link(Slot.PASSIVE, found) if plan.purpose is Purpose.UPGRADE:
@@ -183,14 +187,18 @@ class Walk:
 
     def _check(self, device: Device) -> None:
         """Whatever happens, the files of slots and of what runs stay, and something good comes up by itself."""
-        on_state = {device.active, device.passive} | ({device.running} if device.booted is not Slot.RECOVERY else set())
         on_recovery = {device.recovery} | ({device.running} if device.booted is Slot.RECOVERY else set())
-        for images, recovery in ((on_state, False), (on_recovery, True)):
+        for images, recovery in ((on_state(device), False), (on_recovery, True)):
             assert {found.digest for found in images if found is not None} <= kept(device, recovery=recovery)
         key = (device.active, device.passive, device.recovery, device.pointer)
         if key not in self._safe:
             self._safe[key] = comes_back(device)
         assert self._safe[key], f"nothing good boots: {device}"
+
+
+def on_state(device: Device) -> set[Image | None]:
+    """Images whose files are on the state partition."""
+    return {device.active, device.passive} | ({device.running} if device.booted is not Slot.RECOVERY else set())
 
 
 def plain(device: Device) -> Device:

@@ -47,9 +47,10 @@ def test_two_versions_walked() -> None:
 
 
 def test_a_reset_walked() -> None:
-    walk = Walk(FRESH, (BAD,), resets=(BASE,))
-    assert len(walk.seen) > 20_000
-    assert {"reset-elsewhere", "reset False"} <= walk.visited.keys()
+    for made in (BASE, RECOVERY):  # another image, and the one of recovery itself, as nearly always
+        walk = Walk(FRESH, (BAD,), resets=(made,))
+        assert len(walk.seen) > 20_000
+        assert {"reset-elsewhere", "reset False", "check True"} <= walk.visited.keys()
 
 
 def test_a_recovery_that_never_comes_up_walked() -> None:
@@ -218,6 +219,14 @@ def test_a_reset_works_in_recovery_and_sets_both() -> None:
     device = started(device)
     assert where(device) == ("active", "0.9")
     assert written(device, healthy(device)).confirmed
+
+
+def test_a_reset_fetches_what_recovery_alone_has() -> None:
+    """It runs, and yet there is no file of it on the state partition."""
+    device = picked(Device(NEW, OLD, RECOVERY), Slot.RECOVERY)
+    device, done = finished(written(device, ask(device, RECOVERY, Purpose.RESET)))
+    assert done[0] == "Fetch"
+    assert (device.active, device.passive) == (RECOVERY, RECOVERY)
 
 
 def test_a_reset_that_is_cut_comes_back_to_recovery_and_goes_on() -> None:

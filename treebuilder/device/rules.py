@@ -203,8 +203,8 @@ def apply(device: Device, write: Write) -> Device:
 def kept(device: Device, *, recovery: bool) -> frozenset[Digest]:
     """Images whose files must stay, on the state or on the recovery partition; any other file of an image may go."""
     plan = device.memory.plan
-    images = [device.recovery] if recovery else [device.active, device.passive]
-    if (device.booted is Slot.RECOVERY) is recovery:
+    images = [device.recovery] if recovery else _on_state(device)
+    if recovery and device.booted is Slot.RECOVERY:
         images.append(device.running)
     if plan is not None and (plan.purpose is Purpose.RECOVERY) is recovery:
         images.append(plan.image)
@@ -373,7 +373,7 @@ def decide(device: Device) -> Action | None:
     done = Remember(replace(device.memory, plan=None))
     if plan.purpose is not Purpose.RECOVERY and device.pointer.trial == plan.image.digest:
         return done
-    there = plan.purpose is not Purpose.RECOVERY and plan.image in (device.active, device.passive, device.running)
+    there = plan.purpose is not Purpose.RECOVERY and plan.image in _on_state(device)
     if plan.stage is Stage.WANTED and not there:
         return Fetch(plan.image, plan.purpose)
     if plan.stage is not Stage.VERIFIED:
@@ -452,6 +452,12 @@ def unhealthy(device: Device) -> tuple[Write, ...]:
 
 
 # parts ----------------------------------------------------------------------------------------------------------------
+def _on_state(device: Device) -> list[Image | None]:
+    """Images whose files are on the state partition: recovery's is not, also when we run from it."""
+    running = None if device.booted is Slot.RECOVERY else device.running
+    return [device.active, device.passive, running]
+
+
 def _armed(image: Image) -> Pointer:
     return Pointer(Slot.ACTIVE, TRIES, TRIES, image.digest)
 
