@@ -15,12 +15,13 @@ from treebuilder.device import cosfiles, install, isofile
 from treebuilder.device.contents import os_release
 from treebuilder.device.layout import Firmware, Sizes, Table
 from treebuilder.device.rules import Device
+from treebuilder.device.slots import Origin
 from treebuilder.device.workfolder import work_folder
 from treebuilder.errors import ConfigError
 from treebuilder.events import EventSink, Warned
 from treebuilder.model.digest import Digest
 from treebuilder.model.words import parse_selector
-from treebuilder.records import record
+from treebuilder.records import record, replace
 from treebuilder.system.process import Cancel
 
 SCHEMA = "treebuild.device-install/1"
@@ -73,7 +74,8 @@ def run(
         options = install.InstallOptions(
             wish.disk, found.path, found.version, recovery if recovery != found.path else None, "", wish.firmware,
             wish.table, wish.sizes, configs, wish.format, wish.force, wish.tty, wish.title or _title(events),
-            own_layout=own_layout,
+            own_layout=own_layout, origin=found.origin,
+            recovery_origin=_file_or_url(wish.iso or str(recovery)) if recovery is not None else found.origin,
         )  # fmt: skip
         done = install.install(options, events=events, cancel=cancel)
     _stage("after-install", events, strict=wish.strict)
@@ -116,7 +118,11 @@ def _out_of_iso(wish: InstallWish, context: Context, folder: Path, stack: ExitSt
     images = stack.enter_context(isofile.opened(iso, folder / "iso"))
     source = FileSource(images.system, wish.version, context)
     source.look(Device(None, None, None), folder)
-    return source.obtain(folder), images.recovery
+    return replace(source.obtain(folder), origin=_file_or_url(wish.iso)), images.recovery
+
+
+def _file_or_url(word: str) -> Origin:
+    return Origin(word if word.startswith(_REMOTE) else f"file://{Path(word).absolute()}")
 
 
 def _iso(wish: InstallWish, context: Context, folder: Path) -> Path:

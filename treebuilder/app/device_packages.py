@@ -18,11 +18,12 @@ from treebuilder.channel.rules import Channel, Verdict, goes_back, place
 from treebuilder.device.followed import Channels
 from treebuilder.device.following import offered
 from treebuilder.device.rules import Device, refuse_failed
+from treebuilder.device.slots import Origin
 from treebuilder.device.workfolder import STORE, need
 from treebuilder.errors import ConfigError, IntegrityError, SpecError, TransportError, TreebuildError, UpdateRefused
 from treebuilder.events import Warned
 from treebuilder.model.digest import Digest
-from treebuilder.model.package import PackageRef
+from treebuilder.model.package import PackageId, PackageRef
 from treebuilder.model.version import compare
 from treebuilder.records import record, replace
 from treebuilder.system import clock
@@ -274,7 +275,10 @@ def _installed(packages: RepositoryPackages, ref: PackageRef, folder: Path, cont
     version = _version_of(plan, ref)
     archives = tuple(item.repository.fetch(item.artifact) for item in plan)  # they are here
     made = composed(root, folder, context, f"{ref.pkgname}@{version}", version, epoch_s)
-    return replace(made, archives=archives, fetched_bytes=report.fetched_bytes)
+    named = (("category", ref.category), ("name", ref.name), ("version", version))
+    fingerprint = PackageId(ref.category, ref.name, version).fingerprint
+    origin = Origin(f"channel://{ref.pkgname}", (*named, ("finger-print", fingerprint)))
+    return replace(made, archives=archives, fetched_bytes=report.fetched_bytes, origin=origin)
 
 
 def _built(text: str) -> int:

@@ -12,6 +12,7 @@ from treebuilder.annotations import TYPE_CHECKING, Protocol
 from treebuilder.app.client_settings import ClientSettings
 from treebuilder.device import composing, contents
 from treebuilder.device.rules import Device
+from treebuilder.device.slots import Origin
 from treebuilder.device.workfolder import STORE, need
 from treebuilder.errors import ConfigError, SpecError
 from treebuilder.events import EventSink, Said
@@ -56,6 +57,7 @@ class Obtained:
     version: str
     archives: tuple[Path, ...] = ()
     fetched_bytes: int = 0
+    origin: Origin = Origin()
 
 
 @record
@@ -99,7 +101,7 @@ class FileSource:
         return Offer("offered", self._version, str(self._path), size_bytes=self._path.stat().st_size)
 
     def obtain(self, folder: Path) -> Obtained:
-        return Obtained(self._path, self._version)
+        return Obtained(self._path, self._version, origin=Origin(f"file://{self._path.absolute()}"))
 
 
 class DirectorySource:
@@ -124,7 +126,7 @@ class DirectorySource:
         composing.compose(
             self._path, out, epoch_s=epoch_s, events=self._context.events, cancel=self._context.cancel, running=True
         )
-        return Obtained(out, self._version)
+        return Obtained(out, self._version, origin=Origin(f"dir://{self._path.absolute()}"))
 
 
 class ImageSource:
@@ -161,7 +163,16 @@ class ImageSource:
         with opened_store(folder) as store:
             unpack(self._reference, root, store, context.events, context.cancel, context.insecure, fetched)
         made = composed(root, folder, context, self._named, self._version, _EPOCH_S)
-        return replace(made, archives=fetched.layers, fetched_bytes=fetched.moved_bytes)
+        return replace(
+            made, archives=fetched.layers, fetched_bytes=fetched.moved_bytes, origin=self._origin(made.path)
+        )  # fmt: skip
+
+    def _origin(self, image: Path) -> Origin:
+        if self._named.startswith(("oci:", "file://")):
+            return Origin(self._named)
+        _, at, digest = self._reference.rpartition("@")
+        pinned = (("digest", digest),) if at else ()
+        return Origin(f"docker://{self._named}", (*pinned, ("size", image.stat().st_size)))
 
 
 def composed(root: Path, folder: Path, context: Context, what: str, version: str, epoch_s: int) -> Obtained:

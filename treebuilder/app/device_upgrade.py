@@ -231,7 +231,7 @@ def _installed(site: Site, wish: Wish, offer: Offer, obtained: Obtained) -> tupl
         followed = Followed(offer.channel, offer.snapshot, image.version, image.digest, offer.report_url)
         site.remember(site.channels().follow(followed))
     automatic = offer.automatic and not wish.force and wish.purpose is Purpose.UPGRADE
-    source = Source(obtained.path)
+    source = Source(obtained.path, obtained.origin)
     return site.machine.upgrade(image, source, wish.purpose, automatic=automatic, go=wish.go), image
 
 

@@ -9,8 +9,24 @@ from treebuilder.errors import ConfigError
 from treebuilder.system.files import disk_errors
 
 _SQUASHFS, _EXT = b"hsqs", 0xEF53
+_HAS_JOURNAL, _EXTENTS = 0x4, 0x40  # features of ext3 and ext4
 _READABLE = {1: "gzip", 3: "lzo", 4: "xz"}
 _UNREADABLE = {2: "lzma", 5: "lz4", 6: "zstd"}
+
+
+def file_system(path: Path) -> str:
+    """What is in a file, as mount(8) calls it: "squashfs", "ext2", "ext3", "ext4"; "" for anything else."""
+    try:
+        with path.open("rb") as source:
+            head = source.read(2048)
+    except OSError:
+        return ""
+    if head[:4] == _SQUASHFS:
+        return "squashfs"
+    if not _is_ext(head):
+        return ""
+    compatible, incompatible = struct.unpack_from("<II", head, 1024 + 92)
+    return "ext4" if incompatible & _EXTENTS else "ext3" if compatible & _HAS_JOURNAL else "ext2"
 
 
 def check_image(path: Path) -> str:
@@ -32,9 +48,13 @@ def check_image(path: Path) -> str:
         if used > size:
             raise ConfigError(f"{path} has {size} bytes of {used}", reason="bad-image", hint="fetch it again")
         return "squashfs"
-    if len(head) > 1082 and struct.unpack_from("<H", head, 1080)[0] == _EXT:
+    if _is_ext(head):
         return "ext"
     raise ConfigError(
         f"{path} is neither a squashfs nor an ext2, ext3 or ext4 file system", reason="bad-image",
         hint="an image is a file system with /boot/vmlinuz and /boot/initrd in one file",
     )  # fmt: skip
+
+
+def _is_ext(head: bytes) -> bool:
+    return len(head) >= 2048 and struct.unpack_from("<H", head, 1080)[0] == _EXT

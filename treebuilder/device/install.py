@@ -20,8 +20,9 @@ from treebuilder.device.disk import Disk, Found
 from treebuilder.device.grubenv import GrubControl, encode
 from treebuilder.device.imagefile import check_image
 from treebuilder.device.layout import Firmware, Layout, Sizes, Table
-from treebuilder.device.rules import Image, Pointer, Purpose, Slot
-from treebuilder.device.slots import Slots, Source, check_version
+from treebuilder.device.rules import Device, Image, Pointer, Purpose, Slot
+from treebuilder.device.slots import Origin, Slots, Source, check_version
+from treebuilder.device.statefile import StateFile
 from treebuilder.device.upgrade import image_of
 from treebuilder.errors import ConfigError, TreebuildError
 from treebuilder.events import EventSink, Finished, Started
@@ -41,7 +42,7 @@ class InstallOptions:
     `firmware` and `table` None: what this machine has, and what fits it. `cloud_configs` go to COS_OEM. `format` False
     keeps the partitions that are there, with all that is on them; `force` takes a disk that holds a system already.
     `tty` is one more console (ttyS1); `title` is that of the boot menu. `own_layout` is a cloud-config file whose stage
-    `partitioning` says the partitions, instead of `sizes`.
+    `partitioning` says the partitions, instead of `sizes`. The origins are those of `image` and `recovery`.
     """
 
     disk: str
@@ -59,6 +60,8 @@ class InstallOptions:
     title: str = "cOS"
     timeout_s: int = 5
     own_layout: Path | None = None
+    origin: Origin = Origin()
+    recovery_origin: Origin = Origin()
 
 
 @record
@@ -116,6 +119,9 @@ def install(options: InstallOptions, *, events: EventSink, cancel: Cancel) -> In
             _refuse_slots(mounts, options)
         cancel.check()
         _write_images(mounts, (image, options.image), (recovery, recovery_path), events)
+        origins = {recovery.digest: options.recovery_origin, image.digest: options.origin}
+        device = Device(image, image, recovery)
+        StateFile(mounts[places.STATE], mounts[places.RECOVERY]).write(device, origins, efi=firmware is Firmware.EFI)
         cancel.check()
         _write_owner(mounts, configs, options)
         with _step(events, "install the boot loader"):

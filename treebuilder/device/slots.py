@@ -25,10 +25,22 @@ _PART = ".part"
 
 
 @record
+class Origin:
+    """Where an image came from. `uri`: `file:///…`, `dir:///…`, `docker://…`, `channel://category/name`; "" if unknown.
+
+    `metadata` is what it says of itself: the digest of a container image; category, name, version of a package.
+    """
+
+    uri: str = ""
+    metadata: tuple[tuple[str, str | int], ...] = ()
+
+
+@record
 class Source:
     """An image that can be read: how long it is, and its bytes from the beginning."""
 
     path: Path
+    origin: Origin = Origin()
 
     @property
     def size_bytes(self) -> int:
@@ -55,7 +67,7 @@ class Slots:
 
     def read(self, slot: Slot) -> Image | None:
         """What a slot names; None when nothing is there. Raises StateCorrupt for what we did not put there."""
-        link = self._folder(slot) / LINKS[slot]
+        link = self.link(slot)
         try:
             target = os.readlink(link)
         except FileNotFoundError:
@@ -67,6 +79,10 @@ class Slots:
         if folder != "images" or image is None:
             raise StateCorrupt(f"{link} names {target}, which is no image of ours", reason="bad-slot")
         return image if self._file(slot, image).is_file() else None
+
+    def link(self, slot: Slot) -> Path:
+        """The file that a slot is."""
+        return self._folder(slot) / LINKS[slot]
 
     def switch(self, slot: Slot, image: Image) -> None:
         """The slot names this image, from one instant to the next. Raises StateCorrupt when its file is not there."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from treebuilder.device import rules
 from treebuilder.device.grubenv import BootControl
@@ -22,8 +23,9 @@ from treebuilder.device.rules import (
     Stage,
     Write,
 )
-from treebuilder.device.slots import Slots, Source, check_version, slot_of
-from treebuilder.errors import IntegrityError, StateCorrupt, UpdateRefused
+from treebuilder.device.slots import Origin, Slots, Source, check_version, slot_of
+from treebuilder.device.statefile import NAME, StateFile
+from treebuilder.errors import IntegrityError, StateCorrupt, TreebuildError, UpdateRefused
 from treebuilder.model.digest import Digest
 from treebuilder.records import record, replace
 from treebuilder.system import locks
@@ -51,6 +53,7 @@ class Machine:
         self._slots = Slots(state, recovery)
         self._slots.make()
         self._journal = Journal(state / "cOS")
+        self._state_file = StateFile(state, recovery)
         self._control = control
         self._started = started
         self._flush = flush
@@ -75,6 +78,7 @@ class Machine:
         with locks.exclusive(self._lock, "this device"):
             device = self._device()
             device = self._write(device, rules.ask(device, image, purpose, automatic=automatic, go=go))
+            self._say(device, {image.digest: source.origin})
             return self._carry_out(device, source)
 
     def go_on(self) -> Device:
@@ -121,6 +125,7 @@ class Machine:
             device = self._device()
             device = self._write(device, rules.cancel(device))
             self._clean(device)
+            self._say(device)
             return device
 
     # one step after the other -----------------------------------------------------------------------------------------
@@ -137,6 +142,7 @@ class Machine:
         )  # fmt: skip
         if fresh:
             device = self._write(device, rules.settle(device))
+            self._say(device)
             self._journal.write(device.memory, boot)  # what comes before is written again when this is not there
             self._journal.add(f"booted {boot.slot}: {boot.image.version if boot.image else 'an image that is gone'}")
         return device
@@ -161,6 +167,7 @@ class Machine:
                 case Link() | Point() | Remember():
                     device = self._write(device, (action,))
         self._clean(device)
+        self._say(device)
         return device
 
     def _check(self, device: Device, plan: Plan) -> Device:
@@ -198,6 +205,13 @@ class Machine:
             self._journal.add(said)
             device = rules.apply(device, write)
         return device
+
+    def _say(self, device: Device, origins: Mapping[Digest, Origin] = MappingProxyType({})) -> None:
+        """state.yaml, which decides nothing: where it cannot be written, the rest goes on."""
+        try:
+            self._state_file.write(device, origins)
+        except TreebuildError as err:
+            self._journal.add(f"{NAME} was not written: {err.message}")
 
     def _clean(self, device: Device) -> None:
         state, recovery = (rules.kept(device, recovery=which) for which in (False, True))
