@@ -151,7 +151,10 @@ def test_starting_imports_nothing_heavy() -> None:
 
 def test_a_look_at_what_is_installed_loads_no_more_than_it_uses(tmp_path: Path) -> None:
     words = ["search", "--installed", "--system-target", str(tmp_path), "x"]
-    heavy = ("yaml", "hashlib", "subprocess", "filecmp", "logging", "locale", "treebuilder.oci", "treebuilder.solver")
+    heavy = (
+        "yaml", "hashlib", "subprocess", "filecmp", "logging", "locale", "treebuilder.oci", "treebuilder.solver",
+        "treebuilder.ui.sinks", "treebuilder.app.settings",
+    )  # fmt: skip
     code = (
         f"import sys; from treebuilder.cli.main import main; assert main({words!r}) == 0; "
         f"assert 'sqlite3' in sys.modules; print([m for m in {heavy!r} if m in sys.modules], file=sys.stderr)"

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from treebuilder.app.client_settings import ClientSettings
-from treebuilder.app.settings import cache_folder
+from treebuilder.app.config_files import cache_folder
 from treebuilder.model.digest import Digest
 from treebuilder.system.files import disk_errors, remove_tree
 

@@ -11,14 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from treebuilder.annotations import TYPE_CHECKING, Any
-from treebuilder.app.config_keys import (
-    as_written,
-    judge,
-    judge_repository,
-    warn_of_misspelt,
-    warn_of_misspelt_repository,
-)
-from treebuilder.app.settings import find_config
+from treebuilder.app.config_files import find_config
 from treebuilder.app.trusting import KEYS_FOLDER, TrustRules
 from treebuilder.archive.bounds import TIMES, Bound
 from treebuilder.client.api import SystemRoot
@@ -197,6 +190,14 @@ def _read(path: Path, events: EventSink, *, luet: bool, repository: bool = False
         return {}
     if node.kind != "map":
         return {}
+    from treebuilder.app.config_keys import (
+        as_written,
+        judge,
+        judge_repository,
+        warn_of_misspelt,
+        warn_of_misspelt_repository,
+    )
+
     (warn_of_misspelt_repository if repository else warn_of_misspelt)(node, events)
     try:
         (judge_repository if repository else judge)(node)

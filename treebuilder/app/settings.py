@@ -1,22 +1,18 @@
-"""Settings: flags over environment over `.luet.yaml` over defaults (luet.md §9, §1.2).
-
-A configuration file in a folder that belongs to neither the caller nor root is ignored with a warning: it could name
-repositories and templates' environment.
-"""
+"""Settings: flags over environment over `.luet.yaml` over defaults (luet.md §9, §1.2)."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from treebuilder.app.config_files import find_config
 from treebuilder.app.config_keys import warn_of_misspelt, warn_of_misspelt_repository
 from treebuilder.app.trusting import TrustRules
 from treebuilder.archive.bounds import USUAL_BOUND, Bound
 from treebuilder.errors import ConfigError, Place, SpecError, TreebuildError
-from treebuilder.events import EventSink, Warned
+from treebuilder.events import EventSink
 from treebuilder.model.package import NOWHERE
 from treebuilder.records import record
-from treebuilder.system.files import disk_errors
 from treebuilder.trust.policy import TrustSetting, read_setting
 
 _CACHE_KEYS = frozenset(("keys", "secret_key"))
@@ -61,23 +57,6 @@ class Settings:
     secret_key: str = ""
     bound: Bound = USUAL_BOUND
     tree_deps: tuple[str, ...] = ()
-
-
-def find_config(explicit: str, events: EventSink) -> Path | None:
-    """`--config`, else `.luet.yaml` here or at home, else /etc/luet/luet.yaml."""
-    if explicit:
-        path = Path(explicit)
-        if not os.path.isfile(path):
-            raise ConfigError(f"there is no configuration file {explicit}")
-        return path
-    for folder, name in ((Path.cwd(), ".luet.yaml"), (Path.home(), ".luet.yaml"), (Path("/etc/luet"), "luet.yaml")):
-        path = folder / name
-        if path.is_file():
-            if path.stat().st_uid not in (0, os.getuid()) or folder.stat().st_uid not in (0, os.getuid()):
-                events.emit(Warned(f"{path} belongs to somebody else and is ignored"))
-                continue
-            return path
-    return None
 
 
 def load(explicit: str, events: EventSink) -> Settings:
@@ -188,37 +167,3 @@ def _trust(node: object) -> TrustSetting:
     assert isinstance(node, Node)
     found = node.get("trust")
     return read_setting(found.plain() if found is not None else None, found.place if found is not None else node.place)
-
-
-def cache_folder(explicit: str) -> Path:
-    """`--cache-dir`, `TREEBUILD_CACHE`, or the user's cache folder.
-
-    Raises ConfigError for a folder with things of others: a cache deletes what is left over in its own `tmp`.
-    """
-    named = explicit or os.environ.get("TREEBUILD_CACHE", "")
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    folder = Path(named).absolute() if named else Path(base) / "treebuild"
-    with disk_errors(f"looking at the cache folder {folder}"):
-        there = os.listdir(folder) if folder.is_dir() else []
-        # In this order: whoever makes a cache at this moment writes VERSION before anything else.
-        foreign = sorted(
-            name for name in there if name != "lost+found" and not name.startswith((".VERSION.", "VERSION"))
-        )
-        if foreign and not (folder / "VERSION").is_file():
-            raise ConfigError(
-                f"{folder} is no build cache, and holds other things ({', '.join(map(repr, foreign[:3]))})",
-                hint="name a folder of its own with --cache-dir",
-            )
-    return folder
-
-
-def existing_cache(explicit: str) -> Path:
-    """The build cache, where there must be one already. Raises TreebuildError (reason "missing-cache")."""
-    folder = cache_folder(explicit)
-    if not (folder / "VERSION").is_file():
-        said = "is no build cache" if os.path.lexists(folder) else "does not exist"
-        raise TreebuildError(
-            f"the cache {folder} {said}", hint="name another --cache-dir; the first build makes one",
-            reason="missing-cache",
-        )  # fmt: skip
-    return folder

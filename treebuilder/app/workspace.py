@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from treebuilder.app.settings import Settings, cache_folder
+from treebuilder.app.config_files import cache_folder
+from treebuilder.app.settings import Settings
 from treebuilder.events import EventSink
 from treebuilder.oci.store import Store
 from treebuilder.records import record

@@ -121,7 +121,7 @@ def plugins_of(args: argparse.Namespace, session: Session) -> Plugins | None:
 def opened(args: argparse.Namespace, session: Session, *, strict: bool = False) -> Iterator[PackageClient]:
     """The client of the configured root."""
     from treebuilder.app.client import PackageClient
-    from treebuilder.app.settings import cache_folder
+    from treebuilder.app.config_files import cache_folder
 
     settings = settings_of(args, session)
     if is_luet(args):

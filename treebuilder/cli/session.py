@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from treebuilder.app.settings import Settings
     from treebuilder.app.workspace import Workspace
     from treebuilder.events import EventSink
-    from treebuilder.ui.sinks import KeepingSink
+    from treebuilder.ui.keeping import KeepingSink
 
 
 class Session:
@@ -37,11 +37,15 @@ class Session:
     def events(self) -> KeepingSink:
         """Where events go; it keeps the warnings."""
         if self._sink is None:
-            from treebuilder.ui import sinks
+            from treebuilder.ui.keeping import KeepingSink
 
-            self.show_by(sinks.make(self.args.progress, live_output=self.args.live_output, quiet=self.args.quiet))
-        assert self._sink is not None
+            self._sink = KeepingSink(self._chosen)
         return self._sink
+
+    def _chosen(self) -> EventSink:
+        from treebuilder.ui import sinks
+
+        return sinks.make(self.args.progress, live_output=self.args.live_output, quiet=self.args.quiet)
 
     def _waits(self, why: str) -> None:
         from treebuilder.events import Said
@@ -50,9 +54,9 @@ class Session:
 
     def show_by(self, sink: EventSink) -> None:
         """Shows events some other way than the flags say."""
-        from treebuilder.ui.sinks import KeepingSink
+        from treebuilder.ui.keeping import KeepingSink
 
-        self._sink = KeepingSink(sink)
+        self._sink = KeepingSink(lambda: sink)
 
     def settings(self) -> Settings:
         from treebuilder.app import settings
@@ -86,7 +90,7 @@ class Session:
 
         Does not return then. Raises EngineUnavailable with the fix where that is not possible.
         """
-        if os.geteuid() != 0:
+        if os.geteuid() != 0:  # namespace.is_root() would load what mounts, 3 ms, for root as well
             self._start_again()
 
     def needs_containers(self) -> None:
@@ -100,11 +104,11 @@ class Session:
         from pathlib import Path
 
         import treebuilder
-        from treebuilder.app import settings
+        from treebuilder.app.config_files import find_config
         from treebuilder.container import namespace
 
         words = self.words
-        config = settings.find_config(self.args.config, self.events)
+        config = find_config(self.args.config, self.events)
         if config is not None and not self.args.config:
             words = [f"--config={config}", *words]  # inside, root's files look like anybody's
         # -P, for no `treebuilder` in the folder where we are called may take our place.

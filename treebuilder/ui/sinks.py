@@ -6,47 +6,15 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterable, Mapping
 
-from treebuilder.annotations import Any, TextIO
-from treebuilder.errors import Place
-from treebuilder.events import Event, EventSink, Finished, LogLine, Progressed, Said, Started, Warned
-from treebuilder.records import asdict, replace
+from treebuilder.annotations import TextIO
+from treebuilder.events import Event, Finished, LogLine, Progressed, Said, Started, Warned
+from treebuilder.records import asdict
 from treebuilder.system import clock
-from treebuilder.ui.failures import shortened
 from treebuilder.ui.tables import size
 from treebuilder.ui.terminal import harmless, one_line, printed, say
 
 _TICK_S = 0.1
-
-
-class KeepingSink:
-    """Passes events on, and keeps the warnings for the result."""
-
-    def __init__(self, shown: EventSink) -> None:
-        self._shown = shown
-        self._warned: list[Warned] = []
-
-    def emit(self, event: Event) -> None:
-        if isinstance(event, Warned):
-            event = replace(event, message=shortened(event.message))
-            self._warned.append(event)
-        self._shown.emit(event)
-
-    def warnings(self) -> list[dict[str, Any]]:
-        """The warnings so far, as a JSON document has them."""
-        return [asdict(event) for event in self._warned]
-
-    def again(self, warnings: Iterable[Mapping[str, Any]]) -> None:
-        """Says what a result that is shown again was warned of."""
-        for found in warnings:
-            where = found["where"] and Place(found["where"]["file"], found["where"]["line"])
-            self.emit(Warned(found["message"], where, found["hint"]))
-
-    def close(self) -> None:
-        close = getattr(self._shown, "close", None)
-        if close is not None:
-            close()
 
 
 class PlainSink:

@@ -25,10 +25,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
-    from treebuilder.app import caching, settings
+    from treebuilder.app import caching, config_files
     from treebuilder.ui import tables
 
-    settings.existing_cache(args.cache_dir)
+    config_files.existing_cache(args.cache_dir)
     if args.what != "list":
         session.needs_owners()  # layers hold files that only their owners may read
     with session.workspace() as work:
