@@ -289,6 +289,38 @@ def test_a_root_that_cannot_be_written_is_said(shop: Workshop, system: System) -
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "permission\npermission\n")
 
 
+_ORDER = """
+with workshop(top) as shop:
+    system = System(shop, top / "root")
+    system.install("t/a")
+    shop.package("t/b", {"usr": None, "usr/b": b"1"})
+    shop.packages()
+    seen, sync = [], os.sync
+    os.sync = lambda: (seen.append("sync"), sync())[1]
+    def note(event, args):
+        if event == "open" and args[0] == "b" and args[2] & os.O_WRONLY and "journal" in seen:
+            seen.append("copy")
+        if event == "os.rename" and str(args[1]).endswith("journal.json"):
+            seen.append("journal")
+        if event == "os.remove" and args[0] == "b" and "copy" in seen:
+            seen.append("remove")
+    sys.addaudithook(note)
+    system.install("t/b")
+    print(*seen, system.listing()["usr/b"])
+"""
+
+
+@pytest.mark.engine
+def test_what_is_copied_into_another_file_system_is_there_for_certain_before_its_origin_goes(
+    shop: Workshop, system: System
+) -> None:
+    """Renames are kept in order by one file system; a copy in another is nothing yet when the power goes."""
+    shop.package("t/a", {"x": b"1"})
+    (system.root / "usr").mkdir()
+    done = in_private_mounts(shop, f"mount -t tmpfs none {system.root}/usr", _ORDER)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "sync journal copy sync remove b'1'\n")
+
+
 # finalizers ----------------------------------------------------------------------------------------------------------
 _BOX = {"bin": None, "bin/busybox": Path("/bin/busybox"), "bin/sh": "busybox"}
 

@@ -125,7 +125,8 @@ def finish(
     for position in range(len(journal.records)):
         folder = staging / str(position)
         if folder.is_dir():
-            _move_package(folder, root.folder)
+            if _move_package(folder, root.folder):
+                os.sync()  # a rename is kept in order by its file system; of a copy only what is here is certain
             remove_tree(folder)
     delete(root.folder, list(journal.later))
     if room is not None:
@@ -139,10 +140,12 @@ def finish(
     give_up(root)
 
 
-def _move_package(folder: Path, root: Path) -> None:
+def _move_package(folder: Path, root: Path) -> bool:
+    """True when something was copied, into another file system."""
     from treebuilder.archive.entry import scan
     from treebuilder.archive.extract import Writer
 
+    copied = False
     into = Writer(str(root), follow=True, keep_existing_dirs=True, reserved=RESERVED)
     with Writer(str(folder), follow=True) as source, into as target:
         for entry in list(scan(str(folder))):
@@ -157,6 +160,8 @@ def _move_package(folder: Path, root: Path) -> None:
                 if err.errno != errno.EXDEV or entry.kind == "d":
                     raise OSError(err.errno, err.strerror, str(root / entry.path)) from err
                 _copy_over(folder, entry, target)
+                copied = True
+    return copied
 
 
 def _copy_over(folder: Path, entry: Entry, target: Writer) -> None:
