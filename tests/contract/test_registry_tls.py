@@ -26,6 +26,7 @@ from treebuilder.serve.exchange import Exchange
 from treebuilder.serve.registry import Registry
 from treebuilder.serve.server import Listening, serving
 from treebuilder.serve.storage import Storage
+from treebuilder.system.pool import in_parallel
 from treebuilder.system.process import Cancel
 
 PLAIN = ["http://192.0.2.1/x", "HTTP://192.0.2.1/x", "hTtP://registry.example/x"]
@@ -105,6 +106,17 @@ def test_a_registry_of_this_machine_may_want_tls(
         assert again.digest_of("latest") is None
         found = again.blob(Digest.of(data), len(data), tmp_path / "blob", Progress("t", Silent()))
         assert found.read_bytes() == data
+
+
+@pytest.mark.parametrize("kind", ["debian", "ours"])
+def test_many_may_ask_it_first(
+    kind: str, certificate: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate[0]))
+    with (debians if kind == "debian" else ours)(tmp_path, *certificate) as address:
+        for _ in range(5):
+            place = Repository(address, "a/b", True, Cancel())
+            assert in_parallel([f"v{number}" for number in range(8)], place.digest_of, 8) == [None] * 8
 
 
 def test_a_registry_of_this_machine_that_is_not_there_is_said_to_be_so() -> None:

@@ -174,14 +174,14 @@ class Connection:
         """The first answer of a registry on loopback shows whether it speaks plain HTTP."""
         import requests
 
-        reply = None
+        reply, plain = None, self._plain
         try:
             reply = self._ask(method, path, data, headers, until)
         except requests.ConnectionError:
-            if not self._turns_to_tls():
+            if not self._turns_to_tls(plain):
                 raise
         else:
-            if reply.status_code == 400 and self._turns_to_tls():  # what Go's and nginx's say to plain HTTP
+            if reply.status_code == 400 and self._turns_to_tls(plain):  # what Go's and nginx's say to plain HTTP
                 reply.close()
                 reply = None
         if reply is None:
@@ -189,7 +189,10 @@ class Connection:
         self._heard = True
         return reply
 
-    def _turns_to_tls(self) -> bool:
+    def _turns_to_tls(self, plain: bool) -> bool:
+        """Whether what was asked in plain HTTP, if it was, is to be asked again in another language."""
+        if plain and not self._plain:  # another thread was faster
+            return True
         if self._heard or not is_loopback(self._host) or not _speaks_tls(self._host):
             return False
         with self._lock:
