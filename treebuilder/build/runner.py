@@ -30,7 +30,7 @@ from treebuilder.plan.why import differences
 from treebuilder.records import field, record, replace
 from treebuilder.system import clock
 from treebuilder.system.files import disk_errors
-from treebuilder.system.pool import Pool
+from treebuilder.system.pool import Pool, in_parallel
 from treebuilder.system.process import Cancel
 from treebuilder.tree import build_view
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from treebuilder.build.shared import SharedCache
 
 _RESTARTS = 5
+_ASKING = 8  # threads that ask a registry
 _SHOWN = 5
 _SMALL_BYTES = 1 << 18
 _EMPTY_BYTES = 1024  # an archive without entries is two blocks of zeros
@@ -182,23 +183,23 @@ class Runner:
             return
 
     def _demand(self) -> dict[Task, set[Task]]:
-        """What must be done, and what each waits for. A hit ends the walk: nothing below it is looked at."""
+        """What must be done, and what each waits for. A hit ends the walk: nothing below it is looked at.
+
+        What nothing is known of yet is looked up at once: a registry answers many in the time of one.
+        """
         waits: dict[Task, set[Task]] = {}
         todo: list[Task] = [("artifact", node) for node in dict.fromkeys(self._plan.artifacts.values())]
-        seen: set[Task] = set()
+        asks = self._shared is not None
         while todo:
-            task = todo.pop()
-            if task in seen:
-                continue
-            seen.add(task)
-            needs = self._needs(task)
-            waits[task] = needs
-            todo.extend(needs)
+            found = in_parallel(todo, self._needs, _ASKING, self._cancel) if asks else [*map(self._needs, todo)]
+            waits |= zip(todo, found, strict=True)
+            todo = [task for task in dict.fromkeys(task for needs in found for task in needs) if task not in waits]
         return waits
 
     def _needs(self, task: Task) -> set[Task]:
         kind, id = task
         node = self._plan.nodes[id]
+        self._cancel.check()
         if kind == "artifact":
             if node.package.recipe.is_empty and isinstance(node.base, EmptyBase):
                 # Nothing of its own, but it must not be there when what it stands for has failed.

@@ -206,7 +206,7 @@ class SharedCache:
         with self._lock:
             self._broken.add((repository, tag))
             count = sum(one is repository for one, _ in self._broken)
-        if repository in self._lost:
+        if repository in self._lost or count > _MOST_BROKEN:  # others asked at the same time
             return
         key = tag.partition("-")[2]
         self._events.emit(Warned(f"{repository}: the record of {key[:16]} is not used: {err.message}"))

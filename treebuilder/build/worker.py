@@ -41,11 +41,15 @@ from treebuilder.plan.places import place_of, said_at
 from treebuilder.plan.planner import PlanOptions, image_reference
 from treebuilder.records import record
 from treebuilder.system import clock
+from treebuilder.system.pool import in_parallel
 from treebuilder.system.process import Cancel
 from treebuilder.tree import SPECFILES, Tree
 
 if TYPE_CHECKING:
     from treebuilder.build.luetimages import LuetImages
+
+
+_FETCHING = 4  # layers of one node that come at once
 
 
 class LayerSource(Protocol):
@@ -168,9 +172,11 @@ class Worker:
 
     def need(self, layers: tuple[Digest, ...]) -> None:
         """Raises LayerLostError unless all layers are here and undamaged."""
-        for layer in layers:
-            if not self._store.has_tree(layer) and not self._layers.bring(layer):
-                raise LayerLostError(str(layer))
+        missing = [layer for layer in dict.fromkeys(layers) if not self._store.has_tree(layer)]
+        brought = in_parallel(missing, self._layers.bring, _FETCHING, self._cancel)
+        lost = [layer for layer, there in zip(missing, brought, strict=True) if not there]
+        if lost:
+            raise LayerLostError(str(lost[0]))
 
     # bases -------------------------------------------------------------------------------------------------------
     def _base(self, node: BuildNode, inputs: Inputs) -> State:
@@ -186,8 +192,7 @@ class Worker:
             case NodeBase(nodes):
                 states = [(str(inputs.names[n].pid), inputs.nodes[n].state) for n in nodes]
                 if len(states) > 1:
-                    for _, state in states:
-                        self.need(state.layers)
+                    self.need(tuple(layer for _, state in states for layer in state.layers))
                 with said_at(partial(place_of, node.package.recipe.where, "requires")):
                     return union(states, self._store)
             case JoinBase(members):
@@ -238,13 +243,11 @@ class Worker:
         if recipe.dockerfile:
             return self._dockerfile(node, key, began)
         self.ensure_join(node, inputs)
-        self.need(base.layers)
+        self.need((*base.layers, *(layer for state in copies for layer in state.layers)))
         prepared = self._contexts.pop(node.id) if node.id in self._contexts else None
         context, specs = prepared or self._context(node, inputs)
         stack = [*base.layers, *context]
         if node.copies:
-            for state in copies:
-                self.need(state.layers)
             pairs = [(item, self._view(state.layers)) for item, state in zip(node.copies, copies, strict=True)]
             stack.append(copy_layer(self._store, self._view(tuple(stack)), pairs, self._lock.epoch_s).content)
         package = package_env(node.pid)

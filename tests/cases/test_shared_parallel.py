@@ -1,0 +1,101 @@
+"""A build cache that is far away: what a build needs of it is asked for at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.trees import Project, Result, requires
+from treebuilder.oci.remote import Repository
+from treebuilder.serve.exchange import Exchange
+from treebuilder.serve.registry import Registry
+from treebuilder.serve.server import Listening, serving
+from treebuilder.serve.storage import Storage
+from treebuilder.system.process import Cancel
+
+pytestmark = pytest.mark.engine
+_PATIENCE_S = 20.0
+
+
+class Slow:
+    """A registry that lets the first of those paths that `held` knows wait for a second. `met`: one came."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._both, self._lock = threading.Barrier(2, timeout=_PATIENCE_S), threading.Lock()
+        self.held: Callable[[str], bool] | None = None
+        self.met, self.asked = False, 0
+
+    def hold(self, held: Callable[[str], bool]) -> None:
+        self.held, self.asked = held, 0
+
+    def answer(self, exchange: Exchange) -> None:
+        with self._lock:
+            self.asked += 1
+        if not self.met and self.held is not None and self.held(exchange.path):
+            with suppress(threading.BrokenBarrierError):
+                self._both.wait()
+                self.met = True
+        self._registry.answer(exchange)
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[tuple[Slow, str]]:
+    storage = Storage(tmp_path / "registry")
+    site = Slow(Registry(storage))
+    with serving(site, Listening("127.0.0.1", 0)) as address:
+        yield site, address
+    storage.close()
+
+
+def make(top: Path) -> Project:
+    top.mkdir()
+    project = Project(top)
+    project.base()
+    for name in ("a", "b"):
+        project.package(f"t/{name}", requires("seed/base") + f"steps:\n- echo {name} > /{name}\n")
+    project.package("t/top", requires("t/a", "t/b") + "steps:\n- cat /a /b > /top\n")
+    return project
+
+
+def layers(address: str) -> set[str]:
+    """The blobs that are layers of nodes."""
+    place = Repository(address, "cache/x", True, Cancel())
+    records = [place.manifest(tag, None)[1] for tag in place.tags() if tag.startswith("node-")]
+    return {item["digest"] for one in records for item in one["layers"]}
+
+
+def build(project: Project, address: str, *words: str) -> Result:
+    named = ["--image-repository", f"{address}/cache/x", *words]
+    return project.run("build", "--tree", "packages", "--destination", "build", *named)
+
+
+@pytest.mark.parametrize("held", ["/manifests/artifact-", "/blobs/"])
+def test_what_is_needed_is_asked_for_at_once(registry: tuple[Slow, str], tmp_path: Path, held: str) -> None:
+    """Two of four records, and two archives or layers."""
+    site, address = registry
+    assert build(make(tmp_path / "one"), address, "--push", "t/top").code == 0
+    site.hold(lambda path: held in path)
+    done = build(make(tmp_path / "two"), address, "--pull", "t/top")
+    assert done.code == 0, done.stderr
+    assert done.value["counts"]["built"] == 0
+    assert site.met
+    assert site.asked == 3 * 4, "a manifest, a record and an archive of each package"
+
+
+def test_layers_are_fetched_at_once(registry: tuple[Slow, str], tmp_path: Path) -> None:
+    site, address = registry
+    assert build(make(tmp_path / "one"), address, "--push", "t/top").code == 0
+    two = make(tmp_path / "two")
+    assert build(two, address, "--pull", "t/top").code == 0
+    two.package("t/top", requires("t/a", "t/b") + "steps:\n- cat /b /a > /top\n")
+    found = layers(address)
+    site.hold(lambda path: path.rpartition("/")[2] in found)
+    done = build(two, address, "--pull", "t/top")
+    assert done.code == 0, done.stderr
+    assert done.value["counts"]["built"] == 1
+    assert site.met
