@@ -47,9 +47,9 @@ def test_two_versions_walked() -> None:
 
 
 def test_a_reset_walked() -> None:
-    for made in (BASE, RECOVERY):  # another image, and the one of recovery itself, as nearly always
+    for made in (BASE, RECOVERY, BAD):  # another image; the one of recovery itself, as nearly always; one on trial
         walk = Walk(FRESH, (BAD,), resets=(made,))
-        assert len(walk.seen) > 20_000
+        assert len(walk.seen) > 5_000
         assert {"reset-elsewhere", "reset False", "check True"} <= walk.visited.keys()
 
 

@@ -254,7 +254,7 @@ def settle(device: Device) -> tuple[Write, ...]:
     """What a boot has shown; to be written once after each boot, before anything else."""
     memory, pointer, plan = device.memory, device.pointer, device.memory.plan
     trial, active = pointer.trial, device.active
-    if trial is not None and plan is not None and plan.image.digest == trial:
+    if plan is not None and _arrived(device, plan):
         plan = None  # it got as far as booting it
     elif plan is not None and plan.stage is Stage.VERIFIED:
         plan = replace(plan, stage=Stage.WRITTEN)  # who knows what the power cut did to the file
@@ -371,7 +371,7 @@ def decide(device: Device) -> Action | None:
     if waits_for is not None and waits_for is not (device.booted is Slot.RECOVERY):
         return None  # a reset waits for recovery, a new recovery for another slot
     done = Remember(replace(device.memory, plan=None))
-    if plan.purpose is not Purpose.RECOVERY and device.pointer.trial == plan.image.digest:
+    if _arrived(device, plan):
         return done
     there = plan.purpose is not Purpose.RECOVERY and plan.image in _on_state(device)
     if plan.stage is Stage.WANTED and not there:
@@ -452,6 +452,16 @@ def unhealthy(device: Device) -> tuple[Write, ...]:
 
 
 # parts ----------------------------------------------------------------------------------------------------------------
+def _arrived(device: Device, plan: Plan) -> bool:
+    """The boot loader is told to try the image of the plan, which is the last that a switch does.
+
+    That of a reset is not the trial of an upgrade to the same image, which leaves passive as it was.
+    """
+    if plan.purpose is Purpose.RECOVERY or device.pointer.trial != plan.image.digest:
+        return False
+    return plan.purpose is Purpose.UPGRADE or device.passive == plan.image
+
+
 def _on_state(device: Device) -> list[Image | None]:
     """Images whose files are on the state partition: recovery's is not, also when we run from it."""
     running = None if device.booted is Slot.RECOVERY else device.running
