@@ -341,12 +341,29 @@ def test_a_reset_in_recovery_alone(device: Fleet, capsys: Capture) -> None:
     assert device.versions() == ["1.0", "1.0", "1.0"]
     assert not (device.root / "usr/local/data").exists()
     assert (device.root / "oem/data").read_text() == "mine"
+    (device.root / "usr/local/data").write_text("again")
+    assert asked(device, capsys, "reset", "--wipe-persistent")["state"] == "reset"
+    assert not (device.root / "usr/local/data").exists()
+    assert device.boot() == "1.0"
+
+
+def test_a_reset_to_a_recovery_that_no_other_slot_has(device: Fleet, capsys: Capture) -> None:
+    for version in ("2.0", "3.0"):
+        asked(device, capsys, "upgrade", str(lay(device.top / version, version)))
+        assert device.boot() == version
+        asked(device, capsys, "confirm")
+    assert device.versions() == ["3.0", "2.0", "1.0"]
+    device.slot, device.boots = Slot.RECOVERY, device.boots + 1
+    assert asked(device, capsys, "reset")["version"] == "1.0"
+    assert device.versions() == ["1.0", "1.0", "1.0"]
     assert device.boot() == "1.0"
 
 
 def test_a_reset_to_another_image(device: Fleet, capsys: Capture) -> None:
     device.slot, device.boots = Slot.RECOVERY, device.boots + 1
     assert asked(device, capsys, "reset", str(lay(device.top / "new", "5.0")))["version"] == "5.0"
+    assert device.versions() == ["5.0", "5.0", "1.0"]
+    assert asked(device, capsys, "reset", str(device.top / "new"))["version"] == "5.0"
     assert device.versions() == ["5.0", "5.0", "1.0"]
 
 

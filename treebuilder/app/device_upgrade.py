@@ -157,7 +157,9 @@ def reset(site: Site, wish: Wish, load: Load, folders: Iterable[Path]) -> Report
         source = "recovery"
     for folder in folders:
         _empty(folder)
-    device = site.machine.go_on()
+    device = site.machine.status()
+    if device.memory.plan is not None:  # else it was reset to this image before, and did not boot yet
+        device = site.machine.go_on()
     hooks(site, "after-reset", strict=wish.strict)
     image = device.active
     assert image is not None
