@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -28,14 +29,14 @@ class Slow:
         self._registry = registry
         self._both, self._lock = threading.Barrier(2, timeout=_PATIENCE_S), threading.Lock()
         self.held: Callable[[str], bool] | None = None
-        self.met, self.asked = False, 0
+        self.met, self.asked = False, list[str]()
 
     def hold(self, held: Callable[[str], bool]) -> None:
-        self.held, self.asked = held, 0
+        self.held, self.asked = held, []
 
     def answer(self, exchange: Exchange) -> None:
         with self._lock:
-            self.asked += 1
+            self.asked.append(f"{exchange.method} {exchange.path}")
         if not self.met and self.held is not None and self.held(exchange.path):
             with suppress(threading.BrokenBarrierError):
                 self._both.wait()
@@ -84,7 +85,21 @@ def test_what_is_needed_is_asked_for_at_once(registry: tuple[Slow, str], tmp_pat
     assert done.code == 0, done.stderr
     assert done.value["counts"]["built"] == 0
     assert site.met
-    assert site.asked == 3 * 4, "a manifest, a record and an archive of each package"
+    assert len(site.asked) == 3 * 4, "a manifest, a record and an archive of each package"
+
+
+def test_what_is_pushed_is_sent_at_once(registry: tuple[Slow, str], tmp_path: Path) -> None:
+    """Nothing is asked for or sent twice, though all packages stand on the same layers."""
+    site, address = registry
+    one = make(tmp_path / "one")
+    assert one.building("t/top").code == 0
+    site.hold(lambda path: "/manifests/node-" in path)
+    assert build(one, address, "--push", "t/top").code == 0
+    assert site.met
+    asked = Counter(line for line in site.asked if "/uploads/" not in line)
+    assert {line: count for line, count in asked.items() if count > 1} == {}
+    sent = [line for line in site.asked if line.startswith("PUT") and "/uploads/" in line]
+    assert len(sent) == len([line for line in asked if line.startswith("HEAD") and "/blobs/" in line]) > 3
 
 
 def test_layers_are_fetched_at_once(registry: tuple[Slow, str], tmp_path: Path) -> None:

@@ -106,8 +106,9 @@ class Runner:
 
     def _push(self, shared: SharedCache) -> None:
         """Pushes what the registry lacks: what was built now, and what the cache has had for long."""
-        for id, node in self._plan.nodes.items():
-            keys = self._keys[id]
+
+        def push(id: str) -> None:
+            keys, node = self._keys[id], self._plan.nodes[id]
             self._cancel.check()
             result = self._nodes.get(id)
             known = self._store.index.get(keys.plan.hex) if result is None else None
@@ -117,6 +118,8 @@ class Runner:
             packages = self._artifacts.get(id) or recorded(self._store, keys, self._options.compression)
             if packages is not None:
                 shared.push_artifact(node, keys, packages)
+
+        in_parallel([*self._plan.nodes], push, _ASKING if shared.takes_many else 1, self._cancel)
         shared.finish()
 
     def _touch(self) -> None:

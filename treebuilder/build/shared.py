@@ -17,8 +17,8 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from treebuilder.annotations import IO, Any, Protocol
-from treebuilder.archive.bounds import USUAL_BOUND, Counted
+from treebuilder.annotations import IO, Any
+from treebuilder.archive.bounds import Counted
 from treebuilder.archive.compress import compressor
 from treebuilder.archive.tar import write_folder
 from treebuilder.build.artifacts import Packages
@@ -26,59 +26,30 @@ from treebuilder.build.emit import files_note, read_files
 from treebuilder.build.record_reading import ODD, built_of, check_archive, node_of, packages_of
 from treebuilder.build.record_signing import ANYBODY, RecordTrust
 from treebuilder.build.results import ArtifactResult, NodeResult
+from treebuilder.build.shared_layers import Blob, Records, by_content, layer_item
 from treebuilder.build.shared_listing import Listings
+from treebuilder.build.shared_sending import Sending
 from treebuilder.build.waiting import Waiting
 from treebuilder.errors import IntegrityError, NotReproducible, TransportError, TreebuildError, UnsafeArchive
 from treebuilder.events import EventSink, Finished, Started, Warned
 from treebuilder.model.digest import Digest
-from treebuilder.oci.arriving import UNSEEN, Arriving
+from treebuilder.oci.arriving import UNSEEN
 from treebuilder.oci.folder import FolderRepository, drop_damaged, whole
 from treebuilder.oci.layout import MAX_JSON, item_digest, json_object, unpack_into_store
-from treebuilder.oci.remote import Progress, descriptor_size
+from treebuilder.oci.remote import Progress, Repository, descriptor_size
 from treebuilder.oci.seal import HashingSink
 from treebuilder.oci.store import Store
 from treebuilder.plan.graph import BuildNode
 from treebuilder.plan.keys import NodeKeys, artifact_document
-from treebuilder.records import record
 
 SCHEMA = "treebuild.cache/1"
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG = "application/vnd.treebuild.record.v1+json"
-_LAYER = "application/vnd.oci.image.layer.v1.tar+zstd"
 _ARCHIVE = "application/vnd.treebuild.package.v1"
+_SMALL = 1 << 16  # bytes that are sent without asking whether they are there
 _MOST_BROKEN = 20  # records of a registry: a page that every address leads to is one for each that is asked for
 _COMPARED = "compared-record"  # notes: a manifest's digest to that of the result that it was compared with
-_CONTENT = "dev.treebuild.content"  # the digest of the plain tar
-_PLAIN = "dev.treebuild.unpacked"  # its length in bytes, where it is odd
 _Led = Callable[[str], "Digest | None"]
-
-
-class Records(Protocol):
-    """One repository of a registry, or a folder that stands for one (`oci.remote`, `oci.folder`)."""
-
-    def manifest(self, tag: str, expected: Digest | None, /) -> tuple[Digest, dict[str, Any]]: ...
-
-    def blob(self, digest: Digest, size: int, file: Path, progress: Arriving, /) -> Path: ...
-
-    def has_blob(self, digest: Digest, /) -> bool: ...
-
-    def digest_of(self, reference: str, /) -> Digest | None: ...
-
-    def push_blob(
-        self, digest: Digest, size: int, opened: Callable[[], IO[bytes]], /, *, again: bool = False
-    ) -> bool: ...
-
-    def put_manifest(self, reference: str, data: bytes, media: str, /) -> Digest: ...
-
-
-@record
-class _Blob:
-    """Where a blob is to be had."""
-
-    repository: Records
-    digest: Digest
-    size: int
-    plain_bytes: int = 0  # the length of its tar, where that is more than would be believed
 
 
 class SharedCache:
@@ -95,12 +66,13 @@ class SharedCache:
         self._trust = trust
         self._waiting = waiting
         self._listings = Listings()
+        self._sending = Sending()
         self._sources = tuple(sources)
         self._targets = tuple(targets)
         self._commits = tuple(commits)
         self._store = store
         self._events = events
-        self._layers: dict[str, _Blob] = {}
+        self._layers: dict[str, Blob] = {}
         self._lost: set[Records] = set()
         self._broken: set[tuple[Records, str]] = set()  # records that are not what they should be, by their tags
         self._damaged: set[tuple[Records, Digest]] = set()  # layers
@@ -111,6 +83,11 @@ class SharedCache:
     @property
     def pushes(self) -> bool:
         return bool(self._targets)
+
+    @property
+    def takes_many(self) -> bool:
+        """Whether several nodes can be pushed at once: what is damaged in a folder is deleted by one at a time."""
+        return not any(isinstance(target, FolderRepository) for target in self._targets)
 
     # pulling ----------------------------------------------------------------------------------------------------
     def node(self, keys: NodeKeys) -> NodeResult | None:
@@ -130,7 +107,7 @@ class SharedCache:
         for repository, config, items in self._records(tag, self._sources, fresh=fresh):
             try:
                 result = read(config, str(repository))
-                found = _by_content(repository, items)
+                found = by_content(repository, items)
             except IntegrityError as err:
                 self._pass_over(repository, tag, err)
                 continue
@@ -197,7 +174,7 @@ class SharedCache:
             check_archive(self._store.blob_path(blob), one, files, what)
             return
         with self._store.part() as part:
-            self._download(_Blob(repository, blob, sizes.get(blob, 0)), f"package {blob.hex[:12]}", part)
+            self._download(Blob(repository, blob, sizes.get(blob, 0)), f"package {blob.hex[:12]}", part)
             check_archive(part, one, files, what)
             self._store.add_blob_file(part, blob)
 
@@ -239,14 +216,14 @@ class SharedCache:
             self._drop(blob.repository, f"the layer {layer} reads as {found}")
         return found == layer
 
-    def _unpacked(self, blob: _Blob, layer: Digest) -> Digest:
+    def _unpacked(self, blob: Blob, layer: Digest) -> Digest:
         with self._store.part() as part:
             self._download(blob, f"layer {layer.hex[:12]}", part)
             with part.open("rb") as source:
                 bound = self._store.bound.promised(blob.plain_bytes)
                 return unpack_into_store(source, self._store, f"{blob.repository}@{blob.digest}", bound)
 
-    def _download(self, blob: _Blob, task: str, part: Path) -> None:
+    def _download(self, blob: Blob, task: str, part: Path) -> None:
         self._events.emit(Started(task, f"fetching {task}", blob.size, "bytes"))
         try:
             blob.repository.blob(blob.digest, blob.size, part, Progress(task, self._events))
@@ -343,12 +320,12 @@ class SharedCache:
         """The layers of a result in a target, where those that it lacks are pushed; None if they are not to be had."""
         layers = [*dict.fromkeys((*result.state.layers, *result.own))]
         known = {layer: blob for layer in layers if (blob := self._layers.get(layer.hex)) and blob.repository is target}
-        there = {layer: blob for layer, blob in known.items() if target.has_blob(blob.digest)}
+        there = {layer: blob for layer, blob in known.items() if self._sending.has(target, blob.digest)}
         there = {layer: blob for layer, blob in there.items() if (target, layer) not in self._damaged}
         if not all(layer in there or self._store.has_tree(layer) for layer in layers):
             return None
         return [
-            _layer_item(there[layer].digest, there[layer].size, layer, there[layer].plain_bytes)
+            layer_item(there[layer].digest, there[layer].size, layer, there[layer].plain_bytes)
             if layer in there
             else self._push_layer(target, layer)
             for layer in layers
@@ -418,7 +395,10 @@ class SharedCache:
     ) -> None:
         data = json.dumps(config, sort_keys=True).encode("utf-8", "surrogatepass")
         digest = self._store.add_blob(data)
-        self._push_blob(target, digest, len(data), again=(target, tag) in self._broken)
+        if isinstance(target, Repository) and len(data) <= _SMALL:
+            target.push_small(data)
+        else:
+            self._push_blob(target, digest, len(data), again=(target, tag) in self._broken)
         value = {
             "schemaVersion": 2, "mediaType": _MANIFEST, "artifactType": _CONFIG, "layers": items,
             "config": {"mediaType": _CONFIG, "digest": str(digest), "size": len(data)},
@@ -429,12 +409,16 @@ class SharedCache:
 
     def _push_layer(self, target: Records, layer: Digest) -> dict[str, Any]:
         """Uploads a layer unless the registry has it; its compressed form is known by a note after the first time."""
-        again = (target, layer) in self._damaged - self._mended
-        noted = self._store.index.note("layer-blob", layer.hex)
-        if noted is not None and not again:
-            text, size, *plain = noted.decode().split()
-            if target.has_blob(Digest(text)) and self._is_whole(target, Digest(text)):
-                return _layer_item(Digest(text), int(size), layer, *map(int, plain))
+        with self._sending.turn(target, layer):
+            again = (target, layer) in self._damaged - self._mended
+            noted = self._store.index.note("layer-blob", layer.hex)
+            if noted is not None and not again:
+                text, size, *plain = noted.decode().split()
+                if self._sending.has(target, Digest(text)) and self._is_whole(target, Digest(text)):
+                    return layer_item(Digest(text), int(size), layer, *map(int, plain))
+            return self._send_layer(target, layer, again=again)
+
+    def _send_layer(self, target: Records, layer: Digest, *, again: bool) -> dict[str, Any]:
         with self._store.part() as part:
             sink = HashingSink()
             with part.open("wb") as out:
@@ -445,11 +429,11 @@ class SharedCache:
             digest, size_bytes, plain_bytes = sink.digest(), sink.size_bytes, counted.size_bytes
             self._events.emit(Started(f"layer {layer.hex[:12]}", "pushing", size_bytes, "bytes"))
             again = again or not self._is_whole(target, digest)
-            target.push_blob(digest, size_bytes, lambda: part.open("rb", buffering=0), again=again)
+            self._sending.push(target, digest, size_bytes, lambda: part.open("rb", buffering=0), again=again)
             self._mended.add((target, layer))
             self._events.emit(Finished(f"layer {layer.hex[:12]}"))
         self._store.index.set_notes("layer-blob", {layer.hex: f"{digest.hex} {size_bytes} {plain_bytes}".encode()})
-        return _layer_item(digest, size_bytes, layer, plain_bytes)
+        return layer_item(digest, size_bytes, layer, plain_bytes)
 
     def _is_whole(self, target: Records, digest: Digest) -> bool:
         """A registry is believed; a folder is looked at."""
@@ -457,7 +441,9 @@ class SharedCache:
 
     def _push_blob(self, target: Records, digest: Digest, size: int, *, again: bool) -> None:
         again = again or not self._is_whole(target, digest)
-        target.push_blob(digest, size, lambda: self._store.blob_path(digest).open("rb", buffering=0), again=again)
+        self._sending.push(
+            target, digest, size, lambda: self._store.blob_path(digest).open("rb", buffering=0), again=again
+        )
 
 
 class _Both:
@@ -467,25 +453,3 @@ class _Both:
     def write(self, data: bytes, /) -> int:
         self._one.write(data)
         return self._two.write(data)
-
-
-def _layer_item(blob: Digest, size: int, content: Digest, plain_bytes: int = 0) -> dict[str, Any]:
-    notes = {_CONTENT: str(content)}
-    if plain_bytes > USUAL_BOUND.most(size):
-        notes[_PLAIN] = str(plain_bytes)
-    return {"mediaType": _LAYER, "digest": str(blob), "size": size, "annotations": notes}
-
-
-def _by_content(repository: Records, items: list[dict[str, Any]]) -> dict[str, _Blob]:
-    found = {}
-    for item in items:
-        given = item.get("annotations")
-        notes = given if isinstance(given, dict) else {}
-        plain = str(notes.get(_PLAIN, ""))
-        try:
-            content = Digest.parse(str(notes.get(_CONTENT, "")))
-        except ValueError as err:
-            raise IntegrityError(f"{repository}: a layer that does not say what it holds") from err
-        plain_bytes = int(plain) if plain.isascii() and plain.isdigit() and len(plain) < 18 else 0
-        found[content.hex] = _Blob(repository, item_digest(item, str(repository)), descriptor_size(item), plain_bytes)
-    return found
