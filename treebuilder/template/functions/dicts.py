@@ -69,6 +69,8 @@ def _merge_into(target: Map, source: Map, overwrite: bool) -> None:
             if isinstance(value, AnyMap) and not isinstance(old, AnyMap):
                 raise TemplateFault(f"a {type_of(value)} is not merged into a {type_of(old)}")
             _merge_into(old, value, overwrite)
+            if not old:  # nothing of the other was worth taking, and yet it takes the place
+                target[key] = value
         elif key not in target or not old or (overwrite and not isinstance(value, dict)):
             target[key] = value
 

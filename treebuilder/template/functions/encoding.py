@@ -112,15 +112,19 @@ def _from_json(text: str) -> object:
         value: object = json.loads(
             text.strip(" \t\r\n"), parse_int=_json_number, parse_float=_json_number, parse_constant=_json_number
         )
-    except (ValueError, RecursionError) as err:
-        raise TemplateFault(f"broken JSON: {err}") from err
+    except RecursionError as err:
+        raise TemplateFault("exceeded max depth") from err
+    except ValueError as err:
+        from treebuilder.template.functions.gofaults import json_fault
+
+        raise TemplateFault(json_fault(text) or str(err)) from err
     return _whole_texts(value) if "\\u" in text else value
 
 
 def _json_number(text: str) -> float:
     value = float(text) if text[-1].isdigit() else math.inf
     if not math.isfinite(value):
-        raise ValueError(f"{text} is no number")
+        raise ValueError(f"json: cannot unmarshal number {text} into Go value of type float64")
     return value
 
 
@@ -166,13 +170,20 @@ def _json_list(text: str) -> list[object]:
     return [f"json: cannot unmarshal {_json_kind(value)} into Go value of type []interface {{}}"]
 
 
-def _from_yaml(text: str) -> object:
+def _from_yaml(text: str, kind: str, wanted: str) -> object:
+    """A value of the kind, None for nothing. Raises TemplateFault, which names the type of Go's that is wanted."""
     from treebuilder.nodes import load
+    from treebuilder.template.functions.gofaults import yaml_fault, yaml_kind_fault
 
     try:
-        return _text_keys(load(text, "").plain(keys=True))
+        found = load(text, "")
+        if not found.place.line:
+            return None  # a text without a document
+        if found.kind not in (kind, "nothing"):
+            raise TemplateFault(yaml_kind_fault(found, wanted))
+        return _text_keys(found.plain(keys=True))
     except SpecError as err:
-        raise TemplateFault(f"{err.message}{f' (line {err.where.line})' if err.where else ''}") from err
+        raise TemplateFault(yaml_fault(err, text)) from err
 
 
 def _text_keys(value: object) -> object:
@@ -188,24 +199,18 @@ def _text_keys(value: object) -> object:
 
 def _yaml_map(text: str) -> dict[str, object]:
     try:
-        value = _from_yaml(text)
+        value = _from_yaml(text, "map", "map[string]interface {}")
     except TemplateFault as fault:
         return {"Error": str(fault)}
-    if value is None:
-        return {}
-    return value if isinstance(value, dict) else {"Error": f"a YAML map is needed, not {type_of(value)}"}
+    return value if isinstance(value, dict) else {}
 
 
 def _yaml_list(text: str) -> list[object]:
-    if not text.strip():
-        return []
     try:
-        value = _from_yaml(text)
+        value = _from_yaml(text, "list", "[]interface {}")
     except TemplateFault as fault:
         return [str(fault)]
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [f"a YAML list is needed, not {type_of(value)}"]
+    return value if isinstance(value, list) else []
 
 
 def _to_yaml(value: object) -> str:

@@ -26,6 +26,7 @@ _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
 _KINDS = {"bool": 1, "int": 2, "int64": 6, "uint64": 11, "float64": 14}  # the numbers of Go's kinds
 _OCTAL = re.compile(r"[-+]?0o[0-7]+\Z")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
+_MAX_KEY = 128
 
 
 class _Dumper(yaml.SafeDumper):
@@ -33,9 +34,13 @@ class _Dumper(yaml.SafeDumper):
         return True
 
     def check_simple_key(self) -> bool:
-        """go-yaml writes an empty key on one line with its value."""
-        is_empty = isinstance(self.event, yaml.ScalarEvent) and not self.event.value
-        return is_empty or bool(super().check_simple_key())
+        """What go-yaml writes on one line with its value: an empty key too, and one of up to 128 bytes."""
+        if not isinstance(self.event, yaml.ScalarEvent):
+            return bool(super().check_simple_key())
+        key: str = self.event.value
+        if self.analysis is None:
+            self.analysis = self.analyze_scalar(key)
+        return not self.analysis.multiline and len(key.encode("utf-8", "surrogatepass")) <= _MAX_KEY
 
 
 def to_yaml(value: object) -> str:
