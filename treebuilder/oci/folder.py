@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,6 +48,7 @@ class FolderRepository:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._lock = threading.Lock()
         self._named: dict[str, dict[str, Any]] | None = None
         self._fresh: dict[str, dict[str, Any]] = {}
 
@@ -57,13 +59,17 @@ class FolderRepository:
         return self._folder / "blobs/sha256" / digest.hex
 
     def _names(self) -> dict[str, dict[str, Any]]:
-        if self._named is None:
-            self._named = {}
-            for item in self._index().get("manifests") or []:
-                name = (item.get("annotations") or {}).get(_NAME) if isinstance(item, dict) else None
-                if isinstance(name, str):
-                    self._named.setdefault(name, item)
-        return self._named
+        with self._lock:
+            if self._named is None:
+                found: dict[str, dict[str, Any]] = {}
+                try:
+                    for item in self._index().get("manifests") or []:
+                        name = (item.get("annotations") or {}).get(_NAME) if isinstance(item, dict) else None
+                        if isinstance(name, str):
+                            found.setdefault(name, item)
+                finally:  # what cannot be read is said once, and has no names
+                    self._named = found
+            return self._named
 
     def _index(self) -> dict[str, Any]:
         path = self._folder / "index.json"
