@@ -253,3 +253,8 @@ def test_a_full_database_is_no_space(tmp_path: Path) -> None:
             storage._db.do("INSERT INTO tags VALUES ('b', ?, 'x')", f"{number}-{'x' * 100}")
     assert storage.tags("b") == []
     storage._db.close()
+
+
+def test_who_begins_with_tls_learns_that_this_is_http(lab: Lab) -> None:
+    """Docker, podman and all that is written in Go go on in plain HTTP then, and only then."""
+    assert lab.raw("\x16\x03\x01\x00\x05\x01\x00\x00\n").startswith(b"HTTP/1.1 400 ")

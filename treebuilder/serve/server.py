@@ -93,7 +93,11 @@ class Server:
                 listening.log(f"{self.client_address[0]} {said}")
 
             def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-                """What is no request, or of an unknown method, is told as everything else is."""
+                """What is no request, or of an unknown method, is told as everything else is.
+
+                Clients in Go that begin with TLS go on without it only where the answer has HTTP's first line.
+                """
+                self.request_version = self.protocol_version
                 said = message or self.responses.get(code, ("", ""))[0]
                 value = {"errors": [{"code": "UNSUPPORTED", "message": str(said), "detail": None}]}
                 data = json.dumps(value).encode()
