@@ -211,7 +211,11 @@ class Run:
 
 
 def chain(call: Callable[..., object], value: object, names: tuple[str, ...], *arguments: object) -> object:
-    """`.a.b` of a value; the last may be a method that takes the arguments, by `call`. Raises TemplateFault."""
+    """`.a.b` of a value; the last may be a method that takes the arguments, by `call`. Raises TemplateFault.
+
+    Of nothing everything is nothing, whatever the arguments.
+    """
+    arguments = () if value is None else arguments
     for index, name in enumerate(names):
         if type(value) is dict:
             value = value.get(name)
