@@ -20,7 +20,7 @@ from treebuilder.client.api import Change, Planned, Record, SystemRoot
 from treebuilder.client.choose import Claims
 from treebuilder.client.database import SystemDatabase
 from treebuilder.client.journal import Journal
-from treebuilder.client.laying import database_places, database_taken, lay
+from treebuilder.client.laying import Laid, database_places, database_taken, lay
 from treebuilder.client.names import FILLED, FILLING, RESERVED, STAGING
 from treebuilder.client.opening import database_of
 from treebuilder.client.places import Places
@@ -156,9 +156,9 @@ def _journal(
     root: SystemRoot, change: Change, records: tuple[Record, ...], finalizers: tuple[Finalizer, ...], rules: Rules
 ) -> tuple[Journal, Room]:
     """Everything that the switch will do, decided, and room for it. Raises ConflictError, NoSpace, TreebuildError."""
-    laid = lay(root, change, records, rules.claims, rules.database)
     going = doomed(root, change, rules.database, (), rules.protection)
-    obstacles = _obstacles(root.folder, laid.fresh, laid.owners, dict(going))
+    laid = lay(root, change, records, rules.claims, rules.database, dict(going))
+    obstacles = _obstacles(root.folder, laid, dict(going))
     first = set(obstacles)
     rest = [(path, kind) for path, kind in going if path not in laid.fresh and (path, kind) not in first]
     removed = tuple(found.package.id for found in change.remove)
@@ -167,9 +167,7 @@ def _journal(
     return found, Room(root, laid.fresh, found, change.remove)
 
 
-def _obstacles(
-    root: Path, fresh: dict[str, str], owners: dict[str, Planned], going: dict[str, str]
-) -> list[tuple[str, str]]:
+def _obstacles(root: Path, laid: Laid, going: dict[str, str]) -> list[tuple[str, str]]:
     """What must go before the new things come, for it is of another kind; in order of removal.
 
     A file may replace a file, a folder may meet a folder; everything else would destroy something. Raises
@@ -178,13 +176,13 @@ def _obstacles(
     from treebuilder.archive.entry import scan
 
     found: list[tuple[str, str]] = []
-    for place, kind in fresh.items():
+    for place, kind in laid.fresh.items():
         path = f"{root}/{place}"
         try:
             mode = os.lstat(path).st_mode
         except (FileNotFoundError, NotADirectoryError):
             continue
-        who = f"{owners[place].package.id}" if place in owners else "a package"
+        who = f"{laid.owners[place].package.id}" if place in laid.owners else "a package"
         if kind != "d" and stat.S_ISDIR(mode):
             below = [f"{place}/{entry.path}" for entry in scan(path)]
             if place not in going or any(name not in going for name in below):
@@ -193,7 +191,7 @@ def _obstacles(
             found.append((place, "d"))
         elif kind == "d" and not stat.S_ISDIR(mode):
             behind = resolve(root, place)
-            if behind is not None and behind.is_dir():
+            if behind is not None and behind.is_dir() and place not in laid.unlinked:
                 continue
             if place not in going:
                 raise ConflictError(f"{path} is no folder, and a folder in {who}", hint=_IN_THE_WAY)

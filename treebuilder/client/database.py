@@ -203,6 +203,20 @@ class SystemDatabase:
             ).fetchall()
         return frozenset(_text(row[0]) for row in rows)
 
+    def are_below(self, folder: str, without: Iterable[PackageId]) -> bool:
+        """Whether packages other than these have the folder or something in it, by their own paths."""
+        db = self._open(create=False)
+        if db is None:
+            return False
+        rest = set(without)
+        below = _bytes(f"{folder}/")
+        with self._errors():
+            rows = db.execute(
+                "SELECT DISTINCT p.category, p.name, p.version FROM files f JOIN packages p ON p.id = f.package "
+                "WHERE f.path = ? OR f.path >= ? AND f.path < ?", (_bytes(folder), below, below[:-1] + b"0"),
+            )  # fmt: skip
+            return any(PackageId(*row) not in rest for row in rows)
+
     def holds(self) -> frozenset[str]:
         """Names (`category/name`) that no upgrade may change."""
         db = self._open(create=False)

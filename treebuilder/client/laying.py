@@ -4,7 +4,7 @@ those of the root and those that the change itself brings."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from treebuilder.annotations import TYPE_CHECKING
@@ -25,11 +25,15 @@ _SUFFIXES = ("", "-wal", "-shm", "-journal", "-new")
 
 @record
 class Laid:
-    """Real places, "d" for folders and "f" for all else, who brings them, and how long the files are."""
+    """Real places, "d" for folders and "f" for all else, who brings them, and how long the files are.
+
+    `unlinked` are links that go because folders come in their place.
+    """
 
     fresh: dict[str, str] = field(default_factory=dict)
     owners: dict[str, Planned] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
+    unlinked: set[str] = field(default_factory=set)
 
 
 def database_places(root: SystemRoot, places: Places) -> frozenset[str]:
@@ -39,13 +43,17 @@ def database_places(root: SystemRoot, places: Places) -> frozenset[str]:
 
 
 def lay(
-    root: SystemRoot, change: Change, records: tuple[Record, ...], claims: Claims, database: SystemDatabase
-) -> Laid:
-    """What is staged and adopted. Raises ConflictError, UnsafeArchive."""
+    root: SystemRoot, change: Change, records: tuple[Record, ...], claims: Claims, database: SystemDatabase,
+    going: Mapping[str, str],
+) -> Laid:  # fmt: skip
+    """What is staged and adopted, where `going` (kinds by real place) goes. Raises ConflictError, UnsafeArchive."""
     from treebuilder.archive.entry import scan
 
     places, laid = Places(root.folder, strict=True), Laid()
     before = database_places(root, places)
+    for path in _folders_for_links(root, change, records, database, going):
+        laid.unlinked.add(path)
+        places.lay(path, None)
     for position, item in enumerate(change.add):
         for entry in scan(str(root.folder / STAGING / str(position))):
             _lay_entry(root.folder, laid, places, item, entry, claims)
@@ -58,6 +66,26 @@ def lay(
     _leave_database(root, laid, before | database_places(root, places))
     _look_behind_links(root.folder, change, laid, claims, database)
     return laid
+
+
+def _folders_for_links(
+    root: SystemRoot, change: Change, records: tuple[Record, ...], database: SystemDatabase, going: Mapping[str, str]
+) -> Iterator[str]:
+    """Links of packages that go, where new ones have folders. One stays when something of others, the database or a
+    protected file, whose new form has another name by now, is behind it."""
+    links = {path for path, kind in going.items() if kind == "l"}
+    if not links:
+        return
+    new = [(path, kind, at) for at, found in enumerate(records[: len(change.add)]) for path, kind in found.entries]
+    folders = {path for path, kind, _ in new if kind == "d"} | {path.rpartition("/")[0] for path, _, _ in new}
+    ids = [found.package.id for found in change.remove]
+    for link in sorted((links & folders) - {path for path, kind, _ in new if kind != "d"}):
+        below = f"{link}/"
+        staged = all(
+            os.path.lexists(root.folder / STAGING / str(at) / path) for path, _, at in new if path.startswith(below)
+        )
+        if staged and not root.database_path.lstrip("/").startswith(below) and not database.are_below(link, ids):
+            yield link
 
 
 def _lay_entry(root: Path, laid: Laid, places: Places, item: Planned, entry: Entry, claims: Claims) -> None:
