@@ -31,8 +31,9 @@ _CHANGING = (
 )
 _LEFT_OUT = re.compile(rf"\b(?:{_CHANGING}|{'|'.join(sorted(APART))})")
 _POINTER = re.compile("0x[0-9a-f]{6,}")
-# Go 1.22 ranges over numbers, and we as well; where an {{end}} is missing we say for what
-_NEWER = ("range can't iterate over", "unexpected EOF")
+# Go 1.22 ranges over numbers, and we as well; where an {{end}} is missing we say for what; to Go two versions may be of
+# two types, one a pointer
+_NEWER = ("range can't iterate over", "unexpected EOF", "non-comparable types")
 
 
 def seeds() -> Iterator[int]:

@@ -29,3 +29,26 @@ def test_images_without_a_name_are_told(
     assert all_of_them == len(rows) > 10
     assert nameless == sum(not row["image"] for row in rows) > 0
     assert named == sum(bool(row["image"]) for row in rows)
+
+
+def test_a_pull_repository_has_no_effect(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(TOP / "packages", tmp_path / "packages")
+    monkeypatch.chdir(tmp_path)
+    words = ["tree", "images", "--tree", "packages", "-p", "quay.io/x/cache", "system/sampleOS"]
+    assert main(["luet", *words]) == 0
+    assert "quay.io" not in (printed := capsys.readouterr().out)
+    assert "WARNING" not in printed
+    assert main([*words, "--cache-dir", str(tmp_path / "cache")]) == 0
+    assert "--pull-repository has no effect" in capsys.readouterr().err
+
+
+def test_a_solver_that_leaves_out_is_told_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(TOP / "packages", tmp_path / "packages")
+    monkeypatch.chdir(tmp_path)
+    for words, told in ((["--solver-type", "qlearning"], True), (["--solver-type="], False), ([], False)):
+        assert main(["luet", *words, "build", "--pretend", "--tree", "packages", "system/sampleOS"]) == 0
+        assert ("the solver qlearning is not here" in capsys.readouterr().out) is told

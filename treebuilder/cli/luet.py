@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 USAGE = 255
 _EPOCH = "SOURCE_DATE_EPOCH"
 _OWN = ("completion", "help", "exec")
+_DROPPING = "qlearning"
+_SOLVING = ("build", "install", "upgrade", "replace")
 
 
 class _Wrong(Exception):
@@ -102,6 +104,10 @@ def _verb(verb: str, module: ModuleType, words: list[str], given: dict[str, Any]
         sink = _sink(args, machine, fatal=luet_words.is_true(str(general["fatal_warnings"])))
         log = _log(values["logging"], sink)
         session.show_by(_logged(sink, log))
+        if verb in _SOLVING and values["solver"]["type"] == _DROPPING:
+            session.events.emit(
+                Warned(f"the solver {_DROPPING} is not here: what cannot be had is an error, never left out")
+            )
         if verb == "build" and not (args.packages or args.all or args.full):
             return 0  # nothing to build is no error to luet
         return int(module.run(args, session))

@@ -21,6 +21,7 @@ from treebuilder.annotations import TYPE_CHECKING, Any
 from treebuilder.cli.session import Session
 from treebuilder.cli.verbs.build import add_deps_flag, add_tree_flags, tree_deps_of, trees_of, values_of
 from treebuilder.errors import ConfigError
+from treebuilder.events import Warned
 
 if TYPE_CHECKING:
     from treebuilder.app.options import BuildOptions
@@ -147,6 +148,9 @@ def _images(args: argparse.Namespace, options: BuildOptions, work: Workspace, se
     from treebuilder.ui import tables
 
     luet = bool(getattr(args, "luet", False))
+    if args.pkg_version and not luet:  # which takes it without a word, and whose stdout has the warnings
+        why = "nothing is asked of a registry, so all images are named alike"
+        work.events.emit(Warned(f"--pull-repository has no effect: {why}", None, "--image-repository names them"))
     found = (trees.luet_images if luet else trees.images)(options, work, args.image_repository or _CACHE)
     session.close()
     lines = [f"{p['category']}/{p['name']}-{p['version']}: {p['image']}" for p in found]
