@@ -396,6 +396,24 @@ def test_only_the_dependencies(shop: Workshop, system: System) -> None:
     assert came(system.install("t/b", onlydeps=True)) == ["t/a-1.0"]
 
 
+def test_a_link_in_the_place_of_a_protected_file_is_kept(shop: Workshop, system: System) -> None:
+    """Somebody's own is; what was the package's link is its file with the next version."""
+    manner = Manner(protection=Protection(("/etc/",)))
+    (system.root / "etc").mkdir()
+    (system.root / "etc/other").symlink_to("../run/other")
+    shop.package("t/a", {"etc": None, "etc/conf": b"1", "etc/was": "conf"})
+    system.install("t/a", manner=manner)
+    (system.root / "etc/conf").unlink()
+    (system.root / "etc/conf").symlink_to("/opt/conf")
+    shop.package("t/a", {"etc": None, "etc/conf": b"2", "etc/was": b"2", "etc/other": b"2"}, version="2.0")
+    report = system.upgrade(manner=manner)
+    assert report.diverted == ("etc/._cfg0001_conf", "etc/._cfg0001_other")
+    assert system.listing() == {
+        "mine": b"m", "etc": None, "etc/conf": "/opt/conf", "etc/was": b"2", "etc/other": "../run/other",
+        "etc/._cfg0001_conf": b"2", "etc/._cfg0001_other": b"2",
+    }  # fmt: skip
+
+
 def test_protected_files_are_kept_and_new_ones_come_beside(shop: Workshop, system: System) -> None:
     manner = Manner(protection=Protection(("/etc/",)))
     shop.package("t/a", {"etc": None, "etc/conf": b"1", "etc/same": b"s", "usr/x": b"1"})

@@ -115,6 +115,7 @@ def stage(
 ) -> Applied:  # fmt: skip
     """Unpacks beside the system, decides, and switches. Raises ConflictError before anything has changed."""
     staging = root.folder / STAGING
+    links = frozenset(path for found in change.remove for path, kind in found.entries if kind == "l")
     with disk_errors(f"changing {root.folder}", root.folder):
         try:
             staging.mkdir(mode=0o700)
@@ -125,7 +126,7 @@ def stage(
                 place.mkdir(mode=0o755)
                 found = _unpack(item, blob, place, rules.claims, own=root.same_owner)
                 records.append(found)
-                diverted += _protect(root.folder, place, found, rules.protection)
+                diverted += _protect(root.folder, place, found, rules.protection, links)
             written, room = _journal(root, change, (*records, *change.adopt), finalizers, rules)
             os.sync()
             journal.write(root, written)
@@ -199,12 +200,12 @@ def _obstacles(root: Path, laid: Laid, going: dict[str, str]) -> list[tuple[str,
     return found
 
 
-def _protect(root: Path, staged: Path, found: Record, protection: Protection) -> list[str]:
-    """Sets aside what would replace a protected file; the new names."""
+def _protect(root: Path, staged: Path, found: Record, protection: Protection, links: frozenset[str]) -> list[str]:
+    """Sets aside what would replace a protected file; the new names. `links` are those of packages that go."""
     diverted = []
     for path, kind in found.entries:
         if kind in "fh" and protection.covers(path, found.package):
-            other = divert(root, staged, path)
+            other = divert(root, staged, path, over_links=path in links)
             if other is not None:
                 diverted.append(other)
     return diverted

@@ -32,14 +32,17 @@ class Protection:
         return any(full.startswith(prefix) for prefix in (*self.prefixes, *((own,) if own else ())))
 
 
-def divert(root: Path, staged: Path, path: str) -> str | None:
+def divert(root: Path, staged: Path, path: str, *, over_links: bool) -> str | None:
     """Renames a staged file whose place holds another content; its name from then on, None where it may stay.
 
-    ._cfg0000_NAME is the form that etc-update and its kin know. What lies there already with the same content is
-    enough, and the staged file goes.
+    A link in its place is somebody's configuration too, wherever it leads, unless with `over_links` it is the
+    package's own. ._cfg0000_NAME is the form that etc-update and its kin know. What lies there already with the same
+    content is enough, and the staged file goes.
     """
     there, fresh = look(root, path), staged / path
-    if there is None or not _is_file(there) or not _is_file(fresh) or _are_same(there, fresh):
+    if there is None or not _is_file(fresh):
+        return None
+    if over_links if there.is_symlink() else (not _is_file(there) or _are_same(there, fresh)):
         return None
     folder, _, name = path.rpartition("/")
     for number in range(1, _MOST):
