@@ -175,7 +175,10 @@ def test_a_removal_loads_nothing_to_fetch_with(tmp_path: Path) -> None:
         (tmp_path / "root").mkdir()
         System(shop, tmp_path / "root").install("t/a")
     words = ["uninstall", "--system-target", str(tmp_path / "root"), "t/a"]
-    heavy = ("yaml", "hashlib", "subprocess", "locale", "ctypes", "queue", "treebuilder.oci", "treebuilder.repository")
+    heavy = (
+        "yaml", "hashlib", "subprocess", "locale", "ctypes", "queue", "treebuilder.oci", "treebuilder.repository",
+        "treebuilder.archive.entry", "treebuilder.model.image", "encodings.unicode_escape",
+    )  # fmt: skip
     code = (
         f"import sys; from treebuilder.cli.main import main; assert main({words!r}) == 0; "
         f"print([m for m in {heavy!r} if m in sys.modules], file=sys.stderr)"

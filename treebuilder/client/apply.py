@@ -128,7 +128,8 @@ def stage(
                 records.append(found)
                 diverted += _protect(root.folder, place, found, rules.protection, links)
             written, room = _journal(root, change, (*records, *change.adopt), finalizers, rules)
-            os.sync()
+            if change.add:
+                os.sync()  # the journal promises them; a removal alone would wait for what others write
             journal.write(root, written)
         except BaseException:
             journal.give_up(root)
@@ -174,8 +175,6 @@ def _obstacles(root: Path, laid: Laid, going: dict[str, str]) -> list[tuple[str,
     A file may replace a file, a folder may meet a folder; everything else would destroy something. Raises
     ConflictError for what does not go anyway.
     """
-    from treebuilder.archive.entry import scan
-
     found: list[tuple[str, str]] = []
     for place, kind in laid.fresh.items():
         path = f"{root}/{place}"
@@ -185,6 +184,8 @@ def _obstacles(root: Path, laid: Laid, going: dict[str, str]) -> list[tuple[str,
             continue
         who = f"{laid.owners[place].package.id}" if place in laid.owners else "a package"
         if kind != "d" and stat.S_ISDIR(mode):
+            from treebuilder.archive.entry import scan
+
             below = [f"{place}/{entry.path}" for entry in scan(path)]
             if place not in going or any(name not in going for name in below):
                 raise ConflictError(f"{path} is a folder, and no folder in {who}", hint=_IN_THE_WAY)

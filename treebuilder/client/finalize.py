@@ -9,7 +9,6 @@ from pathlib import Path
 
 from treebuilder.client.api import Change, FinalizerFailed, Record
 from treebuilder.events import EventSink, LogLine
-from treebuilder.model.image import DEFAULT_PATH
 from treebuilder.model.package import Finalizer
 from treebuilder.records import record
 from treebuilder.system.process import Cancel
@@ -60,6 +59,7 @@ def run_finalizer(
     """Runs every command, each as a program of its own. Raises FinalizerFailed at the first that fails, Cancelled."""
     from treebuilder.container import sandbox
     from treebuilder.container.sandbox import Sandbox
+    from treebuilder.model.image import DEFAULT_PATH
 
     env = {"PATH": DEFAULT_PATH, "HOME": "/root"} | dict(environment.more)
     if environment.epoch_s:

@@ -47,14 +47,14 @@ def lay(
     going: Mapping[str, str],
 ) -> Laid:  # fmt: skip
     """What is staged and adopted, where `going` (kinds by real place) goes. Raises ConflictError, UnsafeArchive."""
-    from treebuilder.archive.entry import scan
-
     places, laid = Places(root.folder, strict=True), Laid()
     before = database_places(root, places)
     for path in _folders_for_links(root, change, records, database, going):
         laid.unlinked.add(path)
         places.lay(path, None)
     for position, item in enumerate(change.add):
+        from treebuilder.archive.entry import scan  # a removal has nothing to look through
+
         for entry in scan(str(root.folder / STAGING / str(position))):
             _lay_entry(root.folder, laid, places, item, entry, claims)
         # what was diverted keeps its place, for it belongs to the new package

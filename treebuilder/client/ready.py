@@ -95,8 +95,12 @@ def _mounts(root: Path) -> frozenset[str]:
     except OSError:
         return frozenset()
     top = os.fsencode(os.path.realpath(root)).rstrip(b"/") + b"/"
-    found = (line.split()[4].decode("unicode_escape").encode("latin-1") for line in lines)
+    found = (_unescaped(line.split()[4]) for line in lines)
     return frozenset(os.fsdecode(point[len(top) :]) for point in found if point.startswith(top))
+
+
+def _unescaped(place: bytes) -> bytes:
+    return place.decode("unicode_escape").encode("latin-1") if b"\\" in place else place
 
 
 def _check_copies(root: Path, laid: Laid) -> None:
