@@ -16,6 +16,7 @@ import pytest
 
 from tests.contract.registry_client import CONFIG, INDEX, MANIFEST, Client, code, sha
 from treebuilder.errors import ConfigError, NoSpace
+from treebuilder.serve import server
 from treebuilder.serve.exchange import Exchange
 from treebuilder.serve.registry import Registry
 from treebuilder.serve.server import Listening, read_users, serving
@@ -258,3 +259,30 @@ def test_a_full_database_is_no_space(tmp_path: Path) -> None:
 def test_who_begins_with_tls_learns_that_this_is_http(lab: Lab) -> None:
     """Docker, podman and all that is written in Go go on in plain HTTP then, and only then."""
     assert lab.raw("\x16\x03\x01\x00\x05\x01\x00\x00\n").startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize(
+    "head", ["GET /v2/ HTTP/1.1\r\n", "PUT /v2/a/manifests/v1 HTTP/1.1\r\nContent-Length: 9999\r\n\r\n"]
+)
+def test_who_sends_a_byte_now_and_then_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: str
+) -> None:
+    monkeypatch.setattr(server, "_TIMEOUT_S", 0.5)
+    storage = Storage(tmp_path)
+    with serving(Registry(storage), Listening("127.0.0.1", 0)) as found:
+        host, port = found.split(":")
+        with socket.create_connection((host, int(port)), timeout=0.05) as slow:
+            slow.sendall(head.encode())
+            ended = False
+            for _ in range(400):
+                try:
+                    slow.sendall(b"x")
+                    ended = not slow.recv(1)
+                except TimeoutError:
+                    continue
+                except ConnectionError:
+                    ended = True
+                if ended:
+                    break
+            assert ended
+    storage.close()

@@ -16,6 +16,7 @@ from treebuilder.annotations import Protocol
 from treebuilder.errors import ConfigError, NoSpace, TreebuildError
 from treebuilder.records import record
 from treebuilder.serve.exchange import BodyError, Exchange, RefusedError, UnfitHeaderError
+from treebuilder.serve.patience import PatientHandler
 from treebuilder.system.process import Cancel
 
 _TIMEOUT_S = 60  # without a byte
@@ -80,7 +81,7 @@ class Server:
         self._known: dict[str, str] = {}
         outer = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(PatientHandler):
             protocol_version = "HTTP/1.1"
             server_version = "treebuild"
             sys_version = ""
