@@ -359,6 +359,31 @@ def test_a_finalizer_that_hangs_is_ended(shop: Workshop, system: System) -> None
     assert system.installed() == ["t/a-1.0"]
 
 
+_LATE = """
+with workshop(top) as shop:
+    system = System(shop, top / "root")
+    packages = shop.packages()
+    shop.packages = lambda: packages
+    begun, late = [], []
+    def note(event, args):
+        if event == "os.rename" and str(args[1]).endswith("journal.json"):
+            begun.append(True)
+        if event == "import" and begun:
+            late.append(args[0])
+    sys.addaudithook(note)
+    system.install("t/a")
+    print(late, (system.root / "log").read_text())
+"""
+
+
+@pytest.mark.engine
+def test_nothing_is_loaded_once_files_are_switched(shop: Workshop, system: System) -> None:
+    """A change may bring another Python, or another treebuild, whose modules are none of ours."""
+    shop.package("t/a", box(), finalize="install:\n- echo ran > /log\n")
+    done = in_private_mounts(shop, "true", _LATE)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "[] ran\n\n")
+
+
 def test_a_record_keeps_what_runs_when_its_package_goes(shop: Workshop, system: System) -> None:
     shop.package("t/a", {"a": b""}, finalize="uninstall:\n- echo bye\n")
     system.install("t/a")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 from treebuilder.client.api import Change, FinalizerFailed, Record
@@ -51,6 +52,12 @@ def whose(change: Change) -> dict[Finalizer, str]:
         for one in distinct(uninstalling([gone])):
             found.setdefault(one, []).append(gone.package.id.human)
     return {one: names[0] + (f" and {len(names) - 1} more" if names[1:] else "") for one, names in found.items()}
+
+
+def load_sandbox() -> None:
+    """Loads what running takes, before a change that may bring another Python or another treebuild."""
+    for name in ("select", "subprocess", "treebuilder.container.sandbox"):
+        import_module(name)
 
 
 def run_finalizer(

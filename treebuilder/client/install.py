@@ -21,7 +21,7 @@ from treebuilder.client.api import (
 )
 from treebuilder.client.choose import Claims, check_files, choose
 from treebuilder.client.database import SystemDatabase
-from treebuilder.client.finalize import Environment, distinct, run_finalizer, uninstalling, whose
+from treebuilder.client.finalize import Environment, distinct, load_sandbox, run_finalizer, uninstalling, whose
 from treebuilder.client.locking import locked
 from treebuilder.client.opening import database_of
 from treebuilder.client.protect import Protection
@@ -120,6 +120,8 @@ class Client:
         if manner.download_only:
             return _planned_report(operation, change, "downloaded", fetched)
         finalizers = distinct([*uninstalling(change.remove), *(item.finalizer for item in change.add)])
+        if finalizers and manner.finalize:
+            load_sandbox()
         rules = apply.Rules(Claims(database.owners, gone, warn, warn_over), manner.protection, database)
         applied = self._apply(root, change, blobs, finalizers, rules)
         database.close()
