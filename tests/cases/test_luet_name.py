@@ -17,6 +17,7 @@ import pytest
 from tests.cases.luet_machine import Luet, luet_machine
 from tests.golden.test_luet_hashes import FILES, A, B, C
 from treebuilder.cli.main import main
+from treebuilder.client.locking import locked
 
 pytestmark = pytest.mark.engine
 
@@ -182,6 +183,23 @@ def test_config_environment_and_flags(luet: Luet, monkeypatch: pytest.MonkeyPatc
     assert code == 0
     assert f"files from {other}/packages" in text
     assert list((other / "packages").iterdir()) == []
+
+
+@pytest.mark.parametrize("path", [".", "..", "packages/../.."])
+def test_a_cleanup_leaves_the_system_database(luet: Luet, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    luet("install", "-y", "test/a")
+    monkeypatch.setenv("LUET_SYSTEM__PKGS_CACHE_PATH", path)
+    code, text = luet("cleanup")
+    assert (code, "the system database is there" in text) == (1, True), text
+    assert luet.installed() == ["test/a-1.0"]
+
+
+def test_a_cleanup_does_not_disturb_who_installs(luet: Luet) -> None:
+    luet("install", "-y", "test/a")
+    with locked(luet.root):
+        code, text = luet("cleanup")
+    assert (code, "another instance is already running" in text) == (1, True), text
+    assert luet("cleanup")[0] == 0
 
 
 def test_protected_configuration(luet: Luet) -> None:
