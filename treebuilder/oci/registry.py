@@ -15,7 +15,10 @@ from treebuilder.oci.reference import Reference, parse_reference, speaks_plain
 from treebuilder.oci.remote import Progress, Repository, descriptor_size
 from treebuilder.oci.store import Store
 from treebuilder.system import clock
+from treebuilder.system.pool import in_parallel
 from treebuilder.system.process import Cancel
+
+_AT_ONCE = 3  # layers of an image
 
 
 class RegistryImages:
@@ -75,7 +78,7 @@ class RegistryImages:
             with store.scratch() as work:
                 file = repository.blob(item_digest(config_item, reference), MAX_JSON, work / "config", progress)
                 config = json_object(file.read_bytes(), reference)
-            state = State(tuple(self._layer(repository, i, store, progress) for i in layers), image_config(config))
+            state = State(self._layers(repository, layers, store, progress), image_config(config))
         except BaseException:
             self._events.emit(Finished(task, "failed", seconds=clock.monotonic_s() - began))
             raise
@@ -84,11 +87,23 @@ class RegistryImages:
         self._events.emit(Finished(task, seconds=clock.monotonic_s() - began))
         return state
 
+    def _layers(
+        self, repository: Repository, items: list[dict[str, Any]], store: Store, progress: Arriving
+    ) -> tuple[Digest, ...]:
+        """The contents' digests. Several layers come at once; one that stands twice comes once."""
+        blobs = [item_digest(item, str(repository)) for item in items]
+        once = dict(zip(blobs, items, strict=True))
+        if self._keep_blobs:
+            self.kept += once
+        found = in_parallel(
+            [*once.values()], lambda item: self._layer(repository, item, store, progress), _AT_ONCE, self._cancel
+        )
+        contents = dict(zip(once, found, strict=True))
+        return tuple(contents[blob] for blob in blobs)
+
     def _layer(self, repository: Repository, item: dict[str, Any], store: Store, progress: Arriving) -> Digest:
         """One layer's content digest. A layer of another image that was unpacked before is not fetched again."""
         blob = item_digest(item, str(repository))
-        if self._keep_blobs:
-            self.kept.append(blob)
         noted = store.index.note("unpacked", blob.hex)
         if noted is not None and store.has_tree(Digest(noted.decode())):
             progress.kept(descriptor_size(item))

@@ -48,18 +48,21 @@ def descriptor_size(item: dict[str, Any]) -> int:
 
 
 class Progress:
-    """Counts bytes of a task, whose end was said when it began. `moved_bytes` are those that came."""
+    """Counts bytes of a task, whose end was said when it began. `moved_bytes` are those that came. For many threads."""
 
     def __init__(self, task: str, events: EventSink) -> None:
         self._task, self._events, self._done, self.moved_bytes = task, events, 0, 0
+        self._lock = threading.Lock()
 
     def add(self, size: int) -> None:
-        self.moved_bytes += size
+        with self._lock:
+            self.moved_bytes += size
         self.kept(size)
 
     def kept(self, size: int) -> None:
-        self._done += size
-        self._events.emit(Progressed(self._task, self._done))
+        with self._lock:
+            self._done += size
+            self._events.emit(Progressed(self._task, self._done))
 
     def expect(self, size: int) -> None:
         """What there will be was said when the task began."""
