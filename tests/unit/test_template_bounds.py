@@ -58,6 +58,7 @@ def test_the_linear_way_finds_what_backtracking_finds() -> None:
         '{{ $l := repeat 20000 "1" }}{{ range until 100000 }}{{ $x := toDate $l $l }}{{ end }}',
         '{{ $d := repeat 4000 "0h" }}{{ range until 100000 }}{{ $x := dateModify $d now }}{{ end }}',
         "{{ $l := until 3000 }}{{ range until 100000 }}{{ if has -1 $l }}{{ end }}{{ end }}",
+        '{{ range until 1000 }}{{ $x := derivePassword 1 "long" "a" "b" "c" }}{{ end }}',
         '{{ $r := repeat 1000000 "$1" }}{{ regexReplaceAll "(x?)" (repeat 4000000 "a") $r }}',
         '{{ $r := repeat 4000000 "r" }}{{ regexReplaceAllLiteral "a" (repeat 4000000 "a") $r }}',
         '{{ $r := repeat 10000 "$1" }}{{ range until 1000 }}{{ $x := regexReplaceAll "(a)" "aaa" $r }}{{ end }}',

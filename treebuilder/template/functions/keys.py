@@ -15,6 +15,7 @@ from ipaddress import ip_address
 from treebuilder.annotations import Any
 from treebuilder.records import record
 from treebuilder.template.faults import TemplateFault
+from treebuilder.template.functions.lists import effort
 from treebuilder.template.functions.signature import GoFunction, table
 from treebuilder.template.functions.world import Randomness
 from treebuilder.template.values import GoObject
@@ -312,6 +313,7 @@ _CHARACTERS = {
     "V": _V, "C": _C, "v": _LOW_V, "c": _LOW_C, "A": _V + _C, "a": _LETTERS, "n": _N,
     "o": "@&%?,=[]_:-+*$#!'^~;()/.", "x": f"{_LETTERS}{_N}!@#$%^&*()",
 }  # fmt: skip
+_DERIVING = 50_000  # a tenth of a second, so that a template has not many of them
 _PURPOSE = b"com.lyndir.masterpassword"
 
 
@@ -321,6 +323,7 @@ def derive_password(counter: int, kind: str, password: str, user: str, site: str
         return f"cannot find password template {kind}"
     if not 0 <= counter < 1 << 32:
         raise TemplateFault(f"the counter {counter} is no uint32")
+    effort.compared += _DERIVING
     secret, who, where = (text.encode("utf-8", "surrogateescape") for text in (password, user, site))
     salt = _PURPOSE + len(who).to_bytes(4, "big") + who
     key = hashlib.scrypt(secret, salt=salt, n=32768, r=8, p=2, dklen=64, maxmem=1 << 26)
