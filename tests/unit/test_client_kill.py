@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -26,33 +25,79 @@ from treebuilder.records import replace
 
 __all__ = ["shop", "system"]  # fixtures
 
-_KILLED = """
-import os, signal, sys
+_EVERY_STEP = """
+import json, os, signal, subprocess, sys
 from pathlib import Path
 from tests.unit.repository_parts import workshop
-from tests.unit.system_parts import System
+from tests.unit.system_parts import System, listing
+from treebuilder.client import Change, Client, Manner, SystemDatabase, SystemRoot
+from treebuilder.events import Silent
+from treebuilder.system.process import Cancel
 
-left = int(sys.argv[2])
+top, operation, kept = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+root, saved = top / "root", top / "saved"
 WATCHED = ("os.rename", "os.mkdir", "os.remove", "os.link", "os.rmdir", "os.symlink", "os.truncate", "os.chmod",
            "os.chown", "os.utime", "sqlite3.connect")
-def counted(event, args):
-    global left
-    if event in WATCHED or (event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)):
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-with workshop(Path(sys.argv[1])) as shop:
-    system = System(shop, Path(sys.argv[1]) / "root")
-    shop.packages()  # the repository is made before anything is counted
-    create, shop.packages = shop.packages, lambda packages=shop.packages(): packages
-    sys.addaudithook(counted)
-    {"install": lambda: system.install("t/b"), "upgrade": system.upgrade,
-     "uninstall": lambda: system.uninstall("t/b", full=True)}[sys.argv[3]]()
+
+def restore():
+    subprocess.run(["find", root, "-mindepth", "1", "!", "-path", kept, "-delete"], check=True)
+    subprocess.run(["cp", "-a", f"{saved}/.", root], check=True)
+
+def change(step):
+    left = step
+    def counted(event, args):
+        nonlocal left
+        if event in WATCHED or (event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)):
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+    with workshop(top) as shop:
+        system = System(shop, root)
+        packages = shop.packages()  # the repository is there before anything is counted
+        shop.packages = lambda: packages
+        sys.addaudithook(counted)
+        {"install": lambda: system.install("t/b"), "upgrade": system.upgrade,
+         "uninstall": lambda: system.uninstall("t/b", full=True)}[operation]()
+        os._exit(0)
+
+def ended(step):
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            change(step)
+        finally:
+            os._exit(3)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert status in (0, -signal.SIGKILL), (step, status)
+    return status == 0
+
+def state():
+    database = SystemDatabase(root / "var/lib/treebuild/system.db")
+    found = listing(root), [str(package.id) for package in database.packages()]
+    database.close()
+    return found
+
+subprocess.run(["cp", "-a", root, saved], check=True)
+old = state()
+assert ended(1 << 30)
+new, seen, step = state(), set(), 0
+assert new != old
+while True:
+    restore()
+    if ended(step):
+        break
+    # whoever comes next settles it
+    report = Client(Silent(), Cancel()).run("autoremove", SystemRoot(root), lambda _: Change(), Manner())
+    assert report.state == "nothing"
+    now = state()
+    assert now in (old, new), f"{operation} killed at {step}: {now}"
+    assert not list(root.glob(".treebuild*")), step
+    seen.add(now == new)
+    step += 1
+assert state() == new
+print(sorted(seen), step > 20)
 """
-
-
-def state(system: System) -> tuple[object, ...]:
-    return system.listing(), system.installed()
 
 
 def first(shop: Workshop) -> None:
@@ -77,34 +122,27 @@ def test_killed_anywhere_the_system_is_the_old_or_the_new_one(shop: Workshop, sy
     if operation == "upgrade":
         second(shop)
     shop.packages()
-    old = state(system)
-    saved = shop.top / "saved"
-    subprocess.run(["cp", "-a", system.root, saved], check=True)
+    words = [sys.executable, "-c", _EVERY_STEP, str(shop.top), operation, str(system.root)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "[False, True] True\n")
 
-    def killed_at(step: int) -> int:
-        subprocess.run(["rm", "-rf", system.root], check=True)
-        subprocess.run(["cp", "-a", saved, system.root], check=True)
-        words = [sys.executable, "-c", _KILLED, str(shop.top), str(step), operation]
-        done = subprocess.run(words, capture_output=True, check=False)
-        assert done.returncode in (0, -signal.SIGKILL), done.stderr
-        return done.returncode
 
-    assert killed_at(1 << 30) == 0
-    new = state(system)
-    assert new != old
-    found = set()
-    ended = False
-    for step in (*range(0, 30, 3), *range(30, 120, 9), *range(120, 500, 40)):
-        ended = killed_at(step) == 0
-        assert system.run("autoremove", lambda _, d: Change()).state == "nothing"  # whoever comes next settles it
-        now = state(system)
-        assert now in (old, new), f"{operation} killed at {step}"
-        assert sorted(path.name for path in system.root.glob(".treebuild*")) == []
-        found.add(now == new)
-        if ended:
-            break
-    assert ended
-    assert found == {False, True}
+@pytest.mark.engine
+def test_killed_anywhere_where_a_folder_is_another_file_system(shop: Workshop, system: System) -> None:
+    """What comes there is copied, and not renamed."""
+    first(shop)
+    usr = system.root / "usr"
+    usr.mkdir()
+    start = f"mount -t tmpfs none {usr}"
+    install = "with workshop(top) as shop:\n    System(shop, top / 'root').install('t/b')\n"
+    made = in_private_mounts(shop, start, f"{install}os.system('cp -a {usr} {shop.top}/usr')\n")
+    assert (made.returncode, made.stderr) == (0, "")
+    second(shop)
+    shop.packages()
+    words = ["unshare", "-m", "sh", "-c", f'{start} && cp -a {shop.top}/usr/. {usr} && exec "$0" "$@"']
+    words += [sys.executable, "-c", _EVERY_STEP, str(shop.top), "upgrade", str(usr)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "[False, True] True\n")
 
 
 # databases -----------------------------------------------------------------------------------------------------------
