@@ -285,6 +285,9 @@ class _Parser:
     def _pipeline(self, context: str, end: Kind) -> Pipeline:
         first = self._peek()
         names, assigns = self._declaration(context)
+        if names:  # to Go they are there from here on, though nothing is in them before the pipeline has run
+            known = {name for name, _ in self._scope}
+            self._scope += [(name, _UNDECLARED) for name in names if name not in known]
         commands: list[Command] = []
         while True:
             stage = self._peek()
