@@ -73,12 +73,14 @@ def read_recipe(node: Node, tell: Tell) -> Recipe:
         secrets=_secrets(node),
         where=Place(node.place.file),
     )
+    places: dict[tuple[str, str], Place] = {}
     for fault, keys in recipe_faults(recipe):
-        tell("", fault.message, _place(node, keys))
+        places = places or dict(reversed([*_places(node)]))  # of equal items the first
+        tell("", fault.message, places.get(keys, node.place))
     return replace(recipe, luet=seen_by_luet(node, recipe))
 
 
-def recipe_faults(recipe: Recipe) -> Iterator[tuple[SpecError, tuple[str, ...]]]:
+def recipe_faults(recipe: Recipe) -> Iterator[tuple[SpecError, tuple[str, str]]]:
     """Why it cannot be built, though luet reads it; each with a key and a text that stand where it is said."""
     for item in recipe.env:
         name, separator, _ = item.partition("=")
@@ -105,14 +107,14 @@ def recipe_faults(recipe: Recipe) -> Iterator[tuple[SpecError, tuple[str, ...]]]
             yield err, (key, pattern)
 
 
-def _place(node: Node, keys: tuple[str, ...]) -> Place:
-    """Where a fault of `recipe_faults` stands."""
-    key, word = keys
-    for part in (node, *node.children("subpackages")):
-        for number, item in enumerate(part.children(key)):
-            if (key != "copy" and item.as_loose_text() == word) or (key == "copy" and str(number) == word):
-                return item.place
-    return node.place
+def _places(node: Node) -> Iterator[tuple[tuple[str, str], Place]]:
+    """Where that stands which `recipe_faults` may name."""
+    for number, item in enumerate(node.children("copy")):
+        yield ("copy", str(number)), item.place
+    for key in ("env", "includes", "excludes"):
+        for part in (node, *(node.children("subpackages") if key != "env" else ())):
+            for item in part.children(key):
+                yield (key, item.as_loose_text()), item.place
 
 
 def _text(node: Node, key: str, tell: Tell) -> str:
