@@ -90,7 +90,7 @@ class Session:
 
         Does not return then. Raises EngineUnavailable with the fix where that is not possible.
         """
-        if os.geteuid() != 0:  # namespace.is_root() would load what mounts, 3 ms, for root as well
+        if os.geteuid() != 0:
             self._start_again()
 
     def needs_containers(self) -> None:

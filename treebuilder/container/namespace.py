@@ -19,10 +19,6 @@ _lock = threading.Lock()
 _entered = threading.Event()
 
 
-def is_root() -> bool:
-    return os.geteuid() == 0
-
-
 @functools.cache
 def in_user_namespace() -> bool:
     """Whether ids here are not the machine's own: we started ourselves again, or somebody's container is around us.
@@ -37,7 +33,7 @@ def in_user_namespace() -> bool:
 
 def ids_are_mapped() -> bool:
     """Whether layers of this user hold mapped owners: always so without root, before and after the new start."""
-    return not is_root() or in_user_namespace()
+    return os.geteuid() != 0 or in_user_namespace()
 
 
 def why_not_unprivileged() -> str:

@@ -32,6 +32,7 @@ examples:
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from treebuilder.annotations import TYPE_CHECKING
@@ -122,9 +123,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
 def enter(args: argparse.Namespace, session: Session) -> None:
     """Root's files and mounts of our own, where they are needed."""
     if not args.state:
-        from treebuilder.container import namespace
-
-        if namespace.is_root():
+        if os.geteuid() == 0:
             session.needs_containers()
     elif args.what in (*_FETCHING, "deploy", "install", "installer", "suc"):
         session.needs_owners()
