@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from treebuilder.app.soundness import troubles
-from treebuilder.errors import TreebuildError
+from treebuilder.errors import TreebuildError, Unsatisfiable
 from treebuilder.model.package import Package, PackageId, PackageRef
 from treebuilder.model.packageset import MemoryPackages
 from treebuilder.model.solution import Request
@@ -90,3 +90,18 @@ def test_one_package_in_the_place_of_another(packages: list[Package], instead: l
         assert laid.versions(name) == plain.versions(name)
         assert laid.providers(name) == plain.providers(name)
     assert all(laid.find(p.id) == plain.find(p.id) for p in (*packages, *instead))
+
+
+def test_a_tree_of_missing_names_has_hints_for_some() -> None:
+    """Names are compared with all others for the first packages only: the square of a tree takes minutes."""
+    count = 1500
+    packages = [
+        Package(PackageId("c", f"name-{at}", "1"), requires=(PackageRef("c", f"nome-{at}", ">=0"),))
+        for at in range(count)
+    ]
+    packages.append(Package(PackageId("c", "last", "1"), requires=(PackageRef("d", "name-7", ">=0"),)))
+    found = troubles(packages, MemoryPackages(packages), "runtime")
+    assert len(found) == count + 1
+    hinted = [id for id, err in found.items() if isinstance(err, Unsatisfiable) and err.hint]
+    assert 20 < len(hinted) < 500
+    assert PackageId("c", "last", "1") in hinted  # another category is told of always

@@ -186,12 +186,7 @@ def _versions_note(packages: tuple[Package, ...], before: str, otherwise: str) -
 
 
 def _similar(world: World, pkgname: str) -> str | None:
-    import difflib
-
-    names = world.universe.names()
-    short = pkgname.rpartition("/")[2]
-    same = [name for name in names if name.rpartition("/")[2] == short][:3]
-    close = same or difflib.get_close_matches(pkgname, names, n=3, cutoff=0.75)
+    close = world.similar(pkgname)
     return f"did you mean {_listed(close, 'or')}?" if close else None
 
 

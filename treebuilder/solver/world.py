@@ -18,6 +18,7 @@ from operator import attrgetter
 from treebuilder.model.package import Package, PackageRef
 from treebuilder.model.packageset import PackageSet
 from treebuilder.model.version import Selector, Version, newest_first, select
+from treebuilder.solver.similar import Similar
 
 Key = tuple[str, str, str]
 Need = tuple[Key, PackageRef, tuple[Package, ...]]
@@ -45,6 +46,7 @@ class World:
         self._matches: dict[Key, tuple[Package, ...]] = {}
         self._needs: dict[int, tuple[Need, ...]] = {}
         self._best: dict[int, tuple[Package, ...] | None] = {}
+        self._similar: Similar | None = None
 
     def installed_of(self, pkgname: str) -> tuple[Package, ...]:
         return tuple(self._by_name.get(pkgname, ()))
@@ -71,6 +73,12 @@ class World:
     def known(self, pkgname: str) -> bool:
         """Whether anything has or provides this name."""
         return bool(self.versions(pkgname)) or bool(self._providers(pkgname))
+
+    def similar(self, pkgname: str) -> list[str]:
+        """Names of the universe that somebody may have meant by it."""
+        if self._similar is None:
+            self._similar = Similar(self.universe.names())
+        return self._similar.to(pkgname)
 
     def matches(self, ref: PackageRef) -> tuple[Package, ...]:
         """Everything that answers `ref`, best first."""
