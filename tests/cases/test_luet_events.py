@@ -75,6 +75,13 @@ def test_a_build_tells_of_packages_and_their_files(luet: Luet) -> None:
     assert len(made["checksums"]["sha256"]) == 64
     assert luet("build", "-t", "packages", "l/a")[0] == 0  # nothing is built, and nothing told
     assert luet.told() == []
+    assert luet("build", "-t", "packages", "--destination", "elsewhere", "l/a")[0] == 0
+    told = luet.told()  # of all files that came there, and of nothing that was built
+    assert [name for name, value in told if '"a"' in json.dumps(value)] == of_a[2:]
+    assert not [name for name, _ in told if not name.endswith("build_artifact")]
+    assert luet.project.top / "elsewhere/a-l-1.0.package.tar" in {
+        luet.project.top / value["path"] for name, value in told if name == "package.post.build_artifact"
+    }  # fmt: skip
 
 
 def test_what_a_plugin_refuses_fails(luet: Luet) -> None:

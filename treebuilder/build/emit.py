@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from treebuilder.annotations import Any
@@ -44,10 +44,12 @@ def file_name(id: PackageId, compression: str) -> str:
 
 
 def emit(
-    out: Outgoing, folder: Path, store: Store, epoch_s: int, values: Mapping[str, object] | None = None
-) -> PackedFile:
+    out: Outgoing, folder: Path, store: Store, epoch_s: int, values: Mapping[str, object] | None = None,
+    placing: Callable[[], None] = lambda: None,
+) -> PackedFile:  # fmt: skip
     """Writes the package and its metadata, with the `values` of the build, unless both are there already.
 
+    `placing` is called before a package's file is written.
     Raises IntegrityError for a bad blob.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -61,6 +63,7 @@ def emit(
     if noted is not None and noted.decode() == stamp:
         return packed
     if not (noted is not None and json.loads(noted)[0] == out.blob.hex and json.loads(noted)[2] == _stat(path)):
+        placing()
         _write_package(path, out, store)
     files = read_files(store, out.content)
     extra: dict[str, Any] = {"content": out.content.hex, "plan_key": out.plan_key.hex, "left_out": [*out.left_out]}

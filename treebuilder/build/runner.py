@@ -6,7 +6,7 @@ next run carries on from there, because failures are never recorded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -266,8 +266,7 @@ class Runner:
             state = self._states.get(id)
             if state is not None and state[0] == "cached" and "cut-off" not in state[1]:
                 self._states[id] = ("cached", "packed anew from a cached image", state[2])
-        self._emit(node)
-        if fresh:
+        if self._emit(node, told=fresh) or fresh:
             self._tell(node)
 
     def _tell(self, node: BuildNode) -> None:
@@ -364,26 +363,35 @@ class Runner:
         found = differences(str(last["document"]), keys.document)
         return "; ".join(found) if found else "its result is not in the cache any more"
 
-    def _emit(self, node: BuildNode) -> None:
+    def _emit(self, node: BuildNode, *, told: bool) -> bool:
+        """Whether a package's file is new in its place; the watcher hears of it before, unless it was `told`."""
         if node.id in self._emitted:
-            return
+            return False
         self._emitted.add(node.id)
+        new: list[BuildNode] = []
+
+        def placing() -> None:
+            if not (told or new):
+                self._options.watcher.packing(node)
+            new.append(node)
+
         packages = self._artifacts[node.id]
         package = node.package
         recipe = package.recipe
         seed = recipe.image if not isinstance(node.base, JoinBase) else ""
         main = self._outgoing(node, packages.main, seed)
-        self._packed[node.pid] = self._write(main)
+        self._packed[node.pid] = self._write(main, placing)
         for sub, artifact in zip(recipe.subpackages, packages.subs, strict=True):
             out = replace(
                 self._outgoing(node, artifact, seed), runtime=sub.package,
                 build_view=replace(sub.package, requires=(), conflicts=()),
             )  # fmt: skip
-            self._packed[sub.package.id] = self._write(out)
+            self._packed[sub.package.id] = self._write(out, placing)
+        return bool(new)
 
-    def _write(self, out: Outgoing) -> PackedFile:
+    def _write(self, out: Outgoing, placing: Callable[[], None]) -> PackedFile:
         options = self._options
-        return emit(out, options.destination, self._store, options.epoch_s, options.values)
+        return emit(out, options.destination, self._store, options.epoch_s, options.values, placing)
 
     def _outgoing(self, node: BuildNode, artifact: ArtifactResult, seed: str) -> Outgoing:
         blob, size = artifact.blobs[self._options.compression]
