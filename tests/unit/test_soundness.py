@@ -105,3 +105,24 @@ def test_a_tree_of_missing_names_has_hints_for_some() -> None:
     hinted = [id for id, err in found.items() if isinstance(err, Unsatisfiable) and err.hint]
     assert 20 < len(hinted) < 500
     assert PackageId("c", "last", "1") in hinted  # another category is told of always
+
+
+def test_a_ring_in_which_everything_conflicts_is_told_by_what_is_near() -> None:
+    """Each is asked about some others, and not about the clauses of all: the cube of a tree takes minutes."""
+    count = 150
+    every = tuple(PackageRef("c", f"n{at}", ">=0") for at in range(count))
+    packages = [
+        Package(
+            PackageId("c", f"n{at}", "1"), requires=(every[(at + 1) % count],),
+            conflicts=(*every[:at], *every[at + 1 :]),
+        )
+        for at in range(count)
+    ]  # fmt: skip
+    found = troubles(packages, MemoryPackages(packages), "runtime")
+    assert len(found) == count
+    for at, package in enumerate(packages):
+        err = found[package.id]
+        assert isinstance(err, Unsatisfiable)
+        assert f"c/n{at}-1 requires c/n{(at + 1) % count} >=0" in err.chain[1]
+        assert 3 <= len(err.chain) <= 4
+        assert " conflicts with " in err.chain[-1]

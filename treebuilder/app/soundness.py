@@ -11,17 +11,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from treebuilder.annotations import Literal, TypeVar
-from treebuilder.errors import TreebuildError
+from treebuilder.errors import TreebuildError, Unsatisfiable
 from treebuilder.model.package import Package, PackageId, PackageRef, Recipe
-from treebuilder.model.packageset import PackageSet
+from treebuilder.model.packageset import MemoryPackages, PackageSet
 from treebuilder.model.solution import Request
 from treebuilder.model.version import fault
 from treebuilder.plan.planner import exact
+from treebuilder.records import replace
 from treebuilder.solver import PackageSolver
 from treebuilder.solver.world import World
 
 Node = TypeVar("Node", str, int)
 
+_NEAR = (3, 24)  # packages: a short reason first
 _ROUNDS = 3  # of voting: what is picked decides who has a vote
 
 
@@ -40,6 +42,10 @@ def troubles(
         best = asked[id_]
         if best and best[0].id == id_ and id(best[0]) in sound and id(best[0]) not in circular:
             continue
+        why = next((err for most in _NEAR if (err := _nearby(world, id_, order, most)) is not None), None)
+        if why is not None:
+            found[id_] = why
+            continue
         try:
             done = solver.solve(Request((exact(id_),)), universe, (), order=order)
         except TreebuildError as err:
@@ -47,6 +53,38 @@ def troubles(
         else:
             sound.update(map(id, done.packages))
     return {package.id: found[package.id] for package in packages if package.id in found}
+
+
+def _nearby(
+    world: World, wanted: PackageId, order: Literal["build", "runtime"], most: int
+) -> Unsatisfiable | None:  # fmt: skip
+    """Why a package cannot be had, when what it needs, and further until there are `most`, says so already.
+
+    What is left out are needs of packages at the edge, so a refusal here is one of the whole too. It costs little, and
+    the whole much where many packages conflict: each of them would be asked about all others.
+    """
+    queue = list(world.matches(exact(wanted)))
+    near = {id(package): package for package in queue}
+    for found in queue:  # grows on the way
+        needs = [candidates for _, _, candidates in world.needs(found)]
+        if not all(needs):
+            return None  # what is missing is told with the names that are like it, of all there are
+        others = [other for candidates in needs for other in candidates]
+        new = {id(other): other for other in others if id(other) not in near}
+        if len(near) + len(new) > most:
+            near[id(found)] = replace(found, requires=())
+            continue
+        near.update(new)
+        queue += new.values()
+    if not near:
+        return None
+    try:
+        PackageSolver().solve(Request((exact(wanted),)), MemoryPackages(near.values()), (), order=order)
+    except Unsatisfiable as err:
+        return err
+    except TreebuildError:
+        return None  # a circle may be one of this part alone
+    return None
 
 
 def unanswered(package: Package, world: World) -> Iterator[PackageRef]:
