@@ -9,11 +9,10 @@ import pytest
 
 from tests.unit.repository_parts import Workshop, ref
 from tests.unit.system_parts import System, came, shop, system, went
-from treebuilder.client import Client, InstallRequest, Manner, NotConfirmed, Protection, SystemRoot
+from treebuilder.client import InstallRequest, Manner, NotConfirmed, Protection
 from treebuilder.client import operations as ops
 from treebuilder.errors import ConflictError, TreebuildError, UnsafeArchive, Unsatisfiable
 from treebuilder.events import Warned
-from treebuilder.system.process import Cancel
 
 __all__ = ["shop", "system"]  # fixtures
 
@@ -273,58 +272,6 @@ def test_files_move_between_packages_in_one_upgrade(shop: Workshop, system: Syst
     database = system.database()
     assert [str(id) for id in database.owners("y")] == ["t/b-2.0"]
     database.close()
-
-
-_LINKED: dict[str, str | bytes | None] = {"v": None, "v/f": b"1", "cur": "v"}
-_PLAIN: dict[str, str | bytes | None] = {"cur": None, "cur/f": b"2"}
-
-
-@pytest.mark.parametrize("back", [False, True])
-def test_a_link_to_a_folder_becomes_a_folder_and_the_reverse(shop: Workshop, system: System, back: bool) -> None:
-    first, second = (_PLAIN, _LINKED) if back else (_LINKED, _PLAIN)
-    shop.package("t/a", dict(first))
-    system.install("t/a")
-    shop.package("t/a", dict(second), version="2.0")
-    system.upgrade()
-    assert system.listing() == {"mine": b"m", **second}
-    system.uninstall("t/a")
-    assert system.listing() == {"mine": b"m"}
-
-
-@pytest.mark.parametrize("what", ["another package", "a protected file", "the database"])
-def test_a_link_stays_while_something_else_is_behind_it(shop: Workshop, system: System, what: str) -> None:
-    shop.package("t/a", dict(_LINKED))
-    system.install("t/a")
-    manner = Manner()
-    root = SystemRoot(system.root)
-    if what == "another package":
-        shop.package("t/b", {"cur/b": b"b"})
-        system.install("t/b")
-    elif what == "a protected file":
-        manner = Manner(protection=Protection(("/cur/",)))
-        (system.root / "v/f").write_bytes(b"edited")
-    else:
-        (system.root / "var/lib/treebuild").rename(system.root / "v/db")
-        root = SystemRoot(system.root, "/cur/db")
-    shop.package("t/a", dict(_PLAIN), version="2.0")
-    packages = shop.packages()
-    Client(shop.events, Cancel()).run(
-        "upgrade", root, lambda d: ops.upgrade(ops.UpgradeRequest(), packages, d, system.root), manner
-    )
-    assert os.readlink(system.root / "cur") == "v"
-    there = {"another package": ("b", b"b"), "a protected file": ("f", b"edited"), "the database": ("f", b"2")}
-    name, content = there[what]
-    assert (system.root / "cur" / name).read_bytes() == content
-
-
-def test_a_library_that_moves_behind_a_link_is_not_lost(shop: Workshop, system: System) -> None:
-    (system.root / "usr/lib").mkdir(parents=True)
-    (system.root / "lib").symlink_to("usr/lib")
-    shop.package("t/a", {"lib/x": b"1"})
-    system.install("t/a")
-    shop.package("t/a", {"usr/lib/x": b"2"}, version="2.0")
-    system.upgrade()
-    assert (system.root / "lib/x").read_bytes() == b"2"
 
 
 # replace, reinstall, reclaim, oscheck --------------------------------------------------------------------------------

@@ -203,19 +203,20 @@ class SystemDatabase:
             ).fetchall()
         return frozenset(_text(row[0]) for row in rows)
 
-    def are_below(self, folder: str, without: Iterable[PackageId]) -> bool:
-        """Whether packages other than these have the folder or something in it, by their own paths."""
+    def folders(self, without: Iterable[PackageId]) -> frozenset[str]:
+        """Those of packages other than these, by their own paths, and those that their files are in."""
         db = self._open(create=False)
         if db is None:
-            return False
+            return frozenset()
         rest = set(without)
-        below = _bytes(f"{folder}/")
         with self._errors():
-            rows = db.execute(
-                "SELECT DISTINCT p.category, p.name, p.version FROM files f JOIN packages p ON p.id = f.package "
-                "WHERE f.path = ? OR f.path >= ? AND f.path < ?", (_bytes(folder), below, below[:-1] + b"0"),
-            )  # fmt: skip
-            return any(PackageId(*row) not in rest for row in rows)
+            rows = db.execute("SELECT id, category, name, version FROM packages").fetchall()
+            out = {row[0] for row in rows if PackageId(*row[1:]) in rest}
+            found = {
+                path if kind == "d" else path.rpartition(b"/")[0]
+                for path, kind, package in db.execute("SELECT path, kind, package FROM files") if package not in out
+            }  # fmt: skip
+        return frozenset(map(_text, found))
 
     def holds(self) -> frozenset[str]:
         """Names (`category/name`) that no upgrade may change."""

@@ -4,7 +4,7 @@ those of the root and those that the change itself brings."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from treebuilder.annotations import TYPE_CHECKING
@@ -12,7 +12,7 @@ from treebuilder.client.api import DATABASE_NAME, Change, Planned, Record, Syste
 from treebuilder.client.choose import Claims
 from treebuilder.client.database import SystemDatabase
 from treebuilder.client.names import RESERVED, STAGING
-from treebuilder.client.places import Places
+from treebuilder.client.places import Places, links_on_the_way
 from treebuilder.errors import ConflictError, UnsafeArchive
 from treebuilder.model.package import PackageId
 from treebuilder.records import field, record
@@ -27,13 +27,19 @@ _SUFFIXES = ("", "-wal", "-shm", "-journal", "-new")
 class Laid:
     """Real places, "d" for folders and "f" for all else, who brings them, and how long the files are.
 
-    `unlinked` are links that go because folders come in their place.
+    `unlinked` are links that go because folders come in their place: nothing is below them yet, whatever the system
+    says that still follows them.
     """
 
     fresh: dict[str, str] = field(default_factory=dict)
     owners: dict[str, Planned] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     unlinked: set[str] = field(default_factory=set)
+
+    def link_above(self, place: str) -> str | None:
+        """The one of `unlinked` that a place is below."""
+        above = (place[:at] for at, sign in enumerate(place) if sign == "/") if self.unlinked else ()
+        return next((one for one in above if one in self.unlinked), None)
 
 
 def database_places(root: SystemRoot, places: Places) -> frozenset[str]:
@@ -70,22 +76,45 @@ def lay(
 
 def _folders_for_links(
     root: SystemRoot, change: Change, records: tuple[Record, ...], database: SystemDatabase, going: Mapping[str, str]
-) -> Iterator[str]:
-    """Links of packages that go, where new ones have folders. One stays when something of others, the database or a
-    protected file, whose new form has another name by now, is behind it."""
+) -> list[str]:
+    """Links of packages that go, where new ones have folders. One stays when it is on the way to something of packages
+    that stay, or to a protected file, whose new form has another name by now."""
     links = {path for path, kind in going.items() if kind == "l"}
     if not links:
-        return
+        return []
     new = [(path, kind, at) for at, found in enumerate(records[: len(change.add)]) for path, kind in found.entries]
-    folders = {path for path, kind, _ in new if kind == "d"} | {path.rpartition("/")[0] for path, _, _ in new}
-    ids = [found.package.id for found in change.remove]
-    for link in sorted((links & folders) - {path for path, kind, _ in new if kind != "d"}):
-        below = f"{link}/"
-        staged = all(
-            os.path.lexists(root.folder / STAGING / str(at) / path) for path, _, at in new if path.startswith(below)
-        )
-        if staged and not root.database_path.lstrip("/").startswith(below) and not database.are_below(link, ids):
-            yield link
+    places = Places(root.folder)
+    met: dict[str, list[str]] = {}
+    for folder in _folders(new):
+        real = places.real(folder)
+        if real in links:
+            met.setdefault(real, []).append(f"{folder}/")
+    for path, kind, _ in new:
+        if met and kind != "d":
+            met.pop(places.real(path), None)
+    if not met:
+        return []
+    below = tuple(folder for folders in met.values() for folder in folders)
+    diverted = [
+        path for path, _, at in new
+        if path.startswith(below) and not os.path.lexists(root.folder / STAGING / str(at) / path)
+    ]  # fmt: skip
+    passed = links_on_the_way(root.folder, database.folders([found.package.id for found in change.remove]))
+    return [
+        link for link, folders in sorted(met.items())
+        if link not in passed and not any(path.startswith(tuple(folders)) for path in diverted)
+    ]  # fmt: skip
+
+
+def _folders(entries: Iterable[tuple[str, str, int]]) -> set[str]:
+    """Of these entries, with all above them."""
+    found: set[str] = set()
+    for path, kind, _ in entries:
+        folder = path if kind == "d" else path.rpartition("/")[0]
+        while folder and folder not in found:
+            found.add(folder)
+            folder = folder.rpartition("/")[0]
+    return found
 
 
 def _lay_entry(root: Path, laid: Laid, places: Places, item: Planned, entry: Entry, claims: Claims) -> None:
@@ -99,7 +128,9 @@ def _lay_entry(root: Path, laid: Laid, places: Places, item: Planned, entry: Ent
     if entry.kind == "d":
         if taken == "f":
             behind = places.folder(real)
-            if behind == real or (laid.fresh.get(behind) == "f" or _is_no_folder(root / behind)):
+            if behind == real or (
+                laid.fresh.get(behind) == "f" or (not laid.link_above(behind) and _is_no_folder(root / behind))
+            ):
                 raise _kinds_differ(real, id, other)
             return
     else:

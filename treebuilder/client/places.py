@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from treebuilder.client.names import checked
@@ -52,6 +53,10 @@ class Places:
             known = self._folders[path] = self._walk(self.folder(parent), name, path)
         return known
 
+    def links(self) -> frozenset[str]:
+        """Real places of all links that were followed."""
+        return frozenset(place for place in self._passed if self._target(place) is not None)
+
     def _walk(self, folder: str, name: str, path: str) -> str:
         at, rest, hops = folder.split("/") if folder else [], [name], 0
         while rest:
@@ -85,6 +90,14 @@ class Places:
             return os.readlink(f"{self._root}/{place}")
         except OSError:  # no link, or nothing at all
             return None
+
+
+def links_on_the_way(root: Path, folders: Iterable[str]) -> frozenset[str]:
+    """Real places of the links that lead to these folders, links to links as well."""
+    places = Places(root)
+    for folder in folders:
+        places.folder(folder)
+    return places.links()
 
 
 def delete(root: Path, places: list[tuple[str, str]]) -> None:

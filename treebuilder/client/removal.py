@@ -8,7 +8,7 @@ from treebuilder.client.api import Change, SystemRoot
 from treebuilder.client.database import SystemDatabase
 from treebuilder.client.laying import behind_links, database_places
 from treebuilder.client.names import RESERVED
-from treebuilder.client.places import Places
+from treebuilder.client.places import Places, links_on_the_way
 from treebuilder.client.protect import Protection
 
 
@@ -18,12 +18,14 @@ def doomed(
     """Real places as (path, kind), in the order of removal. `fresh` are real places that the change brings or keeps.
 
     A place stays when another installed package has it, under whatever path, when it is protected, when a new package
-    brings it, and when it is ours.
+    brings it, and when it is ours or a link on the way to the database.
     """
     ids = {record.package.id for record in change.remove}
     shared = database.shared(ids)
     places = Places(root.folder)
     kept = {*fresh, *database_places(root, places)}
+    if root.record:
+        kept |= links_on_the_way(root.folder, [root.database_path.strip("/")])
     files: dict[str, str] = {}
     folders: dict[str, None] = {}
     for record in change.remove:
