@@ -8,6 +8,7 @@ import pytest
 
 from tests.unit.repository_parts import Workshop
 from tests.unit.system_parts import System, shop, system
+from tests.unit.test_client_kill import in_private_mounts
 from treebuilder.client import Client, Manner, Protection, SystemRoot
 from treebuilder.client import operations as ops
 from treebuilder.system.process import Cancel
@@ -95,6 +96,39 @@ def test_a_link_on_the_way_to_the_database_stays(shop: Workshop, system: System,
     shop.package("t/a", new, version="2.0")
     system.upgrade()
     assert system.installed() == ["t/a-2.0", "t/z-1.0"]
+
+
+_DEEP: dict[str, str | bytes | None] = {"v": None, "v/sub": None, "v/sub/x": b"1", "cur": "v"}
+_FLAT: dict[str, str | bytes | None] = {"v": None, "v/sub": b"1", "cur": "v"}
+_HOST: dict[str, str | bytes | None] = {"cur": "/usr"}
+
+
+@pytest.mark.parametrize("old", [_DEEP, _FLAT, _HOST])
+@pytest.mark.parametrize("sub", [{"cur/sub": b"2"}, {"cur/sub": None, "cur/sub/x": b"2"}, {"cur/bin": b"2"}])
+def test_what_was_behind_a_link_is_in_nobodys_way(
+    shop: Workshop, system: System, old: dict[str, str | bytes | None], sub: dict[str, str | bytes | None]
+) -> None:
+    shop.package("t/a", dict(old))
+    system.install("t/a")
+    new = {"cur": None, **sub}
+    shop.package("t/a", dict(new), version="2.0")
+    system.upgrade()
+    assert system.listing() == {"mine": b"m", **new}
+
+
+@pytest.mark.engine
+def test_what_a_link_that_goes_leads_to_may_be_a_file_system_of_its_own(shop: Workshop, system: System) -> None:
+    """What does not fit there, and need not, for it comes into a folder in the link's place."""
+    shop.package("t/a", {"v": None, "cur": "v"})
+    system.install("t/a")
+    shop.package("t/a", {"v": None, "cur": None, "cur/f": bytes(1 << 20)}, version="2.0")
+    shop.packages()
+    code = (
+        "with workshop(top) as shop:\n    system = System(shop, top / 'root')\n    system.upgrade()\n"
+        "    print(system.installed(), len(system.listing()['cur/f']))\n"
+    )
+    done = in_private_mounts(shop, f"mount -t tmpfs -o size=64k none {system.root}/v", code)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "['t/a-2.0'] 1048576\n")
 
 
 @pytest.mark.parametrize("first", [{"lib/cur": "v"}, {"usr/lib/cur": "v"}])

@@ -166,7 +166,7 @@ def _journal(
     removed = tuple(found.package.id for found in change.remove)
     found = Journal(records, removed, tuple(obstacles), tuple(rest), finalizers, root.database_path, root.record)
     check(root, laid, found)
-    return found, Room(root, laid.fresh, found, change.remove)
+    return found, Room(root, laid, found, change.remove)
 
 
 def _obstacles(root: Path, laid: Laid, going: dict[str, str]) -> list[tuple[str, str]]:
@@ -177,6 +177,8 @@ def _obstacles(root: Path, laid: Laid, going: dict[str, str]) -> list[tuple[str,
     """
     found: list[tuple[str, str]] = []
     for place, kind in laid.fresh.items():
+        if laid.link_above(place) is not None:
+            continue
         path = f"{root}/{place}"
         try:
             mode = os.lstat(path).st_mode

@@ -39,6 +39,10 @@ def check(root: SystemRoot, laid: Laid, journal: Journal) -> None:
             )  # fmt: skip
     top, folders = str(root.folder), set()
     for place in (*changed, *(place for place, kind in fresh.items() if kind == "d")):
+        link = laid.link_above(place)
+        if link is not None:
+            folders.add(f"{top}/{link}".rpartition("/")[0])
+            continue
         path = f"{top}/{place}"
         info = _lstat(path)
         if place in changed and info is not None and stat.S_ISREG(info.st_mode) and _flags(path) & _FIXED:
@@ -109,7 +113,7 @@ def _check_copies(root: Path, laid: Laid) -> None:
     devices: dict[str, int] = {}
     need: dict[int, tuple[Path, int]] = {}
     for place, size in laid.sizes.items():
-        folder = place.rpartition("/")[0]
+        folder = (laid.link_above(place) or place).rpartition("/")[0]
         if folder not in devices:
             there = root / folder
             while not there.is_dir():
@@ -146,9 +150,12 @@ def keep(folder: Path, size_bytes: int) -> int:
 class Room:
     """Space that is kept for the switch (folders), and for the database after it, in files without names."""
 
-    def __init__(self, root: SystemRoot, fresh: dict[str, str], journal: Journal, removed: Iterable[Record]) -> None:
+    def __init__(self, root: SystemRoot, laid: Laid, journal: Journal, removed: Iterable[Record]) -> None:
         """Raises NoSpace."""
-        made = sum(kind == "d" and not os.path.lexists(f"{root.folder}/{place}") for place, kind in fresh.items())
+        made = sum(
+            kind == "d" and (laid.link_above(place) is not None or not os.path.lexists(f"{root.folder}/{place}"))
+            for place, kind in laid.fresh.items()
+        )
         size, text = 0, 0
         database = resolve(root.folder, root.database_path.strip("/") + "/" + DATABASE_NAME)
         if database is not None:
