@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -29,6 +30,77 @@ def test_the_first_error_stops_what_has_not_begun() -> None:
     with pytest.raises(KeyError, match="0"):
         in_parallel(range(10_000), work, 2)
     assert len(begun) < 10_000
+
+
+def test_an_error_counts_before_its_turn() -> None:
+    """The first item ends last, and all that failed beside it were begun with it."""
+    begun: list[int] = []
+
+    def work(item: int) -> int:
+        begun.append(item)
+        if item:
+            raise KeyError(item)
+        time.sleep(0.2)  # enough for many to begin, if they did
+        return item
+
+    with pytest.raises(KeyError, match=r"[1-3]"):
+        in_parallel(range(60), work, 4)
+    assert len(begun) <= 4
+
+
+def test_of_several_errors_the_first_in_order_is_raised() -> None:
+    together = threading.Barrier(4)
+
+    def work(item: int) -> int:
+        together.wait(600)
+        if item:
+            raise KeyError(item)
+        return item
+
+    for _ in range(20):
+        with pytest.raises(KeyError, match="1"):
+            in_parallel(range(4), work, 4)
+
+
+@pytest.mark.parametrize("count", [1, 50])
+def test_after_a_cancel_nothing_begins(count: int) -> None:
+    cancel = Cancel()
+    cancel.set()
+    begun: list[int] = []
+    with pytest.raises(Cancelled):
+        in_parallel(range(count), begun.append, 4, cancel)
+    assert begun == []
+
+
+def test_what_sees_a_cancel_is_the_last_of_its_thread() -> None:
+    cancel = Cancel()
+    begun: list[int] = []
+
+    def work(item: int) -> int:
+        begun.append(item)
+        cancel.set()
+        cancel.check()
+        return item
+
+    with pytest.raises(Cancelled):
+        in_parallel(range(1000), work, 2, cancel)
+    assert len(begun) <= 2
+
+
+def test_an_interrupt_waits_for_nothing_that_never_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "_LEAVE_S", 600)
+
+    cancel = Cancel()
+
+    def work(item: int) -> None:
+        if item:
+            cancel.pause(600)
+
+    def interrupted(count: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        in_parallel(range(50), work, 2, cancel, interrupted)
 
 
 def test_an_interrupt_stops_what_runs() -> None:

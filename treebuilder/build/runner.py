@@ -109,7 +109,6 @@ class Runner:
 
         def push(id: str) -> None:
             keys, node = self._keys[id], self._plan.nodes[id]
-            self._cancel.check()
             result = self._nodes.get(id)
             known = self._store.index.get(keys.plan.hex) if result is None else None
             result = NodeResult.from_json(known) if known is not None else result

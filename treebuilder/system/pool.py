@@ -121,36 +121,59 @@ def _error_of(task: Callable[[], object]) -> BaseException | None:
     return None
 
 
+class _SkippedError(Exception):
+    """What had not begun when something else failed."""
+
+
 def in_parallel(
     items: Collection[T], work: Callable[[T], R], threads: int, cancel: Cancel | None = None,
     done: Callable[[int], object] = lambda _: None,
 ) -> list[R]:  # fmt: skip
     """The results of a function, in the order of the items; `done` is told how many of them are there.
 
-    The first error stops what has not begun. An interrupt stops what runs, too, by `cancel`, and waits a moment for it:
-    a thread that a server lets wait says nothing more to anybody.
+    An error or `cancel` stops what has not begun; of several errors the first in the order of the items is raised. An
+    interrupt stops what runs, too, by `cancel`, and waits a moment for it: a thread that a server lets wait says
+    nothing more to anybody.
     """
+    failed = threading.Event()
+
+    def begin(item: T) -> R:
+        if failed.is_set():
+            raise _SkippedError
+        try:
+            if cancel is not None:
+                cancel.check()
+            return work(item)
+        except BaseException:
+            failed.set()
+            raise
+
     if len(items) < 2:
-        found = [work(item) for item in items]
+        found = [begin(item) for item in items]
         done(len(found))
         return found
     from concurrent.futures import ThreadPoolExecutor, wait
 
     pool = ThreadPoolExecutor(min(threads, len(items)))
-    futures = [pool.submit(work, item) for item in items]
+    futures = [pool.submit(begin, item) for item in items]
     found = []
     try:
         for future in futures:
             found.append(future.result())
             done(len(found))
     except KeyboardInterrupt:
+        failed.set()  # what waits ends at once: if it were taken away from the threads, `wait` would take all its time
         if cancel is not None:
             cancel.set()
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(wait=False)
         wait(futures, _LEAVE_S)
         raise
-    except BaseException:
-        pool.shutdown(cancel_futures=True)
-        raise
+    except BaseException as err:
+        failed.set()
+        pool.shutdown()
+        if not isinstance(err, _SkippedError):
+            raise
+        errors = (future.exception() for future in futures)
+        raise next(error for error in errors if error is not None and not isinstance(error, _SkippedError)) from None
     pool.shutdown()
     return found
