@@ -182,6 +182,23 @@ def test_who_is_refused_in_the_middle_of_a_body_learns_why(
     assert code(Client(address).ask(method, path, bytes(size), Content_Type=MANIFEST)) == said
 
 
+def test_who_waits_until_it_may_go_on_is_told(address: str) -> None:
+    host, port = address.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as raw:
+        head = f"PUT {REPO}/manifests/v1 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+        raw.sendall(head.encode())
+        said = b""
+        while not said.endswith(b"\r\n\r\n"):
+            data = raw.recv(1000)
+            assert data, said
+            said += data
+        assert said.startswith(b"HTTP/1.1 100 ")
+        raw.sendall(b"ab")
+        reply = http.client.HTTPResponse(raw)
+        reply.begin()
+        assert reply.status == 400
+
+
 def test_who_hangs_up_in_the_middle_holds_nobody_up(address: str) -> None:
     host, port = address.split(":")
     with socket.create_connection((host, int(port)), timeout=20) as raw:

@@ -85,3 +85,9 @@ class PatientHandler(BaseHTTPRequestHandler):
         there = super().parse_request()
         self._sent.body()
         return there
+
+    def handle_expect_100(self) -> bool:
+        """Tells the client now that it may go on: it waits for that, and replies may be buffered."""
+        going_on = super().handle_expect_100()
+        self.wfile.flush()
+        return going_on
