@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests.contract.registry_client import Client, sha
-from treebuilder.events import Finished, Progressed, Recorder
+from treebuilder.events import Finished, Progressed, Recorder, Started
 from treebuilder.oci.registry import RegistryImages
 from treebuilder.oci.store import Store
 from treebuilder.serve.exchange import Exchange
@@ -68,7 +68,8 @@ def test_layers_come_at_once_and_each_once(tmp_path: Path) -> None:
     assert names == [["one"], ["two"], ["one"], ["three"]]
     sizes = [event.done or 0 for event in events.events if isinstance(event, Progressed)]
     assert sizes == sorted(sizes)
-    assert sizes[-1] >= 3 * 100_000
+    assert sizes[-1] > 3 * 100_000
+    assert [event.total for event in events.events if isinstance(event, Started)] == [sizes[-1]]
     assert isinstance(events.events[-1], Finished)
     store.close()
     storage.close()

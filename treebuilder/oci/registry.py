@@ -64,17 +64,15 @@ class RegistryImages:
         """Brings an image's layers into the store. Raises TransportError, IntegrityError for any wrong byte."""
         repository = self._repository(parse_reference(reference))
         _, manifest = repository.manifest(str(digest), digest)
-        layers = manifest.get("layers")
+        layers, config_item = manifest.get("layers"), manifest.get("config") or {}
         if not isinstance(layers, list):
             raise IntegrityError(f"{reference}: {digest} is no manifest of an image")
         task = f"image {reference}"
-        self._events.emit(
-            Started(task, f"fetching {reference}", sum(descriptor_size(item) for item in layers), "bytes")
-        )
+        sizes = {item_digest(item, reference): descriptor_size(item) for item in (config_item, *layers)}
+        self._events.emit(Started(task, f"fetching {reference}", sum(sizes.values()), "bytes"))
         began = clock.monotonic_s()
         progress = Progress(task, self._events)
         try:
-            config_item = manifest.get("config") or {}
             with store.scratch() as work:
                 file = repository.blob(item_digest(config_item, reference), MAX_JSON, work / "config", progress)
                 config = json_object(file.read_bytes(), reference)
