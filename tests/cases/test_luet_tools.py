@@ -9,14 +9,18 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.services import need
 from tests.trees import APPLETS, write_layout
+from treebuilder.app import client_images
+from treebuilder.archive.tar import write_entries
 from treebuilder.cli.main import main
 from treebuilder.serve.exchange import Exchange
 from treebuilder.serve.server import Listening, serving
+from treebuilder.system.files import remove_unfinished
 
 pytestmark = pytest.mark.engine
 
@@ -81,6 +85,24 @@ def test_an_image_is_packed_and_unpacked(root: Path, tmp_path: Path, monkeypatch
     write_layout(tmp_path / "layout", {"etc/x": b"x"})
     assert main(["util", "unpack", "oci:layout", "second"]) == 0
     assert (tmp_path / "second/etc/x").read_bytes() == b"x"
+
+
+def test_an_image_that_is_being_packed_is_not_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who writes into the same folder removes there what killed runs left."""
+
+    def swept(*args: Any, **more: Any) -> None:
+        remove_unfinished(tmp_path)
+        write_entries(*args, **more)
+        remove_unfinished(tmp_path)
+
+    monkeypatch.setattr(client_images, "write_entries", swept)
+    with tarfile.open(tmp_path / "files.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo("file"))
+    output = tmp_path / f"{'long' * 55}.tar"
+    client_images.pack("mine:1.0", tmp_path / "files.tar", output, client_images.Platform("amd64", "linux"))
+    with tarfile.open(output) as tar:
+        assert "manifest.json" in tar.getnames()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["files.tar", output.name]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from treebuilder.oci.layout import Layout, unpack_into_store
 from treebuilder.oci.store import Store
 from treebuilder.oci.view import StackView
 from treebuilder.records import record
-from treebuilder.system.files import disk_errors, new_name
+from treebuilder.system.files import disk_errors, new_name, replacing
 from treebuilder.system.process import Cancel
 
 _MAX_MANIFEST = 4 << 20
@@ -156,8 +156,7 @@ def pack(image: str, source: Path, output: Path, platform: Platform, bound: Boun
     if not source.is_file():
         raise ConfigError(f"there is no file {source}")
     with disk_errors(f"packing {source}", output.parent):
-        made = output.with_name(f".{output.name}.{new_name()}")
-        layer = made.with_name(f"{made.name}.layer")
+        layer = output.with_name(f".{output.name[-80:]}.{new_name()}.layer")
         try:
             size, sha256 = _plain(source, layer, bound)
             described = json.dumps(_config(platform, sha256), sort_keys=True).encode()
@@ -171,12 +170,10 @@ def pack(image: str, source: Path, output: Path, platform: Platform, bound: Boun
             def opener(entry: Entry) -> IO[bytes]:
                 return io.BytesIO(small[entry.path]) if entry.path in small else layer.open("rb")
 
-            with made.open("wb") as out:
+            with replacing(output) as out:
                 write_entries(members, out, opener, whiteouts=False)
-            os.rename(made, output)
         finally:
             layer.unlink(missing_ok=True)
-            made.unlink(missing_ok=True)
 
 
 def _plain(source: Path, out_path: Path, bound: Bound) -> tuple[int, str]:
