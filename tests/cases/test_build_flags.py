@@ -131,6 +131,23 @@ def test_final_images_without_a_registry(project: Project) -> None:
     assert [path.name for path in project.build.iterdir() if path.name.startswith(".")] == []
 
 
+def test_sub_packages_of_targets_run_what_targets_run(project: Project) -> None:
+    for name, stands_on in (("low", "seed/base"), ("high", "t/low")):
+        sub = f"subpackages:\n- {{category: t, name: {name}-part, version: '1', includes: [/{name}]}}\n"
+        project.package(f"t/{name}", requires(stands_on) + f"steps:\n- echo > /{name}\n{sub}")
+    done = project.building("t/high", "--generate-final-images", "--cmd", "/bin/sh")
+    assert done.code == 0, done.stderr
+    layout = project.build / "final-images"
+    commands = {}
+    for item in json.loads((layout / "index.json").read_text())["manifests"]:
+        manifest = json.loads((layout / "blobs/sha256" / item["digest"][7:]).read_text())
+        config = json.loads((layout / "blobs/sha256" / manifest["config"]["digest"][7:]).read_text())
+        commands[item["annotations"]["org.opencontainers.image.ref.name"]] = config["config"].get("Cmd")
+    run = {name for name, command in commands.items() if command == ["/bin/sh"]}
+    assert run == {"high-t-1.0", "high-part-t-1"}
+    assert {name for name, command in commands.items() if command is None} >= {"low-t-1.0", "low-part-t-1"}
+
+
 def test_a_folder_of_somebody_else_is_not_replaced(project: Project) -> None:
     (project.build / "final-images").mkdir(parents=True)
     (project.build / "final-images/mine").write_text("x")

@@ -65,7 +65,7 @@ def _error(error: TreebuildError) -> dict[str, Any]:
 class BuildReport:
     """`watches_destination`: a recipe retrieves by a pattern, so what else lies in the destination counts.
 
-    `targets` are what was asked for; the rest is what that stands on.
+    `targets` are what was asked for, with its sub-packages; the rest is what that stands on.
     """
 
     nodes: tuple[NodeReport, ...]

@@ -402,9 +402,11 @@ class Runner:
 
     # the report --------------------------------------------------------------------------------------------------
     def _report(self) -> BuildReport:
-        reports = []
+        reports, targets = [], [*self._plan.targets]
         for id, node in self._plan.nodes.items():
             reports.append(self._node_report(id, node))
+            if node.pid in self._plan.targets:
+                targets += (sub.package.id for sub in node.package.recipe.subpackages)
             for sub in node.package.recipe.subpackages:
                 packed = self._packed.get(sub.package.id)
                 if packed is not None and self._plan.artifacts.get(node.pid) == id:
@@ -413,7 +415,7 @@ class Runner:
                     )
         patterns = (item for node in self._plan.nodes.values() for item in node.package.recipe.retrieve)
         watches = any(not item.startswith(("http://", "https://", "treebuild:")) for item in patterns)
-        return BuildReport(tuple(reports), watches, self._plan.targets)
+        return BuildReport(tuple(reports), watches, tuple(targets))
 
     def _node_report(self, id: str, node: BuildNode) -> NodeReport:
         keys = self._keys[id]

@@ -100,7 +100,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="KEY",
         help="sign what is pushed: final images, as cosign does, and build records; may be repeated",
     )
-    parser.add_argument("--cmd", default="", metavar="COMMAND", help="what these images run when nothing else is said")
+    parser.add_argument("--cmd", default="", metavar="COMMAND", help="what images of targets run by themselves")
     parser.add_argument(
         "-p", "--pull-repository", action="append", default=[], metavar="HOST/NAME", help="pull from here too"
     )
