@@ -119,6 +119,24 @@ def test_many_may_ask_it_first(
             assert in_parallel([f"v{number}" for number in range(8)], place.digest_of, 8) == [None] * 8
 
 
+def test_who_sees_that_it_wants_tls_has_the_address(
+    certificate: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other threads look without a lock whether it is plain, and then ask at the address that stands there."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate[0]))
+    addresses: list[str] = []
+
+    class Watched(Repository):
+        def __setattr__(self, name: str, value: object) -> None:
+            super().__setattr__(name, value)
+            if name == "_plain" and not value:
+                addresses.append(self._url)
+
+    with ours(tmp_path, *certificate) as address:
+        assert Watched(address, "a/b", True, Cancel()).digest_of("latest") is None
+        assert addresses == [f"https://{address}/v2/a/b"]
+
+
 def test_a_registry_of_this_machine_that_is_not_there_is_said_to_be_so() -> None:
     address = f"127.0.0.1:{services.free_port()}"
     with pytest.raises(TransportError, match=r"[Cc]onnection refused"):

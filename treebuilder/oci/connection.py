@@ -52,7 +52,7 @@ class Connection:
 
     def __init__(self, host: str, name: str, plain: bool, cancel: Cancel) -> None:
         self._host, self._name, self._plain, self._cancel = host, name, plain, cancel
-        self._url = self._address()
+        self._url = self._address(plain)
         self._heard = False  # whether the registry gave an answer to plain HTTP
         self._lock = threading.Lock()
         # what reads may not be enough to write, and threads do both at once
@@ -63,9 +63,9 @@ class Connection:
         self._small: set[Digest] = set()
         self._whole = True  # until the registry shows that it takes no blob in one request
 
-    def _address(self) -> str:
+    def _address(self, plain: bool) -> str:
         api = _DOCKER_HUB_API if self._host == DOCKER_HUB else self._host
-        return f"{'http' if self._plain else 'https'}://{api}/v2/{self._name}"
+        return f"{'http' if plain else 'https'}://{api}/v2/{self._name}"
 
     def log_in(self, user: str, password: str) -> None:
         """A name and a password that count instead of Docker's, where the registry asks for some."""
@@ -196,8 +196,8 @@ class Connection:
         if self._heard or not is_loopback(self._host) or not _speaks_tls(self._host):
             return False
         with self._lock:
-            self._plain = False
-            self._url = self._address()
+            self._url = self._address(plain=False)
+            self._plain = False  # after it: who reads this without the lock asks again, and there
         return True
 
     def _ask(
