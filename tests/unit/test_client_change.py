@@ -361,6 +361,24 @@ def test_a_link_in_the_place_of_a_protected_file_is_kept(shop: Workshop, system:
     }  # fmt: skip
 
 
+def test_a_link_does_not_replace_a_protected_file(shop: Workshop, system: System) -> None:
+    manner = Manner(protection=Protection(("/etc/",)))
+    shop.package("t/a", {"etc": None, "etc/conf": b"1", "etc/was": "conf"})
+    system.install("t/a", manner=manner)
+    (system.root / "etc/conf").write_bytes(b"edited")
+    for version in ("2.0", "3.0"):  # one that is there already is not written twice
+        shop.package("t/a", {"etc": None, "etc/conf": "../usr/conf", "etc/was": "none"}, version=version)
+        assert system.upgrade(manner=manner).diverted == ("etc/._cfg0001_conf",)
+        assert system.listing() == {
+            "mine": b"m", "etc": None, "etc/conf": b"edited", "etc/was": "none", "etc/._cfg0001_conf": "../usr/conf",
+        }  # fmt: skip
+    (system.root / "etc/conf").unlink()
+    (system.root / "etc/conf").symlink_to("elsewhere")
+    shop.package("t/a", {"etc": None, "etc/conf": "../opt/conf"}, version="4.0")
+    assert system.upgrade(manner=manner).diverted == ()
+    assert os.readlink(system.root / "etc/conf") == "../opt/conf"
+
+
 def test_protected_files_are_kept_and_new_ones_come_beside(shop: Workshop, system: System) -> None:
     manner = Manner(protection=Protection(("/etc/",)))
     shop.package("t/a", {"etc": None, "etc/conf": b"1", "etc/same": b"s", "usr/x": b"1"})

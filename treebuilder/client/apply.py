@@ -207,7 +207,7 @@ def _protect(root: Path, staged: Path, found: Record, protection: Protection, li
     """Sets aside what would replace a protected file; the new names. `links` are those of packages that go."""
     diverted = []
     for path, kind in found.entries:
-        if kind in "fh" and protection.covers(path, found.package):
+        if kind in "fhl" and protection.covers(path, found.package):
             other = divert(root, staged, path, over_links=path in links)
             if other is not None:
                 diverted.append(other)

@@ -33,16 +33,19 @@ class Protection:
 
 
 def divert(root: Path, staged: Path, path: str, *, over_links: bool) -> str | None:
-    """Renames a staged file whose place holds another content; its name from then on, None where it may stay.
+    """Renames a staged file or link whose place holds another content; its name from then on, None where it may stay.
 
-    A link in its place is somebody's configuration too, wherever it leads, unless with `over_links` it is the
-    package's own. ._cfg0000_NAME is the form that etc-update and its kin know. What lies there already with the same
-    content is enough, and the staged file goes.
+    A link in the place of a file is somebody's configuration too, wherever it leads, unless with `over_links` it is
+    the package's own; a link replaces a link, and no file. ._cfg0000_NAME is the form that etc-update and its kin
+    know. What lies there already with the same content is enough, and the staged one goes.
     """
     there, fresh = look(root, path), staged / path
-    if there is None or not _is_file(fresh):
+    if there is None or not (_is_file(fresh) or fresh.is_symlink()):
         return None
-    if over_links if there.is_symlink() else (not _is_file(there) or _are_same(there, fresh)):
+    if there.is_symlink():
+        if over_links or fresh.is_symlink():
+            return None
+    elif not _is_file(there) or _are_same(there, fresh):
         return None
     folder, _, name = path.rpartition("/")
     for number in range(1, _MOST):
@@ -51,7 +54,7 @@ def divert(root: Path, staged: Path, path: str, *, over_links: bool) -> str | No
         if taken is None:
             os.rename(fresh, staged / other)
             return other
-        if _is_file(taken) and _are_same(taken, fresh):
+        if _are_same(taken, fresh):
             fresh.unlink()
             return other
     return None
@@ -77,6 +80,8 @@ def prefixes(folders: Iterable[Path]) -> tuple[str, ...]:
 
 
 def _are_same(one: Path, other: Path) -> bool:
-    from filecmp import cmp
+    if one.is_symlink() or other.is_symlink():
+        return one.is_symlink() and other.is_symlink() and os.readlink(one) == os.readlink(other)
+    from filecmp import cmp  # False for what is no regular file
 
     return cmp(one, other, shallow=False)
