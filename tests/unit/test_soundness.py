@@ -17,13 +17,14 @@ from treebuilder.solver import PackageSolver
 
 NAMES = ("a", "b", "d", "e", "f")
 REFS = st.builds(
-    PackageRef, st.just("c"), st.sampled_from((*NAMES, "ghost")), st.sampled_from((">=0", ">=2", "<2", "2"))
+    PackageRef, st.just("c"), st.sampled_from((*NAMES, "ghost")), st.sampled_from((">=0", ">=2", "<2", "2", "02"))
 )
 
 
 @st.composite
 def worlds(draw: st.DrawFn) -> list[Package]:
-    ids = draw(st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from("123")), min_size=1, max_size=9, unique=True))
+    id = st.tuples(st.sampled_from(NAMES), st.sampled_from(("1", "2", "3", "02")))
+    ids = draw(st.lists(id, min_size=1, max_size=9, unique=True))
     some = st.lists(REFS, max_size=2).map(tuple)
     rare = st.one_of(st.just(()), some)
     return [
@@ -36,7 +37,7 @@ def worlds(draw: st.DrawFn) -> list[Package]:
 @given(packages=worlds(), order=st.sampled_from(("build", "runtime")))
 def test_troubles_are_those_of_each_alone(packages: list[Package], order: Literal["build", "runtime"]) -> None:
     universe = MemoryPackages(packages)
-    alone: dict[PackageId, str] = {}
+    alone: dict[PackageId, str] = {}  # why not
     for package in packages:
         try:
             PackageSolver().solve(
@@ -44,7 +45,10 @@ def test_troubles_are_those_of_each_alone(packages: list[Package], order: Litera
             )
         except TreebuildError as err:
             alone[package.id] = err.message
-    assert {id: err.message for id, err in troubles(packages, universe, order).items()} == alone
+    found = troubles(packages, universe, order)
+    assert found.keys() == alone.keys()
+    for id, fault in found.items():  # of several reasons, a conflict that is near is told first
+        assert fault.reason == "unsatisfiable" or fault.message == alone[id]
 
 
 @settings(max_examples=100, deadline=None)

@@ -8,7 +8,7 @@ what one solution holds can be had by itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, KeysView, Sequence
 
 from treebuilder.annotations import Literal, TypeVar
 from treebuilder.errors import TreebuildError, Unsatisfiable
@@ -78,13 +78,19 @@ def _nearby(
         queue += new.values()
     if not near:
         return None
+    members = [replace(package, conflicts=_against(world, package, near.keys())) for package in near.values()]
     try:
-        PackageSolver().solve(Request((exact(wanted),)), MemoryPackages(near.values()), (), order=order)
+        PackageSolver().solve(Request((exact(wanted),)), MemoryPackages(members), (), order=order)
     except Unsatisfiable as err:
         return err
     except TreebuildError:
         return None  # a circle may be one of this part alone
     return None
+
+
+def _against(world: World, package: Package, near: KeysView[int]) -> tuple[PackageRef, ...]:
+    """Conflicts with some that are near. One with a version that is not near would hit another of equal rank."""
+    return tuple(ref for ref in package.conflicts if any(id(other) in near for other in world.matches(ref)))
 
 
 def unanswered(package: Package, world: World) -> Iterator[PackageRef]:
