@@ -11,6 +11,7 @@ from tests.unit.system_parts import System, shop, system
 from tests.unit.test_client_kill import in_private_mounts
 from treebuilder.client import Client, Manner, Protection, SystemRoot
 from treebuilder.client import operations as ops
+from treebuilder.errors import ConflictError
 from treebuilder.system.process import Cancel
 
 __all__ = ["shop", "system"]  # fixtures
@@ -96,6 +97,35 @@ def test_a_link_on_the_way_to_the_database_stays(shop: Workshop, system: System,
     shop.package("t/a", new, version="2.0")
     system.upgrade()
     assert system.installed() == ["t/a-2.0", "t/z-1.0"]
+
+
+@pytest.mark.parametrize("new", ["w", b"2"])
+def test_the_way_to_the_database_leads_nowhere_else(shop: Workshop, system: System, new: str | bytes) -> None:
+    (system.root / "v/treebuild").mkdir(parents=True)
+    (system.root / "state").symlink_to("v")
+    (system.root / "var").mkdir()
+    (system.root / "var/lib").symlink_to("../state")
+    shop.package("t/a", {"state": "v"})
+    system.install("t/a")
+    shop.package("t/a", {"state": new}, version="2.0")
+    before = system.listing()
+    with pytest.raises(ConflictError) as caught:
+        system.upgrade()
+    assert "t/a-2.0 holds /state, in place of a link" in caught.value.message
+    assert "--system-dbpath /v/treebuild" in str(caught.value.hint)
+    assert (system.listing(), system.installed()) == (before, ["t/a-1.0"])
+    shop.package("t/a", {"state": "./v"}, version="3.0")
+    system.upgrade()
+    assert system.installed() == ["t/a-3.0"]
+
+
+def test_a_folder_on_the_way_to_the_database_becomes_no_link(shop: Workshop, system: System) -> None:
+    shop.package("t/a", {"a": b"1"})
+    system.install("t/a")
+    shop.package("t/a", {"var": "w"}, version="2.0")
+    with pytest.raises(ConflictError):
+        system.upgrade()
+    assert system.installed() == ["t/a-1.0"]
 
 
 _DEEP: dict[str, str | bytes | None] = {"v": None, "v/sub": None, "v/sub/x": b"1", "cur": "v"}

@@ -69,7 +69,7 @@ def lay(
                 laid.fresh[places.real(path)] = "f"
     for found in change.adopt:
         laid.fresh.update((places.real(path), "d" if kind == "d" else "f") for path, kind in found.entries)
-    _leave_database(root, laid, before | database_places(root, places))
+    _leave_database(root, laid, before, database_places(root, places))
     _look_behind_links(root.folder, change, laid, claims, database)
     return laid
 
@@ -160,14 +160,24 @@ def _is_no_folder(path: Path) -> bool:
     return os.path.lexists(path) and not path.is_dir()
 
 
-def _leave_database(root: SystemRoot, laid: Laid, taken: frozenset[str]) -> None:
-    """No package has the database's place, nor stands in the way to it."""
+def _leave_database(root: SystemRoot, laid: Laid, before: frozenset[str], after: frozenset[str]) -> None:
+    """No package has the database's place, nor stands in the way to it, nor leads that way to somewhere else."""
+    taken = before | after
     above = {place[:at] for place in taken for at, sign in enumerate(place) if sign == "/"}
     missing = {place for place in above if not (root.folder / place).is_dir()}  # else a folder stands there, and stays
     for place, kind in laid.fresh.items():
         if any(f"{place}/".startswith(f"{one}/") for one in taken) or (kind != "d" and place in missing):
             who = laid.owners[place].package.id if place in laid.owners else "a package"
             raise database_taken(str(who), place)
+    if not root.record or before == after or not any(os.path.lexists(root.folder / place) for place in before):
+        return
+    links = links_on_the_way(root.folder, [root.database_path.strip("/")]) & laid.owners.keys()
+    if links:
+        link = min(links)
+        raise ConflictError(
+            f"{laid.owners[link].package.id} holds /{link}, in place of a link that leads to the system database",
+            hint=f"name the folder where that really is: --system-dbpath /{min(before).rpartition('/')[0]}",
+        )
 
 
 def database_taken(who: str, place: str) -> ConflictError:
