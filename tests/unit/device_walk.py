@@ -149,6 +149,9 @@ class Walk:
             case Fetch(found, Purpose.RECOVERY):
                 assert device.booted is not Slot.RECOVERY
                 assert found != device.recovery, "a slot is written"
+            case Fetch(found, Purpose.RESET) if plan.stage is Stage.BROKEN:
+                assert device.booted is Slot.RECOVERY
+                assert found in on_state(device)
             case Fetch(found):
                 assert found not in on_state(device), "a slot is written"
             case Check(found, purpose) if plan.stage is Stage.WANTED:

@@ -229,6 +229,34 @@ def test_a_reset_fetches_what_recovery_alone_has() -> None:
     assert (device.active, device.passive) == (RECOVERY, RECOVERY)
 
 
+def test_a_reset_writes_a_broken_file_anew() -> None:
+    device = picked(Device(RECOVERY, RECOVERY, RECOVERY), Slot.RECOVERY)
+    device = written(device, ask(device, RECOVERY, Purpose.RESET))
+    assert isinstance(decide(device), Check)
+    device = apply(device, checked(device, good=False))
+    assert isinstance(decide(device), Fetch)
+    device = apply(device, fetched(device))
+    assert isinstance(decide(device), Check)
+    assert apply(device, checked(device, good=False)).memory.plan is None  # once
+
+
+def test_a_second_reset_after_boots_looks_again() -> None:
+    device = picked(FRESH, Slot.RECOVERY)
+    device, _ = finished(written(device, ask(device, RECOVERY, Purpose.RESET)))
+    again, done = finished(written(device, ask(device, RECOVERY, Purpose.RESET)))
+    assert (again, done) == (device, ["Remember"])  # nothing has booted since
+    for _ in range(6):
+        device = boot(power_lost(device))
+        assert device.booted is not Slot.RECOVERY
+    device = started(device)  # the seventh: neither active nor passive came up, and recovery has the same image
+    assert where(device) == ("recovery", "0.8")
+    assert not device.confirmed
+    assert device.pointer.trial is None
+    device, done = finished(written(device, ask(device, RECOVERY, Purpose.RESET)))
+    assert done[0] == "Check"
+    assert where(started(device)) == ("active", "0.8")
+
+
 def test_a_reset_that_is_cut_comes_back_to_recovery_and_goes_on() -> None:
     device = picked(Device(None, BAD, RECOVERY), Slot.RECOVERY)
     device = written(device, ask(device, BASE, Purpose.RESET))

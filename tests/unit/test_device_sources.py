@@ -359,6 +359,20 @@ def test_a_reset_to_a_recovery_that_no_other_slot_has(device: Fleet, capsys: Cap
     assert device.boot() == "1.0"
 
 
+def test_a_reset_mends_what_is_damaged(device: Fleet, capsys: Capture) -> None:
+    image = (device.state / "cOS/active.img").resolve()
+    whole = image.read_bytes()
+    damaged = whole[:-1] + bytes([whole[-1] ^ 1])
+    image.write_bytes(damaged)
+    device.slot, device.boots = Slot.RECOVERY, device.boots + 1
+    for _ in range(2):  # also when a reset has armed this image before, and it did not come up
+        assert asked(device, capsys, "reset")["state"] == "reset"
+        assert image.read_bytes() == whole
+        assert (device.boot(), device.slot) == ("1.0", Slot.ACTIVE)
+        image.write_bytes(damaged)
+        device.slot, device.boots = Slot.RECOVERY, device.boots + 1
+
+
 def test_a_reset_to_another_image(device: Fleet, capsys: Capture) -> None:
     device.slot, device.boots = Slot.RECOVERY, device.boots + 1
     assert asked(device, capsys, "reset", str(lay(device.top / "new", "5.0")))["version"] == "5.0"

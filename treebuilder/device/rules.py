@@ -43,9 +43,11 @@ class Purpose(StrEnum):
 
 
 class Stage(StrEnum):
-    """How far the image of a plan is: nothing yet, a whole file, a file whose digest was read back."""
+    """How far the image of a plan is: nothing yet, a file of a slot that turned out to be broken, a whole file, a file
+    whose digest was read back."""
 
     WANTED = "wanted"
+    BROKEN = "broken"
     WRITTEN = "written"
     VERIFIED = "verified"
 
@@ -254,13 +256,13 @@ def settle(device: Device) -> tuple[Write, ...]:
     """What a boot has shown; to be written once after each boot, before anything else."""
     memory, pointer, plan = device.memory, device.pointer, device.memory.plan
     trial, active = pointer.trial, device.active
-    if plan is not None and _arrived(device, plan):
+    if plan is not None and _arrived(device, plan, booted=True):
         plan = None  # it got as far as booting it
     elif plan is not None and plan.stage is Stage.VERIFIED:
         plan = replace(plan, stage=Stage.WRITTEN)  # who knows what the power cut did to the file
     if trial is not None and (active is None or active.digest != trial):
         pointer = AWAY
-    elif trial is not None and active is not None and pointer.left == 0 and device.running != active:
+    elif trial is not None and active is not None and pointer.left == 0 and active not in _running_from_state(device):
         memory = _failed(memory, active, "boot")
         pointer = AWAY
     return _changes(device, replace(memory, plan=plan), pointer)
@@ -374,7 +376,7 @@ def decide(device: Device) -> Action | None:
     if _arrived(device, plan):
         return done
     there = plan.purpose is not Purpose.RECOVERY and plan.image in _on_state(device)
-    if plan.stage is Stage.WANTED and not there:
+    if plan.stage is Stage.BROKEN or (plan.stage is Stage.WANTED and not there):
         return Fetch(plan.image, plan.purpose)
     if plan.stage is not Stage.VERIFIED:
         return Check(plan.image, plan.purpose)
@@ -426,10 +428,16 @@ def fetched(device: Device) -> Remember:
 
 
 def checked(device: Device, *, good: bool) -> Remember:
-    """The file of the plan was read back. A bad one ends the plan; that says nothing about the version."""
+    """The file of the plan was read back. A bad one ends the plan; that says nothing about the version.
+
+    A reset writes a file anew that a slot names and that is broken: we do not run from it, and nothing else mends it.
+    """
     plan = device.memory.plan
     assert plan is not None
-    return Remember(replace(device.memory, plan=replace(plan, stage=Stage.VERIFIED) if good else None))
+    after = replace(plan, stage=Stage.VERIFIED) if good else None
+    if not good and plan.purpose is Purpose.RESET and plan.stage is Stage.WANTED:
+        after = replace(plan, stage=Stage.BROKEN)
+    return Remember(replace(device.memory, plan=after))
 
 
 # health ---------------------------------------------------------------------------------------------------------------
@@ -452,20 +460,26 @@ def unhealthy(device: Device) -> tuple[Write, ...]:
 
 
 # parts ----------------------------------------------------------------------------------------------------------------
-def _arrived(device: Device, plan: Plan) -> bool:
+def _arrived(device: Device, plan: Plan, *, booted: bool = False) -> bool:
     """The boot loader is told to try the image of the plan, which is the last that a switch does.
 
-    That of a reset is not the trial of an upgrade to the same image, which leaves passive as it was.
+    That of a reset is not the trial of an upgrade to the same image, which leaves passive as it was. Nor is it one that
+    was `booted` already, but for who asks whether the plan came that far: who resets once more has a reason.
     """
     if plan.purpose is Purpose.RECOVERY or device.pointer.trial != plan.image.digest:
         return False
-    return plan.purpose is Purpose.UPGRADE or device.passive == plan.image
+    if plan.purpose is Purpose.UPGRADE:
+        return True
+    return device.passive == plan.image and (booted or device.pointer == _armed(plan.image))
 
 
 def _on_state(device: Device) -> list[Image | None]:
     """Images whose files are on the state partition: recovery's is not, also when we run from it."""
-    running = None if device.booted is Slot.RECOVERY else device.running
-    return [device.active, device.passive, running]
+    return [device.active, device.passive, *_running_from_state(device)]
+
+
+def _running_from_state(device: Device) -> list[Image | None]:
+    return [] if device.booted is Slot.RECOVERY else [device.running]
 
 
 def _armed(image: Image) -> Pointer:

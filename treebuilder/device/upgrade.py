@@ -89,7 +89,7 @@ class Machine:
         with locks.exclusive(self._lock, "this device"):
             device = self._device()
             plan = device.memory.plan
-            if plan is None or plan.stage is Stage.WANTED:
+            if plan is None or plan.stage in (Stage.WANTED, Stage.BROKEN):
                 raise UpdateRefused("nothing is staged", reason="nothing-staged", hint="treebuild device stage")
             writes = rules.ask(device, plan.image, plan.purpose, automatic=plan.automatic, go=True)
             return self._carry_out(self._write(device, writes), None)
@@ -175,7 +175,7 @@ class Machine:
         if not good and not _used(device, plan):
             self._slots.forget(plan.image, plan.purpose)
         device = self._write(device, (rules.checked(device, good=good),))
-        if not good:
+        if not good and device.memory.plan is None:
             raise IntegrityError(
                 f"the file of {plan.image.version} is not read back as it was written", reason="verify-failed",
                 hint="the disk may be failing; nothing was switched",
