@@ -13,6 +13,7 @@ import yaml
 
 from tests.services import program
 from tests.unit.device_fleet import Fleet, fleet, lay
+from treebuilder.app.device_install import _file_or_url
 from treebuilder.device.journal import Journal
 from treebuilder.device.rules import Slot
 
@@ -120,6 +121,12 @@ def test_where_it_cannot_be_written_the_upgrade_goes_on(device: Fleet) -> None:
     assert device.versions()[:2] == ["2.0", "1.0"]
     history = [entry.what for entry in Journal(device.state / "cOS").history()]
     assert any(line.startswith("state.yaml was not written: ") for line in history), history
+
+
+def test_the_origin_of_an_iso_has_no_secret() -> None:
+    url = "https://me:secret@images.example.org:8443/os/one.iso?token=secret#sha256:" + 64 * "0"
+    assert _file_or_url(url).uri == "https://images.example.org:8443/os/one.iso"
+    assert _file_or_url("/srv/one#2.iso").uri == "file:///srv/one#2.iso"
 
 
 def test_its_date_is_the_time_of_writing(device: Fleet) -> None:

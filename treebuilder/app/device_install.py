@@ -122,7 +122,13 @@ def _out_of_iso(wish: InstallWish, context: Context, folder: Path, stack: ExitSt
 
 
 def _file_or_url(word: str) -> Origin:
-    return Origin(word if word.startswith(_REMOTE) else f"file://{Path(word).absolute()}")
+    """Of a URL its host and path: the rest may be a secret."""
+    if not word.startswith(_REMOTE):
+        return Origin(f"file://{Path(word).absolute()}")
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(word)
+    return Origin(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
 
 
 def _iso(wish: InstallWish, context: Context, folder: Path) -> Path:
