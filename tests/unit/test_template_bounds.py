@@ -4,14 +4,22 @@
 from __future__ import annotations
 
 import os
+import sys
+from types import FrameType
+from typing import TYPE_CHECKING
 
 import pytest
 
 from treebuilder.errors import SpecError
-from treebuilder.template import Templates
+from treebuilder.template import Templates, parser, scope
 from treebuilder.template.functions import NAMES
 from treebuilder.template.functions.lists import effort
 from treebuilder.template.functions.refused import REFUSED
+
+if TYPE_CHECKING:
+    from _typeshed import TraceFunction
+
+_PARSER = (parser.__file__, scope.__file__)
 
 
 def render(text: str) -> str:
@@ -125,3 +133,27 @@ def test_the_network_keys_and_certificates_are_refused(name: str) -> None:
     assert name in NAMES
     with pytest.raises(SpecError, match=rf"template: {name}: "):
         render(f'{{{{ {name} "a" }}}}')
+
+
+def steps(text: str) -> int:
+    """How many lines of the parser are run to render the text, those within a comprehension each time."""
+    found = 0
+
+    def count(frame: FrameType, event: str, given: object) -> TraceFunction | None:
+        nonlocal found
+        found += event == "line"
+        return count if frame.f_code.co_filename in _PARSER else None
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        render(text)
+    finally:
+        sys.settrace(before)
+    return found
+
+
+@pytest.mark.parametrize("use", ["", "{{ $v0 }}", "{{ $w := $v0 }}", "{{ if $v0 }}{{ $v0 = 1 }}{{ end }}"])
+def test_steps_grow_with_the_number_of_variables(use: str) -> None:
+    few, many = ("".join(f"{{{{ $v{i} := {i} }}}}" for i in range(size)) + use * size for size in (100, 400))
+    assert 0 < steps(many) < 5 * steps(few)

@@ -12,6 +12,7 @@ from treebuilder.records import record
 from treebuilder.template import literals
 from treebuilder.template.faults import LocatedFault, TemplateFault, TooDeep
 from treebuilder.template.lexer import Action, Kind, Piece, Token
+from treebuilder.template.scope import Scope
 from treebuilder.template.source import Source
 from treebuilder.template.syntax import (
     Body,
@@ -78,7 +79,7 @@ class _Parser:
         self._at = 0
         self._action = Action(0, (), "")
         self._functions = functions
-        self._scope = list(before.scope)
+        self._scope = Scope(before.scope)
         self._slots = before.slots
         self._bound = 0  # variables of the surroundings that were used
         self._loops = 0
@@ -191,7 +192,7 @@ class _Parser:
         for piece in self._pieces:
             item = self._item(piece)
             if isinstance(item, Token):
-                del self._scope[depth:]
+                self._scope.leave(depth)
                 self._depth -= 1
                 return tuple(items), item
             items.append(item)
@@ -222,21 +223,21 @@ class _Parser:
         depth, mark = len(self._scope), self._mark(word)
         test = self._pipeline("if", Kind.RIGHT)
         body, orelse = self._branches(word, mark, "if", self._if)
-        del self._scope[depth:]
+        self._scope.leave(depth)
         return If(test, body, orelse, mark)
 
     def _with(self, word: Token) -> Item:
         depth, mark = len(self._scope), self._mark(word)
         test = self._pipeline("with", Kind.RIGHT)
         body, orelse = self._branches(word, mark, "with", self._with)
-        del self._scope[depth:]
+        self._scope.leave(depth)
         return With(test, body, orelse, mark)
 
     def _range(self, word: Token) -> Item:
         depth, mark = len(self._scope), self._mark(word)
         over = self._pipeline("range", Kind.RIGHT)
         body, orelse = self._branches(word, mark, "", self._range)
-        del self._scope[depth:]
+        self._scope.leave(depth)
         return Range(over, body, orelse, mark)
 
     def _name(self, context: str) -> str:
@@ -268,7 +269,7 @@ class _Parser:
 
     def _definition(self, word: Token, name: str) -> None:
         outer, loops, slots, mark = self._scope, self._loops, self._slots, self._mark(word)
-        self._scope, self._loops, self._slots = [("$", 0)], 0, 1
+        self._scope, self._loops, self._slots = Scope(EMPTY.scope), 0, 1
         items, end = self._body(word, mark)
         if end.text != "end":
             raise self._unexpected(end, word.text)
@@ -285,9 +286,9 @@ class _Parser:
     def _pipeline(self, context: str, end: Kind) -> Pipeline:
         first = self._peek()
         names, assigns = self._declaration(context)
-        if names:  # to Go they are there from here on, though nothing is in them before the pipeline has run
-            known = {name for name, _ in self._scope}
-            self._scope += [(name, _UNDECLARED) for name in names if name not in known]
+        for name in names:  # to Go they are there from here on, though nothing is in them before the pipeline has run
+            if name not in self._scope:
+                self._scope.add(name, _UNDECLARED)
         commands: list[Command] = []
         while True:
             stage = self._peek()
@@ -304,7 +305,7 @@ class _Parser:
             if token.kind is not end:
                 raise self._unexpected(token, context)
             break
-        slots = [self._assign(name) if assigns else self._declare(name) for name in names]
+        slots = [self._slot(name) if assigns else self._declare(name) for name in names]
         commands += [
             Command((Undeclared(name),)) for name, slot in zip(names, slots, strict=True) if slot == _UNDECLARED
         ]
@@ -332,29 +333,19 @@ class _Parser:
         self._bound += 1
         slot = self._slots
         self._slots += 1
-        self._scope.append((name, slot))
+        self._scope.add(name, slot)
         return slot
 
-    def _assign(self, name: str) -> int:
-        slot = self._slot(name)
-        if slot is not None:
-            return slot
-        self._bound += 1
-        self._scope.append((name, _UNDECLARED))
-        return _UNDECLARED
-
     def _use(self, token: Token) -> Variable | Undeclared:
-        slot = self._slot(token.text)
-        if slot is None:
+        if token.text not in self._scope:
             raise self._fault(f"the variable {token.text} is not declared", token)
+        slot = self._slot(token.text)
         return Undeclared(token.text) if slot == _UNDECLARED else Variable(slot)
 
-    def _slot(self, name: str) -> int | None:
-        for known, slot in reversed(self._scope):
-            if known == name:
-                self._bound += slot != 0
-                return slot
-        return None
+    def _slot(self, name: str) -> int:
+        slot = self._scope.slot(name)
+        self._bound += slot != 0
+        return slot
 
     def _command(self, context: str, first: Token) -> Command:
         words: list[Operand] = []
