@@ -161,3 +161,17 @@ def test_every_name_of_sprig_parses() -> None:
     assert len(NAMES) == 234
     for name in sorted(NAMES):
         assert render(f"{{{{ if false }}}}{{{{ {name} 1 }}}}{{{{ end }}}}" if name != "not" else "") == ""
+
+
+@pytest.mark.parametrize(
+    "text", ["a: 1\rb: *x", "a: 1\x85b: *x", "a: 1\u2028b: *x", "a: '\u2029*y'\r\nb: *x", "\ufeffb: *x"]
+)
+def test_an_unknown_anchor_is_named_after_all_that_ends_a_line_of_yaml(text: str) -> None:
+    given = Templates().render("{{ fromYaml .Values.text }}", {"text": text}, file="f")
+    assert given == "map[Error:yaml: unknown anchor 'x' referenced]"
+
+
+@pytest.mark.parametrize(("text", "shown"), [("é", "Ã"), ("\udcff", "ÿ"), ("\udc85", "\\u0085"), ("\ufffd", "ï")])
+def test_what_is_no_json_is_shown_as_its_first_byte(text: str, shown: str) -> None:
+    given = Templates().render("{{ fromJson .Values.text }}", {"text": text}, file="f")
+    assert given == f"map[Error:invalid character '{shown}' looking for beginning of value]"

@@ -15,6 +15,7 @@ _DIGITS = re.compile(r"[0-9]+")
 _HEX = re.compile(r"[0-9a-fA-F]*")
 _WORDS = {"t": "true", "f": "false", "n": "null"}
 _ALIAS = re.compile(r"[\w-]*")
+_BREAKS = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # of lines to YAML, whose marks count no byte order mark
 _SHOWN = 10  # of a plain value, in bytes
 _SAID = {
     "an alias that contains itself": "anchor value contains itself",
@@ -77,8 +78,9 @@ def _read(text: str) -> None:
 
 
 def _wrong(char: str, where: str) -> _Fault:
-    """Go reads bytes: of a character outside of ASCII it shows the first."""
-    char = chr(char.encode("utf-8", "surrogatepass")[0])
+    """Go reads bytes: of a character outside of ASCII it shows the first, and a byte that is no UTF-8 as it is."""
+    escaped = "\udc80" <= char <= "\udcff"
+    char = chr(ord(char) - 0xDC00 if escaped else char.encode("utf-8", "surrogatepass")[0])
     shown = {"'": "\\'", '"': '"'}.get(char) or quote(char)[1:-1]
     return _Fault(f"invalid character '{shown}' {where}")
 
@@ -132,7 +134,8 @@ def yaml_fault(err: SpecError, text: str) -> str:
     cause = err.__cause__
     mark, problem = getattr(cause, "problem_mark", None), getattr(cause, "problem", None)
     if problem == "found undefined alias" and mark is not None:
-        name = _ALIAS.match(text.split("\n")[mark.line], mark.column + 1)
+        lines = _BREAKS.split(text.removeprefix("\ufeff"))
+        name = _ALIAS.match(lines[mark.line], mark.column + 1)
         return f"yaml: unknown anchor '{name.group() if name else ''}' referenced"
     if problem:
         line = mark.line + (type(cause).__name__ == "ScannerError") if mark is not None and mark.line else 0
