@@ -33,6 +33,12 @@ def test_a_zone_goes_on_beyond_the_years_that_python_knows() -> None:
     assert render(text) == "22020 CEST +0200"
 
 
+def test_months_wrap_around_as_gos_do() -> None:
+    assert render('{{ (toDate "2006-01-02" "2020-01-29").AddDate 0 9223372036854775807 0 }}') == (
+        "2019-12-28 21:07:12 +0000 UTC"
+    )
+
+
 @pytest.mark.parametrize(
     "call",
     ["now.Add .Values.n", "now.AddDate 1 2", "now.Sub 1", "now.Nothing", "now.Month.Nothing", "now.Format 1",

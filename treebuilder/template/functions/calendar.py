@@ -77,8 +77,8 @@ def weekday_of(absolute_s: int) -> int:
 
 def unix_of(year: int, month: int, day: int, second_of_day: int) -> int:
     """Seconds since 1970; a month or a day that is too high or too low counts on into other years and months."""
-    year = wrap(year + (month - 1) // 12)
-    month = (month - 1) % 12 + 1
+    months = wrap(month - 1)
+    year, month = wrap(year + months // 12), months % 12 + 1
     years = (year - _ZERO_YEAR) % _WORD
     cycles, years = divmod(years, 400)
     centuries, years = divmod(years, 100)
