@@ -79,9 +79,10 @@ def oracle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "oracle"
 
 
-def ask(oracle: Path, questions: list[dict[str, str]]) -> list[tuple[str, str]]:
+def ask(oracle: Path, questions: list[dict[str, str]], timeout_s: float | None = None) -> list[tuple[str, str]]:
     """Go's output and error for each question."""
-    done = subprocess.run([oracle], input=json.dumps(questions).encode(), stdout=subprocess.PIPE, check=True)
+    given = json.dumps(questions).encode()
+    done = subprocess.run([oracle], input=given, stdout=subprocess.PIPE, check=True, timeout=timeout_s)
     return [(answer["out"], answer["err"]) for answer in json.loads(done.stdout)]
 
 
