@@ -29,7 +29,8 @@ from treebuilder.channel.publishing import Release, Terms
 from treebuilder.channel.rules import Channel, Counts, Limit, Step, Verdict, must_halt, place, share_at
 from treebuilder.device import rules
 from treebuilder.device.following import offered
-from treebuilder.device.rules import Check, Device, Fetch, Image, Link, Point, Remember, Slot
+from treebuilder.device.rules import Check, Fetch, Link, Point, Remember
+from treebuilder.device.states import Device, Image, Slot
 from treebuilder.errors import UpdateRefused
 from treebuilder.model.digest import Digest
 from treebuilder.records import asdict, record, replace

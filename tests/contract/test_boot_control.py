@@ -18,7 +18,7 @@ from treebuilder.device.grubenv import (
     decode,
     encode,
 )
-from treebuilder.device.rules import AWAY, TRIES, Pointer, Slot
+from treebuilder.device.states import AWAY, TRIES, Pointer, Slot
 from treebuilder.errors import StateCorrupt
 from treebuilder.model.digest import Digest
 

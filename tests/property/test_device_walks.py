@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.device_parts import CONTENT, Lab
-from treebuilder.device.rules import Device, Image, Purpose, Slot
 from treebuilder.device.slots import Source
+from treebuilder.device.states import Device, Image, Purpose, Slot
 from treebuilder.errors import UpdateRefused
 from treebuilder.model.digest import Digest
 

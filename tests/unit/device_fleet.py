@@ -18,8 +18,8 @@ from treebuilder.device.contents import machine
 from treebuilder.device.grubenv import GrubControl
 from treebuilder.device.journal import Journal
 from treebuilder.device.places import BOOT_BLOCK
-from treebuilder.device.rules import Device, Slot
 from treebuilder.device.slots import Slots
+from treebuilder.device.states import Device, Slot
 
 NUMBERS = {"amd64": 62, "arm64": 183, "386": 3, "arm": 40, "riscv64": 243}
 SCHEMAS = {

@@ -7,8 +7,8 @@ from pathlib import Path
 from treebuilder.device import rules
 from treebuilder.device.grubenv import GrubControl
 from treebuilder.device.journal import Journal
-from treebuilder.device.rules import Device, Image, Purpose, Slot
 from treebuilder.device.slots import Slots, Source
+from treebuilder.device.states import Device, Image, Purpose, Slot
 from treebuilder.device.upgrade import Machine, Started, image_of
 from treebuilder.model.digest import Digest
 

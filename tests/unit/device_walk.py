@@ -12,17 +12,10 @@ from collections.abc import Iterator
 from treebuilder.device.rules import (
     Action,
     Check,
-    Device,
-    Failure,
     Fetch,
-    Image,
     Link,
     Point,
-    Pointer,
-    Purpose,
     Remember,
-    Slot,
-    Stage,
     Write,
     apply,
     ask,
@@ -39,6 +32,7 @@ from treebuilder.device.rules import (
     settle,
     unhealthy,
 )
+from treebuilder.device.states import Device, Failure, Image, Pointer, Purpose, Slot, Stage
 from treebuilder.errors import UpdateRefused
 from treebuilder.model.digest import Digest
 from treebuilder.records import replace

@@ -21,7 +21,7 @@ from tests.unit.device_fleet import Fleet, answer, fleet, lay
 from treebuilder.channel.results import read_result
 from treebuilder.cli.main import main
 from treebuilder.device.grubenv import decode
-from treebuilder.device.rules import Slot
+from treebuilder.device.states import Slot
 from treebuilder.system import locks
 
 TOP = Path(__file__).parents[2]

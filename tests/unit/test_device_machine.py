@@ -14,7 +14,7 @@ import pytest
 from treebuilder.device import here, writing
 from treebuilder.device.cosfiles import CosSettings, load, parse_variables
 from treebuilder.device.followed import Channels, ChannelsFile, Followed, due
-from treebuilder.device.rules import Device, Failure, Image, Memory, Pointer, Slot
+from treebuilder.device.states import Device, Failure, Image, Memory, Pointer, Slot
 from treebuilder.device.workfolder import NAME, STORE, need, work_folder
 from treebuilder.errors import ConfigError, IntegrityError, LockHeld, NoSpace, StateCorrupt, TransportError
 from treebuilder.model.digest import Digest

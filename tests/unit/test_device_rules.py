@@ -8,17 +8,10 @@ from tests.unit.device_walk import BAD, BASE, FRESH, NEW, OLD, RECOVERY, Walk
 from treebuilder.channel.rules import WHOLE, Channel, Verdict
 from treebuilder.device.following import offered
 from treebuilder.device.rules import (
-    TRIES,
     Check,
-    Device,
     Fetch,
-    Image,
     Link,
     Point,
-    Pointer,
-    Purpose,
-    Slot,
-    Stage,
     Write,
     apply,
     ask,
@@ -34,7 +27,8 @@ from treebuilder.device.rules import (
     roll_back,
     settle,
     unhealthy,
-)  # fmt: skip
+)
+from treebuilder.device.states import TRIES, Device, Image, Pointer, Purpose, Slot, Stage
 from treebuilder.errors import IntegrityError, UpdateRefused
 from treebuilder.records import replace
 

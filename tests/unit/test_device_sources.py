@@ -14,7 +14,7 @@ import pytest
 from tests.services import program
 from tests.unit.device_fleet import Fleet, answer, elf, fleet, lay
 from treebuilder.cli.main import main
-from treebuilder.device.rules import Slot
+from treebuilder.device.states import Slot
 from treebuilder.device.upgrade import image_of
 
 Capture = pytest.CaptureFixture[str]

@@ -15,7 +15,7 @@ from tests.services import program
 from tests.unit.device_fleet import Fleet, fleet, lay
 from treebuilder.app.device_install import _file_or_url
 from treebuilder.device.journal import Journal
-from treebuilder.device.rules import Slot
+from treebuilder.device.states import Slot
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ import pytest
 
 from tests.unit.device_parts import NEW, Lab
 from treebuilder.device.journal import Journal
-from treebuilder.device.rules import Image, Purpose, Slot
 from treebuilder.device.slots import Source
+from treebuilder.device.states import Image, Purpose, Slot
 from treebuilder.device.upgrade import image_of
 from treebuilder.errors import ConfigError, IntegrityError, LockHeld, NoSpace, StateCorrupt, UpdateRefused
 from treebuilder.model.digest import Digest
@@ -28,7 +28,7 @@ _KILLED = """
 import os, signal, sys
 from pathlib import Path
 from tests.unit.device_parts import Lab
-from treebuilder.device.rules import Purpose, Slot
+from treebuilder.device.states import Purpose, Slot
 
 left = int(sys.argv[2])
 WATCHED = ("os.rename", "os.mkdir", "os.remove", "os.link", "os.rmdir", "os.symlink", "os.truncate", "os.chmod")

@@ -11,8 +11,9 @@ from tests.services import installed, program
 from tests.vm.grub_disk import make_disk, serial_output
 from treebuilder.device import grubcfg
 from treebuilder.device.grubenv import GrubControl
-from treebuilder.device.rules import TRIES, Device, Image, Pointer, Slot, boot
+from treebuilder.device.rules import boot
 from treebuilder.device.slots import LINKS
+from treebuilder.device.states import TRIES, Device, Image, Pointer, Slot
 from treebuilder.model.digest import Digest
 
 pytestmark = pytest.mark.vm

@@ -17,7 +17,7 @@ from treebuilder.device.followed import Channels, ChannelsFile
 from treebuilder.device.grubenv import GrubControl
 from treebuilder.device.journal import Journal
 from treebuilder.device.places import BOOT_BLOCK, HEALTH_FOLDERS, OEM, PERSISTENT, RECOVERY, SLOT_FOLDER, STATE
-from treebuilder.device.rules import Slot
+from treebuilder.device.states import Slot
 from treebuilder.device.upgrade import Machine, Started
 from treebuilder.errors import ConfigError, StateCorrupt, TreebuildError
 from treebuilder.events import EventSink, Said, Warned

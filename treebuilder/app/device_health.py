@@ -14,7 +14,7 @@ from treebuilder.device import grubenv, health, rules
 from treebuilder.device.contents import os_release
 from treebuilder.device.health import Checked
 from treebuilder.device.places import OEM_ENV
-from treebuilder.device.rules import Device, Image, Slot
+from treebuilder.device.states import Device, Image, Slot
 from treebuilder.errors import ConfigError, LockHeld, StateCorrupt
 from treebuilder.records import record
 from treebuilder.system import clock

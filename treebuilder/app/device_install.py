@@ -14,8 +14,8 @@ from treebuilder.app.device_sources import Context, FileSource, Obtained, Upgrad
 from treebuilder.device import cosfiles, install, isofile
 from treebuilder.device.contents import os_release
 from treebuilder.device.layout import Firmware, Sizes, Table
-from treebuilder.device.rules import Device
 from treebuilder.device.slots import Origin
+from treebuilder.device.states import Device
 from treebuilder.device.workfolder import work_folder
 from treebuilder.errors import ConfigError
 from treebuilder.events import EventSink, Warned

@@ -17,8 +17,9 @@ from treebuilder.channel import files
 from treebuilder.channel.rules import Channel, Verdict, goes_back, place
 from treebuilder.device.followed import Channels
 from treebuilder.device.following import offered
-from treebuilder.device.rules import Device, refuse_failed
+from treebuilder.device.rules import refuse_failed
 from treebuilder.device.slots import Origin
+from treebuilder.device.states import Device
 from treebuilder.device.workfolder import STORE, need
 from treebuilder.errors import ConfigError, IntegrityError, SpecError, TransportError, TreebuildError, UpdateRefused
 from treebuilder.events import Warned

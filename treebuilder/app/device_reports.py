@@ -5,7 +5,7 @@ from __future__ import annotations
 from treebuilder.app.device import Site
 from treebuilder.channel.results import Result, device_name, result_bytes
 from treebuilder.device.followed import due
-from treebuilder.device.rules import Device
+from treebuilder.device.states import Device
 from treebuilder.errors import StateCorrupt, TreebuildError
 from treebuilder.events import Warned
 

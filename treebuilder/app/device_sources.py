@@ -11,8 +11,8 @@ from pathlib import Path
 from treebuilder.annotations import TYPE_CHECKING, Protocol
 from treebuilder.app.client_settings import ClientSettings
 from treebuilder.device import composing, contents
-from treebuilder.device.rules import Device
 from treebuilder.device.slots import Origin
+from treebuilder.device.states import Device
 from treebuilder.device.workfolder import STORE, need
 from treebuilder.errors import ConfigError, SpecError
 from treebuilder.events import EventSink, Said

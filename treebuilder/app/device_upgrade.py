@@ -13,8 +13,8 @@ from treebuilder.app.device_reports import report
 from treebuilder.app.device_sources import Context, Obtained, Offer, UpgradeSource, digest_of, is_package, source_of
 from treebuilder.device import rules
 from treebuilder.device.followed import Followed
-from treebuilder.device.rules import Device, Image, Purpose, Slot
 from treebuilder.device.slots import Source
+from treebuilder.device.states import Device, Image, Purpose, Slot
 from treebuilder.device.workfolder import work_folder
 from treebuilder.errors import ConfigError, NoSpace, UpdateRefused
 from treebuilder.events import Said

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from treebuilder.annotations import Any
-from treebuilder.device.rules import Device
+from treebuilder.device.states import Device
 from treebuilder.errors import StateCorrupt
 from treebuilder.model.digest import Digest
 from treebuilder.records import record, replace

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from treebuilder.channel.rules import Channel, Verdict, goes_back, verdict
-from treebuilder.device.rules import Device, refuse_failed
+from treebuilder.device.rules import refuse_failed
+from treebuilder.device.states import Device
 from treebuilder.trust.faults import ROLLED_BACK, fault
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from treebuilder.device import places
 from treebuilder.device.grubenv import LEFT, SPARE, START, TRIAL
-from treebuilder.device.rules import TRIES, Slot
 from treebuilder.device.slots import LINKS
+from treebuilder.device.states import TRIES, Slot
 from treebuilder.records import record
 
 ENTRIES = {Slot.ACTIVE: "cos", Slot.PASSIVE: "fallback", Slot.RECOVERY: "recovery"}  # ids of the menu, as cOS has them

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from treebuilder.annotations import Protocol
-from treebuilder.device.rules import TRIES, Pointer, Slot
+from treebuilder.device.states import TRIES, Pointer, Slot
 from treebuilder.errors import StateCorrupt
 from treebuilder.model.digest import Digest
 from treebuilder.system.files import disk_errors, write_atomic

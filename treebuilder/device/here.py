@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from treebuilder.device.places import IMAGE_WORD, STATE_MOUNT
-from treebuilder.device.rules import Slot
+from treebuilder.device.states import Slot
 from treebuilder.device.upgrade import Started
 from treebuilder.errors import ConfigError, StateCorrupt
 from treebuilder.records import record

@@ -20,9 +20,9 @@ from treebuilder.device.disk import Disk, Found
 from treebuilder.device.grubenv import GrubControl, encode
 from treebuilder.device.imagefile import check_image
 from treebuilder.device.layout import Firmware, Layout, Sizes, Table
-from treebuilder.device.rules import Device, Image, Pointer, Purpose, Slot
 from treebuilder.device.slots import Origin, Slots, Source, check_version
 from treebuilder.device.statefile import StateFile
+from treebuilder.device.states import Device, Image, Pointer, Purpose, Slot
 from treebuilder.device.upgrade import image_of
 from treebuilder.errors import ConfigError, TreebuildError
 from treebuilder.events import EventSink, Finished, Started

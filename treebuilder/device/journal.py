@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from treebuilder.annotations import Any
-from treebuilder.device.rules import Failure, Image, Memory, Plan, Purpose, Slot, Stage
+from treebuilder.device.states import Failure, Image, Memory, Plan, Purpose, Slot, Stage
 from treebuilder.errors import StateCorrupt
 from treebuilder.model.digest import Digest
 from treebuilder.records import record

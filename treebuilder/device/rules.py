@@ -4,6 +4,7 @@ A device changes its disk by single writes (`Link`, `Point`, `Remember`), each o
 cut. The functions here say which writes, in which order; whoever carries them out adds nothing. The rules they keep:
 
 - The image we run from is never written, nor any image that a slot names: images are new files, slots are links.
+  A reset alone writes such a file anew, from recovery and when it is broken.
 - Passive is set to the old good image before active changes; an upgrade that was started from passive leaves it alone.
 - While active is changed the boot loader starts at passive; one write then says "active, three tries, this image".
 - Tries belong to an image by its digest. What used them up is remembered and not tried again by itself.
@@ -15,132 +16,24 @@ Source: docs/adr/0016, and os-and-ota facts on cOS (two renames leave no image; 
 
 from __future__ import annotations
 
-from enum import StrEnum
-
+from treebuilder.device.states import (
+    AWAY,
+    MAX_FAILURES,
+    TRIES,
+    Device,
+    Failure,
+    Image,
+    Memory,
+    Plan,
+    Pointer,
+    Purpose,
+    Slot,
+    Stage,
+)
 from treebuilder.errors import UpdateRefused
 from treebuilder.model.digest import Digest
 from treebuilder.model.version import compare
 from treebuilder.records import record, replace
-
-TRIES = 3
-MAX_FAILURES = 64  # versions that are remembered; the oldest are given up first
-
-
-class Slot(StrEnum):
-    """Where an image is booted from, in the order of falling back."""
-
-    ACTIVE = "active"
-    PASSIVE = "passive"
-    RECOVERY = "recovery"
-
-
-class Purpose(StrEnum):
-    """What a plan is for: a new active, active and passive as recovery has them, a new recovery."""
-
-    UPGRADE = "upgrade"
-    RESET = "reset"
-    RECOVERY = "recovery"
-
-
-class Stage(StrEnum):
-    """How far the image of a plan is: nothing yet, a file of a slot that turned out to be broken, a whole file, a file
-    whose digest was read back."""
-
-    WANTED = "wanted"
-    BROKEN = "broken"
-    WRITTEN = "written"
-    VERIFIED = "verified"
-
-
-@record
-class Image:
-    """An operating system as one file. `digest` is that of its bytes."""
-
-    version: str
-    digest: Digest
-
-
-@record
-class Pointer:
-    """What the boot loader reads and counts down, in one block that changes at once.
-
-    `start`: active or passive, where it begins to look for something that boots. `left`: boots of active that are left;
-    None when active is confirmed and nothing is counted. `spare`: boots of passive that are left until recovery takes
-    its turn. `trial`: the image that `left` counts for.
-    """
-
-    start: Slot = Slot.ACTIVE
-    left: int | None = None
-    spare: int = TRIES
-    trial: Digest | None = None
-
-
-AWAY = Pointer(Slot.PASSIVE)  # active does not boot by itself
-
-
-@record
-class Failure:
-    """A version that is not tried again by itself, and why (`boot`, `health`, `rollback`)."""
-
-    version: str
-    digest: Digest
-    why: str
-
-
-@record
-class Plan:
-    """What is under way. `go`: switch when verified; else it stays staged. `automatic`: nobody asked for it."""
-
-    purpose: Purpose
-    image: Image
-    stage: Stage = Stage.WANTED
-    go: bool = True
-    automatic: bool = False
-
-
-@record
-class Memory:
-    """What the device remembers on its state partition. `failed`: oldest first."""
-
-    plan: Plan | None = None
-    failed: tuple[Failure, ...] = ()
-
-
-@record
-class Device:
-    """Everything that counts. A slot is None when it names no file that is there.
-
-    `booted` and `running`: the slot and image we run from, None without power. An image may run that no slot names.
-    """
-
-    active: Image | None
-    passive: Image | None
-    recovery: Image | None
-    pointer: Pointer = Pointer()
-    memory: Memory = Memory()
-    booted: Slot | None = None
-    running: Image | None = None
-
-    def slot(self, slot: Slot) -> Image | None:
-        """What a slot names."""
-        match slot:
-            case Slot.ACTIVE:
-                return self.active
-            case Slot.PASSIVE:
-                return self.passive
-            case Slot.RECOVERY:
-                return self.recovery
-
-    @property
-    def confirmed(self) -> bool:
-        """Active is good and what boots next."""
-        return self.active is not None and self.pointer.start is Slot.ACTIVE and self.pointer.left is None
-
-    @property
-    def on_trial(self) -> bool:
-        """We run an image that has to show whether it is good."""
-        running = self.running
-        return self.booted is Slot.ACTIVE and running is not None and self.pointer.trial == running.digest
 
 
 @record

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from treebuilder.annotations import IO
-from treebuilder.device.rules import Image, Purpose, Slot
+from treebuilder.device.states import Image, Purpose, Slot
 from treebuilder.errors import ConfigError, IntegrityError, NoSpace, StateCorrupt
 from treebuilder.model.digest import Digest
 from treebuilder.records import record

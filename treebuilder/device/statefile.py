@@ -14,8 +14,8 @@ from pathlib import Path
 from treebuilder.annotations import Any
 from treebuilder.device import places
 from treebuilder.device.imagefile import file_system
-from treebuilder.device.rules import Device, Image, Purpose, Slot
 from treebuilder.device.slots import Origin, Slots
+from treebuilder.device.states import Device, Image, Purpose, Slot
 from treebuilder.errors import SpecError
 from treebuilder.model.digest import Digest
 from treebuilder.system import clock

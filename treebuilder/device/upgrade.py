@@ -9,22 +9,10 @@ from types import MappingProxyType
 from treebuilder.device import rules
 from treebuilder.device.grubenv import BootControl
 from treebuilder.device.journal import Boot, Journal
-from treebuilder.device.rules import (
-    Check,
-    Device,
-    Fetch,
-    Image,
-    Link,
-    Plan,
-    Point,
-    Purpose,
-    Remember,
-    Slot,
-    Stage,
-    Write,
-)
+from treebuilder.device.rules import Check, Fetch, Link, Point, Remember, Write
 from treebuilder.device.slots import Origin, Slots, Source, check_version, slot_of
 from treebuilder.device.statefile import NAME, StateFile
+from treebuilder.device.states import Device, Image, Memory, Plan, Purpose, Slot, Stage
 from treebuilder.errors import IntegrityError, StateCorrupt, TreebuildError, UpdateRefused
 from treebuilder.model.digest import Digest
 from treebuilder.records import record, replace
@@ -225,7 +213,7 @@ def _used(device: Device, plan: Plan) -> bool:
     return plan.image.digest in rules.kept(without, recovery=plan.purpose is Purpose.RECOVERY)
 
 
-def _said(memory: rules.Memory) -> str:
+def _said(memory: Memory) -> str:
     plan = memory.plan
     failed = "".join(f"; {f.version} failed ({f.why})" for f in memory.failed)
     if plan is None:

@@ -145,7 +145,7 @@ def _done(args: argparse.Namespace, session: Session, site: Site) -> int:
 
 def _wish(args: argparse.Namespace) -> Wish:
     from treebuilder.app.device_upgrade import Wish
-    from treebuilder.device.rules import Purpose
+    from treebuilder.device.states import Purpose
 
     kind = "image" if args.docker_image else "directory" if args.directory else ""
     return Wish(

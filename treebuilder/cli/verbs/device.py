@@ -144,7 +144,7 @@ def load(args: argparse.Namespace, session: Session, insecure: bool) -> ClientSe
 
 def _wish(args: argparse.Namespace) -> Wish:
     from treebuilder.app.device_upgrade import Wish
-    from treebuilder.device.rules import Purpose
+    from treebuilder.device.states import Purpose
 
     word = args.words[0] if args.words else ""
     purpose = Purpose.RECOVERY if args.recovery_slot else Purpose.UPGRADE
