@@ -8,6 +8,7 @@ import pytest
 from treebuilder.errors import SpecError
 from treebuilder.template import Templates
 from treebuilder.template.functions import NAMES
+from treebuilder.template.values import AnyMap
 
 
 def render(text: str) -> str:
@@ -175,3 +176,10 @@ def test_an_unknown_anchor_is_named_after_all_that_ends_a_line_of_yaml(text: str
 def test_what_is_no_json_is_shown_as_its_first_byte(text: str, shown: str) -> None:
     given = Templates().render("{{ fromJson .Values.text }}", {"text": text}, file="f")
     assert given == f"map[Error:invalid character '{shown}' looking for beginning of value]"
+
+
+def test_nil_in_a_map_inside_a_toml_list_is_left_out_and_in_the_list_itself_comes_before_all_other_faults() -> None:
+    text = '{{ toToml (dict "a" (list 1 (dict "t" 1 "z" nil) (dict "b" nil "c" (dict "x" 1) "e" 3))) }}'
+    assert render(text) == "a = [1, {t = 1, }, {e = 3, c = {x = 1}}]\n"
+    odd = Templates().render('{{ toToml (dict "a" (list .Values.m nil)) }}', {"m": AnyMap()}, file="f")
+    assert odd == "toml: cannot encode array with nil element"

@@ -15,6 +15,7 @@ from treebuilder.template.values import AnyMap, GoObject, kind_of, print_float, 
 _BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
 _ESCAPES = {"\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
 _Map = dict[object, object]
+_Entries = list[tuple[str, object]]
 
 
 def to_toml(value: object) -> str:
@@ -30,18 +31,33 @@ def to_toml(value: object) -> str:
 
 
 def _is_tables(value: object) -> bool:
-    return isinstance(value, list | tuple) and bool(value) and all(isinstance(item, dict) for item in value)
+    """Raises TemplateFault for nil within lists: before anything of them is written, as in Go."""
+    if not isinstance(value, list | tuple):
+        return False
+    for item in value:
+        if item is None:
+            raise TemplateFault("toml: cannot encode array with nil element")
+        _is_tables(item)
+    return bool(value) and all(isinstance(item, dict) for item in value)
+
+
+def _parted(map_: _Map) -> tuple[_Entries, _Entries]:
+    """Plain values, nil among them, and tables, which stand behind them."""
+    plain: _Entries = []
+    tables: _Entries = []
+    for key, given in text_items(map_):
+        value = _struct(given)
+        (tables if isinstance(value, dict) or _is_tables(value) else plain).append((_key(key), value))
+    return plain, tables
 
 
 def _table(map_: _Map, path: tuple[str, ...], lines: list[str]) -> None:
     if isinstance(map_, AnyMap):
         raise TemplateFault("toml: cannot encode a map with non-string key type")
-    entries = [(_key(key), _struct(value)) for key, value in text_items(map_) if value is not None]
-    indent = "  " * max(len(path), 0)
-    for key, value in entries:
-        if not isinstance(value, dict) and not _is_tables(value):
-            lines.append(f"{indent}{key} = {_value(value)}")
-    for key, value in entries:
+    plain, tables = _parted(map_)
+    indent = "  " * len(path)
+    lines += [f"{indent}{key} = {_value(value)}" for key, value in plain if value is not None]
+    for key, value in tables:
         inner = (*path, key)
         for table_, brackets in _tables(value):
             if lines and not path:
@@ -89,21 +105,26 @@ def _value(value: object) -> str:
             return plain if "." in plain else f"{plain}.0"
         case str():
             return _quoted(value)
-        case None:
-            raise TemplateFault("toml: cannot encode array with nil element")
         case AnyMap():
             raise TemplateFault("toml: cannot encode a map with non-string key type")
         case list() | tuple() | bytes():
             return "[" + ", ".join(_value(item) for item in value) + "]"
         case dict():
-            pairs = (f"{_key(key)} = {_value(item)}" for key, item in text_items(value))
-            return "{" + ", ".join(pairs) + "}"
+            direct, tables = _parted(cast("_Map", value))
+            return "{" + _pairs(direct, ", " if tables else "") + _pairs(tables, "") + "}"
         case Time():
             return value.format(RFC3339_NANO)
         case GoObject():
             return _value(value.go_marshal())
         case _:
             raise TemplateFault(f"unsupported type: {kind_of(value)}")
+
+
+def _pairs(entries: _Entries, end: str) -> str:
+    """Go leaves nil out, and not the comma before it."""
+    ends = [", "] * (len(entries) - 1) + [end]
+    pairs = zip(entries, ends, strict=False)
+    return "".join(f"{key} = {_value(value)}{after}" for (key, value), after in pairs if value is not None)
 
 
 def _quiet(value: object) -> str:
