@@ -26,13 +26,22 @@ def files_of(name: str, version: str, chance: random.Random) -> Files:
     """What changes its place and its kind from version to version, and sometimes what another package may have too."""
     mark = f"{name}-{version}".encode()
     found: Files = {f"usr/{name}/f{number}": mark for number in range(4) if chance.random() < 0.6}
-    match chance.randrange(4):
+    match chance.randrange(3):  # behind the link to this folder, below, the name of what may lie in the link's place
+        case 0:
+            found[f"usr/{name}/inner"] = mark
+        case 1:
+            found[f"usr/{name}/inner/deep"] = mark
+        case _:
+            pass
+    match chance.randrange(5):
         case 0:
             found[f"opt/{name}"] = mark
         case 1:
             found[f"opt/{name}/inner"] = mark
         case 2:
             found[f"opt/{name}"] = f"../usr/{name}"
+        case 3:
+            found[f"opt/{name}/inner/deep"] = mark
         case _:
             pass
     if chance.random() < 0.3:
@@ -110,11 +119,13 @@ def test_the_root_is_what_the_database_says(seed: int, steps: list[str]) -> None
         (root / "mine").write_bytes(b"m")
         system = System(shop, root)
         for what in steps:
-            before = system.installed(), system.listing()
+            before, said = (system.installed(), system.listing()), ""
             try:
                 step(system, what, chance)
             except (IntegrityError, StateCorrupt, UnsafeArchive):
                 raise
-            except TreebuildError:
+            except TreebuildError as err:
+                said = err.message
                 assert (system.installed(), system.listing()) == before
+            assert " folder" not in said, "what is in the way goes"
             check(system, made)
