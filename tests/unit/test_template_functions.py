@@ -183,3 +183,13 @@ def test_nil_in_a_map_inside_a_toml_list_is_left_out_and_in_the_list_itself_come
     assert render(text) == "a = [1, {t = 1, }, {e = 3, c = {x = 1}}]\n"
     odd = Templates().render('{{ toToml (dict "a" (list .Values.m nil)) }}', {"m": AnyMap()}, file="f")
     assert odd == "toml: cannot encode array with nil element"
+
+
+def test_the_user_of_a_url_is_read_and_escaped_anew() -> None:
+    text = (
+        '{{ urlJoin (dict "scheme" "https" "host" "h" "userinfo" "a!:b:c") }}|{{ (urlParse "//a%c3%a9:@h").userinfo }}'
+    )
+    assert render(text) == "https://a%21:b%3Ac@h|a%C3%A9:"
+    for call in ('urlJoin (dict "host" "h" "userinfo" "a b")', 'urlParse "http://{@h"'):
+        with pytest.raises(SpecError, match="invalid userinfo"):
+            render(f"{{{{ {call} }}}}")

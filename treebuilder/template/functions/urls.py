@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.functions.signature import GoFunction, table
@@ -15,6 +15,8 @@ _BROKEN_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2})")
 _AUTHORITY = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//([^/?#]*)")
 _HOST = re.compile(r"\[[^\]]*\](?::[0-9]*)?|[^:\[\] \\^`{|}]*|[^\[\] \\^`{|}]*:[0-9]*")
 _PORT = re.compile(r":[0-9]*\Z")
+_USER = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:%@-]*")
+_USER_SAFE = "$&+,;="
 _PATH_SAFE = "/:@$&+,;="
 _FRAGMENT_SAFE = _PATH_SAFE + "?!()*"
 _HOST_SAFE = "!$&'()*+,;=:[]<>\""
@@ -25,7 +27,6 @@ def _parse(text: str) -> dict[object, object]:
     try:
         found = urlsplit(text)
         host = found.netloc.rpartition("@")[2]
-        userinfo = found.netloc.rpartition("@")[0]
     except ValueError as err:
         raise TemplateFault(f"unable to parse url: {err}") from err
     opaque = bool(found.scheme) and not found.netloc and not found.path.startswith("/") and bool(found.path)
@@ -37,8 +38,15 @@ def _parse(text: str) -> dict[object, object]:
         "query": found.query,
         "opaque": found.path if opaque else "",
         "fragment": unquote(found.fragment),
-        "userinfo": userinfo,
+        "userinfo": _user(text),
     }
+
+
+def _user(url: str) -> str:
+    """Name and password of a URL that was checked, escaped as Go does."""
+    authority = _AUTHORITY.match(url)
+    user = authority.group(1).rpartition("@")[0] if authority else ""
+    return ":".join(quote(unquote_to_bytes(part), safe=_USER_SAFE) for part in user.split(":", 1))
 
 
 def _check(text: str) -> None:
@@ -57,6 +65,8 @@ def _check(text: str) -> None:
         why = "invalid URL escape"
     elif authority and not _HOST.fullmatch(authority.group(1).rpartition("@")[2]):
         why = "invalid host or port"
+    elif authority and not _USER.fullmatch(authority.group(1).rpartition("@")[0]):
+        why = "invalid userinfo"
     if why:
         raise TemplateFault(f"unable to parse url: {why}")
 
@@ -68,11 +78,15 @@ def _join(parts: dict[object, object]) -> str:
             raise TemplateFault(f"unable to parse {name} key, must be of type string")
         return value
 
+    userinfo = ""
+    if part("userinfo"):
+        given = f"proto://{part('userinfo')}@host"
+        _check(given)
+        userinfo = _user(given) and f"{_user(given)}@"
     url = f"{part('scheme')}:" if part("scheme") else ""
     if part("opaque"):
         url += part("opaque")
     else:
-        userinfo = f"{part('userinfo')}@" if part("userinfo") else ""
         path = "*" if part("path") == "*" else quote(part("path"), safe=_PATH_SAFE)
         if part("host") or userinfo or (part("scheme") and path):
             url += f"//{userinfo}{quote(part('host'), safe=_HOST_SAFE)}"
