@@ -31,7 +31,8 @@ _CHANGING = (
     "buildCustom|until|seq"
 )
 _LEFT_OUT = re.compile(rf"\b(?:{_CHANGING}|{'|'.join(sorted(APART))})")
-_POINTER = re.compile("0x[0-9a-f]{6,}")
+_POINTER = re.compile(r"0x[0-9a-f]{6,}|\{\d+ \d+ \d{6,}\}")  # the second one is that of the place of a time
+_AGAIN = 50  # times that Go is asked where it differs: its order of some keys is no order, and by chance
 # Go 1.22 ranges over numbers, and we as well; where an {{end}} is missing we say for what; to Go two versions may be of
 # two types, one a pointer
 _NEWER = ("range can't iterate over", "unexpected EOF", "non-comparable types")
@@ -86,7 +87,10 @@ def test_damaged_templates(oracle: Path) -> None:
                 if any(word in error or word in output for word in (*LENIENT, *_NEWER)) or _POINTER.search(output):
                     continue
                 compared += 1
-                assert (own, line) == ("" if error else output, refused(error)), (seed, text, error, why)
+                if (own, line) != ("" if error else output, refused(error)):
+                    others = answers(oracle, [{"text": text, "yaml": SPEC_VALUES}] * _AGAIN)
+                    wanted = [("" if each[1] else each[0], refused(each[1])) for each in others if each]
+                    assert (own, line) in wanted, (seed, text, error, why)
         assert compared > 800
 
 
