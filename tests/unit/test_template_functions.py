@@ -183,6 +183,7 @@ def test_nil_in_a_map_inside_a_toml_list_is_left_out_and_in_the_list_itself_come
     assert render(text) == "a = [1, {t = 1, }, {e = 3, c = {x = 1}}]\n"
     odd = Templates().render('{{ toToml (dict "a" (list .Values.m nil)) }}', {"m": AnyMap()}, file="f")
     assert odd == "toml: cannot encode array with nil element"
+    assert render("{{ toToml 1i }}") == "unsupported type for key '': complex128"
 
 
 def test_the_user_of_a_url_is_read_and_escaped_anew() -> None:

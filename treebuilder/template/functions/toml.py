@@ -23,6 +23,8 @@ def to_toml(value: object) -> str:
     if value is None:
         raise TemplateFault("nil is no TOML document")
     weigh(value)
+    if isinstance(value, complex):
+        raise TemplateFault("unsupported type for key '': complex128")
     if not isinstance(value, dict):
         raise TemplateFault("toml: top-level values must be Go maps or structs")
     lines: list[str] = []
