@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.property.fuzzing import examples
@@ -124,15 +124,18 @@ def told(templates: Templates, text: str) -> object:
 
 
 @settings(max_examples=600, deadline=None)
+@example(parts=["{", "{"], tails=["a"], shared=())
 @given(parts=st.lists(_FRAGMENTS, max_size=9), tails=st.lists(_FRAGMENTS, max_size=2), shared=_SHARED)
 def test_texts_with_equal_actions_take_a_short_cut_to_the_same(
     parts: list[str], tails: list[str], shared: tuple[tuple[str, str], ...]
 ) -> None:
     templates = Templates(shared=shared)
     for text in ("".join(parts), "\n" + "".join(parts), "".join(["b ", *parts, *tails]), "".join(parts)):
-        if not "".join([*(part for _, part in shared), text]).endswith("{"):
+        said = told(templates, text)
+        is_open = isinstance(said, tuple) and "an action that is not closed" in str(said[0])  # a comment would be in it
+        if not is_open and not "".join([*(part for _, part in shared), text]).endswith("{"):
             # a comment leads past the short cut
-            assert told(templates, text) == told(Templates(shared=shared), text + "{{/**/}}"), text
+            assert said == told(Templates(shared=shared), text + "{{/**/}}"), text
 
 
 def test_lines_are_those_of_the_text_not_of_one_before() -> None:
