@@ -19,7 +19,7 @@ from treebuilder.device.followed import Channels
 from treebuilder.device.following import offered
 from treebuilder.device.rules import refuse_failed
 from treebuilder.device.slots import Origin
-from treebuilder.device.states import Device
+from treebuilder.device.states import Device, Purpose
 from treebuilder.device.workfolder import STORE, need
 from treebuilder.errors import ConfigError, IntegrityError, SpecError, TransportError, TreebuildError, UpdateRefused
 from treebuilder.events import Warned
@@ -42,10 +42,15 @@ _WORKING = 3  # times the size of an image that fetching, unpacking and composin
 
 
 class PackageSource:
-    """A package of the configured repositories. `ref` without a version: the newest, and then nobody asked for it."""
+    """A package of the configured repositories. `newest`: whichever version, so nobody asked for it.
 
-    def __init__(self, ref: PackageRef, context: Context, *, newest: bool) -> None:
-        self._ref, self._context, self._newest = ref, context, newest
+    Only an upgrade wants one that is newer than what runs: recovery, and what a reset puts into the slots, are others.
+    """
+
+    def __init__(
+        self, ref: PackageRef, context: Context, *, newest: bool, purpose: Purpose = Purpose.UPGRADE
+    ) -> None:  # fmt: skip
+        self._ref, self._context, self._newest, self._purpose = ref, context, newest, purpose
         self._version = ""
 
     def look(self, device: Device, folder: Path) -> Offer:
@@ -54,8 +59,7 @@ class PackageSource:
             self._version = _version_of(_plan(client.repositories, self._ref, self._context), self._ref)
         source = f"{self._ref.pkgname}@{self._version}"
         if self._newest:
-            running = known_version(device)
-            if compare(self._version, running) <= 0:
+            if self._purpose is Purpose.UPGRADE and compare(self._version, known_version(device)) <= 0:
                 return Offer("up-to-date", self._version, source, automatic=True)
             refuse_failed(device, self._version)
         return Offer("offered", self._version, source, self._newest, self._context.size_bytes)

@@ -206,7 +206,8 @@ def _source(site: Site, wish: Wish, context: Context) -> UpgradeSource:
     if found is not None:
         return found
     ref = parse_selector(f"{word}@{wish.version}" if wish.version and "@" not in word else word)
-    return PackageSource(ref, context, newest="@" not in word and not wish.version and not wish.force)
+    newest = "@" not in word and not wish.version and not wish.force
+    return PackageSource(ref, context, newest=newest, purpose=wish.purpose)
 
 
 def _is_there(device: Device, offer: Offer, wish: Wish) -> bool:

@@ -1,0 +1,57 @@
+"""A package without a version is the newest; an upgrade of active alone asks whether it is newer than what runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.services import program
+from tests.unit.device_fleet import Fleet, answer, fleet
+from treebuilder.device.states import Slot
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> Iterator[Fleet]:
+    program("mksquashfs", "squashfs-tools")
+    monkeypatch.chdir(tmp_path)
+    with fleet(tmp_path) as made:
+        made.installed("1.0")
+        capsys.readouterr()
+        yield made
+
+
+def asked(device: Fleet, capsys: Capture, *words: str) -> dict[str, object]:
+    capsys.readouterr()
+    assert device.run(*words) == 0
+    return answer(capsys.readouterr().out, words[0])
+
+
+def test_a_reset_to_the_package_that_runs_in_recovery_is_one(device: Fleet, capsys: Capture) -> None:
+    persistent = device.root / "usr/local/data"
+    persistent.parent.mkdir(parents=True)
+    persistent.write_text("mine")
+    before = device.written()
+    device.package("1.0")
+    device.slot, device.boots = Slot.RECOVERY, device.boots + 1
+    said = asked(device, capsys, "reset", "system/os", "--wipe-persistent")
+    after = device.written()
+    assert (said["state"], said["version"]) == ("reset", "1.0")
+    assert after.active != before.active
+    assert after.active == after.passive
+    assert said["digest"] == str(after.active.digest if after.active else "")
+    assert not persistent.exists()
+
+
+def test_recovery_gets_the_package_that_runs_in_active(device: Fleet, capsys: Capture) -> None:
+    device.package("2.0")
+    asked(device, capsys, "upgrade", "system/os")
+    assert device.boot() == "2.0"
+    asked(device, capsys, "confirm")
+    assert asked(device, capsys, "upgrade", "system/os")["state"] == "up-to-date"
+    assert asked(device, capsys, "upgrade", "system/os", "--recovery-slot")["state"] == "upgraded"
+    assert device.versions() == ["2.0", "1.0", "2.0"]
+    assert asked(device, capsys, "upgrade", "system/os", "--recovery-slot")["state"] == "up-to-date"
