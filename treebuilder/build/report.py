@@ -70,7 +70,7 @@ class BuildReport:
 
     nodes: tuple[NodeReport, ...]
     watches_destination: bool = False
-    targets: tuple[PackageId, ...] = ()
+    targets: frozenset[PackageId] = frozenset()
 
     @property
     def failed(self) -> tuple[NodeReport, ...]:

@@ -68,6 +68,7 @@ class Runner:
         pool: Pool[Task], events: EventSink, cancel: Cancel, shared: SharedCache | None = None,
     ) -> None:  # fmt: skip
         self._plan = plan
+        self._targets = frozenset(plan.targets)
         self._pool = pool
         self._shared = shared
         self._keys = keys
@@ -313,7 +314,7 @@ class Runner:
         keys = self._keys[node.id]
         task = f"build {node.pid}"
         why = self._why(node, keys)
-        if self._shared is not None and node.pid not in self._plan.targets and node.id not in self._forced:
+        if self._shared is not None and node.pid not in self._targets and node.id not in self._forced:
             awaited = self._shared.awaited(keys)
             if awaited is not None:
                 self._nodes[node.id] = awaited
@@ -402,11 +403,11 @@ class Runner:
 
     # the report --------------------------------------------------------------------------------------------------
     def _report(self) -> BuildReport:
-        reports, targets = [], [*self._plan.targets]
+        reports, targets = [], set(self._targets)
         for id, node in self._plan.nodes.items():
             reports.append(self._node_report(id, node))
-            if node.pid in self._plan.targets:
-                targets += (sub.package.id for sub in node.package.recipe.subpackages)
+            if node.pid in self._targets:
+                targets.update(sub.package.id for sub in node.package.recipe.subpackages)
             for sub in node.package.recipe.subpackages:
                 packed = self._packed.get(sub.package.id)
                 if packed is not None and self._plan.artifacts.get(node.pid) == id:
@@ -415,7 +416,7 @@ class Runner:
                     )
         patterns = (item for node in self._plan.nodes.values() for item in node.package.recipe.retrieve)
         watches = any(not item.startswith(("http://", "https://", "treebuild:")) for item in patterns)
-        return BuildReport(tuple(reports), watches, tuple(targets))
+        return BuildReport(tuple(reports), watches, frozenset(targets))
 
     def _node_report(self, id: str, node: BuildNode) -> NodeReport:
         keys = self._keys[id]
