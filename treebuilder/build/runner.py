@@ -86,6 +86,7 @@ class Runner:
         self._forced: set[str] = set(plan.nodes) if options.rebuild else set()
         self._packed: dict[PackageId, PackedFile] = {}
         self._emitted: set[str] = set()
+        self._watched: set[str] = set()
 
     def run(self) -> BuildReport:
         """Raises only Cancelled and bugs; what fails is in the report."""
@@ -259,7 +260,7 @@ class Runner:
             return
         fresh = id not in self._artifacts
         if fresh:
-            self._options.watcher.packing(node)
+            self._say_packing(node)
             self._artifacts[id] = self._packer.pack_node(node, self._keys[id], self._nodes[id])
             self._say_left_out(node, self._artifacts[id].main)
             self._say_empty(node, self._artifacts[id].main)
@@ -268,6 +269,18 @@ class Runner:
                 self._states[id] = ("cached", "packed anew from a cached image", state[2])
         if self._emit(node, told=fresh) or fresh:
             self._tell(node)
+
+    def _say_packing(self, node: BuildNode) -> None:
+        """To the watcher, who hears of the building first: it may have been done long ago, or by somebody else."""
+        watcher = self._options.watcher
+        if node.id not in self._watched:
+            watcher.building(node)
+            self._say_built(node)
+        watcher.packing(node)
+
+    def _say_built(self, node: BuildNode) -> None:
+        self._options.watcher.built(node)
+        self._watched.add(node.id)
 
     def _tell(self, node: BuildNode) -> None:
         """Of new files. What the watcher refuses does not stay: the next run packs anew, and asks again."""
@@ -325,7 +338,7 @@ class Runner:
         try:
             self._options.watcher.building(node)
             result, ran = self._worker.build(node, keys, self._inputs(), force=node.id in self._forced)
-            self._options.watcher.built(node)
+            self._say_built(node)
         except BaseException as err:
             said = "interrupted" if isinstance(err, Cancelled | KeyboardInterrupt) else str(err)
             seconds = clock.monotonic_s() - began
@@ -372,7 +385,7 @@ class Runner:
 
         def placing() -> None:
             if not (told or new):
-                self._options.watcher.packing(node)
+                self._say_packing(node)
             new.append(node)
 
         packages = self._artifacts[node.id]

@@ -12,7 +12,10 @@ class Watcher(Protocol):
     """Is told by the threads that do the work, and waited for. A TreebuildError that it raises fails the package."""
 
     def building(self, node: BuildNode) -> None:
-        """Its commands are about to run, or to turn out to have run with the same inputs."""
+        """Its commands are about to run, or to turn out to have run with the same inputs.
+
+        Of a package that comes out of a cache it is told right before `built`, if its file is new in its place.
+        """
 
     def built(self, node: BuildNode) -> None: ...
 
