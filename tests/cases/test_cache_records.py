@@ -14,11 +14,10 @@ import pytest
 import zstandard
 
 from tests.cases.test_shared_cache import build, make, packages, states
+from tests.registries import own_registry, stored
 from tests.trees import Project
 from treebuilder.serve.manifests import MANIFEST, parse
 from treebuilder.serve.names import digest_of
-from treebuilder.serve.registry import Registry
-from treebuilder.serve.server import Listening, serving
 from treebuilder.serve.storage import Storage
 
 pytestmark = pytest.mark.engine
@@ -144,11 +143,9 @@ CHANGES: list[Change] = [
 def pushed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Path]:
     """A project and the registry's folder with its records."""
     top = tmp_path_factory.mktemp("pushed")
-    storage = Storage(top / "registry")
-    with serving(Registry(storage), Listening("127.0.0.1", 0)) as address:
+    with own_registry(top / "registry") as address:
         one = make(top / "one")
         states(build(one, address, "--push", "t/app"))
-    storage.close()
     return one, top / "registry"
 
 
@@ -156,8 +153,7 @@ def pushed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Path]:
 def test_a_record_that_was_changed_is_not_used(pushed: tuple[Project, Path], tmp_path: Path, change: Change) -> None:
     one, folder = pushed
     shutil.copytree(folder, tmp_path / "registry")
-    storage = Storage(tmp_path / "registry")
-    with serving(Registry(storage), Listening("127.0.0.1", 0)) as address:
+    with stored(tmp_path / "registry") as (storage, address):
         assert Evil(storage).edit(change) == 9
         two = make(tmp_path / "two")
         done = build(two, address, "--pull", "t/app")
@@ -167,4 +163,3 @@ def test_a_record_that_was_changed_is_not_used(pushed: tuple[Project, Path], tmp
         for name in ("app-t-1.0.package.tar.zst", "app-t-1.0.metadata.yaml"):
             assert packages(two)[name] == packages(one)[name]
         assert two.text("app-t-1.0", "app") == "lib\np\n"
-    storage.close()

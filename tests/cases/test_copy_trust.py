@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.registries import own_registry
 from tests.trees import Project, Result, requires
 from treebuilder.oci.remote import Repository
-from treebuilder.serve.registry import Registry
-from treebuilder.serve.server import Listening, serving
-from treebuilder.serve.storage import Storage
 from treebuilder.system.process import Cancel
 
 pytestmark = pytest.mark.engine
@@ -186,8 +184,7 @@ def test_nothing_is_deleted_beside_a_channel_that_cannot_be_read(project: Projec
 
 
 def test_gc_of_a_registry_keeps_channels_and_where_they_lead(project: Project, tmp_path: Path) -> None:
-    storage = Storage(tmp_path / "registry")
-    with serving(Registry(storage), Listening("127.0.0.1", 0)) as address:
+    with own_registry(tmp_path / "registry") as address:
         where = f"{address}/team/os"
         three(project, "build")
         copy(project, "build", where)
@@ -198,4 +195,3 @@ def test_gc_of_a_registry_keeps_channels_and_where_they_lead(project: Project, t
         place = Repository(address, "team/os", True, Cancel())
         left = set(place.tags())
         assert {"channel-stable.json", "1-repository.yaml", "app-t-1.0", "3-repository.yaml"} <= left
-    storage.close()

@@ -10,12 +10,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from tests import services
+from tests.registries import registry_of
 from tests.trees import Project, Result, requires
 from treebuilder.oci import connection
 from treebuilder.oci.remote import Repository
@@ -23,7 +23,6 @@ from treebuilder.serve.exchange import Exchange
 from treebuilder.serve.folder import Folder
 from treebuilder.serve.registry import Registry
 from treebuilder.serve.server import Listening, serving
-from treebuilder.serve.storage import Storage
 from treebuilder.system.process import Cancel
 
 pytestmark = pytest.mark.engine
@@ -132,13 +131,7 @@ def test_an_upgrade_over_http_fetches_what_changed(project: Project) -> None:
 
 @pytest.mark.parametrize("kind", ["ours", "debian"])
 def test_an_upgrade_from_a_registry_fetches_what_changed(project: Project, kind: str) -> None:
-    with ExitStack() as opened:
-        if kind == "debian":
-            address = opened.enter_context(services.registry())
-        else:
-            storage = Storage(project.top / "registry")
-            opened.callback(storage.close)
-            address = opened.enter_context(serving(Registry(storage), Listening("127.0.0.1", 0)))
+    with registry_of(kind, project.top / "registry") as address:
         where = f"{address}/team/os"
         package(project, "1.0")
         publish(project, where)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests import services
+from tests.registries import stored
 from tests.trees import Project, Result, requires
 from treebuilder.events import Silent
 from treebuilder.model.digest import Digest
@@ -188,20 +189,14 @@ def test_the_flag_needs_a_registry(tmp_path: Path) -> None:
 
 
 def test_damaged_bytes_are_refused(tmp_path: Path) -> None:
-    from treebuilder.serve.registry import Registry
-    from treebuilder.serve.server import Listening, serving
-    from treebuilder.serve.storage import Storage
-
     made = project(tmp_path / "one")
-    storage = Storage(tmp_path / "registry")
-    with serving(Registry(storage), Listening("127.0.0.1", 0)) as address:
+    with stored(tmp_path / "registry") as (storage, address):
         repository = f"{address}/luet/cache"
         push_lib(made, repository)
         damaged = storage.path(str(Digest.of(layer(LIB))))
         damaged.chmod(0o644)
         damaged.write_bytes(damaged.read_bytes()[:-9] + b"x" * 9)
         found = build(made, repository, "t/lib")
-    storage.close()
     assert (found.code, found.states()["t/lib"]) == (2, "failed")
 
 

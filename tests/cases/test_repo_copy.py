@@ -19,14 +19,13 @@ import pytest
 
 from tests import schemas, services
 from tests.contract.docker_parts import Counted
+from tests.registries import served
 from tests.unit.repository_parts import Workshop, workshop
 from treebuilder.cli.main import main
 from treebuilder.oci.reference import parse_reference
 from treebuilder.oci.remote import Repository
 from treebuilder.serve.folder import Folder
-from treebuilder.serve.registry import Registry
 from treebuilder.serve.server import Listening, serving
-from treebuilder.serve.storage import Storage
 from treebuilder.system.process import Cancel
 
 
@@ -105,16 +104,13 @@ class Lab:
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
     with workshop(tmp_path) as shop:
-        storage = Storage(tmp_path / "registry")
-        site = Counted(Registry(storage))
-        with serving(site, Listening("127.0.0.1", 0)) as address:
+        with served(tmp_path / "registry", Counted) as (site, address):
             made = Lab(shop, site, address)
             made.package("1.0", "one")
             shop.create(snapshot="may")
             made.package("2.0", "two")
             shop.create()
             yield made
-        storage.close()
 
 
 def shown(folder: Path) -> dict[str, bytes]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.registries import own_registry
+from tests.registries import own_registry, stored
 from tests.trees import Project, Result, requires
 from treebuilder.app.options import BuildOptions
 from treebuilder.app.settings import Settings
@@ -17,7 +17,6 @@ from treebuilder.app.workspace import opened as workspace
 from treebuilder.build import shared
 from treebuilder.events import Recorder
 from treebuilder.serve.exchange import Exchange
-from treebuilder.serve.registry import Registry
 from treebuilder.serve.server import Listening, serving
 from treebuilder.serve.storage import Storage
 from treebuilder.system.process import Cancel
@@ -198,8 +197,7 @@ def no_inputs(config: dict[str, Any], value: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("change", [other_inputs, other_key, no_inputs])
 def test_a_record_of_other_inputs_is_not_used(tmp_path: Path, change: Any) -> None:
-    storage = Storage(tmp_path / "registry")
-    with serving(Registry(storage), Listening("127.0.0.1", 0)) as address:
+    with stored(tmp_path / "registry") as (storage, address):
         one = make(tmp_path / "one")
         states(build(one, address, "--push", "t/app"))
         assert _edit(storage, "build-", change) == 3
@@ -208,7 +206,6 @@ def test_a_record_of_other_inputs_is_not_used(tmp_path: Path, change: Any) -> No
         done = build(two, address, "--pull", "t/app")
         assert states(done)["app"] == "built"
         assert any("is not used" in warning["message"] for warning in done.value["warnings"])
-    storage.close()
 
 
 def _edit(storage: Storage, prefix: str, change: Any) -> int:
@@ -253,8 +250,7 @@ def no_layers(config: dict[str, Any], value: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("change", [other_document, no_document, no_result, no_layers])
 def test_a_record_that_is_not_what_it_says_is_not_used(tmp_path: Path, change: Any) -> None:
-    storage = Storage(tmp_path / "registry")
-    with serving(Registry(storage), Listening("127.0.0.1", 0)) as address:
+    with stored(tmp_path / "registry") as (storage, address):
         one = make(tmp_path / "one")
         states(build(one, address, "--push", "t/app"))
         assert _edit(storage, "artifact-", change) == 3
@@ -264,12 +260,10 @@ def test_a_record_that_is_not_what_it_says_is_not_used(tmp_path: Path, change: A
         done = build(two, address, "--pull", "t/app")
         assert states(done)["app"] == "built"
         assert packages(two)["app-t-1.0.package.tar.zst"] == packages(one)["app-t-1.0.package.tar.zst"]
-    storage.close()
 
 
 def test_other_bytes_are_not_used(tmp_path: Path) -> None:
-    storage = Storage(tmp_path / "registry")
-    with serving(Registry(storage), Listening("127.0.0.1", 0)) as address:
+    with own_registry(tmp_path / "registry") as address:
         one = make(tmp_path / "one")
         states(build(one, address, "--push", "t/app"))
         _damage_layers(tmp_path / "registry")
@@ -278,7 +272,6 @@ def test_other_bytes_are_not_used(tmp_path: Path) -> None:
         assert states(done)["app"] == "built"
         assert any("reads as sha256" in warning["message"] for warning in done.value["warnings"])
         assert packages(two)["app-t-1.0.package.tar.zst"] == packages(one)["app-t-1.0.package.tar.zst"]
-    storage.close()
 
 
 def test_no_registry_is_an_error(tmp_path: Path) -> None:
@@ -308,8 +301,7 @@ def test_what_a_registry_that_is_away_has_is_built(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("target", ["t/app", "t/more"])
 def test_what_a_registry_has_lost_is_built(tmp_path: Path, target: str) -> None:
-    storage = Storage(tmp_path / "registry")
-    with serving(Registry(storage), Listening("127.0.0.1", 0)) as address:
+    with own_registry(tmp_path / "registry") as address:
         one = make(tmp_path / "one")
         states(build(one, address, "--push", "t/app"))
         for path in (tmp_path / "registry/blobs/sha256").iterdir():
@@ -321,7 +313,6 @@ def test_what_a_registry_has_lost_is_built(tmp_path: Path, target: str) -> None:
         assert states(done)["app"] == "built"
         assert len([w for w in done.value["warnings"] if "is not asked any more" in w["message"]]) == 1
         assert packages(two)["app-t-1.0.package.tar.zst"] == packages(one)["app-t-1.0.package.tar.zst"]
-    storage.close()
 
 
 def in_folder(project: Project, *words: str) -> Result:

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.registries import served
 from tests.trees import Project, Result, requires
 from treebuilder.oci.remote import Repository
 from treebuilder.serve.exchange import Exchange
 from treebuilder.serve.registry import Registry
-from treebuilder.serve.server import Listening, serving
-from treebuilder.serve.storage import Storage
 from treebuilder.system.process import Cancel
 
 pytestmark = pytest.mark.engine
@@ -46,11 +45,8 @@ class Slow:
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[tuple[Slow, str]]:
-    storage = Storage(tmp_path / "registry")
-    site = Slow(Registry(storage))
-    with serving(site, Listening("127.0.0.1", 0)) as address:
+    with served(tmp_path / "registry", Slow) as (site, address):
         yield site, address
-    storage.close()
 
 
 def make(top: Path) -> Project:

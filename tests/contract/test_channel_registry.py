@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 from tests import schemas
+from tests.registries import served
 from tests.services import program, registry
 from tests.unit.device_fleet import Fleet, answer, fleet
 from tests.unit.repository_parts import Workshop, workshop
@@ -33,8 +34,6 @@ from treebuilder.records import replace
 from treebuilder.repository.docker import DockerBackend
 from treebuilder.serve.exchange import Exchange, RefusedError
 from treebuilder.serve.registry import Registry
-from treebuilder.serve.server import Listening, serving
-from treebuilder.serve.storage import Storage
 from treebuilder.system.process import Cancel
 from treebuilder.trust.index import Signing, Statement, signature_document
 from treebuilder.trust.keys import read_private
@@ -80,11 +79,8 @@ def debian() -> Iterator[str]:
 @pytest.fixture
 def meeting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Meeting, str]]:
     monkeypatch.chdir(tmp_path)
-    storage = Storage(tmp_path / "registry")
-    site = Meeting(Registry(storage))
-    with serving(site, Listening("127.0.0.1", 0)) as found:
+    with served(tmp_path / "registry", Meeting) as (site, found):
         yield site, found
-    storage.close()
 
 
 @pytest.fixture

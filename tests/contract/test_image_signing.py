@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.docker_parts import Counted, publish
+from tests.registries import served
 from tests.unit.repository_parts import Workshop, workshop
 from treebuilder.errors import ConfigError, IntegrityError, TransportError
 from treebuilder.model.digest import Digest
@@ -17,9 +18,6 @@ from treebuilder.oci.layerimage import MANIFEST
 from treebuilder.oci.remote import Repository
 from treebuilder.repository.docker import tag_of
 from treebuilder.repository.image_signing import ImageSigner, find_signatures
-from treebuilder.serve.registry import Registry
-from treebuilder.serve.server import Listening, serving
-from treebuilder.serve.storage import Storage
 from treebuilder.system.process import Cancel
 from treebuilder.trust import cosign
 from treebuilder.trust.keys import PrivateKey, new_key
@@ -42,11 +40,8 @@ def shop(tmp_path: Path) -> Iterator[Workshop]:
 
 @pytest.fixture
 def counted(tmp_path: Path) -> Iterator[tuple[Counted, str]]:
-    storage = Storage(tmp_path / "counted")
-    site = Counted(Registry(storage))
-    with serving(site, Listening("127.0.0.1", 0)) as found:
+    with served(tmp_path / "counted", Counted) as (site, found):
         yield site, found
-    storage.close()
 
 
 def place_at(address: str) -> Repository:

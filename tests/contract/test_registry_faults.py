@@ -15,22 +15,21 @@ from typing import Any
 import pytest
 
 from tests.contract.registry_client import CONFIG, INDEX, MANIFEST, Client, code, sha
+from tests.registries import own_registry, served, stored
 from treebuilder.errors import ConfigError, NoSpace
 from treebuilder.serve import server
 from treebuilder.serve.exchange import Exchange
 from treebuilder.serve.registry import Registry
-from treebuilder.serve.server import Listening, read_users, serving
+from treebuilder.serve.server import Listening, read_users
 from treebuilder.serve.storage import Storage
 
 
 class Lab:
     """A registry, what it logs, and a client."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.logged: list[str] = []
-        self.storage = Storage(folder)
-        self.address = ""
+    def __init__(self, storage: Storage, logged: list[str], address: str) -> None:
+        self.folder, self.storage = storage.folder, storage
+        self.logged, self.address = logged, address
 
     @property
     def client(self) -> Client:
@@ -52,10 +51,9 @@ class Lab:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
-    made = Lab(tmp_path / "registry")
-    with serving(Registry(made.storage), Listening("127.0.0.1", 0, log=made.logged.append)) as made.address:
-        yield made
-    made.storage.close()
+    logged: list[str] = []
+    with stored(tmp_path / "registry", Listening("127.0.0.1", 0, log=logged.append)) as (storage, address):
+        yield Lab(storage, logged, address)
 
 
 # headers -------------------------------------------------------------------------------------------------------------
@@ -194,40 +192,34 @@ def test_a_manifest_that_was_changed_is_not_served(lab: Lab) -> None:
 
 # full disks ----------------------------------------------------------------------------------------------------------
 class FullDisk:
-    """A registry whose disk has room for some bytes of each request."""
+    """A registry whose disk has room for 1000 bytes of each request."""
 
-    def __init__(self, inner: Registry, room: int) -> None:
-        self._inner, self._room = inner, room
+    def __init__(self, inner: Registry) -> None:
+        self._inner = inner
 
     def answer(self, exchange: Exchange) -> None:
-        self._inner.answer(_Short(exchange, self._room))
+        self._inner.answer(_Short(exchange._handler))
 
 
 class _Short(Exchange):
-    def __init__(self, exchange: Exchange, room: int) -> None:
-        super().__init__(exchange._handler)
-        self._room = room
-
     def parts(self) -> Iterator[bytes]:
         for part in super().parts():
-            yield part[: self._room]
-            if len(part) > self._room:
+            yield part[:1000]
+            if len(part) > 1000:
                 raise OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
 def test_a_full_disk_is_not_kept_full(tmp_path: Path, method: str) -> None:
-    storage = Storage(tmp_path / "registry")
-    with serving(FullDisk(Registry(storage), 1000), Listening("127.0.0.1", 0)) as address:
+    with served(tmp_path / "registry", FullDisk) as (_, address):
         data = os.urandom(5000)
         place = "/v2/a/blobs/uploads/" if method == "POST" else Client(address).ask("POST", "/v2/a/blobs/uploads/")[1][
             "location"
         ]  # fmt: skip
         query = "" if method == "PATCH" else f"?digest={sha(data)}"
         assert Client(address).ask(method, place + query, data)[0] == 507
-        assert list((storage.folder / "uploads").iterdir()) == []
+        assert list((tmp_path / "registry/uploads").iterdir()) == []
         assert Client(address).push("a", b"small")
-    storage.close()
 
 
 def test_a_single_request_that_breaks_off_leaves_nothing(lab: Lab) -> None:
@@ -268,8 +260,7 @@ def test_who_sends_a_byte_now_and_then_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: str
 ) -> None:
     monkeypatch.setattr(server, "_TIMEOUT_S", 0.5)
-    storage = Storage(tmp_path)
-    with serving(Registry(storage), Listening("127.0.0.1", 0)) as found:
+    with own_registry(tmp_path) as found:
         host, port = found.split(":")
         with socket.create_connection((host, int(port)), timeout=0.05) as slow:
             slow.sendall(head.encode())
@@ -285,4 +276,3 @@ def test_who_sends_a_byte_now_and_then_is_not_waited_for(
                 if ended:
                     break
             assert ended
-    storage.close()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.contract.registry_client import CONFIG, INDEX, LAYER, MANIFEST, Client, sha
+from tests.registries import own_registry
 from treebuilder.errors import StateCorrupt
 from treebuilder.serve.names import as_name, is_name
 from treebuilder.serve.registry import Registry
@@ -70,13 +71,11 @@ def test_a_list_of_dockers(made: Made) -> None:
     listed = made.json({"schemaVersion": 2, "mediaType": DOCKER_LIST, "manifests": [child]}, DOCKER_LIST)
     made.add(listed, "a/b:v1")
     made.write()
-    storage = Storage(made.folder)
-    with serving(Registry(storage), Listening("127.0.0.1", 0)) as address:
+    with own_registry(made.folder) as address:
         client = Client(address)
         assert client.ask("GET", "/v2/a/b/manifests/v1")[1]["content-type"] == DOCKER_LIST
         assert client.ask("GET", f"/v2/a/b/manifests/{child['digest']}")[1]["content-type"] == DOCKER
         assert client.ask("GET", f"/v2/a/b/blobs/{sha(b'layer')}")[2] == b"layer"
-    storage.close()
     assert items(made.folder) == made.items, "what others wrote stays as it is"
 
 
@@ -206,10 +205,8 @@ def test_a_crash_leaves_what_was_pushed_newer_than_the_index(made: Made) -> None
 def test_a_database_of_version_1_goes_on(tmp_path: Path) -> None:
     """Also the one that an earlier version left empty when it could not take a layout in."""
     folder = tmp_path / "registry"
-    storage = Storage(folder)
-    with serving(Registry(storage), Listening("127.0.0.1", 0)) as address:
+    with own_registry(folder) as address:
         data = Client(address).image("a", "v1", [b"one"])
-    storage.close()
     _as_version_1(folder)
     storage = Storage(folder)
     assert tags(storage) == {"a": ["v1"]}

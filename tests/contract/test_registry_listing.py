@@ -12,15 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.contract.docker_parts import Counted
-from tests.registries import address
+from tests.registries import served
 from tests.trees import Project, Result, requires
 from treebuilder.build import shared_listing
 from treebuilder.serve.exchange import Exchange
-from treebuilder.serve.registry import Registry
 from treebuilder.serve.server import Listening, serving
-from treebuilder.serve.storage import Storage
 
-__all__ = ["address"]
 pytestmark = pytest.mark.engine
 _ASKED = 3
 _RECORDS = ("manifests/artifact-", "manifests/node-")
@@ -135,9 +132,7 @@ def test_what_is_listed_and_gone_is_built(address: str, tmp_path: Path) -> None:
 
 
 def test_a_push_of_what_is_there_asks_for_each_tag_once(tmp_path: Path) -> None:
-    storage = Storage(tmp_path / "registry")
-    site = Counted(Registry(storage))
-    with serving(site, Listening("127.0.0.1", 0)) as found:
+    with served(tmp_path / "registry", Counted) as (site, found):
         project = make(tmp_path / "a", OLD)
         for _ in range(2):  # the second one compares what is there with what is here, once
             states(build(project, found, "--push"))
@@ -146,7 +141,6 @@ def test_a_push_of_what_is_there_asks_for_each_tag_once(tmp_path: Path) -> None:
         tags = [path for path in site.asked if "/manifests/" in path]
         assert len(tags) == len(set(tags)) == 3 * (len(OLD) + 1), "a node, what it was built from, its package"
         assert len(site.asked) == len(tags)
-    storage.close()
 
 
 @pytest.mark.parametrize("status", [401, 404, 500])

@@ -15,7 +15,7 @@ import pytest
 from tests import services
 from tests.contract.docker_parts import Counted, client, publish
 from tests.contract.registry_client import MANIFEST, Client, code, sha
-from tests.registries import own_registry
+from tests.registries import own_registry, registry_of, served
 from tests.trees import Project
 from tests.unit.repository_parts import Workshop, workshop
 from treebuilder.errors import IntegrityError, TransportError
@@ -26,9 +26,7 @@ from treebuilder.repository import docker_publish
 from treebuilder.repository.api import INDEX_NAME
 from treebuilder.repository.docker import DockerBackend
 from treebuilder.serve.exchange import Exchange, RefusedError
-from treebuilder.serve.registry import Registry
 from treebuilder.serve.server import Listening, serving
-from treebuilder.serve.storage import Storage
 from treebuilder.system.process import Cancel
 
 _HOP = ("connection", "host", "transfer-encoding")
@@ -93,7 +91,7 @@ def shops(tmp_path: Path) -> Iterator[tuple[Workshop, Workshop]]:
 
 @contextmanager
 def relayed(kind: str, tmp_path: Path) -> Iterator[tuple[Relay, str]]:
-    with services.registry() if kind == "debian" else own_registry(tmp_path / "registry") as registry:
+    with registry_of(kind, tmp_path / "registry") as registry:
         site = Relay(registry)
         with serving(site, Listening("127.0.0.1", 0)) as found:
             yield site, found
@@ -182,9 +180,7 @@ class OwnTags(Counted):
 
 def test_a_registry_with_conditions_of_its_own(shops: tuple[Workshop, Workshop], tmp_path: Path) -> None:
     """It is published to a second time, and looked at as one that does not compare."""
-    storage = Storage(tmp_path / "registry")
-    site = OwnTags(Registry(storage))
-    with serving(site, Listening("127.0.0.1", 0)) as address:
+    with served(tmp_path / "registry", OwnTags) as (site, address):
         for shop in shops:
             publish(shop, address)
         with client(tmp_path, address) as reader:
@@ -197,12 +193,10 @@ def test_a_registry_with_conditions_of_its_own(shops: tuple[Workshop, Workshop],
         with pytest.raises(TransportError) as caught:
             target.replace(INDEX_NAME, b"again")
         assert caught.value.status == 412, "nobody else published"
-    storage.close()
 
 
 def test_a_copy_does_not_replace_what_was_published_meanwhile(shops: tuple[Workshop, Workshop], tmp_path: Path) -> None:
     """Packages may take long to bring: whether the index may be replaced was looked at before."""
-    storage = Storage(tmp_path / "registry")
     other = [shops[1]]
 
     class Site(Counted):
@@ -214,20 +208,18 @@ def test_a_copy_does_not_replace_what_was_published_meanwhile(shops: tuple[Works
     project, folder = Project(tmp_path), str(shops[0].build)
     words = ("--tree", str(shops[0].tree), "--packages", str(shops[0].build), "--name", "test", "--type", "disk")
     assert project.run("create-repo", *words, "--output", folder).code == 0
-    with serving(Site(Registry(storage)), Listening("127.0.0.1", 0)) as address:
+    with served(tmp_path / "registry", Site) as (_, address):
         done = project.run("repo", "copy", folder, f"{address}/a/repo")
         assert (done.code, done.value["error"]["reason"]) == (2, "changed"), done.stderr
         with client(tmp_path, address) as reader:
             assert [id.name for id in reader.artifacts] == ["two"]
         again = project.run("repo", "copy", folder, f"{address}/a/repo")
         assert (again.code, again.value["error"]["reason"]) == (1, "rolled-back")
-    storage.close()
 
 
 @contextmanager
 def interrupted(tmp_path: Path, at: str, other: list[Callable[[str], object]]) -> Iterator[str]:
     """A registry. What comes first to a path that ends so waits until the other one, if there is one, is done."""
-    storage = Storage(tmp_path / "registry")
 
     class Site(Counted):
         def answer(self, exchange: Exchange) -> None:
@@ -235,9 +227,8 @@ def interrupted(tmp_path: Path, at: str, other: list[Callable[[str], object]]) -
                 other.pop()(address)
             super().answer(exchange)
 
-    with serving(Site(Registry(storage)), Listening("127.0.0.1", 0)) as address:
+    with served(tmp_path / "registry", Site) as (_, address):
         yield address
-    storage.close()
 
 
 @pytest.mark.parametrize("source", ["a folder", "a registry"])

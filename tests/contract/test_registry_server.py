@@ -19,6 +19,7 @@ import pytest
 
 from tests import schemas
 from tests.contract.registry_client import INDEX, MANIFEST, Client, code, sha
+from tests.registries import own_registry, served
 from tests.services import docker_daemon, program
 from treebuilder.app.serving import ServeOptions, serve
 from treebuilder.errors import ConfigError, StateCorrupt
@@ -28,7 +29,7 @@ from treebuilder.oci.store import Store
 from treebuilder.serve import server
 from treebuilder.serve.exchange import Exchange
 from treebuilder.serve.registry import Registry
-from treebuilder.serve.server import Listening, read_users, serving
+from treebuilder.serve.server import Listening, read_users
 from treebuilder.serve.storage import Storage
 from treebuilder.system.process import Cancel
 
@@ -40,10 +41,8 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def address(folder: Path) -> Iterator[str]:
-    storage = Storage(folder)
-    with serving(Registry(storage), Listening("127.0.0.1", 0)) as found:
+    with own_registry(folder) as found:
         yield found
-    storage.close()
 
 
 @pytest.fixture
@@ -282,34 +281,26 @@ def test_a_body_that_ends_too_early_is_no_blob(address: str, folder: Path) -> No
 
 
 def test_an_upload_goes_on_after_a_restart(folder: Path) -> None:
-    storage = Storage(folder)
-    with serving(Registry(storage), Listening("127.0.0.1", 0)) as address:
+    with own_registry(folder) as address:
         place = Client(address).ask("POST", "/v2/a/blobs/uploads/")[1]["location"]
         Client(address).ask("PATCH", place, b"abc")
-    storage.close()
-    storage = Storage(folder)
-    with serving(Registry(storage), Listening("127.0.0.1", 0)) as address:
+    with own_registry(folder) as address:
         client = Client(address)
         assert client.ask("GET", place)[1]["range"] == "0-2"
         assert client.ask("PUT", f"{place}?digest={sha(b'abcdef')}", b"def")[0] == 201
         assert client.ask("GET", f"/v2/a/blobs/{sha(b'abcdef')}")[2] == b"abcdef"
-    storage.close()
 
 
 def test_the_folder_is_a_layout(folder: Path, tmp_path: Path) -> None:
-    storage = Storage(folder)
-    with serving(Registry(storage), Listening("127.0.0.1", 0)) as address:
+    with own_registry(folder) as address:
         data = Client(address).image("a/b", "v1", [b"layer"])
-    storage.close()
     index = json.loads((folder / "index.json").read_text())
     assert [item["digest"] for item in index["manifests"]] == [sha(data)]
     assert index["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"] == "a/b:v1"
     (folder / "registry.sqlite").unlink()
-    storage = Storage(folder)
-    with serving(Registry(storage), Listening("127.0.0.1", 0)) as address:
+    with own_registry(folder) as address:
         assert Client(address).ask("GET", "/v2/a/b/manifests/v1")[2] == data
         assert Client(address).ask("GET", f"/v2/a/b/blobs/{sha(b'layer')}")[2] == b"layer"
-    storage.close()
 
 
 def test_a_damaged_index_is_an_error(folder: Path) -> None:
@@ -343,8 +334,7 @@ def test_users_and_tls(folder: Path, tmp_path: Path) -> None:
     made = subprocess.run([openssl, "passwd", "-6", "secret"], check=True, capture_output=True, text=True)
     (tmp_path / "users").write_text(f"# ours\nme:{made.stdout}")
     users = read_users(tmp_path / "users")
-    storage = Storage(folder)
-    with serving(Registry(storage), Listening("127.0.0.1", 0, cert, key, users)) as address:
+    with own_registry(folder, Listening("127.0.0.1", 0, cert, key, users)) as address:
         import requests
 
         def ask(*auth: str) -> requests.Response:
@@ -362,7 +352,6 @@ def test_users_and_tls(folder: Path, tmp_path: Path) -> None:
             plain.request("GET", "/v2/")
             plain.getresponse()
         assert ask("me", "secret").status_code == 200
-    storage.close()
 
 
 @pytest.mark.parametrize("line", ["me", "me:plain", "me:$2y$05$x", ":$6$a$b"])
@@ -384,17 +373,18 @@ def test_a_silent_client_holds_nobody_up(address: str) -> None:
 def test_there_are_no_more_threads_than_slots(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who comes when all are taken waits, and is served when one is free."""
     monkeypatch.setattr(server, "_MAX_CONNECTIONS", 2)
-    storage = Storage(folder)
-    registry = Registry(storage)
     seen: list[int] = []
 
     class Site:
+        def __init__(self, registry: Registry) -> None:
+            self.registry = registry
+
         def answer(self, exchange: Exchange) -> None:
             seen.append(sum("process_request_thread" in thread.name for thread in threading.enumerate()))
-            registry.answer(exchange)
+            self.registry.answer(exchange)
 
     before = sum("process_request_thread" in thread.name for thread in threading.enumerate())
-    with serving(Site(), Listening("127.0.0.1", 0)) as found, contextlib.ExitStack() as stack:
+    with served(folder, Site) as (_, found), contextlib.ExitStack() as stack:
         host, port = found.split(":")
         silent = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(2)]
         asking = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(20)]
@@ -405,18 +395,14 @@ def test_there_are_no_more_threads_than_slots(folder: Path, monkeypatch: pytest.
         for one in asking:
             assert one.recv(12) == b"HTTP/1.1 200"
     assert max(seen) <= before + 2
-    storage.close()
 
 
 def test_a_server_with_all_slots_taken_stops(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "_MAX_CONNECTIONS", 1)
-    storage = Storage(folder)
-    with contextlib.ExitStack() as stack:
-        with serving(Registry(storage), Listening("127.0.0.1", 0)) as found:
-            host, port = found.split(":")
-            for _ in range(3):
-                stack.enter_context(socket.create_connection((host, int(port))))
-    storage.close()
+    with contextlib.ExitStack() as stack, own_registry(folder) as found:
+        host, port = found.split(":")
+        for _ in range(3):
+            stack.enter_context(socket.create_connection((host, int(port))))
 
 
 def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:

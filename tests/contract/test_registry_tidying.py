@@ -9,12 +9,14 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests import schemas
 from tests.contract.registry_client import LAYER, MANIFEST, Client, sha
+from tests.registries import own_registry, stored
 from tests.trees import Project
 from tests.unit.repository_parts import workshop
 from treebuilder.serve.registry import Registry
@@ -28,10 +30,9 @@ HOUR = UNUSED_S + 1
 class Lab:
     """A registry whose clock is put forward."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.storage = Storage(folder)
-        self.registry = Registry(self.storage)
+    def __init__(self, storage: Storage) -> None:
+        self.folder, self.storage = storage.folder, storage
+        self.registry = Registry(storage)
         self.address = ""
 
     @property
@@ -52,10 +53,10 @@ class Lab:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
-    made = Lab(tmp_path / "registry")
-    with serving(made.registry, Listening("127.0.0.1", 0)) as made.address:
-        yield made
-    made.storage.close()
+    with closing(Storage(tmp_path / "registry")) as storage:
+        made = Lab(storage)
+        with serving(made.registry, Listening("127.0.0.1", 0)) as made.address:
+            yield made
 
 
 def test_what_a_deleted_manifest_needed_is_freed(lab: Lab) -> None:
@@ -213,12 +214,10 @@ def test_the_command(tmp_path: Path) -> None:
     project = Project(tmp_path)
     assert project.run("registry", "gc", str(folder)).code == 1
     assert not folder.exists()
-    storage = Storage(folder)
-    with serving(Registry(storage), Listening("127.0.0.1", 0)) as address:
+    with stored(folder) as (storage, address):
         Client(address).push("a", b"one")
         Client(address).image("a", "v1", [b"two"])
-    os.utime(storage.path(sha(b"one")), (1, 1))
-    storage.close()
+        os.utime(storage.path(sha(b"one")), (1, 1))
     found = project.run("registry", "gc", str(folder))
     assert found.code == 0
     assert schemas.faults(found.value, schemas.load("registry-gc")) == []
@@ -231,28 +230,23 @@ def test_the_command(tmp_path: Path) -> None:
 def test_an_older_snapshot_of_a_package_that_was_built_anew_can_be_had(tmp_path: Path) -> None:
     """Its index names the archive by the blob's digest: the image that has it lost its tag to the new one."""
     project, folder = Project(tmp_path), tmp_path / "registry"
-    storage = Storage(folder)
-    with workshop(tmp_path) as shop:
-        with serving(Registry(storage), Listening("127.0.0.1", 0)) as address:
-            place = f"{address}/team/os"
-            for snapshot, text in (("may", b"one"), ("june", b"two")):
-                shop.package("a/b", {"x": text * 50})
-                words = ["--tree", "tree", "--packages", "build", "--type", "docker", "--output", place, "--name", "os"]
-                done = project.run("create-repo", *words, "--push-images", "--snapshot-id", snapshot)
-                assert done.code == 0, done.stderr
-        storage.close()
+    with workshop(tmp_path) as shop, own_registry(folder) as address:
+        place = f"{address}/team/os"
+        for snapshot, text in (("may", b"one"), ("june", b"two")):
+            shop.package("a/b", {"x": text * 50})
+            words = ["--tree", "tree", "--packages", "build", "--type", "docker", "--output", place, "--name", "os"]
+            done = project.run("create-repo", *words, "--push-images", "--snapshot-id", snapshot)
+            assert done.code == 0, done.stderr
     for path in (folder / "blobs").rglob("*"):
         if path.is_file():
             os.utime(path, (1, 1))
     assert project.run("registry", "gc", str(folder), "--untagged").code == 2, "there is no such flag"
     found = project.run("registry", "gc", str(folder))
     assert (found.code, found.value["blobs"]) == (0, 0)
-    storage = Storage(folder)
-    with serving(Registry(storage), Listening("127.0.0.1", 0)) as address:
+    with own_registry(folder) as address:
         other = Project(tmp_path, cache="other-cache")
         for snapshot in ("may", "june"):
             done = other.run("repo", "copy", f"{address}/team/os", f"{snapshot}-copy", "--snapshot", snapshot)
             assert (done.code, done.value["copied"]["packages"]) == (0, 1), done.stderr
-    storage.close()
     one, two = ((tmp_path / f"{name}-copy" / "b-a-1.0.package.tar.gz").read_bytes() for name in ("may", "june"))
     assert one != two

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests import services
+from tests.registries import own_registry
 from treebuilder.errors import TransportError
 from treebuilder.events import Silent
 from treebuilder.model.digest import Digest
@@ -23,9 +24,7 @@ from treebuilder.oci.remote import Progress, Repository
 from treebuilder.oci.store import Store
 from treebuilder.repository.http import HttpBackend
 from treebuilder.serve.exchange import Exchange
-from treebuilder.serve.registry import Registry
 from treebuilder.serve.server import Listening, serving
-from treebuilder.serve.storage import Storage
 from treebuilder.system.pool import in_parallel
 from treebuilder.system.process import Cancel
 
@@ -85,10 +84,8 @@ def debians(folder: Path, cert: Path, key: Path) -> Iterator[str]:
 @contextmanager
 def ours(folder: Path, cert: Path, key: Path) -> Iterator[str]:
     """Ours, which closes the connection when it is spoken to in plain HTTP."""
-    storage = Storage(folder / "data")
-    with serving(Registry(storage), Listening("127.0.0.1", 0, cert, key)) as address:
+    with own_registry(folder / "data", Listening("127.0.0.1", 0, cert, key)) as address:
         yield address
-    storage.close()
 
 
 @pytest.mark.parametrize("kind", ["debian", "ours"])
@@ -179,14 +176,12 @@ def test_a_registry_cannot_send_us_to_plain_http(
 
 
 def test_redirects_within_this_machine_are_followed(tmp_path: Path) -> None:
-    storage = Storage(tmp_path / "data")
-    with serving(Registry(storage), Listening("127.0.0.1", 0)) as real:
+    with own_registry(tmp_path / "data") as real:
         Repository(real, "a/b", True, Cancel()).push_small(b"data")
         with serving(Redirecting(f"http://{real}/v2/a/b/blobs/{Digest.of(b'data')}"), Listening("127.0.0.1", 0)) as at:
             place = Repository(at, "a/b", True, Cancel())
             found = place.blob(Digest.of(b"data"), 4, tmp_path / "blob", Progress("t", Silent()))
             assert found.read_bytes() == b"data"
-    storage.close()
 
 
 @pytest.mark.parametrize("place", PLAIN)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests import services
+from tests.registries import registry_of, served
 from treebuilder.errors import IntegrityError, TransportError
 from treebuilder.events import Silent
 from treebuilder.model.digest import Digest
@@ -23,7 +23,6 @@ from treebuilder.oci.remote import Repository
 from treebuilder.serve.exchange import BodyError, Exchange, RefusedError
 from treebuilder.serve.registry import Registry
 from treebuilder.serve.server import Listening, serving
-from treebuilder.serve.storage import Storage
 from treebuilder.system.process import Cancel
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -31,14 +30,8 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 @pytest.fixture(scope="module", params=["debian", "ours"])
 def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if request.param == "debian":
-        with services.registry() as found:
-            yield found
-        return
-    storage = Storage(tmp_path_factory.mktemp("registry"))
-    with serving(Registry(storage), Listening("127.0.0.1", 0)) as found:
+    with registry_of(request.param, tmp_path_factory.mktemp("registry")) as found:
         yield found
-    storage.close()
 
 
 @pytest.fixture(autouse=True)
@@ -183,11 +176,8 @@ class Faulty:
 
 @pytest.fixture
 def faulty(tmp_path: Path) -> Iterator[tuple[Faulty, str]]:
-    storage = Storage(tmp_path / "registry")
-    site = Faulty(Registry(storage))
-    with serving(site, Listening("127.0.0.1", 0)) as found:
+    with served(tmp_path / "registry", Faulty) as (site, found):
         yield site, found
-    storage.close()
 
 
 def reset(exchange: Exchange) -> None:

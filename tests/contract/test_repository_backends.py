@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import services
+from tests.registries import registry_of
 from treebuilder.errors import ConfigError, IntegrityError, TransportError
 from treebuilder.model.digest import Digest
 from treebuilder.oci.store import Store
@@ -20,9 +20,6 @@ from treebuilder.repository.api import RepositoryBackend
 from treebuilder.repository.disk import DiskBackend
 from treebuilder.repository.docker import DockerBackend
 from treebuilder.repository.http import HttpBackend
-from treebuilder.serve.registry import Registry
-from treebuilder.serve.server import Listening, serving
-from treebuilder.serve.storage import Storage
 from treebuilder.system.process import Cancel
 
 _DATA = b"what a file holds" * 100
@@ -72,14 +69,6 @@ def opened(folder: Path) -> Iterator[Store]:
         made.close()
 
 
-@contextmanager
-def own_registry(folder: Path) -> Iterator[str]:
-    storage = Storage(folder)
-    with serving(Registry(storage), Listening("127.0.0.1", 0)) as found:
-        yield found
-    storage.close()
-
-
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     with opened(tmp_path / "cache") as made:
@@ -106,7 +95,7 @@ def web(folder: Path) -> Iterator[str]:
         thread.join()
 
 
-@pytest.fixture(params=["disk", "http", "docker-own", "docker-debian"])
+@pytest.fixture(params=["disk", "http", "ours", "debian"])
 def pair(
     request: pytest.FixtureRequest, folder: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[RepositoryBackend, Folder | Tags]]:
@@ -118,7 +107,7 @@ def pair(
         with web(folder) as url:
             yield HttpBackend(url, store, Cancel()), Folder(folder)
     else:
-        with services.registry() if request.param == "docker-debian" else own_registry(tmp_path / "registry") as found:
+        with registry_of(request.param, tmp_path / "registry") as found:
             yield DockerBackend(f"{found}/a/repo", store, Cancel()), Tags(found, tmp_path / "other cache")
 
 
@@ -189,11 +178,11 @@ def writer(kind: str, tmp_path: Path, store: Store) -> Iterator[RepositoryBacken
     if kind == "disk":
         yield DiskBackend(tmp_path / "new", store, Cancel())
         return
-    with services.registry() if kind == "debian" else own_registry(tmp_path / "registry") as found:
+    with registry_of(kind, tmp_path / "registry") as found:
         yield DockerBackend(f"{found}/a/repo", store, Cancel())
 
 
-@pytest.mark.parametrize("kind", ["disk", "own", "debian"])
+@pytest.mark.parametrize("kind", ["disk", "ours", "debian"])
 def test_writers_write_whole_files_index_last(kind: str, tmp_path: Path, store: Store) -> None:
     with writer(kind, tmp_path, store) as backend:
         backend.put("a", b"1")

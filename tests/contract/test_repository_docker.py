@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.contract.docker_parts import Counted, client, content, publish
+from tests.registries import served
 from tests.unit.repository_parts import EPOCH, Workshop, archive, workshop
 from treebuilder.archive.compress import decompressed
 from treebuilder.errors import ConfigError, IntegrityError, TransportError
@@ -25,9 +26,6 @@ from treebuilder.oci.remote import Progress, Repository
 from treebuilder.oci.store import Store
 from treebuilder.repository.api import INDEX_NAME
 from treebuilder.repository.docker import DockerBackend, package_tag, place_of, tag_of
-from treebuilder.serve.registry import Registry
-from treebuilder.serve.server import Listening, serving
-from treebuilder.serve.storage import Storage
 from treebuilder.system.process import Cancel
 
 
@@ -45,11 +43,8 @@ def shop(tmp_path: Path) -> Iterator[Workshop]:
 
 @pytest.fixture
 def counted(tmp_path: Path) -> Iterator[tuple[Counted, str]]:
-    storage = Storage(tmp_path / "registry")
-    site = Counted(Registry(storage))
-    with serving(site, Listening("127.0.0.1", 0)) as found:
+    with served(tmp_path / "registry", Counted) as (site, found):
         yield site, found
-    storage.close()
 
 
 def test_what_was_published_can_be_fetched(address: str, shop: Workshop, tmp_path: Path) -> None:

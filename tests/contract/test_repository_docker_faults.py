@@ -9,13 +9,14 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests import services
 from tests.contract.docker_parts import Counted, client, content, publish
+from tests.registries import own_registry, served, stored
 from tests.trees import Project
 from tests.unit.repository_parts import Workshop, workshop
 from treebuilder.errors import IntegrityError, TransportError
@@ -29,8 +30,7 @@ from treebuilder.repository.docker import DockerBackend
 from treebuilder.repository.synced import sync
 from treebuilder.serve.exchange import Exchange, RefusedError
 from treebuilder.serve.registry import Registry
-from treebuilder.serve.server import Listening, serving
-from treebuilder.serve.storage import Storage
+from treebuilder.serve.server import Listening
 from treebuilder.system.process import Cancel
 from treebuilder.trust.policy import UNVERIFIED
 
@@ -49,11 +49,8 @@ def shop(tmp_path: Path) -> Iterator[Workshop]:
 
 @pytest.fixture
 def counted(tmp_path: Path) -> Iterator[tuple[Counted, str]]:
-    storage = Storage(tmp_path / "registry")
-    site = Counted(Registry(storage))
-    with serving(site, Listening("127.0.0.1", 0)) as found:
+    with served(tmp_path / "registry", Counted) as (site, found):
         yield site, found
-    storage.close()
 
 
 @pytest.fixture
@@ -61,10 +58,8 @@ def guarded(tmp_path: Path) -> Iterator[str]:
     made = subprocess.run(
         [services.program("openssl", "openssl"), "passwd", "-6", "secret"], capture_output=True, text=True, check=True
     )
-    storage = Storage(tmp_path / "registry")
-    with serving(Registry(storage), Listening("127.0.0.1", 0, users={"me": made.stdout.strip()})) as found:
+    with own_registry(tmp_path / "registry", Listening("127.0.0.1", 0, users={"me": made.stdout.strip()})) as found:
         yield found
-    storage.close()
 
 
 @pytest.mark.parametrize(
@@ -97,8 +92,7 @@ def flip_a_byte(path: Path) -> None:
 
 
 def test_a_flipped_byte_is_refused(shop: Workshop, tmp_path: Path) -> None:
-    storage = Storage(tmp_path / "registry")
-    with serving(Registry(storage), Listening("127.0.0.1", 0)) as address:
+    with stored(tmp_path / "registry") as (storage, address):
         shop.package("app/one", {"one": b"1" * 5000})
         publish(shop, address)
         with client(tmp_path, address) as found:
@@ -109,12 +103,10 @@ def test_a_flipped_byte_is_refused(shop: Workshop, tmp_path: Path) -> None:
                 found.fetch(artifact)
             flip_a_byte(path)
             assert content(found, "one") == {"one": b"1" * 5000}
-    storage.close()
 
 
 def test_what_is_damaged_in_a_registry_is_mended_by_force(shop: Workshop, tmp_path: Path) -> None:
-    storage = Storage(tmp_path / "registry")
-    with serving(Registry(storage), Listening("127.0.0.1", 0)) as address:
+    with stored(tmp_path / "registry") as (storage, address):
         large = os.urandom(200_000)
         shop.package("app/one", {"one": large})
         publish(shop, address)
@@ -127,27 +119,22 @@ def test_what_is_damaged_in_a_registry_is_mended_by_force(shop: Workshop, tmp_pa
                 found.fetch(artifact)
             publish(shop, address, force=True)
             assert content(found, "one") == {"one": large}
-    storage.close()
 
 
 def test_the_next_mirror_is_asked(shop: Workshop, tmp_path: Path) -> None:
     shop.package("app/one", {"one": b"1"})
-    one, two = Storage(tmp_path / "one"), Storage(tmp_path / "two")
     with (
-        serving(Registry(one), Listening("127.0.0.1", 0)) as first,
-        serving(Registry(two), Listening("127.0.0.1", 0)) as second,
+        stored(tmp_path / "one") as (storage, first),
+        own_registry(tmp_path / "two") as second,
+        closing(Store(tmp_path / "client")) as store,
     ):
         publish(shop, first)
         publish(shop, second)
-        store = Store(tmp_path / "client")
         urls = (f"{first}/a/repo", f"{second}/a/repo")
         found = sync(RepositorySource("test", "docker", urls, trust=UNVERIFIED), store, Silent(), Cancel())
         artifact = found.artifacts[PackageId("app", "one", "1.0")]
-        one.path(str(artifact.sha256)).write_bytes(b"rot")
+        storage.path(str(artifact.sha256)).write_bytes(b"rot")
         assert content(found, "one") == {"one": b"1"}
-        store.close()
-    one.close()
-    two.close()
 
 
 def test_a_download_goes_on_in_the_next_run(counted: tuple[Counted, str], shop: Workshop, tmp_path: Path) -> None:
@@ -247,16 +234,13 @@ class Tokens:
 def test_tokens_that_expire_in_the_middle(shop: Workshop, tmp_path: Path) -> None:
     for number in range(30):
         shop.package(f"app/p{number}", {"file": os.urandom(70_000)})
-    storage = Storage(tmp_path / "registry")
-    site = Tokens(Registry(storage))
-    with serving(site, Listening("127.0.0.1", 0)) as address:
+    with served(tmp_path / "registry", Tokens) as (site, address):
         site.address = address
         publish(shop, address)
         assert site.given > 3
         with client(tmp_path, address) as found:
             for number in range(30):
                 assert len(content(found, f"p{number}")["file"]) == 70_000
-    storage.close()
 
 
 def test_a_mirror_whose_index_is_none_is_passed_over_with_a_word(address: str, shop: Workshop, tmp_path: Path) -> None:
@@ -281,7 +265,6 @@ def test_a_mirror_whose_index_is_none_is_passed_over_with_a_word(address: str, s
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_two_publishers_at_once_do_not_both_succeed(tmp_path: Path, when: str) -> None:
     """The other one publishes while files are sent, or writes its index just after this one's."""
-    storage = Storage(tmp_path / "registry")
 
     class Site(Counted):
         def answer(self, exchange: Exchange) -> None:
@@ -298,10 +281,13 @@ def test_two_publishers_at_once_do_not_both_succeed(tmp_path: Path, when: str) -
 
     trigger = "x-app-1.0" if when == "before" else INDEX_NAME
     other: list[Callable[[], None]] = []
-    with serving(Site(Registry(storage)), Listening("127.0.0.1", 0)) as address, ExitStack() as stack:
-        (tmp_path / "one").mkdir()
-        (tmp_path / "two").mkdir()
-        one, two = (stack.enter_context(workshop(tmp_path / name)) for name in ("one", "two"))
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    with (
+        served(tmp_path / "registry", Site) as (_, address),
+        workshop(tmp_path / "one") as one,
+        workshop(tmp_path / "two") as two,
+    ):
         one.package("app/x", {"x": b"one"})
         two.package("app/y", {"y": b"two"})
         other.append(lambda: overwritten(two, address, when))
@@ -310,7 +296,6 @@ def test_two_publishers_at_once_do_not_both_succeed(tmp_path: Path, when: str) -
         assert caught.value.reason == "changed"
         with client(tmp_path, address) as found:
             assert [id.name for id in found.artifacts] == ["y"]
-    storage.close()
 
 
 def overwritten(shop: Workshop, address: str, when: str) -> None:

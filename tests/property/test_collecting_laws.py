@@ -8,6 +8,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.registries import own_registry
 from tests.unit.repository_parts import Workshop, workshop
 from treebuilder.events import Silent
 from treebuilder.oci.store import Store
@@ -16,9 +17,6 @@ from treebuilder.repository.copy_docker import DockerPlace, docker_references
 from treebuilder.repository.copying import Source, copy_repository, read_state
 from treebuilder.repository.disk import DiskBackend
 from treebuilder.repository.docker import DockerBackend
-from treebuilder.serve.registry import Registry
-from treebuilder.serve.server import Listening, serving
-from treebuilder.serve.storage import Storage
 from treebuilder.system.process import Cancel
 
 _INDEX = "repository.yaml"
@@ -72,8 +70,7 @@ def test_a_folder(history: list[tuple[set[str], bool]], keep: int | None) -> Non
 @given(histories, st.none() | st.integers(0, 3))
 def test_a_registry(history: list[tuple[set[str], bool]], keep: int | None) -> None:
     with tempfile.TemporaryDirectory() as top, workshop(Path(top)) as shop:
-        storage = Storage(Path(top) / "registry")
-        with serving(Registry(storage), Listening("127.0.0.1", 0)) as address:
+        with own_registry(Path(top) / "registry") as address:
             target = DockerBackend(f"{address}/a/os", shop.store, Cancel())
             folder = DiskBackend(shop.build, shop.store, Cancel())
             for number, (names, snapshot) in enumerate(history):
@@ -90,4 +87,3 @@ def test_a_registry(history: list[tuple[set[str], bool]], keep: int | None) -> N
             store.close()
             tags = {name.partition(".package.tar")[0] for name in reached}
             assert set(target.place.tags()) == tags
-        storage.close()
