@@ -23,6 +23,7 @@ from treebuilder.trust.faults import REASONS
 
 if TYPE_CHECKING:
     from treebuilder.app.asking import Repository
+    from treebuilder.app.plugins import Plugins
     from treebuilder.client import Client, Manner, SystemDatabase
     from treebuilder.client.operations import UninstallRequest, UpgradeRequest
     from treebuilder.oci.store import Store
@@ -108,7 +109,7 @@ class PackageClient:
         for source, result in zip(sources, self.ask(sources, self.sync), strict=True):
             if not isinstance(result, TreebuildError):
                 found.append(result)
-            elif self._strict or result.exit_code == 1 or source in near or result.reason in REASONS:
+            elif self._strict or result.exit_code == 1 or source in near or result.reason in (*REASONS, "plugin"):
                 raise result  # nobody installs from elsewhere because somebody forged a repository
             else:
                 failures.append((source.name, result))
@@ -132,7 +133,12 @@ class PackageClient:
         """One repository as it is now. Raises what `repository.sync` raises."""
         from treebuilder.repository import sync
 
-        return sync(source, self.store, events, self._cancel)
+        watcher = None
+        if self._plugins is not None:
+            from treebuilder.app.plugin_builds import ToldTransfers
+
+            watcher = ToldTransfers(self._plugins)
+        return sync(source, self.store, events, self._cancel, watcher=watcher)
 
     def download(self, url: str) -> bytes:
         """A small document. Raises TransportError, IntegrityError."""
@@ -179,17 +185,25 @@ class PackageClient:
 
     def run(self, operation: str, plan: Callable[[SystemDatabase], Change], manner: Manner) -> ChangeReport:
         self._look_for_luet()
-        names = self.settings.plugins()
-        return self._client.run(operation, self.settings.root, plan, self._told(operation, manner, names))
+        return self._client.run(operation, self.settings.root, plan, self._told(operation, manner))
 
-    def _told(self, operation: str, manner: Manner, names: tuple[str, ...]) -> Manner:
-        """The manner in which plugins are told too."""
+    @cached_property
+    def _plugins(self) -> Plugins | None:
+        """Raises ConfigError for one that is not there."""
+        names = self.settings.plugins()
         if not names:
-            return manner
+            return None
         from treebuilder.app.plugins import Plugins
 
         plugins = Plugins(names, self.events, self._cancel)
         plugins.check()
+        return plugins
+
+    def _told(self, operation: str, manner: Manner) -> Manner:
+        """The manner in which plugins are told too."""
+        plugins = self._plugins
+        if plugins is None:
+            return manner
         upgrade = operation == "upgrade"
 
         def confirm(change: Change) -> bool:

@@ -22,6 +22,7 @@ from treebuilder.records import record
 
 if TYPE_CHECKING:
     from treebuilder.repository.docker_layers import Layers
+    from treebuilder.repository.watching import ImageWatcher
     from treebuilder.trust.keys import PrivateKey
 
 
@@ -56,9 +57,9 @@ def chosen(
 
 
 def push_final_images(
-    report: BuildReport, how: FinalImages, options: BuildOptions, work: Workspace
-) -> tuple[tuple[str, Digest], ...]:  # fmt: skip
-    """Sends every package of a build; references and digests of what is there then, sorted.
+    report: BuildReport, how: FinalImages, options: BuildOptions, work: Workspace, watcher: ImageWatcher | None = None
+) -> tuple[tuple[str, Digest], ...]:
+    """Sends every package of a build; references and digests of what is there then, sorted. `watcher` is told.
 
     Raises TransportError, IntegrityError, ConfigError.
     """
@@ -74,10 +75,11 @@ def push_final_images(
     entries = _entries(report, options.destination, layers, how.command)
     images = PackageImages(
         target, layers, work.events, work.cancel, epoch_s=epoch_s, force=how.force, keep=not how.force,
-        commands=entries, signer=ImageSigner(lambda: target.place, how.keys) if how.keys else None,
+        commands=entries, signer=ImageSigner(lambda: target.place, how.keys) if how.keys else None, watcher=watcher,
     )  # fmt: skip
     images.send([*entries])
-    return tuple((f"{target}:{tag}", digest) for tag, digest in sorted(images.there.items()))
+    images.say_sent()
+    return tuple((target.image(tag), digest) for tag, digest in sorted(images.there.items()))
 
 
 def _entries(

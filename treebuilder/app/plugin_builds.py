@@ -57,8 +57,23 @@ class ToldImages:
         return state
 
 
-def pushed(plugins: Plugins, reference: str) -> None:
-    plugins.tell("image.post.push", _image(reference))
+class ToldTransfers:
+    """Implements `repository.watching.ImageWatcher`: `image.pre.unpack`, `image.pre.push` and their kin."""
+
+    def __init__(self, plugins: Plugins) -> None:
+        self._plugins = plugins
+
+    def fetching(self, image: str) -> None:
+        self._plugins.tell("image.pre.unpack", {"Image": image, "Dest": ""})
+
+    def fetched(self, image: str) -> None:
+        self._plugins.tell("image.post.unpack", {"Image": image, "Dest": ""})
+
+    def sending(self, image: str) -> None:
+        self._plugins.tell("image.pre.push", _image(image))
+
+    def sent(self, image: str) -> None:
+        self._plugins.tell("image.post.push", _image(image))
 
 
 @contextmanager

@@ -12,16 +12,21 @@ from treebuilder.repository.api import INDEX_NAME
 
 if TYPE_CHECKING:
     from treebuilder.repository.docker_publish import DockerOutput
+    from treebuilder.repository.watching import ImageWatcher
     from treebuilder.trust.index import Signing
 
 
 @record
 class PublishOptions:
-    """How images are sent: `push` at all, `force` also what is there; `insecure` hosts are spoken to by plain HTTP."""
+    """How images are sent: `push` at all, `force` also what is there; `insecure` hosts are spoken to by plain HTTP.
+
+    `watcher` is told of them.
+    """
 
     push: bool = False
     force: bool = False
     insecure: tuple[str, ...] = ()
+    watcher: ImageWatcher | None = None
 
 
 def docker_output(
@@ -56,5 +61,5 @@ def docker_output(
         ))  # fmt: skip
     return DockerOutput(
         target, options.packages, work.store, work.events, work.cancel, epoch_s=options.epoch_s, push=how.push,
-        force=how.force, keys=keys,
+        force=how.force, keys=keys, watcher=how.watcher,
     )  # fmt: skip

@@ -11,7 +11,8 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -39,6 +40,7 @@ from treebuilder.repository.deltas import ARTIFACT_TYPE, Patch, described
 from treebuilder.repository.fetching import forget_old
 from treebuilder.repository.index import parse_index
 from treebuilder.repository.packing import single_file
+from treebuilder.repository.watching import ImageWatcher
 from treebuilder.system import clock
 from treebuilder.system.files import disk_errors
 from treebuilder.system.process import Cancel
@@ -127,12 +129,14 @@ class DockerBackend:
 
     `loose`: packages whose digest the layout of luet's own repositories does not keep are taken as their tag has them.
     That is for repositories that nobody signed: what the registry says is all there is to trust then.
+    With a `watcher` there are no patches: it is asked about images, and they are none.
     """
 
     def __init__(
         self, url: str, store: Store, cancel: Cancel, auth: Mapping[str, str] | None = None, *,
-        insecure: tuple[str, ...] = (), epoch_s: int = 0, loose: bool = False,
+        insecure: tuple[str, ...] = (), epoch_s: int = 0, loose: bool = False, watcher: ImageWatcher | None = None,
     ) -> None:  # fmt: skip
+        self._watcher = watcher
         self._url, self._store, self._cancel = url, store, cancel
         self._auth, self._insecure = dict(auth or {}), insecure
         self._epoch_s = epoch_s
@@ -151,8 +155,29 @@ class DockerBackend:
         """Raises ConfigError."""
         return place_of(self._url, self._cancel, self._auth, self._insecure)
 
+    def image(self, tag: str) -> str:
+        """The reference `HOST/NAME:TAG`."""
+        return f"{self._url.rpartition('://')[2].rstrip('/')}:{tag}"
+
     # reading ----------------------------------------------------------------------------------------------------
     def index(self, reference: str) -> bytes | None:
+        if self._watcher is None or reference.endswith(SIGNATURE_SUFFIX):  # luet has none, and we check them
+            return self._index(reference)
+        self._watcher.fetching(self.image(tag_of(reference)))
+        found = self._index(reference)
+        if found is not None:
+            self._watcher.fetched(self.image(tag_of(reference)))
+        return found
+
+    @contextmanager
+    def _told(self, tag: str) -> Iterator[None]:
+        if self._watcher is not None:
+            self._watcher.fetching(self.image(tag))
+        yield
+        if self._watcher is not None:
+            self._watcher.fetched(self.image(tag))
+
+    def _index(self, reference: str) -> bytes | None:
         try:
             digest, manifest = self.place.manifest(tag_of(reference), None)
         except TransportError as err:
@@ -171,7 +196,12 @@ class DockerBackend:
         if self._store.has_blob(sha256) and self._store.verify_blob(sha256):
             return self._store.blob_path(sha256)
         if ARCHIVE in name.rpartition("/")[2]:
-            return self._package(name, sha256, max_bytes, progress)
+            with self._told(package_tag(name)):
+                return self._package(name, sha256, max_bytes, progress)
+        with self._told(tag_of(name)):
+            return self._file(name, sha256, max_bytes)
+
+    def _file(self, name: str, sha256: Digest, max_bytes: int) -> Path:
         path, found = self._single(self._manifest(name), name, max_bytes)
         if found != sha256:
             raise IntegrityError(
@@ -285,6 +315,8 @@ class DockerBackend:
 
     # patches ----------------------------------------------------------------------------------------------------
     def patches(self, name: str, content: Digest) -> tuple[Patch, ...]:
+        if self._watcher is not None:
+            return ()
         image = self.place.digest_of(package_tag(name), brief=True)
         found = [] if image is None else self.place.referrers(image, brief=True)[:_MOST_REFERRERS]
         ours = [item for item in found if item.get("artifactType") == ARTIFACT_TYPE]

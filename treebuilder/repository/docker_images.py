@@ -14,6 +14,7 @@ from treebuilder.repository.fields import read_definition
 from treebuilder.repository.image_signing import ImageSigner
 from treebuilder.repository.index import listing, mapping, parse_document
 from treebuilder.repository.late_tags import LateTags
+from treebuilder.repository.watching import ImageWatcher
 from treebuilder.system import clock
 from treebuilder.system.clock import utc
 from treebuilder.system.pool import in_parallel
@@ -32,20 +33,22 @@ class PackageImages:
     `force`: also what is there, which may be damaged. `keep`: a tag that leads to something else is left, with a
     warning. `commands` are what the images of some entries run. With `signer` the images of packages are signed, also
     those that are there. With `late` a tag that leads to something else moves when its owner says so; else when its
-    image is there.
+    image is there. `watcher` is told of each image before.
     """
 
     def __init__(
         self, target: DockerBackend, layers: Layers, events: EventSink, cancel: Cancel, *, epoch_s: int,
         force: bool = False, keep: bool = False, commands: Mapping[bytes, tuple[str, ...]] = _NONE,
         signer: ImageSigner | None = None, late: LateTags | None = None,
+        watcher: ImageWatcher | None = None,
     ) -> None:  # fmt: skip
         self._target, self._layers = target, layers
         self._events, self._cancel = events, cancel
         self.there: dict[str, Digest] = {}  # the images of packages that are there now as they should be, by tag
+        self._said: set[str] = set()  # tags that the watcher was told of
         self._left: set[Digest] = set()  # images that were not sent, for their tags lead to others
         self._epoch_s, self._force, self._keep, self._commands = epoch_s, force, keep, commands
-        self._signer, self._late = signer, late
+        self._signer, self._late, self._watcher = signer, late, watcher
         self.sent = 0
 
     def send(self, entries: list[bytes]) -> None:
@@ -81,6 +84,7 @@ class PackageImages:
         tag = package_tag(archive_of(entry).path)
         annotations = package_annotations(entry, self._epoch_s) | {_REF: tag}
         image = layer_image(layer, self._epoch_s, annotations, command=self._commands.get(entry, ()))
+        self._say(tag)
         if self._wanted(image, tag, tags):
             push_blobs(place, image, opened, again=self._force)
             self._point(tag, image)
@@ -90,9 +94,21 @@ class PackageImages:
                 self._signer.sign(image.digest, len(image.manifest), tags)
         name = tag_of(path.name)
         described, data = file_image(path.name, metadata, self._epoch_s, {})
+        self._say(name)
         if self._wanted(described, name, tags):
             push_blobs(place, described, lambda: io.BytesIO(data))
             self._point(name, described)
+
+    def _say(self, tag: str) -> None:
+        if self._watcher is not None:
+            self._watcher.sending(self._target.image(tag))
+            self._said.add(tag)
+
+    def say_sent(self) -> None:
+        """Tells the watcher that all is there, image by image."""
+        if self._watcher is not None:
+            for tag in sorted(self._said):
+                self._watcher.sent(self._target.image(tag))
 
     def _point(self, tag: str, image: LayerImage) -> None:
         if self._late is None:
@@ -112,6 +128,7 @@ class PackageImages:
             message = f"{self._target}:{tag} is there and is something else: it stays"
             self._events.emit(Warned(message, hint="--push-final-images-force replaces it"))
             self._left.add(image.digest)
+            self._said.discard(tag)
             return False
         return present != image.digest
 

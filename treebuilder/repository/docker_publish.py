@@ -31,6 +31,7 @@ from treebuilder.repository.image_signing import ImageSigner
 from treebuilder.repository.index import RepositoryIndex, parse_index
 from treebuilder.repository.late_tags import LateTags
 from treebuilder.repository.metadata import SUFFIX
+from treebuilder.repository.watching import ImageWatcher
 from treebuilder.system.pool import in_parallel
 from treebuilder.system.process import Cancel
 from treebuilder.trust.keys import PrivateKey
@@ -45,15 +46,18 @@ class DockerOutput:
     `push`: without it all is made ready and nothing is sent. `force`: packages are sent whatever the index names.
     With `keys` the images of packages and indexes are signed. An index is signed after all that it names: where the
     one that is there has their signatures, so have its packages. Raises ConfigError for keys that cannot sign images.
+    `watcher` is told of images, those of signatures left out.
     """
 
     def __init__(
         self, target: DockerBackend, packages: Path, store: Store, events: EventSink, cancel: Cancel, *, epoch_s: int,
         push: bool = True, force: bool = False, keys: tuple[PrivateKey, ...] = (),
+        watcher: ImageWatcher | None = None,
     ) -> None:  # fmt: skip
         self._target = target
         self._store, self._events, self._cancel = store, events, cancel
-        self._epoch_s, self._push, self._force = epoch_s, push, force
+        self._epoch_s, self._push, self._force, self._watcher = epoch_s, push, force, watcher
+        self._said: dict[str, None] = {}  # tags that the watcher was told of
         self._layers = Layers(packages, store, cancel)
         self._signer = ImageSigner(lambda: target.place, keys) if keys else None
         self._folder = store.folder / "published" / Digest.of(str(target).encode()).hex[:32]
@@ -70,7 +74,7 @@ class DockerOutput:
     def _images(self) -> PackageImages:
         return PackageImages(
             self._target, self._layers, self._events, self._cancel, epoch_s=self._epoch_s, force=self._force,
-            signer=self._signer, late=self._tags,
+            signer=self._signer, late=self._tags, watcher=self._watcher,
         )  # fmt: skip
 
     @property
@@ -124,6 +128,7 @@ class DockerOutput:
                 # what a snapshot leads to is its own; all else is the newest index's
                 self._tags.move(frozenset(map(tag_of, own)), only=reference != INDEX_NAME)
         if self._push:
+            self._say(reference)
             if reference in _POINTERS:
                 took_s = self._target.replace(reference, index)
                 if reference == INDEX_NAME:
@@ -136,6 +141,20 @@ class DockerOutput:
             if self._signer is not None and not reference.endswith(SIGNATURE_SUFFIX):
                 image = self._target.committed[reference]
                 self._signer.sign(image.digest, len(image.manifest))
+            if reference == INDEX_NAME:  # the last of all
+                self._say_sent()
+
+    def _say(self, name: str) -> None:
+        tag = tag_of(name)
+        if self._watcher is not None and tag not in self._said and not name.endswith(SIGNATURE_SUFFIX):
+            self._watcher.sending(self._target.image(tag))
+            self._said[tag] = None
+
+    def _say_sent(self) -> None:
+        if self._watcher is not None:
+            self._images.say_sent()
+            for tag in self._said:
+                self._watcher.sent(self._target.image(tag))
 
     def _need_unchanged(self, state: str) -> None:
         """Raises IntegrityError (reason "changed")."""
@@ -156,6 +175,7 @@ class DockerOutput:
         self._cancel.pause(SETTLE_S)
 
     def _file(self, name: str) -> None:
+        self._say(name)
         image, layer = self._target.made(name, (self._folder / name).read_bytes())
         tag = tag_of(name)
         if self._tags.led(tag) != image.digest:

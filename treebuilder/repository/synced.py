@@ -25,6 +25,7 @@ from treebuilder.repository.http import HttpBackend
 from treebuilder.repository.index import Artifact, RepoFile, RepositoryIndex, parse_index, parse_meta
 from treebuilder.repository.known import Artifacts, Known, make, recall
 from treebuilder.repository.patching import Patched
+from treebuilder.repository.watching import ImageWatcher
 from treebuilder.system import clock
 from treebuilder.system.files import disk_errors
 from treebuilder.system.process import Cancel
@@ -35,10 +36,10 @@ _LAST = "repository-index"  # by address, what was last read; by key and name, t
 
 def open_backend(
     type: str, url: str, store: Store, cancel: Cancel, auth: tuple[tuple[str, str], ...] = (), *, loose: bool = False,
-    insecure: tuple[str, ...] = (),
+    insecure: tuple[str, ...] = (), watcher: ImageWatcher | None = None,
 ) -> RepositoryBackend:  # fmt: skip
     """`loose`: nobody signed it, so luet's own repositories in registries, which keep no digests, may be read.
-    Plain HTTP is spoken with `insecure` registries.
+    Plain HTTP is spoken with `insecure` registries; `watcher` is told of the images of those.
 
     Raises ConfigError for types that are not known.
     """
@@ -49,7 +50,7 @@ def open_backend(
     if type in ("docker", "oci"):
         from treebuilder.repository.docker import DockerBackend
 
-        return DockerBackend(url, store, cancel, dict(auth), insecure=insecure, loose=loose)
+        return DockerBackend(url, store, cancel, dict(auth), insecure=insecure, loose=loose, watcher=watcher)
     raise ConfigError(f"the repository {url} is of the unknown type {type!r}", reason="repository-type")
 
 
@@ -201,18 +202,22 @@ class SyncedRepository:
 
 
 def sync(
-    source: RepositorySource, store: Store, events: EventSink, cancel: Cancel, *, now_s: int | None = None
-) -> SyncedRepository:
+    source: RepositorySource, store: Store, events: EventSink, cancel: Cancel, *, now_s: int | None = None,
+    watcher: ImageWatcher | None = None,
+) -> SyncedRepository:  # fmt: skip
     """Reads a repository's index from its first mirror that answers with one that is to be believed.
 
     A source without a name gets the index's. `now_s` is the time in epoch seconds that signatures are judged by.
+    `watcher` is told of what comes out of registries.
     Raises ConfigError (type; reason "no-keys"), TransportError, IntegrityError (also the reasons of
     `trust.faults`); SpecError (reason "no-repository") when there is none.
     """
     if not source.urls:
         raise SpecError(f"the repository {source.name} has no address", where=source.where, reason="no-repository")
     loose = not source.trust.keys
-    backends = [open_backend(source.type, url, store, cancel, source.auth, loose=loose) for url in source.urls]
+    backends = [
+        open_backend(source.type, url, store, cancel, source.auth, loose=loose, watcher=watcher) for url in source.urls
+    ]
     _may_be_used(source, events)
     reading = _Reading(source, store, events, cancel, clock.now_epoch_s() if now_s is None else now_s)
     failure: TreebuildError | None = None

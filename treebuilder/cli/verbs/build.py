@@ -232,12 +232,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
             session.needs_containers()
         plugins = changing.plugins_of(args, session)
         report = _build(options, work, plugins, joined=args.from_repositories)
-        pushed = _make_images(args, images, report, options, work, session)
-        if plugins is not None:
-            from treebuilder.app import plugin_builds
-
-            for image in pushed.get("images", ()):
-                plugin_builds.pushed(plugins, image["reference"])
+        pushed = _make_images(args, images, report, options, work, session, plugins)
         session.close()
         value = {**report.to_json(), **pushed, "warnings": session.events.warnings()}
         if key and not report.failed and not value["counts"]["skipped"]:
@@ -266,7 +261,7 @@ def _build(options: BuildOptions, work: Workspace, plugins: Plugins | None, *, j
 
 def _make_images(
     args: argparse.Namespace, images: FinalImages | None, report: BuildReport, options: BuildOptions, work: Workspace,
-    session: Session,
+    session: Session, plugins: Plugins | None,
 ) -> dict[str, Any]:  # fmt: skip
     """What was built as images, if that is wanted; what a registry then has of them, for the result."""
     if images is None and not args.generate_final_images:
@@ -276,7 +271,12 @@ def _make_images(
 
     pushed = {}
     if images is not None:
-        found = finalimages.push_final_images(report, images, options, work)
+        watcher = None
+        if plugins is not None:
+            from treebuilder.app.plugin_builds import ToldTransfers
+
+            watcher = ToldTransfers(plugins)
+        found = finalimages.push_final_images(report, images, options, work, watcher)
         pushed = {"images": [{"reference": reference, "digest": str(digest)} for reference, digest in found]}
     if args.generate_final_images:
         folder = finalimages.generate_final_images(report, args.cmd, options, work)

@@ -129,7 +129,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
         session.needs_owners()  # what comes from outside is unpacked with its owners
     from treebuilder.app import repositories
     from treebuilder.app.options import BuildOptions
-    from treebuilder.app.plugin_builds import told
+    from treebuilder.app.plugin_builds import ToldTransfers, told
     from treebuilder.app.publishing import PublishOptions
     from treebuilder.app.workspace import lock_path
     from treebuilder.plan.lock import FIRST_EPOCH_S
@@ -155,14 +155,16 @@ def run(args: argparse.Namespace, session: Session) -> int:
             trees_of(args, work.settings), values=tuple(args.values) or work.settings.values, lock_file=lock,
             layering=args.layering, dockerfiles=args.dockerfiles,
         )  # fmt: skip
-        publish = PublishOptions(args.push_images, args.force_push, tuple(args.insecure_registry))
+        plugins = changing.plugins_of(args, session)
+        watcher = ToldTransfers(plugins) if plugins is not None else None
+        publish = PublishOptions(args.push_images, args.force_push, tuple(args.insecure_registry), watcher)
         deltas = None
         if args.delta_from and (args.type != "docker" or args.push_images):
             from treebuilder.app.deltas import before
 
             deltas = before(options, output, publish, args.delta_from, work)
         repo = {"name": args.name, "description": options.description, "urls": list(options.urls), "type": args.type}
-        with told(changing.plugins_of(args, session), "repository build", {"Repo": repo, "Path": output}):
+        with told(plugins, "repository build", {"Repo": repo, "Path": output}):
             report = repositories.create(
                 options, trees, output, work, from_repositories=args.from_repositories, signing=signing.of(args),
                 publish=publish,
