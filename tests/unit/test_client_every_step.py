@@ -1,6 +1,6 @@
 """Killed at any system call, a change is done or was never begun: the next command finds the old system or the new.
 
-A child counts the calls that change something and kills itself at the chosen one; nothing is cleaned up behind it.
+A child kills itself at the chosen one of the calls that change something.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from tests.unit.test_client_kill import first, in_private_mounts, second
 __all__ = ["shop", "system"]  # fixtures
 
 _EVERY_STEP = """
-import json, os, signal, subprocess, sys
+import os, signal, subprocess, sys
 from pathlib import Path
 from tests.unit.repository_parts import workshop
+from tests.unit.steps import kill_after
 from tests.unit.system_parts import System, listing
 from treebuilder.client import Change, Client, Manner, SystemDatabase, SystemRoot
 from treebuilder.events import Silent
@@ -27,26 +28,17 @@ from treebuilder.system.process import Cancel
 
 top, operation, kept = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 root, saved = top / "root", top / "saved"
-WATCHED = ("os.rename", "os.mkdir", "os.remove", "os.link", "os.rmdir", "os.symlink", "os.truncate", "os.chmod",
-           "os.chown", "os.utime", "sqlite3.connect")
 
 def restore():
     subprocess.run(["find", root, "-mindepth", "1", "!", "-path", kept, "-delete"], check=True)
     subprocess.run(["cp", "-a", f"{saved}/.", root], check=True)
 
 def change(step):
-    left = step
-    def counted(event, args):
-        nonlocal left
-        if event in WATCHED or (event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)):
-            left -= 1
-            if left < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
     with workshop(top) as shop:
         system = System(shop, root)
         packages = shop.packages()  # the repository is there before anything is counted
         shop.packages = lambda: packages
-        sys.addaudithook(counted)
+        kill_after(step)
         {"install": lambda: system.install("t/b"), "upgrade": system.upgrade,
          "uninstall": lambda: system.uninstall("t/b", full=True)}[operation]()
         os._exit(0)

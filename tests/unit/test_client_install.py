@@ -261,24 +261,17 @@ def test_a_broken_database_is_said_and_nothing_changed(shop: Workshop) -> None:
 
 # killed at any moment ------------------------------------------------------------------------------------------------
 _KILLED = """
-import os, signal, sys
+import sys
 from pathlib import Path
 from tests.unit.repository_parts import ref, workshop
+from tests.unit.steps import kill_after
 from treebuilder.client import Installer, InstallRequest, SystemRoot
-from treebuilder.events import Warned
 from treebuilder.system.process import Cancel
 
-left = int(sys.argv[2])
-def counted(event, args):
-    global left
-    if event in ("os.rename", "os.mkdir", "os.remove", "os.link", "sqlite3.connect", "os.rmdir", "os.symlink"):
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
 with workshop(Path(sys.argv[1])) as shop:
     installer = Installer(shop.packages(), shop.events, Cancel())
     installer.plan(InstallRequest((ref("app/b"),)))
-    sys.addaudithook(counted)
+    kill_after(int(sys.argv[2]))
     installer.install(InstallRequest((ref("app/b"),)), SystemRoot(shop.top / "root"))
 """
 

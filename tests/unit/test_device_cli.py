@@ -189,18 +189,11 @@ def test_nobody_answers_and_the_boot_goes_on(device: Fleet, capsys: Capture) -> 
 
 # kills ----------------------------------------------------------------------------------------------------------------
 _KILLED = """
-import os, signal, sys
+import sys
+from tests.unit.steps import kill_after
 from treebuilder.cli.main import main
-left = int(sys.argv[1])
-WATCHED = {"os.rename", "os.mkdir", "os.remove", "os.symlink", "os.rmdir", "os.truncate", "os.chmod"}
-def counted(event, args):
-    global left
-    writes = event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)
-    if event in WATCHED or writes:
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(counted)
+
+kill_after(int(sys.argv[1]))
 sys.exit(main(sys.argv[2:]))
 """
 

@@ -1,6 +1,6 @@
 """A device as folders: upgrades from a file, killed at any system call, with power that comes back each time.
 
-The child counts the calls that change something and kills itself at the chosen one; nothing is cleaned up behind it.
+A child kills itself at the chosen one of the calls that change something.
 """
 
 from __future__ import annotations
@@ -25,22 +25,15 @@ from treebuilder.records import replace
 from treebuilder.system import locks
 
 _KILLED = """
-import os, signal, sys
+import sys
 from pathlib import Path
 from tests.unit.device_parts import Lab
+from tests.unit.steps import kill_after
 from treebuilder.device.states import Purpose, Slot
 
-left = int(sys.argv[2])
-WATCHED = ("os.rename", "os.mkdir", "os.remove", "os.link", "os.rmdir", "os.symlink", "os.truncate", "os.chmod")
-def counted(event, args):
-    global left
-    if event in WATCHED or (event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)):
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
 lab = Lab(Path(sys.argv[1]))
 lab.boots, lab.slot = 1, Slot(sys.argv[4])
-sys.addaudithook(counted)
+kill_after(int(sys.argv[2]))
 lab.upgrade("3.0", Purpose(sys.argv[3]))
 """
 

@@ -26,6 +26,8 @@ from treebuilder.events import Silent
 from treebuilder.system.files import remove_tree
 from treebuilder.system.process import Cancel
 
+TOP = Path(__file__).parents[2]
+
 
 def layout(folder: Path) -> None:
     folder.mkdir(parents=True)
@@ -183,16 +185,11 @@ def test_two_runs_at_once_leave_the_images_of_the_last(tmp_path: Path) -> None:
 
 
 _KILLED = """
-import os, signal, sys
-last, seen = int(sys.argv[1]), 0
-def counted(event, args):
-    global seen
-    if event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir") and ".final-images." in str(args):
-        seen += 1
-        if seen == last:
-            os.kill(os.getpid(), signal.SIGKILL)
+import sys
+from tests.unit.steps import changes, kill_after
 from treebuilder.cli.main import main
-sys.addaudithook(counted)
+
+kill_after(int(sys.argv[1]), lambda event, args: changes(event, args) and ".final-images." in str(args))
 sys.exit(main(sys.argv[2:]))
 """
 
@@ -208,7 +205,8 @@ def test_a_run_after_a_killed_one_leaves_nothing_else(tmp_path: Path, last: int)
     before = sorted(path.name for path in project.build.iterdir())
     assert GENERATED in before
     argv = [sys.executable, "-c", _KILLED, str(last), *project.words(*words)]
-    killed = subprocess.run(argv, cwd=tmp_path, capture_output=True, check=False)
+    env = {**os.environ, "PYTHONPATH": str(TOP)}
+    killed = subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert (project.build / GENERATED / "index.json").is_file()
     assert project.run(*words).code == 0
