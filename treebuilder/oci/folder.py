@@ -63,22 +63,26 @@ class FolderRepository:
             if self._named is None:
                 found: dict[str, dict[str, Any]] = {}
                 try:
-                    for item in self._index().get("manifests") or []:
-                        name = (item.get("annotations") or {}).get(_NAME) if isinstance(item, dict) else None
-                        if isinstance(name, str):
+                    for item in self._items():
+                        name = _name(item)
+                        if name is not None:
                             found.setdefault(name, item)
                 finally:  # what cannot be read is said once, and has no names
                     self._named = found
             return self._named
 
-    def _index(self) -> dict[str, Any]:
+    def _items(self) -> list[dict[str, Any]]:
+        """What the index names."""
         path = self._folder / "index.json"
         try:
             if path.stat().st_size > _MAX_INDEX:
                 raise IntegrityError(f"{path} is too large")
-            return json_object(path.read_bytes(), str(path))
+            items = json_object(path.read_bytes(), str(path)).get("manifests") or []
         except FileNotFoundError:
-            return {}
+            return []
+        if not isinstance(items, list):
+            raise IntegrityError(f"{path} is no index of an image layout")
+        return [item for item in items if isinstance(item, dict)]
 
     # reading ----------------------------------------------------------------------------------------------------
     def manifest(self, tag: str, expected: Digest | None) -> tuple[Digest, dict[str, Any]]:
@@ -193,14 +197,20 @@ class FolderRepository:
         with disk_errors(f"writing to {self._folder}", self._folder), exclusive_key(f"{self._folder}/.lock", "index"):
             self._named = None
             fresh = {name: item for name, item in sorted(self._fresh.items()) if self.digest_of(name) is None}
-            found = [item for item in self._index().get("manifests") or [] if isinstance(item, dict)]
-            items = [item for item in found if (item.get("annotations") or {}).get(_NAME) not in fresh]
+            items = [item for item in self._items() if _name(item) not in fresh]
             items += fresh.values()
             value = {"schemaVersion": 2, "mediaType": INDEXES[0], "manifests": items}
             write_atomic(self._folder / "oci-layout", b'{"imageLayoutVersion": "1.0.0"}\n')
             write_atomic(self._folder / "index.json", json.dumps(value, indent=1).encode() + b"\n")
         self._named = None
         self._fresh.clear()
+
+
+def _name(item: dict[str, Any]) -> str | None:
+    """The tag that a descriptor of the index is under."""
+    notes = item.get("annotations")
+    name = notes.get(_NAME) if isinstance(notes, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def drop_damaged(folder: FolderRepository, tag: str, store: Store) -> None:
