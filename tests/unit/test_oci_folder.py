@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,3 +58,28 @@ def test_an_index_that_is_none_is_refused_and_left_alone(tmp_path: Path, items: 
     with pytest.raises(IntegrityError, match="no index"):
         made.digest_of("first")
     assert json.loads(index.read_bytes()) == {"manifests": items}
+
+
+def test_what_a_killed_run_was_writing_is_gone_after_the_next(tmp_path: Path) -> None:
+    """It is killed in the middle of a blob: nothing of it can tidy up."""
+    script = """if True:
+        import os, signal, sys
+        from pathlib import Path
+        from treebuilder.model.digest import Digest
+        from treebuilder.oci.folder import FolderRepository
+
+        class Killing:
+            def __enter__(self): return self
+            def __exit__(self, *_): pass
+            def read(self, size): os.kill(os.getpid(), signal.SIGKILL)
+
+        FolderRepository(Path(sys.argv[1])).push_blob(Digest.of(b"x"), 1, Killing)
+    """
+    killed = subprocess.run([sys.executable, "-c", script, tmp_path], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    blobs = tmp_path / "blobs/sha256"
+    assert len(list(blobs.iterdir())) == 1
+    made = FolderRepository(tmp_path)
+    digest = made.put_manifest("first", b"{}", _MANIFEST)
+    made.commit()
+    assert [path.name for path in blobs.iterdir()] == [digest.hex]

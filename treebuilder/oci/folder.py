@@ -15,7 +15,7 @@ from treebuilder.model.digest import Digest
 from treebuilder.oci.arriving import Arriving
 from treebuilder.oci.layout import INDEXES, MAX_JSON, item_digest, json_object
 from treebuilder.oci.store import Store
-from treebuilder.system.files import disk_errors, new_name, write_atomic
+from treebuilder.system.files import disk_errors, remove_unfinished, replacing, write_atomic
 from treebuilder.system.locks import exclusive_key
 
 _NAME = "org.opencontainers.image.ref.name"
@@ -164,18 +164,13 @@ class FolderRepository:
         path = self._path(digest)
         with disk_errors(f"writing to {self._folder}", self._folder):
             path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f".{new_name()}")
-            try:
+            with opened() as source, replacing(path, sync=False) as out:
                 seen = hashlib.sha256()
-                with opened() as source, part.open("wb") as out:
-                    while data := source.read(_CHUNK):
-                        seen.update(data)
-                        out.write(data)
+                while data := source.read(_CHUNK):
+                    seen.update(data)
+                    out.write(data)
                 if seen.hexdigest() != digest.hex:
                     raise IntegrityError(f"{digest} reads as sha256:{seen.hexdigest()}")
-                os.replace(part, path)
-            finally:
-                part.unlink(missing_ok=True)
         return True
 
     def put_manifest(self, reference: str, data: bytes, media: str) -> Digest:
@@ -191,7 +186,10 @@ class FolderRepository:
         return digest
 
     def commit(self) -> None:
-        """Writes the names that are new into `index.json`, beside those that others wrote meanwhile."""
+        """Writes the names that are new into `index.json`, beside those that others wrote meanwhile.
+
+        What killed runs left half written goes.
+        """
         if not self._fresh:
             return
         with disk_errors(f"writing to {self._folder}", self._folder), exclusive_key(f"{self._folder}/.lock", "index"):
@@ -202,6 +200,8 @@ class FolderRepository:
             value = {"schemaVersion": 2, "mediaType": INDEXES[0], "manifests": items}
             write_atomic(self._folder / "oci-layout", b'{"imageLayoutVersion": "1.0.0"}\n')
             write_atomic(self._folder / "index.json", json.dumps(value, indent=1).encode() + b"\n")
+            for folder in (self._folder, self._folder / "blobs/sha256"):
+                remove_unfinished(folder)
         self._named = None
         self._fresh.clear()
 
