@@ -14,7 +14,8 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
+from io import BytesIO, FileIO
 from pathlib import Path
 
 from treebuilder.annotations import IO, Any
@@ -351,7 +352,7 @@ class SharedCache:
         for target, missing in targets:
             again = (target, tag) in self._broken
             for blob, size in blobs:
-                self._push_blob(target, blob, size, again=again)
+                self._push_blob(target, blob, size, partial(FileIO, self._store.blob_path(blob)), again=again)
             self._push_record(target, tag, missing, config, items)
         return True
 
@@ -394,11 +395,11 @@ class SharedCache:
         self, target: Records, tag: str, missing: list[str], config: Mapping[str, object], items: list[dict[str, Any]]
     ) -> None:
         data = json.dumps(config, sort_keys=True).encode("utf-8", "surrogatepass")
-        digest = self._store.add_blob(data)
+        digest = Digest.of(data)
         if isinstance(target, Repository) and len(data) <= _SMALL:
             target.push_small(data)
         else:
-            self._push_blob(target, digest, len(data), again=(target, tag) in self._broken)
+            self._push_blob(target, digest, len(data), partial(BytesIO, data), again=(target, tag) in self._broken)
         value = {
             "schemaVersion": 2, "mediaType": _MANIFEST, "artifactType": _CONFIG, "layers": items,
             "config": {"mediaType": _CONFIG, "digest": str(digest), "size": len(data)},
@@ -439,11 +440,10 @@ class SharedCache:
         """A registry is believed; a folder is looked at."""
         return not isinstance(target, FolderRepository) or whole(target, digest, self._store)
 
-    def _push_blob(self, target: Records, digest: Digest, size: int, *, again: bool) -> None:
-        again = again or not self._is_whole(target, digest)
-        self._sending.push(
-            target, digest, size, lambda: self._store.blob_path(digest).open("rb", buffering=0), again=again
-        )
+    def _push_blob(
+        self, target: Records, digest: Digest, size: int, opened: Callable[[], IO[bytes]], *, again: bool
+    ) -> None:  # fmt: skip
+        self._sending.push(target, digest, size, opened, again=again or not self._is_whole(target, digest))
 
 
 class _Both:
