@@ -16,29 +16,17 @@ from pathlib import Path
 import pytest
 
 from tests.registries import registry_of
+from tests.sites import Counted
 from tests.trees import Project, Result, requires
 from treebuilder.oci import connection
 from treebuilder.oci.remote import Repository
 from treebuilder.serve.exchange import Exchange
 from treebuilder.serve.folder import Folder
-from treebuilder.serve.registry import Registry
 from treebuilder.serve.server import Listening, serving
 from treebuilder.system.process import Cancel
 
 pytestmark = pytest.mark.engine
 SIZE = 400_000
-
-
-class Counting:
-    """Notes the paths that are asked for; answers some of them in a way of its own."""
-
-    def __init__(self, site: Folder | Registry, ways: Mapping[str, Callable[[Exchange], None]]) -> None:
-        self.site, self.ways = site, ways
-        self.asked: list[str] = []
-
-    def answer(self, exchange: Exchange) -> None:
-        self.asked.append(exchange.path)
-        self.ways.get(exchange.path, self.site.answer)(exchange)
 
 
 @pytest.fixture
@@ -96,7 +84,7 @@ def website(
     project: Project, ways: Mapping[str, Callable[[Exchange], None]] | None = None
 ) -> Iterator[tuple[str, list[str]]]:
     """The folder `site` behind a web server: packages lie beside the index."""
-    site = Counting(Folder(project.build), ways or {})
+    site = Counted(Folder(project.build), ways)
     with serving(site, Listening("127.0.0.1", 0, headers={})) as found:
         yield f"http://{found}", site.asked
 
@@ -245,7 +233,7 @@ def test_who_does_not_answer_about_patches_is_not_waited_for(project: Project, m
             done = change(project, "http", url, "upgrade")
             assert (project.top / "root/data").read_bytes() == new
             assert "is not used, all of it is fetched" in done.stderr
-            assert asked.count("/repository.deltas.json") == 1
+            assert asked.count("GET /repository.deltas.json") == 1
             over.set()
 
 

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from tests import schemas, services
-from tests.contract.docker_parts import Counted
 from tests.registries import served
+from tests.sites import Counted
 from tests.unit.repository_parts import Workshop, workshop
 from treebuilder.cli.main import main
 from treebuilder.oci.reference import parse_reference

@@ -2,45 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.registries import served
+from tests.sites import Slow
 from tests.trees import Project, Result, requires
 from treebuilder.oci.remote import Repository
-from treebuilder.serve.exchange import Exchange
-from treebuilder.serve.registry import Registry
 from treebuilder.system.process import Cancel
 
 pytestmark = pytest.mark.engine
-_PATIENCE_S = 20.0
-
-
-class Slow:
-    """A registry that lets the first of those paths that `held` knows wait for a second. `met`: one came."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-        self._both, self._lock = threading.Barrier(2, timeout=_PATIENCE_S), threading.Lock()
-        self.held: Callable[[str], bool] | None = None
-        self.met, self.asked = False, list[str]()
-
-    def hold(self, held: Callable[[str], bool]) -> None:
-        self.held, self.asked = held, []
-
-    def answer(self, exchange: Exchange) -> None:
-        with self._lock:
-            self.asked.append(f"{exchange.method} {exchange.path}")
-        if not self.met and self.held is not None and self.held(exchange.path):
-            with suppress(threading.BrokenBarrierError):
-                self._both.wait()
-                self.met = True
-        self._registry.answer(exchange)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Publishing to a registry, reading from it with an empty cache, and a registry that counts."""
+"""Publishing to a registry, and reading from it with an empty cache."""
 
 from __future__ import annotations
 
@@ -20,29 +20,10 @@ from treebuilder.repository.api import INDEX_NAME
 from treebuilder.repository.docker import DockerBackend
 from treebuilder.repository.docker_publish import DockerOutput
 from treebuilder.repository.synced import sync
-from treebuilder.serve.exchange import Exchange, RefusedError
-from treebuilder.serve.registry import Registry
 from treebuilder.system.process import Cancel
 from treebuilder.tree import load_tree, tree_fingerprint
 from treebuilder.trust.keys import PrivateKey
 from treebuilder.trust.policy import UNVERIFIED
-
-
-class Counted:
-    """A registry that notes what it is asked for, and refuses when told."""
-
-    def __init__(self, site: Registry) -> None:
-        self.site = site
-        self.asked: list[str] = []
-        self.ranges: list[str | None] = []
-        self.refuse_after: int | None = None
-
-    def answer(self, exchange: Exchange) -> None:
-        self.asked.append(f"{exchange.method} {exchange.path}")
-        self.ranges.append(exchange.headers.get("Range"))
-        if self.refuse_after is not None and len(self.asked) > self.refuse_after:
-            raise RefusedError(403, "DENIED", "no more")
-        self.site.answer(exchange)
 
 
 def publish(

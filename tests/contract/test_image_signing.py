@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.docker_parts import Counted, publish
+from tests.contract.docker_parts import publish
 from tests.registries import served
+from tests.sites import Counted
 from tests.unit.repository_parts import Workshop, workshop
 from treebuilder.errors import ConfigError, IntegrityError, TransportError
 from treebuilder.model.digest import Digest

@@ -5,43 +5,16 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-import threading
-from contextlib import suppress
+from contextlib import closing
 from pathlib import Path
 
 from tests.contract.registry_client import Client, sha
+from tests.registries import served
+from tests.sites import Slow
 from treebuilder.events import Finished, Progressed, Recorder, Started
 from treebuilder.oci.registry import RegistryImages
 from treebuilder.oci.store import Store
-from treebuilder.serve.exchange import Exchange
-from treebuilder.serve.registry import Registry
-from treebuilder.serve.server import Listening, serving
-from treebuilder.serve.storage import Storage
 from treebuilder.system.process import Cancel
-
-_PATIENCE_S = 20.0
-
-
-class Slow:
-    """A registry where who asks for the first of some blobs waits for somebody who asks for a second."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-        self._both, self._lock = threading.Barrier(2, timeout=_PATIENCE_S), threading.Lock()
-        self.blobs: set[str] = set()
-        self.asked: list[str] = []
-        self.met = False
-
-    def answer(self, exchange: Exchange) -> None:
-        what = exchange.path.rpartition("/")[2]
-        if exchange.method == "GET" and what in self.blobs:
-            with self._lock:
-                self.asked.append(what)
-            if not self.met:
-                with suppress(threading.BrokenBarrierError):
-                    self._both.wait()
-                    self.met = True
-        self._registry.answer(exchange)
 
 
 def layer(name: str) -> bytes:
@@ -54,22 +27,21 @@ def layer(name: str) -> bytes:
 
 
 def test_layers_come_at_once_and_each_once(tmp_path: Path) -> None:
-    storage, store, events = Storage(tmp_path / "registry"), Store(tmp_path / "cache"), Recorder()
-    site = Slow(Registry(storage))
     one, two, three = layer("one"), layer("two"), layer("three")
-    with serving(site, Listening("127.0.0.1", 0)) as address:
+    paths = {f"/v2/a/b/blobs/{sha(data)}" for data in (one, two, three)}
+    events = Recorder()
+    with served(tmp_path / "registry", Slow) as (site, address), closing(Store(tmp_path / "cache")) as store:
         Client(address).image("a/b", "v1", [one, two, one, three])
-        site.blobs = {sha(one), sha(two), sha(three)}
+        site.hold(lambda path: path in paths)
         images = RegistryImages(events, Cancel())
         state = images.load(f"{address}/a/b:v1", images.resolve(f"{address}/a/b:v1"), store)
+        names = [os.listdir(store.tree_folder(digest)) for digest in state.layers]
     assert site.met
-    assert sorted(site.asked) == sorted(site.blobs)
-    names = [os.listdir(store.tree_folder(digest)) for digest in state.layers]
+    asked = [line for line in site.asked if line.partition(" ")[2] in paths]
+    assert sorted(asked) == sorted(f"GET {path}" for path in paths)
     assert names == [["one"], ["two"], ["one"], ["three"]]
     sizes = [event.done or 0 for event in events.events if isinstance(event, Progressed)]
     assert sizes == sorted(sizes)
     assert sizes[-1] > 3 * 100_000
     assert [event.total for event in events.events if isinstance(event, Started)] == [sizes[-1]]
     assert isinstance(events.events[-1], Finished)
-    store.close()
-    storage.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -11,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.docker_parts import Counted
 from tests.registries import served
+from tests.sites import Counted, hand_back, hand_on
 from tests.trees import Project, Result, requires
 from treebuilder.build import shared_listing
 from treebuilder.serve.exchange import Exchange
@@ -21,7 +20,6 @@ from treebuilder.serve.server import Listening, serving
 pytestmark = pytest.mark.engine
 _ASKED = 3
 _RECORDS = ("manifests/artifact-", "manifests/node-")
-_HOP = ("connection", "host", "transfer-encoding")
 
 
 class Relay:
@@ -38,13 +36,7 @@ class Relay:
         self._listed = threading.Event()
 
     def answer(self, exchange: Exchange) -> None:
-        connection = http.client.HTTPConnection(self.registry, timeout=20)
-        headers = {name: value for name, value in exchange.headers.items() if name.lower() not in _HOP}
-        connection.request(exchange.method, exchange._handler.path, headers=headers)
-        reply = connection.getresponse()
-        status, data = reply.status, reply.read()
-        connection.close()
-        head = {name: value for name, value in reply.getheaders() if name.lower() not in _HOP}
+        status, head, data = hand_on(exchange, self.registry)
         if exchange.path.endswith("/tags/list"):
             status, tags = self.change(json.loads(data)["tags"])
             data = json.dumps({"name": "x", "tags": tags}).encode()
@@ -53,9 +45,7 @@ class Relay:
         elif self.patient and status == 404 and self.count(404, *_RECORDS) >= _ASKED:
             assert self._listed.wait(60), "nobody asks for a list"
         self.asked.append((exchange.path.partition("/cache/x/")[2], status))
-        exchange._head(status, head)
-        if exchange.method != "HEAD":
-            exchange._handler.wfile.write(data)
+        hand_back(exchange, status, head, data)
 
     def count(self, status: int, *kinds: str) -> int:
         return sum(code == status and path.startswith(kinds) for path, code in self.asked)

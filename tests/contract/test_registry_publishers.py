@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -13,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests import services
-from tests.contract.docker_parts import Counted, client, publish
+from tests.contract.docker_parts import client, publish
 from tests.contract.registry_client import MANIFEST, Client, code, sha
 from tests.registries import own_registry, registry_of, served
+from tests.sites import Counted, hand_back, hand_on
 from tests.trees import Project
 from tests.unit.repository_parts import Workshop, workshop
 from treebuilder.errors import IntegrityError, TransportError
@@ -29,7 +29,6 @@ from treebuilder.serve.exchange import Exchange, RefusedError
 from treebuilder.serve.server import Listening, serving
 from treebuilder.system.process import Cancel
 
-_HOP = ("connection", "host", "transfer-encoding")
 _POINTER = f"/manifests/{INDEX_NAME}"
 
 
@@ -54,22 +53,11 @@ class Relay:
             assert self.go.wait(60)
         elif exchange.path.endswith(_POINTER) and self.written == 2 and number == 0:
             assert self.done.wait(60)
-        self.hand_on(exchange, body)
+        hand_back(exchange, *hand_on(exchange, self.registry, body))
         if number == 2:
             self.go.set()
         elif number == 1:
             self.done.set()
-
-    def hand_on(self, exchange: Exchange, body: bytes) -> None:
-        connection = http.client.HTTPConnection(self.registry, timeout=60)
-        headers = {name: value for name, value in exchange.headers.items() if name.lower() not in _HOP}
-        connection.request(exchange.method, exchange._handler.path, body or None, headers)
-        reply = connection.getresponse()
-        data = reply.read()
-        connection.close()
-        exchange._head(reply.status, {n: value for n, value in reply.getheaders() if n.lower() not in _HOP})
-        if exchange.method != "HEAD":
-            exchange._handler.wfile.write(data)
 
 
 @pytest.fixture(autouse=True)

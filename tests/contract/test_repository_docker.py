@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.contract.docker_parts import Counted, client, content, publish
+from tests.contract.docker_parts import client, content, publish
 from tests.registries import served
+from tests.sites import Counted
 from tests.unit.repository_parts import EPOCH, Workshop, archive, workshop
 from treebuilder.archive.compress import decompressed
 from treebuilder.errors import ConfigError, IntegrityError, TransportError

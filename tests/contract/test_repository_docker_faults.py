@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests import services
-from tests.contract.docker_parts import Counted, client, content, publish
+from tests.contract.docker_parts import client, content, publish
 from tests.registries import own_registry, served, stored
+from tests.sites import Counted
 from tests.trees import Project
 from tests.unit.repository_parts import Workshop, workshop
 from treebuilder.errors import IntegrityError, TransportError
