@@ -180,11 +180,12 @@ class SharedCache:
             self._store.add_blob_file(part, blob)
 
     def _pass_over(self, repository: Records, tag: str, err: TreebuildError) -> None:
-        """One record that is not what it should be keeps nobody from building."""
+        """One record that is not what it should be keeps nobody from building, and is told once."""
         with self._lock:
+            known = (repository, tag) in self._broken
             self._broken.add((repository, tag))
             count = sum(one is repository for one, _ in self._broken)
-        if repository in self._lost or count > _MOST_BROKEN:  # others asked at the same time
+        if known or repository in self._lost or count > _MOST_BROKEN:  # others asked at the same time
             return
         key = tag.partition("-")[2]
         self._events.emit(Warned(f"{repository}: the record of {key[:16]} is not used: {err.message}"))
