@@ -262,7 +262,7 @@ def test_later_files_win_and_the_environment_over_them(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     found, warnings = load(tmp_path, {})
-    assert found == CosSettings("c/file", True, "b/recovery", False, "release", "")
+    assert found == CosSettings("c/file", True, "b/recovery", True, "release", "")
     assert [w.message for w in warnings] == ["nobody knows WHAT"]
     found, _ = load(tmp_path, {"UPGRADE_IMAGE": "d/env", "CHANNEL_UPGRADES": "false", "CHANNEL": "not-from-here"})
     assert (found.upgrade_image, found.channel_upgrades, found.channel) == ("d/env", False, "")

@@ -19,10 +19,11 @@ SHARED_FILES = ("/etc/environment", "/etc/os-release")
 OWN_FILES = ("/etc/cos/config", "/etc/cos-upgrade-image")
 CHANNEL = "CHANNEL"  # ours alone: the channel that this device follows
 _KNOWN = frozenset({
-    "UPGRADE_IMAGE", "CHANNEL_UPGRADES", "RECOVERY_IMAGE", "VERIFY", "NO_VERIFY", "GRUB_ENTRY_NAME", CHANNEL,
+    "UPGRADE_IMAGE", "CHANNEL_UPGRADES", "RECOVERY_IMAGE", "NO_VERIFY", "GRUB_ENTRY_NAME", CHANNEL,
     "COS_FEATURESDIR",  # for cos-feature
 })  # fmt: skip
 _PASSED_OVER = frozenset({  # of cOS; no image of ours has a size or a label of its own, and cosign has its own keys
+    "VERIFY",  # turns off the mtree of cOS, and signatures are something else: the sample derivatives have it false
     "CLOUD_INIT_PATHS", "COSIGN_REPOSITORY", "COSIGN_EXPERIMENTAL", "COSIGN_PUBLIC_KEY_LOCATION",
     "DEFAULT_IMAGE_SIZE", "GRUBCONF", "OEM_LABEL", "PERSISTENT_LABEL", "RECOVERY_LABEL", "STATE_LABEL", "ACTIVE_LABEL",
     "PASSIVE_LABEL", "SYSTEM_LABEL", "ARCH",
@@ -105,6 +106,6 @@ def _settled(values: Mapping[str, str]) -> CosSettings:
 
     return CosSettings(
         values.get("UPGRADE_IMAGE", ""), true("CHANNEL_UPGRADES", True), values.get("RECOVERY_IMAGE", ""),
-        true("VERIFY", True) and not true("NO_VERIFY", False), values.get("GRUB_ENTRY_NAME", ""),
+        not true("NO_VERIFY", False), values.get("GRUB_ENTRY_NAME", ""),
         values.get(CHANNEL, ""),
     )  # fmt: skip
