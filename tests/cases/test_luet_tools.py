@@ -89,17 +89,21 @@ def test_an_image_is_packed_and_unpacked(root: Path, tmp_path: Path, monkeypatch
 
 def test_an_image_that_is_being_packed_is_not_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who writes into the same folder removes there what killed runs left."""
+    being_written: list[int] = []
 
     def swept(*args: Any, **more: Any) -> None:
         remove_unfinished(tmp_path)
         write_entries(*args, **more)
         remove_unfinished(tmp_path)
+        being_written.append(sum(path.name.startswith(".") for path in tmp_path.iterdir()))
 
     monkeypatch.setattr(client_images, "write_entries", swept)
     with tarfile.open(tmp_path / "files.tar", "w") as tar:
         tar.addfile(tarfile.TarInfo("file"))
     output = tmp_path / f"{'long' * 55}.tar"
     client_images.pack("mine:1.0", tmp_path / "files.tar", output, client_images.Platform("amd64", "linux"))
+    assert being_written
+    assert all(being_written)
     with tarfile.open(output) as tar:
         assert "manifest.json" in tar.getnames()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["files.tar", output.name]

@@ -112,7 +112,7 @@ def test_manifests_by_both_algorithms(client: Client, digest: Digester) -> None:
 
 def test_nothing_has_a_name_that_is_none(client: Client) -> None:
     """The suite asks for `.INVALID_MANIFEST_NAME` where it wants what is not there."""
-    client.put("org/repo", "v1", image(client, sha))
+    assert client.put("org/repo", "v1", image(client, sha))[0] == 201
     for reference in (".INVALID_MANIFEST_NAME", "a" * 129):
         assert client.ask("HEAD", f"{REPO}/manifests/{reference}")[0] == 404
         assert code(client.ask("GET", f"{REPO}/manifests/{reference}")) == (404, "MANIFEST_UNKNOWN")

@@ -136,7 +136,8 @@ def test_mounting(client: Client) -> None:
     assert client.ask("GET", f"/v2/two/blobs/{digest}")[2] == b"data"
     for query in (f"mount={sha(b'none')}&from=one", f"mount={sha(b'none')}", f"mount={digest}&from=three"):
         status, headers, _ = client.ask("POST", f"/v2/four/blobs/uploads/?{query}")
-        assert (status, headers["location"][:23]) == (202, "/v2/four/blobs/uploads/"[:23])
+        assert status == 202
+        assert headers["location"].startswith("/v2/four/blobs/uploads/")
     assert client.ask("HEAD", f"/v2/four/blobs/{digest}")[0] == 404
     assert client.ask("POST", f"/v2/four/blobs/uploads/?mount={digest}")[0] == 201, "whoever has it"
     assert client.ask("GET", f"/v2/four/blobs/{digest}")[2] == b"data"

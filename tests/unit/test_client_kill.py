@@ -302,7 +302,7 @@ with workshop(top) as shop:
             late.append(args[0])
     sys.addaudithook(note)
     system.install("t/a")
-    print(late, (system.root / "log").read_text())
+    print(bool(begun), late, (system.root / "log").read_text())
 """
 
 
@@ -311,7 +311,7 @@ def test_nothing_is_loaded_once_files_are_switched(shop: Workshop, system: Syste
     """A change may bring another Python, or another treebuild, whose modules are none of ours."""
     shop.package("t/a", box(), finalize="install:\n- echo ran > /log\n")
     done = in_private_mounts(shop, "true", _LATE)
-    assert (done.returncode, done.stderr, done.stdout) == (0, "", "[] ran\n\n")
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "True [] ran\n\n")
 
 
 def test_a_record_keeps_what_runs_when_its_package_goes(shop: Workshop, system: System) -> None:

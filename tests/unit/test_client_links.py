@@ -92,11 +92,13 @@ def test_a_link_on_the_way_to_the_database_stays(shop: Workshop, system: System,
     if way == "goes with its package":
         system.uninstall("t/a")
         assert system.installed() == ["t/z-1.0"]
+        assert os.readlink(system.root / "state") == "v"
         return
     new: dict[str, str | bytes | None] = {"state": None, "state/f": b"2"} if way == "becomes a folder" else {"f": b"2"}
     shop.package("t/a", new, version="2.0")
     system.upgrade()
     assert system.installed() == ["t/a-2.0", "t/z-1.0"]
+    assert os.readlink(system.root / "state") == "v"
 
 
 @pytest.mark.parametrize("new", ["w", b"2"])
