@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.trees import Project
+from tests.trees import Project, requires
 
 pytestmark = pytest.mark.engine
 
@@ -19,10 +19,7 @@ def recipe(position: int, chance: random.Random) -> str:
     """Every key that a build depends on, now and then."""
     before = NAMES[:position]
     needed = [name for name in before if chance.random() < 0.5] or [*before[-1:]]
-    lines = [
-        f'- {{category: "{"t" if n != "base" else "seed"}", name: "{n}", version: ">=0"}}' for n in needed or ["base"]
-    ]
-    text = "requires:\n" + "\n".join(lines) + "\n"
+    text = requires(*[f"t/{name}" for name in needed] or ["seed/base"])
     name = NAMES[position]
     if chance.random() < 0.3:
         text += f"prelude:\n- echo {chance.randrange(3)} > /prelude-{name}\n"
