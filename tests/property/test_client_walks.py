@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,9 +68,14 @@ def world(shop: Workshop, chance: random.Random) -> dict[str, Files]:
 
 
 def step(system: System, what: str, chance: random.Random) -> None:
+    """Asks for something: mostly of packages that are there, where that is what is asked for."""
+    there = [id.rpartition("-")[0] for id in system.installed()]
     word, other = (f"p/{chance.choice(NAMES)}" for _ in range(2))
-    chosen = f"{word}@{chance.choice(VERSIONS)}" if chance.random() < 0.5 else word
+    chosen = f"{other}@{chance.choice(VERSIONS)}" if chance.random() < 0.5 else other
+    if there and chance.random() < 0.8:
+        word = chance.choice(there)
     steps: dict[str, Callable[[], object]] = {
+        "old": lambda: system.install(f"{other}@{chance.choice(VERSIONS[:-1])}"),
         "install": lambda: system.install(chosen),
         "uninstall": lambda: system.uninstall(word),
         "full": lambda: system.uninstall(word, full=True),
@@ -79,7 +85,7 @@ def step(system: System, what: str, chance: random.Random) -> None:
         "autoremove": lambda: system.run("autoremove", lambda _, d: ops.autoremove(d)),
         "exchange": lambda: system.run(
             "replace",
-            lambda p, d: ops.replace_packages((ref(other),), InstallRequest((ref(chosen),)), p, d, check=True,
+            lambda p, d: ops.replace_packages((ref(word),), InstallRequest((ref(chosen),)), p, d, check=True,
                                               force=False),
         ),
         "again": lambda: system.run("reinstall", lambda p, d: ops.reinstall((ref(word),), p, d, force=False)),
@@ -108,9 +114,21 @@ def check(system: System, made: dict[str, Files]) -> None:
         database.close()
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
-@given(st.integers(0, 1 << 30), st.lists(st.sampled_from(OPERATIONS), min_size=5, max_size=10))
-def test_the_root_is_what_the_database_says(seed: int, steps: list[str]) -> None:
+def test_the_root_is_what_the_database_says() -> None:
+    changed: Counter[str] = Counter()
+
+    @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+    @given(st.integers(0, 1 << 30), st.lists(st.sampled_from(OPERATIONS), min_size=5, max_size=10))
+    def walks(seed: int, steps: list[str]) -> None:
+        walk(seed, steps, changed)
+
+    walks()
+    for some in (("install",), ("upgrade", "clean", "exchange"), ("uninstall", "full", "users")):
+        assert any(changed[what] for what in some), f"refused each time, or nothing to do: {some}"
+
+
+def walk(seed: int, steps: list[str], changed: Counter[str]) -> None:
+    """Takes steps and looks after each. Those that changed what is installed are counted."""
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory() as top, workshop(Path(top)) as shop:
         made = world(shop, chance)
@@ -118,7 +136,7 @@ def test_the_root_is_what_the_database_says(seed: int, steps: list[str]) -> None
         root.mkdir()
         (root / "mine").write_bytes(b"m")
         system = System(shop, root)
-        for what in steps:
+        for what in ("old", "old", "old", *steps):  # upgrades and removals need something to work on
             before, said = (system.installed(), system.listing()), ""
             try:
                 step(system, what, chance)
@@ -128,4 +146,5 @@ def test_the_root_is_what_the_database_says(seed: int, steps: list[str]) -> None
                 said = err.message
                 assert (system.installed(), system.listing()) == before
             assert " folder" not in said, "what is in the way goes"
+            changed[what] += system.installed() != before[0]
             check(system, made)
