@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.services import program
-from tests.unit.device_fleet import Fleet, answer, fleet
+from tests.unit.device_fleet import Fleet, answer, fleet, lay
 from treebuilder.cli.main import main
+from treebuilder.device.states import Slot
 
 Capture = pytest.CaptureFixture[str]
 
@@ -67,3 +68,38 @@ def test_verify_of_cos_turns_no_signature_off(signed: Fleet, capsys: Capture) ->
     assert refused(signed, capsys, "upgrade") == "unsigned"
     says(signed, CHANNEL="stable", NO_VERIFY="true")
     assert asked(signed, capsys, "upgrade")["state"] == "upgraded"
+
+
+# where it runs --------------------------------------------------------------------------------------------------------
+def in_recovery(device: Fleet) -> None:
+    device.slot, device.boots = Slot.RECOVERY, device.boots + 1
+
+
+@pytest.mark.parametrize("source", ["channel", "package"])
+def test_recovery_brings_back_a_device_whose_other_slots_are_gone(signed: Fleet, capsys: Capture, source: str) -> None:
+    if source == "package":
+        signed.configure()
+        says(signed, UPGRADE_IMAGE="system/os")
+    asked(signed, capsys, "upgrade")
+    assert signed.boot() == "2.0"
+    asked(signed, capsys, "confirm")
+    asked(signed, capsys, "upgrade", str((signed.state / "cOS/active.img").resolve()), "--recovery-slot")
+    in_recovery(signed)
+    assert asked(signed, capsys, "upgrade")["state"] == "up-to-date"
+    for name in ("active.img", "passive.img"):
+        (signed.state / "cOS" / name).unlink()
+    assert asked(signed, capsys, "check")["state"] == "offered"
+    assert asked(signed, capsys, "upgrade")["state"] == "upgraded"
+    assert signed.versions() == ["2.0", None, "2.0"]
+    assert (signed.boot(), signed.slot) == ("2.0", Slot.ACTIVE)
+
+
+def test_an_old_recovery_takes_nothing_older_than_what_boots_by_itself(device: Fleet, capsys: Capture) -> None:
+    asked(device, capsys, "upgrade", str(lay(device.top / "new", "2.0")))
+    assert device.boot() == "2.0"
+    asked(device, capsys, "confirm")
+    device.package("1.5")
+    for slot in (Slot.RECOVERY, Slot.PASSIVE):
+        device.slot, device.boots = slot, device.boots + 1
+        assert asked(device, capsys, "upgrade", "system/os")["state"] == "up-to-date"
+        assert device.versions() == ["2.0", "1.0", "1.0"]

@@ -19,7 +19,7 @@ from treebuilder.device.followed import Channels
 from treebuilder.device.following import offered
 from treebuilder.device.rules import refuse_failed
 from treebuilder.device.slots import Origin
-from treebuilder.device.states import Device, Purpose
+from treebuilder.device.states import Device, Purpose, Slot
 from treebuilder.device.workfolder import STORE, need
 from treebuilder.errors import ConfigError, IntegrityError, SpecError, TransportError, TreebuildError, UpdateRefused
 from treebuilder.events import Warned
@@ -155,13 +155,17 @@ class ChannelSource:
 
 
 def known_version(device: Device) -> str:
-    """The version that runs. Raises UpdateRefused (reason "unknown-version")."""
-    if device.running is None:
+    """The version that a newer one is newer than; "" where recovery runs because there is none.
+
+    Raises UpdateRefused (reason "unknown-version").
+    """
+    standing = device.standing
+    if standing is None and device.booted is not Slot.RECOVERY:
         raise UpdateRefused(
             "it is not known which version runs, so none is newer", reason="unknown-version",
             hint="name the version to install",
         )  # fmt: skip
-    return device.running.version
+    return "" if standing is None else standing.version
 
 
 # channels -------------------------------------------------------------------------------------------------------------

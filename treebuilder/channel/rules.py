@@ -93,7 +93,7 @@ def share_at(channel: Channel, now_epoch_s: int) -> int:
 
 
 def verdict(channel: Channel, running: str, place: int, now_epoch_s: int) -> Verdict:
-    """What a device that runs version `running` and has this `place` is told now."""
+    """What a device that runs version `running` ("" for one that has none) and has this `place` is told now."""
     if compare(channel.version, running) <= 0:
         return Verdict.NOT_NEWER
     if channel.halted:
@@ -102,7 +102,7 @@ def verdict(channel: Channel, running: str, place: int, now_epoch_s: int) -> Ver
         return Verdict.EXPIRED
     if now_epoch_s < channel.not_before_epoch_s:
         return Verdict.NOT_YET
-    if channel.minimum_version and compare(running, channel.minimum_version) < 0:
+    if running and channel.minimum_version and compare(running, channel.minimum_version) < 0:
         return Verdict.TOO_OLD
     return Verdict.OFFERED if place < share_at(channel, now_epoch_s) else Verdict.NOT_IN_SHARE
 

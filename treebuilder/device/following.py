@@ -14,12 +14,12 @@ def offered(device: Device, channel: Channel, place: int, seen_revision: int, no
     Raises IntegrityError (reason "rolled-back": somebody replays an old document), UpdateRefused (reason
     "failed-before": that version failed here, so nothing of it is fetched).
     """
-    assert device.running is not None
     if goes_back(seen_revision, channel):
         raise fault(
             ROLLED_BACK, f"the channel {channel.name} is at revision {channel.revision}, and {seen_revision} was seen"
         )
-    said = verdict(channel, device.running.version, place, now_epoch_s)
+    standing = device.standing
+    said = verdict(channel, "" if standing is None else standing.version, place, now_epoch_s)
     if said is Verdict.OFFERED:
         refuse_failed(device, channel.version)
     return said

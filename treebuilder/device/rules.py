@@ -178,7 +178,7 @@ def ask(
     if purpose is Purpose.RECOVERY and device.recovery == image:
         return ()
     if automatic:
-        if device.running == image:
+        if device.standing == image:
             return ()
         _admit_automatic(device, image)
     plan = Plan(purpose, image, Stage.WANTED, go, automatic)
@@ -206,9 +206,10 @@ def _admit_automatic(device: Device, image: Image) -> None:
     refuse_failed(device, image.version, image.digest)
     if device.on_trial:
         raise UpdateRefused("the running version has yet to show that it is good", reason="on-trial")
-    assert device.running is not None
-    if compare(image.version, device.running.version) <= 0:
-        raise UpdateRefused(f"{image.version} is not newer than {device.running.version}", reason="older")
+    standing = device.standing
+    assert standing is not None or device.booted is Slot.RECOVERY
+    if standing is not None and compare(image.version, standing.version) <= 0:
+        raise UpdateRefused(f"{image.version} is not newer than {standing.version}", reason="older")
 
 
 def remembered(device: Device, version: str, digest: Digest | None = None) -> Failure | None:

@@ -125,6 +125,14 @@ class Device:
         return self.active is not None and self.pointer.start is Slot.ACTIVE and self.pointer.left is None
 
     @property
+    def standing(self) -> Image | None:
+        """The image that something newer is newer than: a good active, else what we run from, or fall back to where
+        that is recovery. Recovery's own never counts: it says nothing of what the device does."""
+        if self.confirmed:
+            return self.active
+        return self.passive if self.booted is Slot.RECOVERY else self.running
+
+    @property
     def on_trial(self) -> bool:
         """We run an image that has to show whether it is good."""
         running = self.running
