@@ -86,7 +86,7 @@ def test_what_costs_too_much_is_one_error(text: str) -> None:
     [
         "snakecase $t", "kebabcase $t", "camelcase $t", "swapcase $t", "title $t", "untitle $t", "upper $t", "lower $t",
         "initials $t", "nospace $t", "quote $t", 'wrapWith 2 "" $t', "wrap 2 $t", "now.Format $t",
-        'regexMatch $t "x"', 'regexFind $t "x"',
+        'regexMatch $t "x"', 'regexFind $t "x"', "fromJson $t", "fromJson (toJson $t)", "fromYaml $t", "toYaml $t",
     ],
 )  # fmt: skip
 def test_what_goes_through_all_characters_counts_them(call: str) -> None:

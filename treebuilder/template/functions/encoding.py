@@ -13,6 +13,7 @@ from decimal import Decimal
 from treebuilder.errors import SpecError
 from treebuilder.template.faults import TemplateFault
 from treebuilder.template.functions.bases import decode32, decode64
+from treebuilder.template.functions.lists import effort
 from treebuilder.template.functions.signature import GoFunction, table
 from treebuilder.template.values import (
     AnyMap,
@@ -108,6 +109,7 @@ def _pretty(value: object) -> str:
 
 def _from_json(text: str) -> object:
     """Any JSON value; numbers are float64. Raises TemplateFault."""
+    effort.compared += len(text) >> 4
     try:
         value: object = json.loads(
             text.strip(" \t\r\n"), parse_int=_json_number, parse_float=_json_number, parse_constant=_json_number
@@ -117,6 +119,7 @@ def _from_json(text: str) -> object:
     except ValueError as err:
         from treebuilder.template.functions.gofaults import json_fault
 
+        effort.compared += len(text) >> 2
         raise TemplateFault(json_fault(text) or str(err)) from err
     return _whole_texts(value) if "\\u" in text else value
 
@@ -175,6 +178,7 @@ def _from_yaml(text: str, kind: str, wanted: str) -> object:
     from treebuilder.nodes import load
     from treebuilder.template.functions.gofaults import yaml_fault, yaml_kind_fault
 
+    effort.compared += len(text)
     try:
         found = load(text, "")
         if not found.place.line:
@@ -217,7 +221,9 @@ def _to_yaml(value: object) -> str:
     from treebuilder.template.functions.yamltext import to_yaml
 
     weigh(value)
-    return to_yaml(value)
+    text = to_yaml(value)
+    effort.compared += len(text)
+    return text
 
 
 def _bytes(text: str) -> bytes:
