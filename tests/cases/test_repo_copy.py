@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,8 @@ from treebuilder.oci.remote import Repository
 from treebuilder.serve.folder import Folder
 from treebuilder.serve.server import Listening, serving
 from treebuilder.system.process import Cancel
+
+TOP = Path(__file__).parents[2]
 
 
 @dataclass
@@ -281,7 +282,7 @@ def test_a_folder_that_cannot_be_exchanged(lab: Lab) -> None:
 
 
 def test_killed_while_a_folder_is_mirrored(lab: Lab) -> None:
-    """At some instant of each run; files of the same names have other contents afterwards."""
+    """At one call after another that changes something; files of the same names have other contents afterwards."""
     mirror = lab.top / "to"
     lab.copy(lab.build, str(mirror))
     old = shown(mirror)
@@ -292,14 +293,21 @@ def test_killed_while_a_folder_is_mirrored(lab: Lab) -> None:
     files = {path.name: path.read_bytes() for path in lab.shop.build.iterdir()}
     new = {name: data for name, data in {**old, **files}.items() if not name.endswith(".metadata.yaml")}
     words = ["repo", "copy", lab.build, str(mirror), "--cache-dir", str(lab.top / "kill"), "--quiet"]
-    for step in range(8):
-        with subprocess.Popen([sys.executable, "-m", "treebuilder", *words], stdout=subprocess.DEVNULL) as run:
-            time.sleep(0.15 + step * 0.1)
-            run.send_signal(signal.SIGKILL)
+    seen, step, code = [], 0, -signal.SIGKILL
+    while code:
+        argv = [sys.executable, "-m", "tests.unit.steps", str(step), *words]
+        code = subprocess.run(argv, env={**os.environ, "PYTHONPATH": str(TOP)}, check=False).returncode
+        assert code in (0, -signal.SIGKILL)
         there = {name: data for name, data in shown(mirror).items() if not name.startswith(".incoming/")}
-        assert there in (old, new)
-    lab.copy(lab.build, str(mirror))
+        assert there in (old, new), step
+        seen.append(there == new)
+        step += 5
+    assert seen == sorted(seen)
+    assert seen.count(False) > 10
     assert shown(mirror) == new
+    lab.package("2.0", "third")
+    lab.shop.create()
+    assert lab.copy(lab.build, str(mirror))["changed"]
     assert [path.name for path in lab.top.iterdir() if path.name.startswith(".")] == []
 
 

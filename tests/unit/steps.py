@@ -1,6 +1,7 @@
 """For programs that tests cut off: each call that changes something is a step, and one is killed before it is made.
 
-Nothing is cleaned up behind a process that is killed so.
+Nothing is cleaned up behind a process that is killed so. `python -m tests.unit.steps COUNT WORD...` is treebuild, cut
+off after so many steps.
 """
 
 from __future__ import annotations
@@ -35,3 +36,10 @@ def kill_after(steps: int, counted: Callable[[str, tuple[object, ...]], bool] = 
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(hear)
+
+
+if __name__ == "__main__":
+    from treebuilder.cli.main import main
+
+    kill_after(int(sys.argv[1]))
+    sys.exit(main(sys.argv[2:]))

@@ -188,23 +188,13 @@ def test_nobody_answers_and_the_boot_goes_on(device: Fleet, capsys: Capture) -> 
 
 
 # kills ----------------------------------------------------------------------------------------------------------------
-_KILLED = """
-import sys
-from tests.unit.steps import kill_after
-from treebuilder.cli.main import main
-
-kill_after(int(sys.argv[1]))
-sys.exit(main(sys.argv[2:]))
-"""
-
-
 def test_a_kill_anywhere_leaves_what_boots_and_a_rerun_completes(device: Fleet, capsys: Capture) -> None:
     """Every so often among the calls that change something, from the first to the last."""
     device.package("2.0")
     env = {**os.environ, "PYTHONPATH": str(TOP)}
     at, step, killed = 0, 23, 0
     while True:
-        words = [sys.executable, "-c", _KILLED, str(at), *device.words("upgrade", "system/os")]
+        words = [sys.executable, "-m", "tests.unit.steps", str(at), *device.words("upgrade", "system/os")]
         done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
         if done.returncode == 0:
             break
