@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from tests.services import program
 from tests.unit.device_fleet import Fleet, answer, fleet, lay
 from treebuilder.cli.main import main
+from treebuilder.device.contents import machine
 from treebuilder.device.states import Slot
 
 Capture = pytest.CaptureFixture[str]
@@ -60,6 +63,21 @@ def refused(device: Fleet, capsys: Capture, *words: str) -> str:
     return str(json.loads(capsys.readouterr().out.strip().splitlines()[-1])["error"]["reason"])
 
 
+def archive(folder: Path) -> str:
+    """A folder as an image of a container, as `docker save` writes one."""
+    top = folder.with_name(f"{folder.name}-image")
+    top.mkdir()
+    with tarfile.open(top / "layer.tar", "w") as layer:
+        layer.add(folder, ".")
+    digest = hashlib.sha256((top / "layer.tar").read_bytes()).hexdigest()
+    config = {"architecture": machine(), "os": "linux", "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]}}
+    (top / "config.json").write_text(json.dumps(config))
+    (top / "manifest.json").write_text(json.dumps([{"Config": "config.json", "RepoTags": [], "Layers": ["layer.tar"]}]))
+    with tarfile.open(folder.with_suffix(".tar"), "w") as out:
+        out.add(top, ".")
+    return f"file://{folder.with_suffix('.tar')}"
+
+
 # whose word counts ----------------------------------------------------------------------------------------------------
 def test_verify_of_cos_turns_no_signature_off(signed: Fleet, capsys: Capture) -> None:
     (signed.shop.build / "channel-stable.json").unlink()
@@ -103,3 +121,35 @@ def test_an_old_recovery_takes_nothing_older_than_what_boots_by_itself(device: F
         device.slot, device.boots = slot, device.boots + 1
         assert asked(device, capsys, "upgrade", "system/os")["state"] == "up-to-date"
         assert device.versions() == ["2.0", "1.0", "1.0"]
+
+
+# what a file of the device names --------------------------------------------------------------------------------------
+@pytest.mark.parametrize("kind", ["folder", "image", "package"])
+def test_a_source_that_a_file_names_is_not_tried_again_after_it_failed(
+    device: Fleet, capsys: Capture, kind: str
+) -> None:
+    folder = lay(device.top / "new", "2.0")
+    if kind == "folder":
+        says(device, UPGRADE_IMAGE=str(folder))
+    elif kind == "image":
+        says(device, UPGRADE_IMAGE=archive(folder), CHANNEL_UPGRADES="false")
+    else:
+        device.package("2.0")
+        says(device, UPGRADE_IMAGE="system/os@2.0")
+    asked(device, capsys, "upgrade")
+    assert [device.boot() for _ in range(4)] == ["2.0", "2.0", "2.0", "1.0"]
+    asked(device, capsys, "status")
+    assert refused(device, capsys, "upgrade") == "failed-before"
+    if kind != "image":  # whose version is known only once it is here
+        assert refused(device, capsys, "check") == "failed-before"
+    assert device.leftovers() == []
+    assert asked(device, capsys, "upgrade", "--force")["state"] == "upgraded"
+
+
+def test_a_look_says_what_an_upgrade_would(device: Fleet, capsys: Capture) -> None:
+    device.package("1.0")
+    for words in (("system/os@1.0",), ("system/os", "--recovery-slot"), (str(device.top / "first-1.0"),)):
+        assert asked(device, capsys, "check", *words)["state"] == "up-to-date"
+        assert asked(device, capsys, "upgrade", *words)["state"] == "up-to-date"
+    in_recovery(device)
+    assert refused(device, capsys, "check", "system/os", "--recovery-slot") == "recovery-in-use"

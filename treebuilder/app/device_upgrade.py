@@ -72,12 +72,12 @@ class Report:
 
 
 def check(site: Site, wish: Wish, load: Load) -> Report:
-    """Whether there is a version for this device. Raises what looking at the source raises."""
+    """Whether there is a version for this device. Raises what an upgrade to it raises before it fetches something."""
     device = site.machine.status()
+    rules.admit(device, wish.purpose)
     report(site, device)
     with work_folder(site.work) as work:
-        source = _source(site, wish, _context(site, wish, load, device))
-        offer = source.look(device, work.folder)
+        _, offer = _looked(site, wish, load, device, work.folder)
     return _report("check", offer.state, device, offer)
 
 
@@ -92,18 +92,16 @@ def upgrade(site: Site, wish: Wish, load: Load) -> Report:
     rules.admit(device, wish.purpose)
     report(site, device)
     with work_folder(site.work) as work:
-        context = _context(site, wish, load, device)
-        source = _source(site, wish, context)
-        offer = source.look(device, work.folder)
-        if offer.state != "offered" or _is_there(device, offer, wish):
-            return _report(action, "up-to-date" if offer.state == "offered" else offer.state, device, offer)
+        source, offer = _looked(site, wish, load, device, work.folder)
+        if offer.state != "offered":
+            return _report(action, offer.state, device, offer)
         _preflight(site, wish.purpose, offer)
         stage = "reset" if wish.purpose is Purpose.RESET else "upgrade"
         hooks(site, f"before-{stage}", strict=wish.strict)
         site.events.emit(Said(f"fetching {offer.source}"))
         obtained = source.obtain(work.folder)
         size = obtained.path.stat().st_size  # before it moves to its slot
-        device, image = _installed(site, wish, offer, obtained)
+        device, image = _installed(site, device, wish, offer, obtained)
         if obtained.archives and site.work != site.memory:  # COS_STATE is for images
             work.keep(obtained.archives)
         if wish.purpose is not Purpose.RESET:  # that is not done yet
@@ -178,6 +176,21 @@ def _context(site: Site, wish: Wish, load: Load, device: Device) -> Context:
     return Context(load(not verify), site.events, site.cancel, verify, size, wish.insecure)
 
 
+def _looked(site: Site, wish: Wish, load: Load, device: Device, folder: Path) -> tuple[UpgradeSource, Offer]:
+    source = _source(site, wish, _context(site, wish, load, device))
+    offer = source.look(device, folder)
+    if offer.state == "offered" and _is_there(device, offer, wish):
+        offer = replace(offer, state="up-to-date")
+    if offer.state == "offered" and _unnamed(wish, offer):
+        rules.refuse_failed(device, offer.version)
+    return source, offer
+
+
+def _unnamed(wish: Wish, offer: Offer) -> bool:
+    """Nobody asked for this version: a channel did, or a file of the device, whatever kind of source that names."""
+    return not wish.force and (offer.automatic or not (wish.word or wish.version))
+
+
 def _source(site: Site, wish: Wish, context: Context) -> UpgradeSource:
     said = site.cos_settings() if not wish.word else None
     word, kind = wish.word, wish.kind
@@ -228,8 +241,10 @@ def _preflight(site: Site, purpose: Purpose, offer: Offer) -> None:
         )
 
 
-def _installed(site: Site, wish: Wish, offer: Offer, obtained: Obtained) -> tuple[Device, Image]:
+def _installed(site: Site, device: Device, wish: Wish, offer: Offer, obtained: Obtained) -> tuple[Device, Image]:
     image = Image(obtained.version, digest_of(obtained.path))
+    if _unnamed(wish, offer):  # not every source says its version before it is fetched
+        rules.refuse_failed(device, image.version, image.digest)
     if offer.channel:
         followed = Followed(offer.channel, offer.snapshot, image.version, image.digest, offer.report_url)
         site.remember(site.channels().follow(followed))
