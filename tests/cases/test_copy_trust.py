@@ -12,13 +12,11 @@ from tests.trees import Project, Result, requires
 from treebuilder.oci.remote import Repository
 from treebuilder.system.process import Cancel
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("no_logins")]
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
+def project(tmp_path: Path) -> Project:
     made = Project(tmp_path)
     made.base()
     for name in ("one", "two"):

@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import pytest
 
@@ -25,17 +24,8 @@ from treebuilder.serve.folder import Folder
 from treebuilder.serve.server import Listening, serving
 from treebuilder.system.process import Cancel
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("no_logins")]
 SIZE = 400_000
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
-    made = Project(tmp_path)
-    made.base()
-    return made
 
 
 def package(project: Project, version: str, changed: int = 0, *, zeros: int = 0) -> bytes:

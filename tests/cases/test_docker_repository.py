@@ -14,13 +14,11 @@ from tests.trees import Project, Result, requires
 from treebuilder.model.digest import Digest
 from treebuilder.oci.arriving import UNSEEN
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("no_logins")]
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
+def project(tmp_path: Path) -> Project:
     made = Project(tmp_path)
     made.base()
     made.package("t/root", requires("seed/base") + "unpack: true\nsteps:\n- echo hello > /hello\n")

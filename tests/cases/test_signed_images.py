@@ -18,13 +18,11 @@ from treebuilder.oci.remote import Repository
 from treebuilder.system.process import Cancel
 from treebuilder.trust import cosign
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("no_logins")]
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
+def project(tmp_path: Path) -> Project:
     made = Project(tmp_path)
     made.base()
     made.package("t/root", requires("seed/base") + "unpack: true\nsteps:\n- echo hello > /hello\n")

@@ -1,17 +1,34 @@
-"""Engines under test: the daemon is started once for all tests that need one."""
+"""Engines under test: the daemon is started once for all tests that need one. And what tests of registries share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests import services
 from tests.contract.lab import ENGINES, Lab
+from tests.registries import served
+from tests.sites import Counted
+from tests.unit.repository_parts import Workshop, workshop
 from treebuilder.engine.api import Engine
 from treebuilder.engine.docker import DockerEngine
 from treebuilder.engine.native import NativeEngine
 from treebuilder.oci.store import Store
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Workshop]:
+    with workshop(tmp_path / "shop") as made:
+        yield made
+
+
+@pytest.fixture
+def counted(tmp_path: Path) -> Iterator[tuple[Counted, str]]:
+    """Our registry, behind a site that notes what it is asked for, and its address."""
+    with served(tmp_path / "counted", Counted) as (site, found):
+        yield site, found
 
 
 @pytest.fixture(scope="session")

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.contract.docker_parts import publish
-from tests.registries import served
 from tests.sites import Counted
-from tests.unit.repository_parts import Workshop, workshop
+from tests.unit.repository_parts import Workshop
 from treebuilder.errors import ConfigError, IntegrityError, TransportError
 from treebuilder.model.digest import Digest
 from treebuilder.oci.layerimage import MANIFEST
@@ -23,26 +21,10 @@ from treebuilder.system.process import Cancel
 from treebuilder.trust import cosign
 from treebuilder.trust.keys import PrivateKey, new_key
 
+pytestmark = pytest.mark.usefixtures("no_logins")
+
 KEY, OTHER = new_key(), new_key()
 KEYS = (KEY.public,)
-
-
-@pytest.fixture(autouse=True)
-def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
-
-
-@pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Workshop]:
-    with workshop(tmp_path / "shop") as made:
-        yield made
-
-
-@pytest.fixture
-def counted(tmp_path: Path) -> Iterator[tuple[Counted, str]]:
-    with served(tmp_path / "counted", Counted) as (site, found):
-        yield site, found
 
 
 def place_at(address: str) -> Repository:

@@ -26,6 +26,8 @@ from treebuilder.oci.registry import RegistryImages
 from treebuilder.oci.store import Store
 from treebuilder.system.process import Cancel
 
+pytestmark = pytest.mark.usefixtures("no_logins")
+
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
@@ -42,12 +44,6 @@ def store(tmp_path: Path) -> Iterator[Store]:
     made = Store(tmp_path / "store")
     yield made
     made.close()
-
-
-@pytest.fixture(autouse=True)
-def no_logins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
 
 
 def images(*insecure: str, events: Recorder | None = None) -> RegistryImages:

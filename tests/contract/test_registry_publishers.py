@@ -29,6 +29,8 @@ from treebuilder.serve.exchange import Exchange, RefusedError
 from treebuilder.serve.server import Listening, serving
 from treebuilder.system.process import Cancel
 
+pytestmark = pytest.mark.usefixtures("no_logins")
+
 _POINTER = f"/manifests/{INDEX_NAME}"
 
 
@@ -58,12 +60,6 @@ class Relay:
             self.go.set()
         elif number == 1:
             self.done.set()
-
-
-@pytest.fixture(autouse=True)
-def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
 
 
 @pytest.fixture

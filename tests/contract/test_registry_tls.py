@@ -28,6 +28,8 @@ from treebuilder.serve.server import Listening, serving
 from treebuilder.system.pool import in_parallel
 from treebuilder.system.process import Cancel
 
+pytestmark = pytest.mark.usefixtures("no_logins")
+
 PLAIN = ["http://192.0.2.1/x", "HTTP://192.0.2.1/x", "hTtP://registry.example/x"]
 
 
@@ -45,10 +47,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(autouse=True)
-def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "_FIRST_WAIT_S", 0.001)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
 
 

@@ -25,6 +25,8 @@ from treebuilder.serve.registry import Registry
 from treebuilder.serve.server import Listening, serving
 from treebuilder.system.process import Cancel
 
+pytestmark = pytest.mark.usefixtures("no_logins")
+
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
@@ -35,11 +37,9 @@ def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture(autouse=True)
-def small_parts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "_PART", 1000)
     monkeypatch.setattr(connection, "_FIRST_WAIT_S", 0.001)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
 
 
 def repository(address: str, name: str) -> Repository:

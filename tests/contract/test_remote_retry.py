@@ -22,6 +22,8 @@ from treebuilder.serve.exchange import Exchange, RefusedError
 from treebuilder.serve.server import Listening, serving
 from treebuilder.system.process import Cancel
 
+pytestmark = pytest.mark.usefixtures("no_logins")
+
 _LEAST_S, _MOST_S = 0.01, 60.0
 
 
@@ -51,12 +53,6 @@ class Noting(Cancel):
     def pause(self, seconds: float, why: str = "") -> None:
         self.waits.append(seconds)
         self.reasons.append(why)
-
-
-@pytest.fixture(autouse=True)
-def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
 
 
 @pytest.fixture

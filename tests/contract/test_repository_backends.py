@@ -97,10 +97,8 @@ def web(folder: Path) -> Iterator[str]:
 
 @pytest.fixture(params=["disk", "http", "ours", "debian"])
 def pair(
-    request: pytest.FixtureRequest, folder: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, folder: Path, store: Store, tmp_path: Path, no_logins: None
 ) -> Iterator[tuple[RepositoryBackend, Folder | Tags]]:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
     if request.param == "disk":
         yield DiskBackend(folder, store, Cancel()), Folder(folder)
     elif request.param == "http":

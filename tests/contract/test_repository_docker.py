@@ -6,16 +6,14 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.contract.docker_parts import client, content, publish
-from tests.registries import served
 from tests.sites import Counted
-from tests.unit.repository_parts import EPOCH, Workshop, archive, workshop
+from tests.unit.repository_parts import EPOCH, Workshop, archive
 from treebuilder.archive.compress import decompressed
 from treebuilder.errors import ConfigError, IntegrityError, TransportError
 from treebuilder.events import Silent, Warned
@@ -29,23 +27,7 @@ from treebuilder.repository.api import INDEX_NAME
 from treebuilder.repository.docker import DockerBackend, package_tag, place_of, tag_of
 from treebuilder.system.process import Cancel
 
-
-@pytest.fixture(autouse=True)
-def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
-
-
-@pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Workshop]:
-    with workshop(tmp_path / "shop") as made:
-        yield made
-
-
-@pytest.fixture
-def counted(tmp_path: Path) -> Iterator[tuple[Counted, str]]:
-    with served(tmp_path / "registry", Counted) as (site, found):
-        yield site, found
+pytestmark = pytest.mark.usefixtures("no_logins")
 
 
 def test_what_was_published_can_be_fetched(address: str, shop: Workshop, tmp_path: Path) -> None:

@@ -35,23 +35,7 @@ from treebuilder.serve.server import Listening
 from treebuilder.system.process import Cancel
 from treebuilder.trust.policy import UNVERIFIED
 
-
-@pytest.fixture(autouse=True)
-def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
-
-
-@pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Workshop]:
-    with workshop(tmp_path / "shop") as made:
-        yield made
-
-
-@pytest.fixture
-def counted(tmp_path: Path) -> Iterator[tuple[Counted, str]]:
-    with served(tmp_path / "registry", Counted) as (site, found):
-        yield site, found
+pytestmark = pytest.mark.usefixtures("no_logins")
 
 
 @pytest.fixture
