@@ -153,3 +153,27 @@ def test_a_look_says_what_an_upgrade_would(device: Fleet, capsys: Capture) -> No
         assert asked(device, capsys, "upgrade", *words)["state"] == "up-to-date"
     in_recovery(device)
     assert refused(device, capsys, "check", "system/os", "--recovery-slot") == "recovery-in-use"
+
+
+# how far it has come --------------------------------------------------------------------------------------------------
+def test_who_asks_for_what_runs_on_trial_does_not_use_its_tries_up(device: Fleet, capsys: Capture) -> None:
+    folder = lay(device.top / "new", "2.0")
+    asked(device, capsys, "upgrade", str(folder))
+    assert device.boot() == "2.0"
+    for more in ((), ("--force",)):
+        said = asked(device, capsys, "upgrade", str(folder), *more)
+        assert (said["state"], said["reboot"]) == ("up-to-date", False)
+    assert asked(device, capsys, "confirm")["state"] == "confirmed"
+
+
+def test_what_is_there_already_is_not_said_to_be_done(device: Fleet, capsys: Capture) -> None:
+    folder = str(device.top / "first-1.0")
+    for words in (("upgrade", folder), ("stage", folder), ("upgrade", folder, "--recovery-slot")):
+        said = asked(device, capsys, *words, "--force")
+        assert (said["state"], said["reboot"]) == ("up-to-date", False)
+    asked(device, capsys, "upgrade", str(lay(device.top / "new", "2.0")))
+    assert device.boot() == "2.0"
+    asked(device, capsys, "confirm")
+    in_recovery(device)
+    said = asked(device, capsys, "upgrade", str(device.top / "new"), "--force")
+    assert (said["state"], said["reboot"]) == ("up-to-date", False)

@@ -101,14 +101,13 @@ def upgrade(site: Site, wish: Wish, load: Load) -> Report:
         site.events.emit(Said(f"fetching {offer.source}"))
         obtained = source.obtain(work.folder)
         size = obtained.path.stat().st_size  # before it moves to its slot
+        before = device
         device, image = _installed(site, device, wish, offer, obtained)
         if obtained.archives and site.work != site.memory:  # COS_STATE is for images
             work.keep(obtained.archives)
         if wish.purpose is not Purpose.RESET:  # that is not done yet
             hooks(site, "after-upgrade", strict=wish.strict)
-    running = device.running
-    there = wish.go and wish.purpose is Purpose.UPGRADE and device.pointer.trial != image.digest and running == image
-    state = "up-to-date" if there else "upgraded" if wish.go else "staged"
+    state = _outcome(before, device, image, wish.purpose)
     return replace(_report(action, state, device, offer), version=image.version, digest=str(image.digest),
                    reboot=state == "upgraded" and wish.purpose is not Purpose.RECOVERY,
                    fetched_bytes=obtained.fetched_bytes, image_bytes=size)  # fmt: skip
@@ -224,12 +223,23 @@ def _source(site: Site, wish: Wish, context: Context) -> UpgradeSource:
 
 
 def _is_there(device: Device, offer: Offer, wish: Wish) -> bool:
-    """The version that is asked for is the one that boots next, and nobody insists."""
+    """The version that is asked for is the good one, or the one that runs on trial, and nobody insists."""
     if wish.force or wish.purpose is Purpose.RESET or not offer.version:
         return False
     if wish.purpose is Purpose.RECOVERY:
         return device.recovery is not None and device.recovery.version == offer.version
-    return device.confirmed and device.active is not None and device.active.version == offer.version
+    good = device.confirmed or device.on_trial  # which nothing may end but its own tries
+    return good and device.active is not None and device.active.version == offer.version
+
+
+def _outcome(before: Device, after: Device, image: Image, purpose: Purpose) -> str:
+    """What became of an image that was asked for."""
+    plan = after.memory.plan
+    if plan is not None and (plan.purpose, plan.image) == (purpose, image):
+        return "staged"
+    if purpose is Purpose.RECOVERY:
+        return "up-to-date" if before.recovery == image else "upgraded"
+    return "upgraded" if after.pointer.trial == image.digest and not after.on_trial else "up-to-date"
 
 
 def _preflight(site: Site, purpose: Purpose, offer: Offer) -> None:
