@@ -177,3 +177,42 @@ def test_what_is_there_already_is_not_said_to_be_done(device: Fleet, capsys: Cap
     in_recovery(device)
     said = asked(device, capsys, "upgrade", str(device.top / "new"), "--force")
     assert (said["state"], said["reboot"]) == ("up-to-date", False)
+
+
+def test_what_waits_for_its_boot_or_the_switch_is_not_fetched_again(signed: Fleet, capsys: Capture) -> None:
+    first = asked(signed, capsys, "stage")
+    assert (first["state"], first["reboot"]) == ("staged", False)
+    for package in signed.shop.build.glob("os-system-*.package.tar*"):
+        package.unlink()  # who tried to fetch it would say so
+    assert asked(signed, capsys, "stage")["state"] == "staged"
+    assert signed.boot() == "1.0"
+    assert asked(signed, capsys, "stage")["state"] == "staged"
+    assert signed.versions() == ["1.0", "1.0", "1.0"]
+    for words in (("upgrade",), ("upgrade",), ("stage",)):
+        said = asked(signed, capsys, *words)
+        assert (said["state"], said["reboot"], said["digest"]) == ("upgraded", True, first["digest"])
+        assert (said["version"], said["running"], said["fetched_bytes"]) == ("2.0", "1.0", 0)
+    assert signed.versions() == ["2.0", "1.0", "1.0"]
+    assert signed.boot() == "2.0"
+    asked(signed, capsys, "confirm")
+    assert signed.leftovers() == []
+
+
+@pytest.mark.parametrize("verb", ["stage", "upgrade"])
+def test_what_a_channel_had_staged_is_given_up_when_it_halts(signed: Fleet, capsys: Capture, verb: str) -> None:
+    asked(signed, capsys, "stage")
+    words = ["channel", "halt", "stable", "--repository", str(signed.shop.build), "--sign", "team.key", "--quiet"]
+    assert main([*words, "--cache-dir", "cache"]) == 0
+    assert asked(signed, capsys, "check")["state"] == "halted"
+    assert asked(signed, capsys, "status")["plan"] is not None  # who only looks changes nothing
+    assert asked(signed, capsys, verb)["state"] == "halted"
+    assert refused(signed, capsys, "apply") == "nothing-staged"
+    assert len(list((signed.state / "cOS/images").iterdir())) == 1
+
+
+def test_what_somebody_staged_by_name_stays_when_the_channel_halts(signed: Fleet, capsys: Capture) -> None:
+    asked(signed, capsys, "stage", str(lay(signed.top / "new", "2.0")))
+    words = ["channel", "halt", "stable", "--repository", str(signed.shop.build), "--sign", "team.key", "--quiet"]
+    assert main([*words, "--cache-dir", "cache"]) == 0
+    assert asked(signed, capsys, "upgrade")["state"] == "halted"
+    assert asked(signed, capsys, "apply")["state"] == "upgraded"

@@ -11,6 +11,7 @@ from treebuilder.app.device import Site, hooks
 from treebuilder.app.device_packages import ChannelSource, Follower, PackageSource
 from treebuilder.app.device_reports import report
 from treebuilder.app.device_sources import Context, Obtained, Offer, UpgradeSource, digest_of, is_package, source_of
+from treebuilder.channel.rules import Verdict
 from treebuilder.device import rules
 from treebuilder.device.followed import Followed
 from treebuilder.device.slots import Source
@@ -94,7 +95,12 @@ def upgrade(site: Site, wish: Wish, load: Load) -> Report:
     with work_folder(site.work) as work:
         source, offer = _looked(site, wish, load, device, work.folder)
         if offer.state != "offered":
+            _withdraw(site, device, offer)
             return _report(action, offer.state, device, offer)
+        if _unnamed(wish, offer) and wish.purpose is Purpose.UPGRADE:
+            done = _come_so_far(site, device, wish, offer)
+            if done is not None:
+                return done
         _preflight(site, wish.purpose, offer)
         stage = "reset" if wish.purpose is Purpose.RESET else "upgrade"
         hooks(site, f"before-{stage}", strict=wish.strict)
@@ -230,6 +236,32 @@ def _is_there(device: Device, offer: Offer, wish: Wish) -> bool:
         return device.recovery is not None and device.recovery.version == offer.version
     good = device.confirmed or device.on_trial  # which nothing may end but its own tries
     return good and device.active is not None and device.active.version == offer.version
+
+
+def _come_so_far(site: Site, device: Device, wish: Wish, offer: Offer) -> Report | None:
+    """What nobody named is not fetched again while it waits, for its boot or for the switch; None where it does not.
+
+    Raises UpdateRefused, IntegrityError (of what was staged, which is given up then).
+    """
+    plan, active, action = device.memory.plan, device.active, "upgrade" if wish.go else "stage"
+    waits = device.pointer.trial is not None and device.pointer.start is Slot.ACTIVE
+    if waits and active is not None and active.version == offer.version:
+        return replace(_report(action, "upgraded", device, offer), digest=str(active.digest), reboot=True)
+    if plan is None or (plan.purpose, plan.image.version) != (wish.purpose, offer.version) or not plan.on_disk:
+        return None
+    if wish.go:
+        device = site.machine.go_on()
+    found = _report(action, "upgraded" if wish.go else "staged", device, offer)
+    return replace(found, digest=str(plan.image.digest), reboot=wish.go)
+
+
+def _withdraw(site: Site, device: Device, offer: Offer) -> None:
+    """What is staged because of a channel is given up when the channel halts: `apply` asks nobody any more."""
+    plan = device.memory.plan
+    halted = offer.state == Verdict.HALTED and plan is not None and plan.image.version == offer.version
+    if halted and plan is not None and plan.automatic and not plan.go:
+        site.machine.cancel()
+        site.events.emit(Said(f"{offer.version} was staged, and is given up"))
 
 
 def _outcome(before: Device, after: Device, image: Image, purpose: Purpose) -> str:

@@ -85,6 +85,11 @@ class Plan:
     go: bool = True
     automatic: bool = False
 
+    @property
+    def on_disk(self) -> bool:
+        """Its file was written."""
+        return self.stage in (Stage.WRITTEN, Stage.VERIFIED)
+
 
 @record
 class Memory:

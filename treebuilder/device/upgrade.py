@@ -12,7 +12,7 @@ from treebuilder.device.journal import Boot, Journal
 from treebuilder.device.rules import Check, Fetch, Link, Point, Remember, Write
 from treebuilder.device.slots import Origin, Slots, Source, check_version, slot_of
 from treebuilder.device.statefile import NAME, StateFile
-from treebuilder.device.states import Device, Image, Memory, Plan, Purpose, Slot, Stage
+from treebuilder.device.states import Device, Image, Memory, Plan, Purpose, Slot
 from treebuilder.errors import IntegrityError, StateCorrupt, TreebuildError, UpdateRefused
 from treebuilder.model.digest import Digest
 from treebuilder.records import record, replace
@@ -77,7 +77,7 @@ class Machine:
         with locks.exclusive(self._lock, "this device"):
             device = self._device()
             plan = device.memory.plan
-            if plan is None or plan.stage in (Stage.WANTED, Stage.BROKEN):
+            if plan is None or not plan.on_disk:
                 raise UpdateRefused("nothing is staged", reason="nothing-staged", hint="treebuild device stage")
             writes = rules.ask(device, plan.image, plan.purpose, automatic=plan.automatic, go=True)
             return self._carry_out(self._write(device, writes), None)
