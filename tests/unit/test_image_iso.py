@@ -242,6 +242,15 @@ def test_a_failure_keeps_the_old_image(kitchen: Kitchen) -> None:
     assert kitchen.leftovers() == []
 
 
+@needs_tools
+def test_what_a_killed_run_left_of_this_image_goes(kitchen: Kitchen) -> None:
+    kitchen.out.mkdir(parents=True, exist_ok=True)
+    for name in (".tiny-1.iso.0123456789abcdef", ".other.iso.0123456789abcdef"):
+        (kitchen.out / name).touch()
+    kitchen.compose(kitchen.spec())
+    assert sorted(os.listdir(kitchen.out)) == [".other.iso.0123456789abcdef", "tiny-1.iso", "tiny-1.iso.sha256"]
+
+
 def test_a_package_cannot_write_outside_by_a_link(kitchen: Kitchen, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.mkdir()

@@ -29,7 +29,7 @@ from treebuilder.image.squashfs import make_squashfs
 from treebuilder.model.digest import Digest
 from treebuilder.records import asdict, record
 from treebuilder.system.clock import monotonic_s, utc
-from treebuilder.system.files import disk_errors, remove_tree, sync_folder, write_atomic
+from treebuilder.system.files import disk_errors, remove_tree, remove_unfinished, replacing, write_atomic
 from treebuilder.system.inside import resolve
 from treebuilder.system.process import Cancel, require, run
 
@@ -322,25 +322,17 @@ class _Composer:
     def _publish(self, out_dir: Path) -> ImageFile:
         date = utc(self._epoch_s, "%Y%m%d")
         target = out_dir / self._spec.file_name(date)
-        partial = target.with_name(f".{target.name}.partial")
         sum_file = target.with_name(f"{target.name}.sha256")
         digest, size = hashlib.sha256(), 0
-        with disk_errors(f"writing {target}", target.parent):
-            try:
-                with self._made.open("rb") as source, partial.open("wb") as sink:
-                    while chunk := source.read(1 << 20):
-                        self._cancel.check()
-                        digest.update(chunk)
-                        sink.write(chunk)
-                        size += len(chunk)
-                    sink.flush()
-                    os.fsync(sink.fileno())
+        with disk_errors(f"writing {target}", out_dir):
+            remove_unfinished(out_dir, target.name)
+            with self._made.open("rb") as source, replacing(target) as sink:
+                while chunk := source.read(1 << 20):
+                    self._cancel.check()
+                    digest.update(chunk)
+                    size += sink.write(chunk)
                 # The old sum goes first: a sum beside an image it does not belong to would be a lie.
                 sum_file.unlink(missing_ok=True)
-                partial.rename(target)
-                sync_folder(out_dir)
-            finally:
-                partial.unlink(missing_ok=True)
         write_atomic(sum_file, os.fsencode(f"{digest.hexdigest()}  {target.name}\n"))
         return ImageFile(target, size, Digest(digest.hexdigest()))
 
