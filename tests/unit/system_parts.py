@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.services import need
 from tests.unit.repository_parts import Workshop, ref, workshop
 from treebuilder.client import Change, ChangeReport, Client, InstallRequest, Manner, SystemDatabase, SystemRoot
 from treebuilder.client import operations as ops
@@ -74,6 +77,42 @@ def came(report: ChangeReport) -> list[str]:
 
 def went(report: ChangeReport) -> list[str]:
     return [str(id) for id in report.removed]
+
+
+def first(shop: Workshop) -> None:
+    """Two packages, one of which needs the other."""
+    linked = {"v": None, "v/f": b"1", "cur": "v"}
+    shop.package("t/a", {"usr": None, "usr/a": b"1", "usr/gone": b"1", "x": b"file", **linked})
+    shop.package("t/b", {"usr": None, "usr/b": b"1", "usr/l": "b", "etc": None, "etc/b": b"1"}, requires=("t/a",))
+
+
+def second(shop: Workshop) -> None:
+    """The next versions: files are other ones, gone, new, and folders."""
+    plain = {"cur": None, "cur/f": b"2"}
+    shop.package("t/a", {"usr": None, "usr/a": b"2", "x": None, "x/y": b"now a folder", **plain}, version="2.0")
+    shop.package(
+        "t/b", {"usr": None, "usr/b": b"2", "usr/l": "a", "new": None, "new/b": b"2"}, version="2.0", requires=("t/a",)
+    )
+
+
+def in_private_mounts(
+    shop: Workshop, mount: str, code: str, *, replaced: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Runs Python with the root on a file system of its own; in place of the shell, or below it."""
+    need(os.geteuid() == 0, "mounts need root")
+    head = (
+        "import os, sys\nfrom pathlib import Path\nfrom tests.unit.repository_parts import workshop\n"
+        "from tests.unit.system_parts import System\nfrom treebuilder.errors import *\n"
+        f"top = Path({str(shop.top)!r})\n"
+    )
+    script = f'{mount} && {"exec " if replaced else ""}"$0" -c "$1"'
+    words = ["unshare", "-m", "sh", "-c", script, sys.executable, head + code]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
+
+
+def box() -> dict[str, str | bytes | None]:
+    """What finalizers need to run in a root."""
+    return {"bin": None, "bin/busybox": Path("/bin/busybox").read_bytes(), "bin/sh": "busybox"}
 
 
 # fixtures, for who names them -----------------------------------------------------------------------------------------

@@ -11,8 +11,7 @@ import sys
 import pytest
 
 from tests.unit.repository_parts import Workshop
-from tests.unit.system_parts import System, shop, system
-from tests.unit.test_client_kill import first, in_private_mounts, second
+from tests.unit.system_parts import System, first, in_private_mounts, second, shop, system
 
 __all__ = ["shop", "system"]  # fixtures
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.repository_parts import Workshop
-from tests.unit.system_parts import System, shop, system
-from tests.unit.test_client_kill import box, in_private_mounts
+from tests.unit.system_parts import System, box, in_private_mounts, shop, system
 
 __all__ = ["shop", "system"]  # fixtures
 pytestmark = pytest.mark.engine

@@ -7,8 +7,7 @@ import os
 import pytest
 
 from tests.unit.repository_parts import Workshop
-from tests.unit.system_parts import System, shop, system
-from tests.unit.test_client_kill import in_private_mounts
+from tests.unit.system_parts import System, in_private_mounts, shop, system
 from treebuilder.client import Client, Manner, Protection, SystemRoot
 from treebuilder.client import operations as ops
 from treebuilder.errors import ConflictError
