@@ -216,3 +216,57 @@ def test_what_somebody_staged_by_name_stays_when_the_channel_halts(signed: Fleet
     assert main([*words, "--cache-dir", "cache"]) == 0
     assert asked(signed, capsys, "upgrade")["state"] == "halted"
     assert asked(signed, capsys, "apply")["state"] == "upgraded"
+
+
+# a channel for the other slots ----------------------------------------------------------------------------------------
+def test_recovery_follows_the_channel_as_active_does(signed: Fleet, capsys: Capture) -> None:
+    signed.package("3.0")  # which the channel does not name
+    says(signed, CHANNEL="stable", UPGRADE_IMAGE="system/os")
+    assert asked(signed, capsys, "check", "--recovery-slot")["state"] == "offered"
+    said = asked(signed, capsys, "upgrade", "--recovery-slot")
+    assert (said["state"], said["version"], said["reboot"]) == ("upgraded", "2.0", False)
+    assert signed.versions() == ["1.0", "1.0", "2.0"]
+    assert asked(signed, capsys, "upgrade", "--recovery-slot")["state"] == "up-to-date"
+    asked(signed, capsys, "upgrade")
+    assert signed.versions() == ["2.0", "1.0", "2.0"]
+    signed.package("2.5")
+    signed.publish("2.5", "--percentage", "0", sign="team.key")
+    assert asked(signed, capsys, "upgrade", "--recovery-slot")["state"] == "not-in-share"
+    says(signed, CHANNEL="stable", RECOVERY_IMAGE=str(lay(signed.top / "new", "5.0")))
+    assert asked(signed, capsys, "upgrade", "--recovery-slot")["version"] == "5.0"
+
+
+def test_a_reset_to_what_the_channel_names(signed: Fleet, capsys: Capture) -> None:
+    data = signed.root / "usr/local/data"
+    data.parent.mkdir(parents=True)
+    data.write_text("mine")
+    in_recovery(signed)
+    asked(signed, capsys, "status")
+    words = ("reset", "--channel", "stable", "--wipe-persistent")
+    signed.publish("2.0", "--percentage", "0", sign="team.key")
+    assert refused(signed, capsys, *words) == "not-offered"
+    assert data.exists()
+    signed.publish("2.0", "--minimum-version", "1.5", sign="team.key")
+    assert asked(signed, capsys, *words)["version"] == "2.0"
+    assert signed.versions() == ["2.0", "2.0", "1.0"]
+    assert not data.exists()
+
+
+def test_a_channel_and_a_source_are_not_said_at_once(signed: Fleet, capsys: Capture) -> None:
+    assert refused(signed, capsys, "upgrade", "system/os", "--channel", "stable") == "usage"
+    assert refused(signed, capsys, "upgrade", "--channel", "stable", "--version", "2.0") == "usage"
+
+
+def test_a_file_or_the_environment_that_wants_an_image_gets_no_channel(
+    signed: Fleet, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = archive(lay(signed.top / "new", "5.0"))
+    says(signed, CHANNEL="stable", UPGRADE_IMAGE=new, CHANNEL_UPGRADES="false")
+    assert asked(signed, capsys, "check")["source"] == new
+    says(signed, CHANNEL="stable", UPGRADE_IMAGE="system/os")
+    assert asked(signed, capsys, "check")["source"] == "system/os@2.0"
+    monkeypatch.setenv("CHANNEL_UPGRADES", "false")
+    monkeypatch.setenv("UPGRADE_IMAGE", new)
+    assert asked(signed, capsys, "check")["source"] == new
+    assert asked(signed, capsys, "check", "--channel", "stable")["source"] == "system/os@2.0"
+    assert asked(signed, capsys, "upgrade")["version"] == "5.0"

@@ -93,22 +93,23 @@ class Follower:
 class ChannelSource:
     """What a channel of one of the configured repositories names, if it is for this device and now."""
 
-    def __init__(self, name: str, follower: Follower, context: Context) -> None:
-        self._name, self._follower, self._context = name, follower, context
+    def __init__(self, name: str, follower: Follower, context: Context, purpose: Purpose = Purpose.UPGRADE) -> None:
+        self._name, self._follower, self._context, self._purpose = name, follower, context, purpose
         self._found: tuple[RepositorySource, Channel] | None = None
 
     def look(self, device: Device, folder: Path) -> Offer:
         """Raises IntegrityError (not to be believed, or reasons "rolled-back", "expired"), SpecError ("no-channel"),
         UpdateRefused (reasons "failed-before", "too-old"), ConfigError ("no-keys"), TransportError."""
-        running = known_version(device)
+        running = known_version(device) if self._purpose is Purpose.UPGRADE else ""
         with opened_store(folder) as store:
             source, channel = self._read(store)
         self._found = source, channel
         follower, now = self._follower, clock.now_epoch_s()
         key = f"{source.name}/{self._name}"
         said = offered(
-            device, channel, place(follower.machine_id, channel.snapshot), follower.channels.revision(key), now
-        )
+            device, channel, place(follower.machine_id, channel.snapshot), follower.channels.revision(key), now,
+            self._purpose,
+        )  # fmt: skip
         follower.remember(follower.channels.saw(key, channel.revision))
         if said is Verdict.EXPIRED:
             raise fault(EXPIRED, f"the channel {self._name} has expired", "its owner renews it: channel rollout")

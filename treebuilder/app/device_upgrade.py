@@ -146,12 +146,18 @@ def reset(site: Site, wish: Wish, load: Load, folders: Iterable[Path]) -> Report
 
     The image is whole and verified before anything goes, and data goes before the switch: a reset that was cut is done
     again, and one that is done leaves nothing behind.
-    Raises UpdateRefused (reason "reset-elsewhere", "nothing-there"), and what `upgrade` raises.
+    Raises UpdateRefused (reason "reset-elsewhere", "nothing-there", "not-offered"), and what `upgrade` raises.
     """
     device = site.machine.status()
     rules.admit(device, Purpose.RESET)
-    if wish.word:
-        source = upgrade(site, replace(wish, purpose=Purpose.RESET, go=False), load).source
+    if wish.word or wish.channel:
+        found = upgrade(site, replace(wish, purpose=Purpose.RESET, go=False), load)
+        if found.state not in ("staged", "upgraded"):  # nothing goes for a version that does not come
+            raise UpdateRefused(
+                f"{found.source} is not offered to this device now: {found.state}", reason="not-offered",
+                hint="reset to what recovery has, or name a package or an image",
+            )  # fmt: skip
+        source = found.source
     else:
         hooks(site, "before-reset", strict=wish.strict)
         if device.recovery is None:
@@ -172,6 +178,9 @@ def reset(site: Site, wish: Wish, load: Load, folders: Iterable[Path]) -> Report
 # parts ----------------------------------------------------------------------------------------------------------------
 def _context(site: Site, wish: Wish, load: Load, device: Device) -> Context:
     verify = wish.verify and site.cos_settings().verify
+    if wish.channel and (wish.word or wish.version):
+        raise ConfigError("a channel says what its version is and where it comes from", reason="usage",
+                          hint="either --channel, or a source and its --version")  # fmt: skip
     size = 0
     if device.booted is not None and device.running is not None:
         try:
@@ -197,16 +206,16 @@ def _unnamed(wish: Wish, offer: Offer) -> bool:
 
 
 def _source(site: Site, wish: Wish, context: Context) -> UpgradeSource:
-    said = site.cos_settings() if not wish.word else None
     word, kind = wish.word, wish.kind
-    if said is not None:
-        channel = wish.channel or said.channel
-        if channel and wish.purpose is Purpose.UPGRADE:
+    if not word:
+        said = site.cos_settings()
+        recovery_image = said.recovery_image if wish.purpose is Purpose.RECOVERY else ""
+        followed = said.channel if said.channel_upgrades and not recovery_image else ""
+        channel = wish.channel or followed
+        if channel:
             follower = Follower(site.machine_id, site.channels(), site.remember)
-            return ChannelSource(channel, follower, context)
-        word = said.upgrade_image
-        if wish.purpose is Purpose.RECOVERY and said.recovery_image:
-            word = said.recovery_image
+            return ChannelSource(channel, follower, context, wish.purpose)
+        word = recovery_image or said.upgrade_image
         if not word:
             raise ConfigError(
                 "nothing says what to upgrade to", reason="no-source",
@@ -287,7 +296,7 @@ def _installed(site: Site, device: Device, wish: Wish, offer: Offer, obtained: O
     image = Image(obtained.version, digest_of(obtained.path))
     if _unnamed(wish, offer):  # not every source says its version before it is fetched
         rules.refuse_failed(device, image.version, image.digest)
-    if offer.channel:
+    if offer.channel and wish.purpose is not Purpose.RECOVERY:  # which shows not by itself whether it is good
         followed = Followed(offer.channel, offer.snapshot, image.version, image.digest, offer.report_url)
         site.remember(site.channels().follow(followed))
     automatic = offer.automatic and not wish.force and wish.purpose is Purpose.UPGRADE

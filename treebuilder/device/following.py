@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from treebuilder.channel.rules import Channel, Verdict, goes_back, verdict
 from treebuilder.device.rules import refuse_failed
-from treebuilder.device.states import Device
+from treebuilder.device.states import Device, Purpose
+from treebuilder.model.version import compare
 from treebuilder.trust.faults import ROLLED_BACK, fault
 
 
-def offered(device: Device, channel: Channel, place: int, seen_revision: int, now_epoch_s: int) -> Verdict:
+def offered(
+    device: Device, channel: Channel, place: int, seen_revision: int, now_epoch_s: int,
+    purpose: Purpose = Purpose.UPGRADE,
+) -> Verdict:  # fmt: skip
     """Whether the channel's version is for this device, now. `seen_revision` is the last that it believed, 0 for none.
+
+    A recovery may be as new as what runs, and a reset goes anywhere; neither takes over what an older version left, so
+    that no other version has to come first.
 
     Raises IntegrityError (reason "rolled-back": somebody replays an old document), UpdateRefused (reason
     "failed-before": that version failed here, so nothing of it is fetched).
@@ -18,8 +25,11 @@ def offered(device: Device, channel: Channel, place: int, seen_revision: int, no
         raise fault(
             ROLLED_BACK, f"the channel {channel.name} is at revision {channel.revision}, and {seen_revision} was seen"
         )
-    standing = device.standing
+    standing = device.standing if purpose is Purpose.UPGRADE else None
     said = verdict(channel, "" if standing is None else standing.version, place, now_epoch_s)
+    recovery = device.recovery if purpose is Purpose.RECOVERY else None
+    if recovery is not None and compare(channel.version, recovery.version) <= 0:
+        said = Verdict.NOT_NEWER
     if said is Verdict.OFFERED:
         refuse_failed(device, channel.version)
     return said
