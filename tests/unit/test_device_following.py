@@ -270,3 +270,12 @@ def test_a_file_or_the_environment_that_wants_an_image_gets_no_channel(
     assert asked(signed, capsys, "check")["source"] == new
     assert asked(signed, capsys, "check", "--channel", "stable")["source"] == "system/os@2.0"
     assert asked(signed, capsys, "upgrade")["version"] == "5.0"
+
+
+def test_a_rollback_to_the_same_image_is_none(device: Fleet, capsys: Capture) -> None:
+    assert refused(device, capsys, "rollback") == "nothing-there"
+    assert device.written().memory.failed == ()
+    device.package("2.0")
+    asked(device, capsys, "upgrade", "system/os")
+    assert asked(device, capsys, "rollback")["version"] == "1.0"  # of what waits for its boot
+    assert device.boot() == "1.0"

@@ -248,8 +248,8 @@ def roll_back(device: Device) -> tuple[Write, ...]:
     memory = replace(device.memory, plan=None)
     leaving = pointer.start is Slot.ACTIVE
     other = device.passive if leaving else device.active
-    if other is None:
-        raise UpdateRefused("there is no image to roll back to", reason="nothing-there")
+    if other is None or (leaving and other == device.active):
+        raise UpdateRefused("there is no other image to roll back to", reason="nothing-there")
     if leaving:
         if device.active is not None:
             memory = _failed(memory, device.active, "rollback")
