@@ -26,8 +26,8 @@ def report(site: Site, device: Device) -> int:
         result = Result(each.channel, each.snapshot, name, good, why[:_LONGEST])
         try:
             _post(each.report_url, result_bytes(result))
-            channels = channels.mark(each, "good" if good else "failed")
-            site.remember(channels)
+            # An upgrade may have remembered more while the other side took its time.
+            site.remember(site.channels().mark(each, "good" if good else "failed"))
             posted += 1
         except TreebuildError as err:
             site.events.emit(Warned(f"the result of {each.version} was not reported: {err.message}"))

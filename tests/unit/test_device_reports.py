@@ -1,0 +1,53 @@
+"""What is remembered of channels while the result of an upgrade is on its way."""
+
+from __future__ import annotations
+
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+from tests.unit.device_parts import Lab
+from treebuilder.app.device import DeviceOptions, opened
+from treebuilder.app.device_reports import report
+from treebuilder.device.followed import ChannelsFile, Followed
+from treebuilder.device.states import Slot
+from treebuilder.events import Silent
+from treebuilder.system.process import Cancel
+
+
+def test_a_report_forgets_nothing_that_was_remembered_meanwhile(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    lab.install()
+    lab.boot()
+    device = lab.machine.status()
+    running = device.running
+    assert running is not None
+    file = ChannelsFile(lab.state / "cOS")
+
+    class Taker(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            newer = Followed("stable", "s3", "3.0", running.digest.of(b"3.0"))
+            file.write(file.read().saw("os/stable", 7).follow(newer))  # as an upgrade does, in another process
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            return
+
+    with HTTPServer(("127.0.0.1", 0), Taker) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_port}/"
+            told = Followed("stable", "s1", running.version, running.digest, url)
+            file.write(file.read().saw("os/stable", 3).follow(told))
+            options = DeviceOptions(str(lab.state), str(lab.recovery), Slot.ACTIVE.value, "boot-1", root=tmp_path)
+            with opened(options, Silent(), Cancel()) as site:
+                assert report(site, device) == 1
+        finally:
+            server.shutdown()
+            thread.join()
+    kept = file.read()
+    assert kept.revision("os/stable") == 7
+    assert [(each.snapshot, each.told) for each in kept.followed] == [("s1", "good"), ("s3", "")]
