@@ -305,9 +305,6 @@ def test_killed_while_a_folder_is_mirrored(lab: Lab) -> None:
     assert seen == sorted(seen)
     assert seen.count(False) > 10
     assert shown(mirror) == new
-    lab.package("2.0", "third")
-    lab.shop.create()
-    assert lab.copy(lab.build, str(mirror))["changed"]
     assert [path.name for path in lab.top.iterdir() if path.name.startswith(".")] == []
 
 

@@ -114,6 +114,7 @@ class FolderPlace:
         changed = bool(placed or documents or gone)
         with disk_errors(f"writing {self._folder}", self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
+            self._sweep()
             if changed and not self._exchanged(placed, documents, gone):
                 self._one_by_one(placed, gone, states)
                 for name, data in others.items():
@@ -121,18 +122,26 @@ class FolderPlace:
             _remove(self._incoming)
         return changed
 
+    @property
+    def _beside(self) -> str:
+        """How the names of folders begin that are made to be exchanged for this one."""
+        return f".{self._folder.name}.mirror-"
+
+    def _sweep(self) -> None:
+        """Removes what killed runs left beside the folder, the old one too."""
+        with suppress(OSError):
+            for left in self._folder.parent.iterdir():
+                if left.name.startswith(self._beside) and _NEW_NAME.fullmatch(left.name[len(self._beside) :]):
+                    _remove(left)
+
     # at once ----------------------------------------------------------------------------------------------------
     def _exchanged(self, placed: Mapping[str, Path], documents: Mapping[str, bytes], gone: set[str]) -> bool:
         """False where that is not possible; nothing has changed then."""
         if _mounts(self._folder):  # they would go with the old folder
             return False
-        prefix = f".{self._folder.name}.mirror-"
-        made = self._folder.with_name(f"{prefix}{new_name()}")
+        made = self._folder.with_name(f"{self._beside}{new_name()}")
         leave = {*placed, *documents, *gone}
         try:
-            for left in self._folder.parent.iterdir():
-                if left.name.startswith(prefix) and _NEW_NAME.fullmatch(left.name[len(prefix) :]):
-                    _remove(left)  # of a run that was killed
             linked = _linked(self._folder, made, leave)
             for name, staged in placed.items():
                 (made / name).parent.mkdir(parents=True, exist_ok=True)
