@@ -25,8 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from treebuilder.app.channels import parse_limit
 from treebuilder.channel import publishing
-from treebuilder.channel.publishing import Release, Terms
-from treebuilder.channel.rules import Channel, Counts, Limit, Step, Verdict, must_halt, place, share_at
+from treebuilder.channel.publishing import Growth, Release, Terms
+from treebuilder.channel.rules import Channel, Counts, Limit, Verdict, must_halt, place, share_at
 from treebuilder.device import rules
 from treebuilder.device.following import offered
 from treebuilder.device.rules import Check, Fetch, Link, Point, Remember
@@ -193,7 +193,7 @@ class Simulation:
     def _published(self, before: Channel | None, hour: int) -> Channel:
         snapshot = f"s{self._wanted.version}"
         self._fleet.placed(snapshot)
-        steps = tuple(Step((hour + after) * HOUR, share) for after, share in STEPS)
+        steps = tuple(Growth(after * HOUR, share) for after, share in STEPS)
         release = Release("system/os", snapshot, self._wanted.digest, self._wanted.version)
         self._counts = Counts()
         return publishing.publish(before, "stable", release, replace(self._terms, steps=steps), hour * HOUR)

@@ -11,8 +11,8 @@ from treebuilder.app.workspace import Workspace
 from treebuilder.channel import files, places, publishing
 from treebuilder.channel.document import share_of, snapshot_ok
 from treebuilder.channel.places import Place
-from treebuilder.channel.publishing import Release, Terms
-from treebuilder.channel.rules import Channel, Limit, Step, share_at
+from treebuilder.channel.publishing import Growth, Release, Terms
+from treebuilder.channel.rules import Channel, Limit, share_at
 from treebuilder.errors import ConfigError, IntegrityError, SpecError
 from treebuilder.model.digest import Digest
 from treebuilder.records import record
@@ -171,16 +171,16 @@ def parse_share(text: str) -> int:
         raise ConfigError(str(err)) from err
 
 
-def parse_steps(text: str, begin_epoch_s: int) -> tuple[Step, ...]:
+def parse_steps(text: str) -> tuple[Growth, ...]:
     """`1@0h,10@6h,100@1d`: percentages, and how long after the beginning. Raises ConfigError."""
     steps = []
     for item in text.split(","):
         share, at, span = item.strip().partition("@")
         if not at:
             raise ConfigError(f"{item!r} is no step of a rollout", hint="PERCENTAGE@TIME: 1@0h,10@6h,100@1d")
-        steps.append(Step(begin_epoch_s + parse_span(span), parse_share(share)))
+        steps.append(Growth(parse_span(span), parse_share(share)))
     for one, other in pairwise(steps):
-        if one.at_epoch_s >= other.at_epoch_s or one.share > other.share:
+        if one.after_s >= other.after_s or one.share > other.share:
             raise ConfigError(f"the steps {text!r} do not rise", hint="1@0h,10@6h,100@1d")
     return tuple(steps)
 

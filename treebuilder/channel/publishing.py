@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from treebuilder.annotations import TypeVar
-from treebuilder.channel.rules import WHOLE, Channel, Limit, Step
+from treebuilder.channel.rules import WHOLE, Channel, Limit, Step, share_at
 from treebuilder.errors import ConfigError, UpdateRefused
 from treebuilder.model.digest import Digest
 from treebuilder.model.version import compare
@@ -24,11 +24,19 @@ class Release:
 
 
 @record
+class Growth:
+    """A step of a rollout, counted from its beginning."""
+
+    after_s: int
+    share: int
+
+
+@record
 class Terms:
     """How a release is offered; None leaves what the channel said before (or the default, for a new one)."""
 
     share: int | None = None
-    steps: tuple[Step, ...] | None = None
+    steps: tuple[Growth, ...] | None = None  # from now on, or from when the offer is no longer held back
     minimum_version: str | None = None
     not_before_epoch_s: int | None = None
     life_s: int | None = None  # how long the document is believed, from now
@@ -59,6 +67,7 @@ def publish(before: Channel | None, name: str, release: Release, terms: Terms, n
 def roll_out(before: Channel, terms: Terms, now_epoch_s: int, *, resume: bool = False) -> Channel:
     """Who is offered the version changes. A share that is named replaces the steps, and steps the share.
 
+    What is resumed goes on with the share that it had reached, and grows by what is said now.
     Raises ConfigError (reason "halted") for a channel that is halted, unless it is to be resumed.
     """
     if before.halted and not resume:
@@ -70,8 +79,13 @@ def roll_out(before: Channel, terms: Terms, now_epoch_s: int, *, resume: bool = 
 
 
 def halt(before: Channel, reason: str, now_epoch_s: int) -> Channel:
-    """Nobody is offered the version any more. Devices that wait for a boot still boot it."""
-    return _on_terms(replace(before, halted=True, halt_reason=reason), Terms(), now_epoch_s)
+    """Nobody is offered the version any more. Devices that wait for a boot still boot it.
+
+    The clock goes on while it is halted, so no step is left: whoever resumes it would offer it to all at once.
+    """
+    reached = before.share if now_epoch_s < before.not_before_epoch_s else share_at(before, now_epoch_s)
+    halted = replace(before, halted=True, halt_reason=reason, share=reached, steps=())
+    return _on_terms(halted, Terms(), now_epoch_s)
 
 
 def release_of(channel: Channel) -> Release:
@@ -80,19 +94,30 @@ def release_of(channel: Channel) -> Release:
 
 
 def _on_terms(channel: Channel, terms: Terms, now_epoch_s: int) -> Channel:
-    share, steps = channel.share, channel.steps
+    not_before = _or(terms.not_before_epoch_s, channel.not_before_epoch_s)
+    begin = max(not_before, now_epoch_s)
+    share, steps = channel.share, _later(channel, begin, now_epoch_s)
     if terms.share is not None:
         share, steps = terms.share, ()
     if terms.steps is not None:
-        share, steps = terms.share or 0, terms.steps
+        share, steps = terms.share or 0, tuple(Step(begin + step.after_s, step.share) for step in terms.steps)
     life = terms.life_s if terms.life_s is not None else DEFAULT_LIFE_S
     return replace(
         channel, revision=channel.revision + 1, share=share, steps=steps, expires_epoch_s=now_epoch_s + life,
         minimum_version=_or(terms.minimum_version, channel.minimum_version),
-        not_before_epoch_s=_or(terms.not_before_epoch_s, channel.not_before_epoch_s),
+        not_before_epoch_s=not_before,
         critical=_or(terms.critical, channel.critical), report_url=_or(terms.report_url, channel.report_url),
         limit=_or(terms.limit, channel.limit),
     )  # fmt: skip
+
+
+def _later(channel: Channel, begin_epoch_s: int, now_epoch_s: int) -> tuple[Step, ...]:
+    """The steps, those to come as much later as the offer begins, or goes on, later than was said."""
+    late_s = begin_epoch_s - max(channel.not_before_epoch_s, now_epoch_s)
+    return tuple(
+        replace(step, at_epoch_s=step.at_epoch_s + late_s) if step.at_epoch_s > now_epoch_s else step
+        for step in channel.steps
+    )
 
 
 def _or(new: T | None, old: T) -> T:

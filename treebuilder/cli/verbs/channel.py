@@ -147,13 +147,12 @@ def _terms(args: argparse.Namespace) -> Terms:
     from treebuilder.channel.publishing import Terms
     from treebuilder.system import clock
 
-    now = clock.now_epoch_s()
-    begin = None if args.not_before is None else channels.parse_time(args.not_before, now)
     return Terms(
         None if args.percentage is None else channels.parse_share(args.percentage),
-        None if args.steps is None else channels.parse_steps(args.steps, now if begin is None else max(begin, now)),
-        args.minimum_version, begin, None if args.expires is None else channels.parse_span(args.expires),
-        args.critical, args.report_url, None if args.halt_at is None else channels.parse_limit(args.halt_at),
+        None if args.steps is None else channels.parse_steps(args.steps), args.minimum_version,
+        None if args.not_before is None else channels.parse_time(args.not_before, clock.now_epoch_s()),
+        None if args.expires is None else channels.parse_span(args.expires), args.critical, args.report_url,
+        None if args.halt_at is None else channels.parse_limit(args.halt_at),
     )  # fmt: skip
 
 
