@@ -12,6 +12,7 @@ from treebuilder.app.device_reports import report
 from treebuilder.device.followed import ChannelsFile, Followed
 from treebuilder.device.states import Slot
 from treebuilder.events import Silent
+from treebuilder.model.digest import Digest
 from treebuilder.system.process import Cancel
 
 
@@ -27,7 +28,7 @@ def test_a_report_forgets_nothing_that_was_remembered_meanwhile(tmp_path: Path) 
     class Taker(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
-            newer = Followed("stable", "s3", "3.0", running.digest.of(b"3.0"))
+            newer = Followed("stable", "s3", "3.0", Digest.of(b"3.0"))
             file.write(file.read().saw("os/stable", 7).follow(newer))  # as an upgrade does, in another process
             self.send_response(204)
             self.end_headers()
