@@ -12,6 +12,7 @@ from treebuilder.model.package import Package
 from treebuilder.records import record
 
 _MOST = 10_000
+_CHUNK = 1 << 16
 
 
 @record
@@ -82,6 +83,11 @@ def prefixes(folders: Iterable[Path]) -> tuple[str, ...]:
 def _are_same(one: Path, other: Path) -> bool:
     if one.is_symlink() or other.is_symlink():
         return one.is_symlink() and other.is_symlink() and os.readlink(one) == os.readlink(other)
-    from filecmp import cmp  # False for what is no regular file
-
-    return cmp(one, other, shallow=False)
+    if not (_is_file(one) and _is_file(other)) or one.stat().st_size != other.stat().st_size:
+        return False
+    # not filecmp: that remembers by size and time, and all files of packages have one time
+    with one.open("rb") as here, other.open("rb") as there:
+        while data := here.read(_CHUNK):
+            if data != there.read(_CHUNK):
+                return False
+    return True
