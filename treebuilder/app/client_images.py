@@ -9,6 +9,7 @@ import os
 import posixpath
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from treebuilder.annotations import IO, Any
 from treebuilder.archive.bounds import USUAL_BOUND, Bound
@@ -24,7 +25,7 @@ from treebuilder.oci.layout import Layout, unpack_into_store
 from treebuilder.oci.store import Store
 from treebuilder.oci.view import StackView
 from treebuilder.records import record
-from treebuilder.system.files import disk_errors, new_name, replacing
+from treebuilder.system.files import disk_errors, replacing
 from treebuilder.system.process import Cancel
 
 _MAX_MANIFEST = 4 << 20
@@ -156,8 +157,7 @@ def pack(image: str, source: Path, output: Path, platform: Platform, bound: Boun
     if not source.is_file():
         raise ConfigError(f"there is no file {source}")
     with disk_errors(f"packing {source}", output.parent):
-        layer = output.with_name(f".{output.name[-80:]}.{new_name()}.layer")
-        try:
+        with TemporaryFile(dir=output.parent) as layer:
             size, sha256 = _plain(source, layer, bound)
             described = json.dumps(_config(platform, sha256), sort_keys=True).encode()
             config = f"{hashlib.sha256(described).hexdigest()}.json"
@@ -168,23 +168,22 @@ def pack(image: str, source: Path, output: Path, platform: Platform, bound: Boun
             members = [files[0], Entry(f"{sha256}/layer.tar", "f", 0o644, 0, 0, size, 0), files[1]]
 
             def opener(entry: Entry) -> IO[bytes]:
-                return io.BytesIO(small[entry.path]) if entry.path in small else layer.open("rb")
+                return io.BytesIO(small[entry.path]) if entry.path in small else os.fdopen(os.dup(layer.fileno()), "rb")
 
             with replacing(output) as out:
                 write_entries(members, out, opener, whiteouts=False)
-        finally:
-            layer.unlink(missing_ok=True)
 
 
-def _plain(source: Path, out_path: Path, bound: Bound) -> tuple[int, str]:
-    """The plain form of a tar that may be compressed: its size and sha256."""
+def _plain(source: Path, out: IO[bytes], bound: Bound) -> tuple[int, str]:
+    """Writes the plain form of a tar that may be compressed, and goes back to its begin: its size and sha256."""
     seen, size = hashlib.sha256(), 0
-    with source.open("rb") as packed, out_path.open("wb") as out:
+    with source.open("rb") as packed:
         reader = decompressed(packed, bound, str(source), foreign=True)
         while data := reader.read(_CHUNK):
             seen.update(data)
             size += len(data)
             out.write(data)
+    out.seek(0)
     return size, seen.hexdigest()
 
 
