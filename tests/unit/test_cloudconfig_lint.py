@@ -74,7 +74,7 @@ def test_everything_is_found_with_its_line(tmp_path: Path) -> None:
     assert found == [
         (2, "unknown-key"), (4, "unknown-stage"), (5, "stage-not-run"), (6, "unknown-stage"), (9, "unknown-key"),
         (12, "unknown-key"), (13, "value"), (14, "value"), (15, "value"), (16, "value"), (16, "value"), (16, "value"),
-        (17, "after"), (19, "value"), (21, "doubled-key"), (21, "value"), (22, "value"), (23, "value"),
+        (18, "after"), (19, "value"), (21, "doubled-key"), (21, "value"), (22, "value"), (23, "value"),
         (24, "unsupported"), (25, "value"), (26, "value"), (27, "value"), (28, "template"), (30, "cycle"),
     ]  # fmt: skip
 

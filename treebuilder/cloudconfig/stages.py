@@ -21,6 +21,7 @@ from treebuilder.cloudconfig.root import Root
 from treebuilder.cloudconfig.schema import check
 from treebuilder.errors import Place, SpecError, TreebuildError
 from treebuilder.events import EventSink, Said, Silent
+from treebuilder.nodes import Node
 from treebuilder.records import replace
 
 SYSTEM_PATHS = ("/system/oem", "/oem", "/usr/local/cloud-config")
@@ -126,7 +127,7 @@ def order(files: list[list[Step]], machine: Machine) -> list[Step]:
         for number, step in enumerate(file):
             named = step.node.children("after")
             if named:
-                before.append({i for item in named for i in _find(item.text("name"), step, steps, machine)})
+                before.append({i for item in named for i in _find(item, step, steps, machine)})
             else:
                 before.append({index[id(file[number - 1])]} if number else set())
     done: list[int] = []
@@ -141,9 +142,9 @@ def order(files: list[list[Step]], machine: Machine) -> list[Step]:
     return [steps[i] for i in done]
 
 
-def _find(name: str, step: Step, steps: list[Step], machine: Machine) -> list[int]:
-    """The steps called `FILE.STEP`, or `STEP` in the same file."""
-    found = []
+def _find(item: Node, step: Step, steps: list[Step], machine: Machine) -> list[int]:
+    """The steps that an item of `after` calls `FILE.STEP`, or `STEP` in the same file."""
+    name, found = item.text("name"), []
     for number, other in enumerate(steps):
         file = Path(other.place.file).name
         names = {f"{owner}.{other.name}" for owner in (other.config, file, file.rpartition(".")[0])}
@@ -152,5 +153,5 @@ def _find(name: str, step: Step, steps: list[Step], machine: Machine) -> list[in
         if name and name in names and other is not step:
             found.append(number)
     if not found:
-        machine.warn(f"there is no step {name!r} to run after", step.place, rule="after")
+        machine.warn(f"there is no step {name!r} to run after", item.place, rule="after")
     return found
