@@ -105,7 +105,8 @@ def _obtained(wish: InstallWish, context: Context, folder: Path) -> Obtained:
         source = source_of(word, version=wish.version, context=context)
     if source is None:
         assert is_package(word)
-        source = PackageSource(parse_selector(word), context, newest=False)
+        named = f"{word}@{wish.version}" if wish.version and "@" not in word else word
+        source = PackageSource(parse_selector(named), context, newest=False)
     source.look(Device(None, None, None), folder)
     return source.obtain(folder)
 
