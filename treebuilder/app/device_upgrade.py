@@ -150,7 +150,7 @@ def reset(site: Site, wish: Wish, load: Load, folders: Iterable[Path]) -> Report
     """
     device = site.machine.status()
     rules.admit(device, Purpose.RESET)
-    if wish.word or wish.channel:
+    if wish.word or wish.channel or wish.kind or wish.version:
         found = upgrade(site, replace(wish, purpose=Purpose.RESET, go=False), load)
         if found.state not in ("staged", "upgraded"):  # nothing goes for a version that does not come
             raise UpdateRefused(
@@ -178,9 +178,11 @@ def reset(site: Site, wish: Wish, load: Load, folders: Iterable[Path]) -> Report
 # parts ----------------------------------------------------------------------------------------------------------------
 def _context(site: Site, wish: Wish, load: Load, device: Device) -> Context:
     verify = wish.verify and site.cos_settings().verify
-    if wish.channel and (wish.word or wish.version):
-        raise ConfigError("a channel says what its version is and where it comes from", reason="usage",
-                          hint="either --channel, or a source and its --version")  # fmt: skip
+    if wish.channel and (wish.word or wish.version or wish.kind):
+        raise ConfigError(
+            "a channel says what its version is and where it comes from", reason="usage",
+            hint="either --channel, or a source, what it is and its --version",
+        )  # fmt: skip
     size = 0
     if device.booted is not None and device.running is not None:
         try:
@@ -210,7 +212,7 @@ def _source(site: Site, wish: Wish, context: Context) -> UpgradeSource:
     if not word:
         said = site.cos_settings()
         recovery_image = said.recovery_image if wish.purpose is Purpose.RECOVERY else ""
-        followed = said.channel if said.channel_upgrades and not recovery_image else ""
+        followed = said.channel if said.channel_upgrades and not recovery_image and not kind else ""
         channel = wish.channel or followed
         if channel:
             follower = Follower(site.machine_id, site.channels(), site.remember)

@@ -107,6 +107,13 @@ def run(args: argparse.Namespace, session: Session) -> int:
     if len(args.words) > _WORDS.get(args.what, 0) or (args.what == "run-stage" and not args.words):
         count = f"at most {_WORDS.get(args.what, 0)} words" if args.what != "run-stage" else "the name of a stage"
         raise ConfigError(f"device {args.what} takes {count}", reason="usage")
+    for given, flag, whose in (
+        (args.recovery_slot, "--recovery-slot", ("check", "upgrade", "stage")), (args.channel, "--channel", _FETCHING),
+        (args.wipe_persistent, "--wipe-persistent", ("reset",)), (args.wipe_oem, "--wipe-oem", ("reset",)),
+        (args.deadline, "--deadline", ("confirm",)),
+    ):  # fmt: skip
+        if given and args.what not in whose:
+            raise ConfigError(f"device {args.what} takes no {flag}: it is for {', '.join(whose)}", reason="usage")
     enter(args, session)
     if args.what == "run-stage":
         return _run_stage(args, session)
