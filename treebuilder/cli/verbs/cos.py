@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -37,6 +38,7 @@ from treebuilder.errors import TreebuildError
 
 if TYPE_CHECKING:
     from treebuilder.app.device import Site
+    from treebuilder.app.device_install import InstallWish
     from treebuilder.app.device_upgrade import Report, Wish
 
 _ACTIONS = ("upgrade", "reset", "deploy", "rebrand", "installer", "feature", "suc")
@@ -101,16 +103,35 @@ def _run(args: argparse.Namespace, session: Session) -> int:
 
 
 def _install(args: argparse.Namespace, session: Session) -> int:
-    cloud_config, args.config = args.config, ""  # the installer's own flag of that name
-    args.cloud_init += [cloud_config] if cloud_config else []
-    args.firmware = "efi" if args.force_efi else args.firmware
-    args.part_table = "gpt" if args.force_gpt else args.part_table
-    if args.image:
-        args.words.append(args.image)
-    args.no_verify = args.no_verify or args.no_cosign
-    device_install.run(device_install.wish_of(args), verb.load(args, session, args.no_verify), args.work, session)
+    wish = installation(args, os.environ)
+    device_install.run(wish, verb.load(args, session, args.no_verify), args.work, session)
     _power(args, None)
     return 0
+
+
+def installation(args: argparse.Namespace, environment: Mapping[str, str]) -> InstallWish:
+    """What the flags and COS_INSTALL_* ask for; flags win. Raises ConfigError where no disk is named."""
+
+    def said(name: str) -> str:
+        return environment.get(f"COS_INSTALL_{name}", "")
+
+    args.poweroff = args.poweroff or said("POWER_OFF") == "true"
+    args.no_format = args.no_format or said("NO_FORMAT") == "true"
+    args.tty = args.tty or said("TTY")
+    cloud_config, args.config = args.config or said("CONFIG_URL"), ""  # the installer's own flag of that name
+    args.cloud_init += [cloud_config] if cloud_config else []
+    args.firmware = "efi" if args.force_efi or said("FORCE_EFI") == "true" else args.firmware
+    args.part_table = "gpt" if args.force_gpt else args.part_table
+    if not args.words and said("DEVICE"):
+        args.words = [said("DEVICE")]
+    if args.docker_image:  # in cOS it has the image behind it, before or after the disk
+        images = [word for word in args.words if not word.startswith("/")]
+        args.words = [word for word in args.words if word.startswith("/")]
+        args.words += [word if "://" in word else f"docker://{word}" for word in images]
+    if args.image:
+        args.words.append(args.image)
+    args.no_verify = args.no_verify or args.no_cosign or device_install.unverified(environment)
+    return device_install.wish_of(args)
 
 
 def _done(args: argparse.Namespace, session: Session, site: Site) -> int:

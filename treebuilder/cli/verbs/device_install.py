@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from treebuilder.annotations import TYPE_CHECKING
@@ -59,6 +60,13 @@ def wish_of(args: argparse.Namespace) -> InstallWish:
         not args.no_format, args.force, args.tty, args.title, not args.no_verify, args.strict,
         tuple(args.insecure_registry), args.iso, args.partition_layout,
     )  # fmt: skip
+
+
+def unverified(environment: Mapping[str, str], root: Path = Path("/")) -> bool:
+    """NO_VERIFY, of the environment or of the live system's files."""
+    from treebuilder.device import cosfiles
+
+    return not cosfiles.load(root, environment)[0].verify
 
 
 def run(wish: InstallWish, settings: ClientSettings, work: str, session: Session) -> None:
