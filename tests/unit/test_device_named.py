@@ -100,3 +100,10 @@ def test_a_step_to_run_after_one_that_is_not_there_has_its_own_line(tmp_path: Pa
     )
     _, found = lint([str(tmp_path / "a.yaml")])
     assert [(each.rule, each.line) for each in found] == [("after", 7)]
+
+
+def test_what_is_wrong_with_a_file_is_said_once(device: Fleet, capsys: Capture) -> None:
+    says(device, UPGRADE_IMAGE=str(device.top / "first-1.0"), WHAT="ever")
+    capsys.readouterr()
+    assert device.run("upgrade") == 0
+    assert capsys.readouterr().err.count("nobody knows WHAT") == 1

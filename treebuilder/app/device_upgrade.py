@@ -13,6 +13,7 @@ from treebuilder.app.device_reports import report
 from treebuilder.app.device_sources import Context, Obtained, Offer, UpgradeSource, digest_of, is_package, source_of
 from treebuilder.channel.rules import Verdict
 from treebuilder.device import rules
+from treebuilder.device.cosfiles import CosSettings
 from treebuilder.device.followed import Followed
 from treebuilder.device.slots import Source
 from treebuilder.device.states import Device, Image, Purpose, Slot
@@ -176,8 +177,7 @@ def reset(site: Site, wish: Wish, load: Load, folders: Iterable[Path]) -> Report
 
 
 # parts ----------------------------------------------------------------------------------------------------------------
-def _context(site: Site, wish: Wish, load: Load, device: Device) -> Context:
-    verify = wish.verify and site.cos_settings().verify
+def _context(site: Site, wish: Wish, load: Load, device: Device, *, verify: bool) -> Context:
     if wish.channel and (wish.word or wish.version or wish.kind):
         raise ConfigError(
             "a channel says what its version is and where it comes from", reason="usage",
@@ -193,7 +193,8 @@ def _context(site: Site, wish: Wish, load: Load, device: Device) -> Context:
 
 
 def _looked(site: Site, wish: Wish, load: Load, device: Device, folder: Path) -> tuple[UpgradeSource, Offer]:
-    source = _source(site, wish, _context(site, wish, load, device))
+    said = site.cos_settings()
+    source = _source(site, wish, said, _context(site, wish, load, device, verify=wish.verify and said.verify))
     offer = source.look(device, folder)
     if offer.state == "offered" and _is_there(device, offer, wish):
         offer = replace(offer, state="up-to-date")
@@ -207,10 +208,9 @@ def _unnamed(wish: Wish, offer: Offer) -> bool:
     return not wish.force and (offer.automatic or not (wish.word or wish.version))
 
 
-def _source(site: Site, wish: Wish, context: Context) -> UpgradeSource:
+def _source(site: Site, wish: Wish, said: CosSettings, context: Context) -> UpgradeSource:
     word, kind = wish.word, wish.kind
     if not word:
-        said = site.cos_settings()
         recovery_image = said.recovery_image if wish.purpose is Purpose.RECOVERY else ""
         followed = said.channel if said.channel_upgrades and not recovery_image and not kind else ""
         channel = wish.channel or followed
