@@ -232,16 +232,27 @@ class PackageClient:
 
             return Change(add=choose(request, repositories, installed), force=wish.force)
 
-        report = self.run("install", plan, manner)
-        if report.state in ("done", "nothing") and not wish.onlydeps and self.settings.root.record:
-            self._ask_for(wish.packages)
-        return report
+        with self._asking_for(wish, manner):
+            return self.run("install", plan, manner)
 
-    def _ask_for(self, refs: tuple[PackageRef, ...]) -> None:
+    @contextmanager
+    def _asking_for(self, wish: InstallWish, manner: Manner) -> Iterator[None]:
+        """What is wanted and was there as a dependency, by its own name or one that it provides, is asked for then."""
+        try:
+            yield
+        except room.FinalizerFailed:  # the change is done all the same
+            self._ask_for(wish, manner)
+            raise
+        self._ask_for(wish, manner)
+
+    def _ask_for(self, wish: InstallWish, manner: Manner) -> None:
+        if manner.dry_run or manner.download_only or wish.onlydeps or not self.settings.root.record:
+            return
         with self.reading() as database:
-            waiting = {f.package.id: f.package for f in database.records() if not f.requested}
-            named = [p.id for ref in refs for p in room.operations.matching(ref, tuple(waiting.values()))]
-        if named:
+            records = database.records()
+        waiting = {found.package.id for found in records if not found.requested}
+        named = room.operations.answering(wish.packages, tuple(f.package for f in records)) if waiting else ()
+        if not waiting.isdisjoint(named):
             with self.writing() as database:
                 database.request(named)
 
@@ -285,7 +296,8 @@ class PackageClient:
             )
             return replace(change, over_installed=wish.as_luet)
 
-        return self.run("replace", plan, manner)
+        with self._asking_for(wish, manner):
+            return self.run("replace", plan, manner)
 
     def reinstall(
         self, refs: tuple[PackageRef, ...], manner: Manner, *, force: bool, over_installed: bool = False

@@ -63,6 +63,12 @@ def matching(ref: PackageRef, installed: tuple[Package, ...]) -> tuple[Package, 
     return World(named, ()).matches(ref)
 
 
+def answering(refs: tuple[PackageRef, ...], installed: tuple[Package, ...]) -> tuple[PackageId, ...]:
+    """Of each reference the installed package that answers it best: one of that name, or one that provides it."""
+    world = World(MemoryPackages(installed), ())
+    return tuple(found.id for ref in refs for found in world.matches(ref)[:1])
+
+
 def record_of(database: SystemDatabase, id: PackageId) -> Record:
     found = database.record(id)
     assert found is not None, id
