@@ -94,12 +94,12 @@ def share_at(channel: Channel, now_epoch_s: int) -> int:
 
 def verdict(channel: Channel, running: str, place: int, now_epoch_s: int) -> Verdict:
     """What a device that runs version `running` ("" for one that has none) and has this `place` is told now."""
+    if now_epoch_s >= channel.expires_epoch_s:  # first: who holds newer documents back must not look up to date
+        return Verdict.EXPIRED
     if compare(channel.version, running) <= 0:
         return Verdict.NOT_NEWER
     if channel.halted:
         return Verdict.HALTED
-    if now_epoch_s >= channel.expires_epoch_s:
-        return Verdict.EXPIRED
     if now_epoch_s < channel.not_before_epoch_s:
         return Verdict.NOT_YET
     if running and channel.minimum_version and compare(running, channel.minimum_version) < 0:

@@ -28,7 +28,7 @@ def offered(
     standing = device.standing if purpose is Purpose.UPGRADE else None
     said = verdict(channel, "" if standing is None else standing.version, place, now_epoch_s)
     recovery = device.recovery if purpose is Purpose.RECOVERY else None
-    if recovery is not None and compare(channel.version, recovery.version) <= 0:
+    if said is not Verdict.EXPIRED and recovery is not None and compare(channel.version, recovery.version) <= 0:
         said = Verdict.NOT_NEWER
     if said is Verdict.OFFERED:
         refuse_failed(device, channel.version)
