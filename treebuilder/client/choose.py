@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from treebuilder.repository import RepositoryPackages
 
 
+_STAYS = "installing leaves what is installed as it is: upgrade, replace or uninstall it"
+
+
 def choose(
     request: InstallRequest, repositories: RepositoryPackages, installed: tuple[Package, ...]
 ) -> tuple[Planned, ...]:
@@ -36,6 +39,7 @@ def choose(
             answers = PackageSolver().solve(Request(request.wanted), _alone(request.wanted, repositories), ()).answers
         named = {package.id for _, package in answers}
         order: tuple[Package, ...] = tuple(package for _, package in answers)
+        _refuse_second(order, installed)
     else:
         held = tuple(PackageRef(id.category, id.name, id.version) for id in sorted(there))
         try:
@@ -48,7 +52,7 @@ def choose(
             err.message = err.message.replace(" is held", " stays installed")
             err.chain = tuple(line.replace(" is held", " stays installed") for line in err.chain)
             if held and err.reason == "unsatisfiable" and err.hint is None:
-                err.hint = "installing leaves what is installed as it is: upgrade, replace or uninstall it"
+                err.hint = _STAYS
             raise
         named = {package.id for _, package in solution.answers}
         order = solution.order
@@ -91,6 +95,18 @@ def _refuse_unknown(
             f"packages {names} not found", reason="unknown-package",
             hint="packages are named CATEGORY/NAME: search says which there are",
         )  # fmt: skip
+
+
+def _refuse_second(chosen: tuple[Package, ...], installed: tuple[Package, ...]) -> None:
+    """Of one name one version is there, whatever is needed of it. Raises Unsatisfiable."""
+    there = {package.id.pkgname: package.id for package in installed}
+    for package in chosen:
+        old = there.get(package.id.pkgname, package.id)
+        if old != package.id:
+            raise Unsatisfiable(
+                f"{package.id} cannot be had while {old} stays installed", hint=_STAYS,
+                chain=(f"only one version of {old.pkgname} can be there",),
+            )  # fmt: skip
 
 
 @contextmanager
