@@ -270,12 +270,21 @@ class SystemDatabase:
         self.settle((), records, finalizers)
 
     def settle(self, removed: Iterable[PackageId], records: Iterable[Record], finalizers: Iterable[Finalizer]) -> None:
-        """One change, in one transaction: packages that went, packages that came, what is still to run."""
+        """One change, in one transaction: packages that went, packages that came, what is still to run.
+
+        A name of which nothing is left is not held any more."""
         with self._transaction() as db:
-            for id in removed:
+            gone = tuple(removed)
+            for id in gone:
                 _delete(db, id)
             for record in records:
                 _insert(db, record)
+            for id in gone:
+                db.execute(
+                    "DELETE FROM holds WHERE category = ?1 AND name = ?2 "
+                    "AND NOT EXISTS (SELECT 1 FROM packages WHERE category = ?1 AND name = ?2)",
+                    (id.category, id.name),
+                )
             known = {row[0] for row in db.execute("SELECT finalizer FROM pending")}
             for finalizer in finalizers:
                 text = json.dumps(finalizer_to_json(finalizer))

@@ -57,6 +57,10 @@ def not_installed(ref: PackageRef) -> TreebuildError:
     )  # fmt: skip
 
 
+def held(message: str, id: PackageId) -> TreebuildError:
+    return TreebuildError(message, reason="held", hint=f"unhold {id.pkgname.removeprefix('/')} lets it be changed")
+
+
 def matching(ref: PackageRef, installed: tuple[Package, ...]) -> tuple[Package, ...]:
     """Installed packages of the name and version that a reference names, newest first."""
     named = MemoryPackages(package for package in installed if package.id.pkgname == ref.pkgname)
@@ -93,15 +97,20 @@ def without_installed(wanted: tuple[PackageRef, ...], installed: tuple[Package, 
 
 # uninstall ------------------------------------------------------------------------------------------------------------
 def uninstall(request: UninstallRequest, database: SystemDatabase) -> Change:
-    """Raises TreebuildError (reasons "not-installed", "needed")."""
-    records = database.records()
+    """What is held goes when it is named, and not along. Raises TreebuildError (reasons "not-installed", "needed",
+    "held")."""
+    records, holds = database.records(), database.holds()
     installed = tuple(found.package for found in records)
     named = _named(request.packages, installed)
     going = dict(named)
     if request.users_too:
         going |= {package.id: package for package in users(going, installed)}
+        for id in sorted(going):
+            if id.pkgname in holds and id not in named:
+                names = ", ".join(str(one) for one in sorted(named))
+                raise held(f"{names} cannot be removed: {id} needs that, and is held", id)
     if request.full or request.users_too:
-        going |= _unneeded(going, records, every=request.every_need)
+        going |= _unneeded(going, records, holds, every=request.every_need)
     if request.check:
         _refuse_needed(going, installed)
     records_gone = tuple(record_of(database, id) for id in sorted(going))
@@ -119,14 +128,15 @@ def _refuse_needed(going: dict[PackageId, Package], installed: tuple[Package, ..
         )  # fmt: skip
 
 
-def _unneeded(going: dict[PackageId, Package], records: tuple[Record, ...], *, every: bool) -> dict[PackageId, Package]:
-    """What was needed by the packages that go and is by nobody else. What somebody asked for stays, unless `every`."""
+def _unneeded(
+    going: dict[PackageId, Package], records: tuple[Record, ...], holds: frozenset[str], *, every: bool
+) -> dict[PackageId, Package]:
+    """What was needed by the packages that go and is by nobody else. What is held stays, and what somebody asked for,
+    unless `every`."""
     installed = tuple(found.package for found in records)
-    asked = {found.package.id for found in records if found.requested}
+    stay = {f.package.id for f in records if (f.requested and not every) or f.package.id.pkgname in holds}
     reached = needed(going, installed)
-    rest = {p.id: p for p in installed if p.id not in reached and p.id not in going}
-    if not every:
-        rest |= {p.id: p for p in installed if p.id in asked and p.id not in going}
+    rest = {p.id: p for p in installed if (p.id not in reached or p.id in stay) and p.id not in going}
     kept = needed(rest, installed)
     return {id: package for id, package in reached.items() if id not in kept and id not in rest}
 
