@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from treebuilder.channel.publishing import Release, Terms, publish
+from treebuilder.channel.publishing import Release, Terms, halt, publish, roll_out
 from treebuilder.channel.rules import Verdict, verdict
 from treebuilder.device.following import offered
 from treebuilder.device.states import Device, Image, Purpose, Slot
+from treebuilder.errors import ConfigError
 from treebuilder.model.digest import Digest
 from treebuilder.records import replace
 
@@ -25,3 +26,24 @@ def test_an_expired_channel_is_not_believed_whatever_runs(running: str, halted: 
     device = Device(IMAGE, IMAGE, IMAGE, booted=Slot.ACTIVE, running=IMAGE)
     for purpose in Purpose:
         assert offered(device, channel, 0, 0, 1000, purpose) is Verdict.EXPIRED
+
+
+def test_what_is_halted_is_not_offered_again_by_publishing_it_again() -> None:
+    halted = halt(CHANNEL, "too many failures", 10)
+    with pytest.raises(ConfigError) as caught:
+        publish(halted, "stable", RELEASE, Terms(), 20)
+    assert caught.value.reason == "halted"
+    other = Release("system/os", "s3", Digest.of(b"s3"), "2.1")
+    assert not publish(halted, "stable", other, Terms(), 20).halted
+    assert not roll_out(halted, Terms(), 20, resume=True).halted
+
+
+def test_a_minimum_version_that_no_device_could_have_is_refused() -> None:
+    for minimum in ("2.0", "2.1"):
+        with pytest.raises(ConfigError) as caught:
+            roll_out(CHANNEL, Terms(minimum_version=minimum), 20)
+        assert caught.value.reason == "minimum-version"
+    bounded = roll_out(CHANNEL, Terms(minimum_version="1.9"), 20)
+    assert halt(bounded, "", 30).minimum_version == "1.9"
+    assert halt(replace(CHANNEL, minimum_version="2.0"), "", 30).halted
+    assert roll_out(bounded, Terms(minimum_version=""), 30).minimum_version == ""

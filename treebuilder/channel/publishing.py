@@ -49,11 +49,17 @@ def publish(before: Channel | None, name: str, release: Release, terms: Terms, n
     """The channel names a release. Who is offered it begins anew: without terms, the whole fleet at once.
 
     Raises UpdateRefused (reason "goes-back") for a version older than the one it names: no device would take it.
+    ConfigError (reason "halted") for the snapshot that was halted: who publishes by a script must not undo that.
     """
     if before is not None and compare(release.version, before.version) < 0:
         raise UpdateRefused(
             f"{name} is at {before.version}, and {release.version} is older: devices never go back by themselves",
             reason="goes-back", hint="publish the older content as a newer version",
+        )  # fmt: skip
+    if before is not None and before.halted and release.index == before.index:
+        raise ConfigError(
+            f"{name} is halted at {before.version}: {before.halt_reason or 'no reason was given'}", reason="halted",
+            hint="publish a repaired version, or go on with channel rollout --resume",
         )  # fmt: skip
     base = before or Channel(name, 0, release.package, release.snapshot, release.index, release.version, 0)
     named = replace(
@@ -101,10 +107,16 @@ def _on_terms(channel: Channel, terms: Terms, now_epoch_s: int) -> Channel:
         share, steps = terms.share, ()
     if terms.steps is not None:
         share, steps = terms.share or 0, tuple(Step(begin + step.after_s, step.share) for step in terms.steps)
+    minimum = _or(terms.minimum_version, channel.minimum_version)
+    if terms.minimum_version and compare(minimum, channel.version) >= 0:  # asked only then: a halt never fails
+        raise ConfigError(
+            f"no device is offered {channel.version}: the oldest that may install it is {minimum}",
+            reason="minimum-version", hint='the version that has to be there before, or --minimum-version ""',
+        )  # fmt: skip
     life = terms.life_s if terms.life_s is not None else DEFAULT_LIFE_S
     return replace(
         channel, revision=channel.revision + 1, share=share, steps=steps, expires_epoch_s=now_epoch_s + life,
-        minimum_version=_or(terms.minimum_version, channel.minimum_version),
+        minimum_version=minimum,
         not_before_epoch_s=not_before,
         critical=_or(terms.critical, channel.critical), report_url=_or(terms.report_url, channel.report_url),
         limit=_or(terms.limit, channel.limit),
