@@ -60,8 +60,7 @@ class Table:
         self._root = root
         self._kind = kind
         self._path = path or kind.path
-        text = root.read_text(self._path).removesuffix("\n")
-        self._lines = text.split("\n") if text else []  # and at nothing else: a user's full name may hold U+2028
+        self._lines = root.lines(self._path)
         self._changed = False
 
     def entries(self) -> Iterator[Entry]:

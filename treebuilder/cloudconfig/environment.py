@@ -34,7 +34,7 @@ def environment(step: Node, machine: Machine) -> None:
                 value.fail(f"{name!r} is no name for a variable", reason="environment")
             wanted[name] = machine.render(machine.text_of(value, name), value.place)
         lines: list[str] = []
-        for line in machine.root.read_text(file).splitlines():
+        for line in machine.root.lines(file):
             found = _LINE.match(line)
             if found is None or found[1] not in wanted:
                 lines.append(line)

@@ -133,6 +133,11 @@ class Root:
         """A file as text, empty when there is none; undecodable bytes survive a round trip."""
         return (self.read(inside) or b"").decode("utf-8", "surrogateescape")
 
+    def lines(self, inside: str) -> list[str]:
+        """A file's lines, which end at line feeds alone: a value may hold U+2028."""
+        text = self.read_text(inside).removesuffix("\n")
+        return text.split("\n") if text else []
+
     def write(
         self, inside: str, data: bytes, *, mode: int | None = None, default_mode: int = 0o644,
         owner: tuple[int, int] = _NOBODY,

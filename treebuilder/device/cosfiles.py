@@ -7,6 +7,7 @@ Source: os-and-ota facts 5.1, issue 797 (`IMAGE=` in os-release).
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,7 @@ _PASSED_OVER = frozenset({  # of cOS; no image of ours has a size or a label of 
     "PASSIVE_LABEL", "SYSTEM_LABEL", "ARCH",
 })  # fmt: skip
 _MAX_BYTES = 1 << 16
+_EXPORT = re.compile(r"\s*export\s+")
 _FALSE = ("false", "0", "no", "off", "n", "f")
 
 
@@ -59,9 +61,9 @@ def parse_variables(text: str, file: str) -> Variables:
     """`NAME=value` a line, values quoted as in os-release(5). What a shell would have to run is passed over."""
     values: dict[str, str] = {}
     warnings = []
-    for number, line in enumerate(text.splitlines(), 1):
-        words = line.strip().removeprefix("export ").lstrip()
-        if not words or words.startswith("#"):
+    for number, line in enumerate(text.split("\n"), 1):  # and at nothing else: a value may hold U+2028
+        words = _EXPORT.sub("", _uncommented(line)).strip()
+        if not words:
             continue
         name, sign, value = words.partition("=")
         reason = ""
@@ -71,12 +73,26 @@ def parse_variables(text: str, file: str) -> Variables:
             reason = f"sets {name} by a command; files are read, and not run"
         else:
             try:
-                values[name] = " ".join(shlex.split(value, comments=True))
+                values[name] = " ".join(shlex.split(value))
             except ValueError as err:
                 reason = f"cannot be read: {err}"
         if reason:
             warnings.append(Warned(f"this line {reason}", Place(file, number)))
     return Variables(values, tuple(warnings))
+
+
+def _uncommented(line: str) -> str:
+    """The line without its comment: a `#` that begins a word, as a shell and os-release(5) have it."""
+    quote, before = "", " "
+    for at, char in enumerate(line):
+        if quote:
+            quote = "" if char == quote and (quote == "'" or before != "\\") else quote
+        elif char in "'\"" and before != "\\":
+            quote = char
+        elif char == "#" and before.isspace():
+            return line[:at]
+        before = char
+    return line
 
 
 def load(root: Path, environment: Mapping[str, str]) -> tuple[CosSettings, tuple[Warned, ...]]:
