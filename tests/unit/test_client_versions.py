@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.unit.verb_parts import Verbs, verbs
 
 __all__ = ["verbs"]  # fixtures
@@ -15,3 +17,82 @@ def test_without_dependencies_too_there_is_one_version(verbs: Verbs) -> None:
         assert "while t/a" in verbs.refused("install", *words)
     assert verbs.came("replace", "t/a", "--for", "t/a@2.0", "--nodeps") == ["t/a-2.0"]
     assert verbs.system.installed() == ["t/a-2.0"]
+
+
+def pinned(verbs: Verbs) -> None:
+    """A root whose t/a-1.0, which t/pin needs, is in no repository any more, and has lost its file."""
+    verbs.shop.package("t/a", {"a": b"1"})
+    verbs.shop.package("t/pin", {"pin": b""}, requires=("t/a@1.0",))
+    verbs.json("install", "t/a", "t/pin")
+    verbs.empty_repository()
+    verbs.shop.package("t/new", {"new": b""})
+    verbs.shop.package("t/a", {"a": b"2"}, version="2.0", requires=("t/new",))
+    (verbs.system.root / "a").unlink()
+
+
+@pytest.mark.parametrize("words", [("reinstall", "t/a"), ("oscheck", "--reinstall"), ("reinstall", "--installed")])
+def test_what_no_repository_has_any_more_does_not_break_who_needs_it(verbs: Verbs, words: tuple[str, ...]) -> None:
+    pinned(verbs)
+    said = verbs.refused(*words)
+    assert "no repository has t/a-1.0 any more" in said
+    assert "t/pin-1.0 requires t/a 1.0" in said
+    verbs.json("uninstall", "t/pin")
+    assert verbs.came(*words) == ["t/new-1.0", "t/a-2.0"]
+    assert verbs.asked_for() == ["t/a-2.0"]
+    assert verbs.came("uninstall", "--full", "t/a") == verbs.system.installed() == []
+
+
+def test_without_dependencies_it_is_the_newest(verbs: Verbs) -> None:
+    pinned(verbs)
+    assert verbs.came("reinstall", "t/a", "--nodeps") == ["t/a-2.0"]
+    assert verbs.system.installed() == ["t/a-2.0", "t/pin-1.0"]
+
+
+@pytest.mark.parametrize("words", [("reinstall", "t/a"), ("oscheck", "--reinstall"), ("reinstall", "t/a", "--nodeps")])
+def test_what_is_held_does_not_come_in_another_version(verbs: Verbs, words: tuple[str, ...]) -> None:
+    pinned(verbs)
+    verbs.json("uninstall", "t/pin")
+    verbs.json("hold", "t/a")
+    assert "no repository has t/a-1.0 any more, which is held" in verbs.refused(*words)
+    assert verbs.came("reinstall", "--installed") == []
+    verbs.json("unhold", "t/a")
+    assert "t/a-2.0" in verbs.came(*words)
+
+
+REBUILT = [("upgrade", "--sync"), ("reinstall", "t/b", "t/c"), ("upgrade", "--sync", "--oscheck")]
+
+
+@pytest.mark.parametrize("words", REBUILT)
+def test_a_rebuild_brings_what_it_needs(verbs: Verbs, words: tuple[str, ...]) -> None:
+    verbs.shop.package("t/b", {"b": b"1"})
+    verbs.shop.package("t/c", {"c": b"1"})
+    verbs.json("install", "t/b", "t/c")
+    verbs.shop.package("t/new", {"new": b""})
+    verbs.shop.package("t/b", {"b": b"2"}, requires=("t/c", "t/new"))
+    verbs.shop.package("t/c", {"c": b"2"})
+    assert verbs.json("upgrade")["state"] == "nothing"
+    *before, last = verbs.came(*words)
+    assert (sorted(before), last) == (["t/c-1.0", "t/new-1.0"], "t/b-1.0")  # dependencies first, for their finalizers
+    assert verbs.asked_for() == ["t/b-1.0", "t/c-1.0"]
+    for again in (("upgrade", "--sync", "--oscheck"), ("upgrade",)):
+        assert verbs.json(*again)["state"] == "nothing"
+
+
+def test_what_was_asked_for_by_its_old_name_is_no_orphan(verbs: Verbs) -> None:
+    verbs.shop.package("t/old", {"a": b"1"})
+    verbs.shop.package("t/app", {"app": b"1"}, requires=("t/old",))
+    verbs.json("install", "t/old", "t/app")
+    verbs.shop.package("t/renamed", {"a": b"2"}, provides=("t/old",), conflicts=("t/old",))
+    verbs.shop.package("t/app", {"app": b"2"}, version="2.0", requires=("t/renamed",))
+    assert verbs.came("upgrade") == ["t/renamed-1.0", "t/app-2.0"]
+    verbs.json("uninstall", "t/app")
+    assert verbs.json("autoremove")["state"] == "nothing"
+    assert verbs.asked_for() == ["t/renamed-1.0"]
+
+
+def test_what_is_replaced_may_be_what_comes(verbs: Verbs) -> None:
+    verbs.shop.package("t/a", {"a": b"1"})
+    verbs.shop.package("t/b", {"b": b"1"}, requires=("t/a",))
+    verbs.json("install", "t/b")
+    verbs.came("replace", "t/a", "--for", "t/a")
+    assert verbs.system.installed() == verbs.asked_for() == ["t/a-1.0", "t/b-1.0"]

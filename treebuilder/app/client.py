@@ -300,12 +300,12 @@ class PackageClient:
             return self.run("replace", plan, manner)
 
     def reinstall(
-        self, refs: tuple[PackageRef, ...], manner: Manner, *, force: bool, over_installed: bool = False
+        self, refs: tuple[PackageRef, ...], manner: Manner, *, force: bool, nodeps: bool, over_installed: bool = False
     ) -> ChangeReport:
         repositories = self.repositories
 
         def plan(database: SystemDatabase) -> Change:
-            change = room.operations.reinstall(refs, repositories, database, force=force)
+            change = room.operations.reinstall(refs, repositories, database, force=force, nodeps=nodeps)
             return replace(change, over_installed=over_installed)
 
         return self.run("reinstall", plan, manner)
@@ -320,14 +320,16 @@ class PackageClient:
             found = {str(p.id): room.operations.missing(database, p.id, self.root) for p in database.packages()}
         return {name: files for name, files in found.items() if files}
 
-    def repair(self, manner: Manner) -> ChangeReport:
+    def repair(self, manner: Manner, *, nodeps: bool) -> ChangeReport:
         """Reinstalls what has lost files."""
         repositories = self.repositories
 
         def plan(database: SystemDatabase) -> Change:
             hurt = [p.id for p in database.packages() if room.operations.missing(database, p.id, self.root)]
             refs = tuple(PackageRef(id.category, id.name, id.version) for id in hurt)
-            return room.operations.reinstall(refs, repositories, database, force=True) if refs else Change()
+            if not refs:
+                return Change()
+            return room.operations.reinstall(refs, repositories, database, force=True, nodeps=nodeps)
 
         return self.run("oscheck", plan, manner)
 

@@ -15,6 +15,7 @@ from treebuilder.model.package import Package, PackageId, PackageRef
 from treebuilder.model.packageset import MemoryPackages, PackageSet
 from treebuilder.model.solution import Request
 from treebuilder.records import replace
+from treebuilder.solver.world import World
 
 if TYPE_CHECKING:
     from treebuilder.repository import RepositoryPackages
@@ -48,9 +49,7 @@ def choose(
                     Request(request.wanted, held), repositories, installed, order="runtime"
                 )
         except Unsatisfiable as err:
-            # nobody held these: they are what is installed, which stays as it is
-            err.message = err.message.replace(" is held", " stays installed")
-            err.chain = tuple(line.replace(" is held", " stays installed") for line in err.chain)
+            say_who_stays(err)
             if held and err.reason == "unsatisfiable" and err.hint is None:
                 err.hint = _STAYS
             raise
@@ -62,21 +61,46 @@ def choose(
     )  # fmt: skip
 
 
+def say_who_stays(err: Unsatisfiable) -> None:
+    """Nobody held these: they are what is installed, which stays as it is."""
+    err.message = err.message.replace(" is held", " stays installed")
+    err.chain = tuple(line.replace(" is held", " stays installed") for line in err.chain)
+
+
 def solve(
     request: Request, repositories: RepositoryPackages, installed: tuple[Package, ...], asked: frozenset[str]
 ) -> tuple[tuple[Planned, ...], tuple[PackageId, ...]]:
     """New packages in the order of installation, and installed ones that go; what is installed may change.
 
-    `asked` are the names that somebody asked for. Raises Unsatisfiable, SpecError (reason "no-artifact").
+    `asked` are the names that somebody asked for: what comes for one of them, also under another name that provides
+    it, is asked for. Raises Unsatisfiable, SpecError (reason "no-artifact").
     """
     from treebuilder.solver import PackageSolver
 
     there = {package.id for package in installed}
     solution = PackageSolver().solve(request, repositories, installed, order="runtime")
-    stay = {package.id for package in solution.packages}
+    stay = {package.id: package for package in solution.packages}
+    left = asked - {id.pkgname for id in stay}
     ordered = dict.fromkeys(package.id for package in (*solution.order, *solution.packages))
-    new = tuple(planned(id, repositories, requested=id.pkgname in asked) for id in ordered if id not in there)
-    return new, tuple(sorted(there - stay))
+    new = tuple(
+        planned(
+            id, repositories,
+            requested=id.pkgname in asked or any(given.pkgname in left for given in stay[id].provides),
+        ) for id in ordered if id not in there
+    )  # fmt: skip
+    return new, tuple(sorted(there - stay.keys()))
+
+
+def in_order(items: Iterable[Planned], installed: Iterable[Package]) -> tuple[Planned, ...]:
+    """What a package requires comes before it, also what it requires through others. `installed` may stay or go."""
+    from treebuilder.solver.graph import edges_of, order_of
+
+    chosen = {item.package.id: item for item in items}
+    names = {id.pkgname for id in chosen}
+    there = [*(p for p in installed if p.id.pkgname not in names), *(item.package for item in chosen.values())]
+    edges = edges_of(World(MemoryPackages(there), ()), there)
+    order = order_of([item.package for item in chosen.values()], edges, "runtime")
+    return tuple(chosen[package.id] for package in order if package.id in chosen)
 
 
 def _refuse_unknown(

@@ -6,16 +6,16 @@ from pathlib import Path
 
 from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.client.api import Change, InstallRequest, Planned, Record
-from treebuilder.client.choose import choose, planned, solve
+from treebuilder.client.choose import choose, in_order, planned, say_who_stays, solve
 from treebuilder.client.names import checked
 from treebuilder.client.needs import broken, needed, users
 from treebuilder.client.places import look
-from treebuilder.errors import SpecError, TreebuildError
+from treebuilder.errors import SpecError, TreebuildError, Unsatisfiable
 from treebuilder.model.package import Package, PackageId, PackageRef
 from treebuilder.model.packageset import MemoryPackages
 from treebuilder.model.solution import Request
 from treebuilder.records import record, replace
-from treebuilder.solver.world import World
+from treebuilder.solver.world import World, key_of
 
 if TYPE_CHECKING:
     from treebuilder.client.database import SystemDatabase
@@ -166,22 +166,29 @@ def upgrade(request: UpgradeRequest, repositories: RepositoryPackages, database:
         gone = {p.id for p in installed if not repositories.versions(p.id.pkgname) and p.id.pkgname not in holds}
     names = sorted({p.id.pkgname for p in installed if p.id not in gone and p.id.pkgname not in holds})
     wanted = tuple(PackageRef(*_split(name), "") for name in names)
-    held = tuple(PackageRef(p.id.category, p.id.name, p.id.version) for p in installed if p.id.pkgname in holds)
-    unwanted = tuple(PackageRef(id.category, id.name, id.version) for id in sorted(gone))
+    stay = tuple(_exact(package.id) for package in installed if package.id.pkgname in holds)
+    unwanted = tuple(map(_exact, sorted(gone)))
     asked = frozenset(found.package.id.pkgname for found in records if found.requested)
-    new, old = solve(Request(wanted, held, unwanted), repositories, installed, asked) if wanted else ((), tuple(gone))
-    again: list[Planned] = []
-    for found in records:
+    again: dict[PackageId, tuple[Package, bool]] = {}
+    for found in records if request.rebuilt or request.missing else ():
         id = found.package.id
-        if id in old or id.pkgname in holds or repositories.find(id) is None:
-            continue
-        if (request.rebuilt and _rebuilt(found, repositories)) or (request.missing and missing(database, id, root)):
-            again.append(planned(id, repositories, requested=found.requested))
-    going = sorted({*old, *(item.package.id for item in again)})
+        now = repositories.find(id) if id.pkgname not in holds else None
+        if now is not None and (
+            (request.rebuilt and _rebuilt(found, repositories)) or (request.missing and missing(database, id, root))
+        ):
+            again[id] = now, found.requested
+    known = tuple(again[p.id][0] if p.id in again else p for p in installed)  # a rebuild may need something else
+    new, old = solve(Request(wanted, stay, unwanted), repositories, known, asked) if wanted else ((), tuple(gone))
+    same = [planned(id, repositories, requested=asked_for) for id, (_, asked_for) in again.items() if id not in old]
+    going = sorted({*old, *(item.package.id for item in same)})
     return Change(
-        tuple(record_of(database, id) for id in going), (*new, *again), force=request.force,
-        over_installed=request.over_installed,
+        tuple(record_of(database, id) for id in going), in_order((*new, *same), known) if same else new,
+        force=request.force, over_installed=request.over_installed,
     )  # fmt: skip
+
+
+def _exact(id: PackageId) -> PackageRef:
+    return PackageRef(id.category, id.name, id.version)
 
 
 def _split(pkgname: str) -> tuple[str, str]:
@@ -216,7 +223,8 @@ def replace_packages(
     rest = tuple(package for package in installed if package.id not in going)
     new = choose(request, repositories, rest)
     if check:
-        hurt = broken(going, (*installed, *(item.package for item in new)))
+        gone = going.keys() - {item.package.id for item in new}  # one of them may be needed by what comes
+        hurt = broken(gone, (*installed, *(item.package for item in new)))
         if hurt:
             raise TreebuildError(
                 f"{hurt[0][0].id} needs {hurt[0][1]}, which would be gone", reason="needed",
@@ -226,26 +234,61 @@ def replace_packages(
 
 
 def reinstall(
-    refs: tuple[PackageRef, ...], repositories: RepositoryPackages, database: SystemDatabase, *, force: bool
-) -> Change:
+    refs: tuple[PackageRef, ...], repositories: RepositoryPackages, database: SystemDatabase,
+    *, force: bool, nodeps: bool = False,
+) -> Change:  # fmt: skip
     """The same packages again; without `refs` all that repositories have. A version that is in none is exchanged for
-    the newest that is. Raises TreebuildError (reason "not-installed"), Unsatisfiable."""
-    installed = database.packages()
+    the newest that fits (with `nodeps` as luet: the newest), unless it is held; what is required now comes too.
+
+    Raises TreebuildError (reasons "not-installed", "held"), SpecError (reason "no-artifact"), Unsatisfiable.
+    """
+    records, holds = database.records(), database.holds()
+    installed = tuple(found.package for found in records)
     chosen = _named(refs, installed)
     if not refs:
-        chosen = {p.id: p for p in installed if repositories.versions(p.id.pkgname)}
-    items = [_again(id, repositories, database) for id in chosen]
-    return Change(tuple(record_of(database, id) for id in sorted(chosen)), tuple(items), force=force)
+        chosen = {
+            p.id: p for p in installed
+            if repositories.versions(p.id.pkgname) and (p.id.pkgname not in holds or repositories.find(p.id))
+        }  # fmt: skip
+    known = {id: repositories.find(id) for id in chosen}
+    for id in (id for id, package in known.items() if package is None):
+        if not repositories.versions(id.pkgname):
+            raise SpecError(f"no repository has {id}", reason="no-artifact", hint="repo update fetches what is new")
+        if id.pkgname in holds:
+            raise held(f"no repository has {id} any more, which is held: it would be another version", id)
+    asked = frozenset(found.package.id.pkgname for found in records if found.requested)
+    going, items = set(chosen), [known[id] or repositories.versions(id.pkgname)[0] for id in chosen]
+    came = tuple(planned(package.id, repositories, requested=package.id.pkgname in asked) for package in items)
+    if not nodeps and any(package is None or _needs_more(chosen[id], package) for id, package in known.items()):
+        new, old = _fitting(known, repositories, installed, asked)
+        going |= set(old)
+        came = (*new, *(item for item in came if item.package.id in known))
+    return Change(
+        tuple(record_of(database, id) for id in sorted(going)), in_order(came, installed), force=force
+    )  # fmt: skip
 
 
-def _again(id: PackageId, repositories: RepositoryPackages, database: SystemDatabase) -> Planned:
-    asked = record_of(database, id).requested
-    if repositories.find(id) is not None:
-        return planned(id, repositories, requested=asked)
-    newest = repositories.versions(id.pkgname)
-    if not newest:
-        raise SpecError(f"no repository has {id}", reason="no-artifact", hint="repo update fetches what is new")
-    return planned(newest[0].id, repositories, requested=asked)
+def _needs_more(old: Package, new: Package) -> bool:
+    return not {key_of(ref) for ref in new.requires} <= {key_of(ref) for ref in old.requires}
+
+
+def _fitting(
+    known: dict[PackageId, Package | None], repositories: RepositoryPackages, installed: tuple[Package, ...],
+    asked: frozenset[str],
+) -> tuple[tuple[Planned, ...], tuple[PackageId, ...]]:  # fmt: skip
+    """What comes with packages as repositories have them now, and for those that none has; what goes for that."""
+    lost = [id for id, package in known.items() if package is None]
+    wanted = tuple(PackageRef(id.category, id.name, "" if id in lost else id.version) for id in known)
+    stay = tuple(_exact(package.id) for package in installed if package.id not in lost)
+    now = tuple(known.get(package.id) or package for package in installed)
+    try:
+        return solve(Request(wanted, stay, tuple(map(_exact, lost))), repositories, now, asked)
+    except Unsatisfiable as err:
+        say_who_stays(err)
+        if lost:
+            err.message = f"no repository has {lost[0]} any more, and nothing else fits: {err.message}"
+        err.hint = "upgrade exchanges whatever has to be; --nodeps looks at no dependencies"
+        raise
 
 
 def missing(database: SystemDatabase, id: PackageId, root: Path) -> tuple[str, ...]:

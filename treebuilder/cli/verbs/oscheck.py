@@ -31,7 +31,8 @@ def run(args: argparse.Namespace, session: Session) -> int:
         if not hurt or not args.reinstall or session.output == "terminal":
             tables.write({"schema": "treebuild.oscheck/1", "missing": missing}, session.output, _text(hurt, args))
         if hurt and args.reinstall:
-            report = client.repair(changing.manner_of(args, client.settings))
+            nodeps = args.nodeps or changing.is_luet(args)
+            report = client.repair(changing.manner_of(args, client.settings), nodeps=nodeps)
             changing.show(report, args, session, "")
     return 0
 

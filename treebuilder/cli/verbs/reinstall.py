@@ -29,5 +29,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     refs = () if args.installed else changing.refs_of(args.packages)
     with changing.opened(args, session) as client:
         manner = changing.manner_of(args, client.settings)
-        report = client.reinstall(refs, manner, force=args.force, over_installed=changing.is_luet(args))
+        as_luet = changing.is_luet(args)
+        nodeps = args.nodeps or as_luet
+        report = client.reinstall(refs, manner, force=args.force, nodeps=nodeps, over_installed=as_luet)
     return changing.show(report, args, session, "Nothing to do")
