@@ -19,7 +19,7 @@ from treebuilder.device.slots import Source
 from treebuilder.device.states import Device, Image, Purpose, Slot
 from treebuilder.device.workfolder import work_folder
 from treebuilder.errors import ConfigError, NoSpace, UpdateRefused
-from treebuilder.events import Said
+from treebuilder.events import Said, Warned
 from treebuilder.model.words import parse_selector
 from treebuilder.records import record, replace
 from treebuilder.system.files import disk_errors, remove_tree
@@ -149,6 +149,9 @@ def reset(site: Site, wish: Wish, load: Load, folders: Iterable[Path]) -> Report
     again, and one that is done leaves nothing behind.
     Raises UpdateRefused (reason "reset-elsewhere", "nothing-there", "not-offered"), and what `upgrade` raises.
     """
+    if site.started.slot is Slot.RECOVERY:
+        for wrong in site.machine.begin_anew():
+            site.events.emit(Warned(f"{wrong}: the reset begins anew"))
     device = site.machine.status()
     rules.admit(device, Purpose.RESET)
     if wish.word or wish.channel or wish.kind or wish.version:

@@ -12,11 +12,12 @@ from treebuilder.device.journal import Boot, Journal
 from treebuilder.device.rules import Check, Fetch, Link, Point, Remember, Write
 from treebuilder.device.slots import Origin, Slots, Source, check_version, slot_of
 from treebuilder.device.statefile import NAME, StateFile
-from treebuilder.device.states import Device, Image, Memory, Plan, Purpose, Slot
+from treebuilder.device.states import Device, Image, Memory, Plan, Pointer, Purpose, Slot
 from treebuilder.errors import IntegrityError, StateCorrupt, TreebuildError, UpdateRefused
 from treebuilder.model.digest import Digest
 from treebuilder.records import record, replace
 from treebuilder.system import locks
+from treebuilder.system.files import remove_tree
 
 
 @record
@@ -81,6 +82,30 @@ class Machine:
                 raise UpdateRefused("nothing is staged", reason="nothing-staged", hint="treebuild device stage")
             writes = rules.ask(device, plan.image, plan.purpose, automatic=plan.automatic, go=True)
             return self._carry_out(self._write(device, writes), None)
+
+    def begin_anew(self) -> tuple[str, ...]:
+        """For a reset, which needs nothing of it: what cannot be read, of the memory, the boot loader's block and the
+        two slots, is given up. Returns what was wrong. Raises LockHeld."""
+        wrong = []
+        with locks.exclusive(self._lock, "this device"):
+            try:
+                self._journal.read()
+            except StateCorrupt as err:
+                wrong.append(err.message)
+                self._journal.write(Memory(), None)
+            try:
+                self._control.read()
+            except StateCorrupt as err:
+                wrong.append(err.message)
+                self._control.write(Pointer())
+                self._flush(Slot.ACTIVE)
+            for slot in (Slot.ACTIVE, Slot.PASSIVE):
+                try:
+                    self._slots.read(slot)
+                except StateCorrupt as err:
+                    wrong.append(err.message)
+                    remove_tree(self._slots.link(slot))
+        return tuple(wrong)
 
     def room(self, purpose: Purpose) -> int:
         """Bytes that an image may take on the partition it is for, once what nobody needs is deleted there."""
