@@ -300,6 +300,8 @@ def reclaim(repositories: RepositoryPackages, database: SystemDatabase, root: Pa
     """Packages of repositories whose files lie in the root without a record, newest versions first.
 
     luet takes a package of which any file is there; so do we, and of several versions the one with most of its files.
+    Files of installed packages tell nothing of others that have them too.
+
     Raises UnsafeArchive for an index whose files are none of a root.
     """
     there = {package.id.pkgname for package in database.packages()}
@@ -311,7 +313,7 @@ def reclaim(repositories: RepositoryPackages, database: SystemDatabase, root: Pa
             if artifact is None or not artifact.files:
                 continue
             listed = [checked(path, f"{package.id} in {home.source.name}") for path in artifact.files]
-            share = sum(look(root, path) is not None for path in listed) / len(listed)
+            share = sum(look(root, path) is not None and not database.owners(path) for path in listed) / len(listed)
             if share > best.get(name, (0.0, None))[0]:
                 entries = tuple((path, "f") for path in listed)
                 found = Record(
