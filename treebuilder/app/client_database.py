@@ -12,7 +12,7 @@ from treebuilder.client import Record, operations
 from treebuilder.client.names import checked
 from treebuilder.errors import ConfigError, TreebuildError
 from treebuilder.model.digest import Digest
-from treebuilder.model.package import PackageRef
+from treebuilder.model.package import Package, PackageId, PackageRef
 from treebuilder.nodes.writing import write_yaml
 from treebuilder.repository.fields import read_package
 from treebuilder.repository.index import listing, mapping, parse_document, text, texts
@@ -84,7 +84,7 @@ def one(client: PackageClient, refs: tuple[PackageRef, ...], *, files: bool) -> 
 def create(client: PackageClient, files: tuple[Path, ...]) -> Result:
     """Records packages out of `*.metadata.yaml`. Raises ConfigError for one that is recorded already, UnsafeArchive
     for files that are none of a root."""
-    fresh = [_of_metadata(path) for path in files]
+    fresh = list({found.package.id: found for found in map(_of_metadata, files)}.values())
     with client.writing() as database:
         there = {package.id for package in database.packages()}
         for found in fresh:
@@ -150,7 +150,8 @@ def take_over(client: PackageClient, path: Path) -> Result:
     data = _bytes(path)
     if data[16:20] in _BOLT:
         raise ConfigError(f"{path} is luet's own database (bolt), which is not read", reason="database", hint=_WAY)
-    fresh = _json_records(data) if data.lstrip()[:1] == b"{" else _yaml_records(data, path)
+    rows = _json_records(data, path) if data.lstrip()[:1] == b"{" else _yaml_records(data, path)
+    fresh = {row.package.id: row for row in rows}.values()
     with client.writing() as database:
         there = {found.package.id: found for found in database.records(entries=True)}
         chosen = []
@@ -165,25 +166,39 @@ def take_over(client: PackageClient, path: Path) -> Result:
 
 
 def _yaml_records(data: bytes, path: Path) -> list[Record]:
-    value = parse_document(b"packages:\n" + data, str(path))
+    head = b"packages: " if data.lstrip()[:1] == b"[" else b"packages:\n"  # `[]` is what a list of nothing is
+    value = parse_document(head + data, str(path))
     found = []
     for item in listing(value.get("packages")):
         package, build_time = read_package(mapping(item))
-        if not package.id.name:
-            raise ConfigError(f"{path} holds a package without a name")
-        found.append(Record(package, "", None, build_time, ()))
+        found.append(Record(_named(package, path), "", None, build_time, ()))
     return found
 
 
-def _json_records(data: bytes) -> list[Record]:
+def _named(package: Package, path: Path) -> Package:
+    if not package.id.name:
+        raise ConfigError(f"{path} holds a package without a name")
+    return package
+
+
+def _json_records(data: bytes, path: Path) -> list[Record]:
     try:
         value = json.loads(data)
-        items = value["packages"] or []
-        return [
-            Record(
-                read_package({key: str(item[key]) for key in ("category", "name", "version")})[0], "", None, "",
-                tuple((checked(str(name), "this list"), "f") for name in item.get("files") or ()),
-            ) for item in items
-        ]  # fmt: skip
+        found = []
+        for item in value["packages"] or []:
+            id = PackageId(*(_word(item[key]) for key in ("category", "name", "version")))
+            files = item.get("files") or []
+            if not isinstance(files, list):
+                raise TypeError(f"the files of {id} are no list")
+            entries = tuple((checked(_word(name), "this list"), "f") for name in files)
+            package = Package(id, hidden=item.get("hidden") is True)
+            found.append(Record(_named(package, path), "", None, "", entries))
+        return found
     except (ValueError, KeyError, TypeError, AttributeError) as err:
         raise TreebuildError(f"this is no list of packages that luet writes: {err}", reason="database") from err
+
+
+def _word(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
