@@ -216,21 +216,32 @@ class PackageClient:
         return replace(manner, confirm=confirm, applied=lambda change: plugins.after(change, upgrade=upgrade))
 
     # operations ------------------------------------------------------------------------------------------------------
-    def install(self, wish: InstallWish, manner: Manner) -> ChangeReport:
-        """What is installed stays as it is; what was there as a dependency counts as asked for from then on."""
+    def install(self, wish: InstallWish, manner: Manner, first: UpgradeRequest | None = None) -> ChangeReport:
+        """What is installed stays as it is; what was there as a dependency counts as asked for from then on.
+
+        `first` is an upgrade that comes before it, in one change with it.
+        """
         repositories = self.repositories
 
         def plan(database: SystemDatabase) -> Change:
-            installed = database.packages()
+            before, installed = Change(), database.packages()
+            if first is not None:
+                before = room.operations.upgrade(first, repositories, database, self.root)
+                gone = {found.package.id for found in before.remove}
+                installed = (
+                    *(package for package in installed if package.id not in gone), *(i.package for i in before.add)
+                )  # fmt: skip
             wanted = wish.packages
             if wish.as_luet:
                 wanted = room.operations.without_installed(wanted, installed)
                 if not wanted:
-                    return Change()
+                    return before
             request = InstallRequest(wanted, wish.nodeps, onlydeps=wish.onlydeps)
             from treebuilder.client.choose import choose
 
-            return Change(add=choose(request, repositories, installed), force=wish.force)
+            return room.operations.merged(
+                before, Change(add=choose(request, repositories, installed), force=wish.force)
+            )
 
         with self._asking_for(wish, manner):
             return self.run("install", plan, manner)

@@ -34,18 +34,21 @@ def run(args: argparse.Namespace, session: Session) -> int:
 
     refs = changing.refs_of(args.packages)
     before: ChangeReport | None = None
+    first: UpgradeRequest | None = None
     with changing.opened(args, session) as client:
         manner = changing.manner_of(args, client.settings)
         if changing.is_luet(args) and not args.relax:
             with client.reading() as database:
                 used = bool(database.packages())
             if used:  # as luet does; `treebuild install` leaves everything else alone
-                before = client.upgrade(UpgradeRequest(force=args.force, over_installed=True), manner)
+                first = UpgradeRequest(force=args.force, over_installed=True)
+            if first is not None and not (args.dry_run or args.download_only):
+                before, first = client.upgrade(first, manner), None
                 if session.output == "terminal":
                     changing.show(before, args, session, "")
         wish = InstallWish(refs, args.nodeps, args.onlydeps, args.force, changing.is_luet(args))
         try:
-            report: ChangeReport = client.install(wish, manner)
+            report: ChangeReport = client.install(wish, manner, first)
         except TreebuildError:
             if before is not None and session.output != "terminal":
                 changing.show(before, args, session, "")  # it happened, whatever came after it
