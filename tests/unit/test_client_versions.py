@@ -96,3 +96,14 @@ def test_what_is_replaced_may_be_what_comes(verbs: Verbs) -> None:
     verbs.json("install", "t/b")
     verbs.came("replace", "t/a", "--for", "t/a")
     assert verbs.system.installed() == verbs.asked_for() == ["t/a-1.0", "t/b-1.0"]
+
+
+def test_what_comes_again_is_not_uninstalled(verbs: Verbs) -> None:
+    """Its commands would take along the data that the next version works on."""
+    for version in ("1.0", "2.0"):
+        verbs.shop.package("t/a", {"a": b""}, version=version, finalize="uninstall:\n- echo gone\n")
+    verbs.json("install", "t/a@1.0")
+    for words in (("upgrade",), ("reinstall", "t/a"), ("replace", "t/a", "--for", "t/a@1.0")):
+        assert len(verbs.came(*words)) == 1
+    code, _, err = verbs.say("uninstall", "t/a")
+    assert (code, "the finalizer `echo gone` of t/a-1.0" in err) == (2, True)  # there is no shell in this root

@@ -28,11 +28,15 @@ class Environment:
     timeout_s: float = _TIMEOUT_S
 
 
-def uninstalling(records: Iterable[Record]) -> Iterator[Finalizer]:
-    """What is to run for packages that go: their `uninstall` commands, which run after the files are gone."""
-    for found in records:
-        if found.finalizer is not None and found.finalizer.uninstall:
-            yield Finalizer(found.finalizer.shell, found.finalizer.uninstall)
+def uninstalling(change: Change) -> Iterator[tuple[Record, Finalizer]]:
+    """What is to run for packages that go: their `uninstall` commands, which run after the files are gone.
+
+    A package that comes in another version, or again, is not uninstalled: its commands would take its data along.
+    """
+    stay = {item.package.id.pkgname for item in change.add}
+    for found in change.remove:
+        if found.finalizer is not None and found.finalizer.uninstall and found.package.id.pkgname not in stay:
+            yield found, Finalizer(found.finalizer.shell, found.finalizer.uninstall)
 
 
 def distinct(finalizers: Iterable[Finalizer | None]) -> tuple[Finalizer, ...]:
@@ -48,9 +52,8 @@ def whose(change: Change) -> dict[Finalizer, str]:
     for item in change.add:
         for one in distinct([item.finalizer]):
             found.setdefault(one, []).append(item.package.id.human)
-    for gone in change.remove:
-        for one in distinct(uninstalling([gone])):
-            found.setdefault(one, []).append(gone.package.id.human)
+    for gone, one in uninstalling(change):
+        found.setdefault(one, []).append(gone.package.id.human)
     return {one: names[0] + (f" and {len(names) - 1} more" if names[1:] else "") for one, names in found.items()}
 
 

@@ -119,7 +119,9 @@ class Client:
         check_files(change.add, blobs, Claims(database.owners, gone, warn, warn_over))
         if manner.download_only:
             return _planned_report(operation, change, "downloaded", fetched)
-        finalizers = distinct([*uninstalling(change.remove), *(item.finalizer for item in change.add)])
+        finalizers = distinct(
+            [*(commands for _, commands in uninstalling(change)), *(item.finalizer for item in change.add)]
+        )
         if finalizers and manner.finalize:
             load_sandbox()
         rules = apply.Rules(Claims(database.owners, gone, warn, warn_over), manner.protection, database)
