@@ -38,3 +38,11 @@ def test_what_a_finalizer_fails_after_was_asked_for(verbs: Verbs) -> None:
     verbs.shop.package("t/c", {"c": b"c"}, finalize="install:\n- echo hello\n")  # there is no shell in this root
     assert verbs.say("install", "t/a", "t/c")[0] == 2
     assert verbs.asked_for() == ["t/a-1.0", "t/b-1.0", "t/c-1.0"]
+
+
+def test_what_comes_for_something_that_does_not_was_asked_for(verbs: Verbs) -> None:
+    verbs.shop.package("t/a", {"a": b"a"})
+    verbs.shop.package("t/b", {"b": b"b"}, requires=("t/a",))
+    verbs.came("install", "--onlydeps", "t/b")
+    assert verbs.asked_for() == ["t/a-1.0"]
+    assert verbs.json("autoremove")["state"] == "nothing"

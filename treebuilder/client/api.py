@@ -52,7 +52,7 @@ class SystemRoot:
 class InstallRequest:
     """`nodeps` installs exactly what is named. `epoch_s` is handed to finalizers as SOURCE_DATE_EPOCH; 0 for none.
 
-    `onlydeps` leaves out what is named.
+    `onlydeps` leaves out what is named; what it requires is what somebody asked for then.
     """
 
     wanted: tuple[PackageRef, ...]

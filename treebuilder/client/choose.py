@@ -56,7 +56,7 @@ def choose(
         named = {package.id for _, package in solution.answers}
         order = solution.order
     return tuple(
-        planned(package.id, repositories, requested=package.id in named) for package in order
+        planned(package.id, repositories, requested=request.onlydeps or package.id in named) for package in order
         if package.id not in there and not (request.onlydeps and package.id in named)
     )  # fmt: skip
 
