@@ -105,10 +105,10 @@ def _chosen(search: Search, packages: list[Package], files: Callable[[Package], 
         return (p for p in seen if any(matches(f"{key}={value}") for key, value in p.labels))
     if search.how == "files":  # hidden ones too, as luet
         return (package for package in packages if any(matches(path) for path in files(package)))
-    named = (package for package in seen if matches(package.id.human))
-    if search.how in ("revdeps", "deps"):
-        return _related(list(named), packages, search.how)
-    return named
+    if search.how in ("revdeps", "deps"):  # of hidden ones too, but none of those is shown
+        named = [package for package in packages if matches(package.id.human)]
+        return (p for p in _related(named, packages, search.how) if search.hidden or not p.hidden)
+    return (package for package in seen if matches(package.id.human))
 
 
 def _related(named: list[Package], packages: list[Package], how: str) -> Iterator[Package]:
