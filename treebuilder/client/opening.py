@@ -8,7 +8,7 @@ from pathlib import Path
 from treebuilder.client.api import DATABASE_NAME, SystemRoot
 from treebuilder.client.database import SystemDatabase
 from treebuilder.client.places import look
-from treebuilder.errors import StateCorrupt
+from treebuilder.errors import ConfigError, StateCorrupt
 from treebuilder.system.files import disk_errors
 
 _LUET = ("/var/cache/luet", "luet.db")  # where luet keeps its own, unless it is told another folder
@@ -23,7 +23,18 @@ def luet_database(root: SystemRoot) -> Path | None:
 
 
 def database_of(root: SystemRoot, *, make: bool) -> SystemDatabase:
-    """The root's database; links on the way to it stay inside the root. `make` creates its folder."""
+    """The root's database; links on the way to it stay inside the root. `make` creates its folder.
+
+    Without a record there is none: what another run has recorded would not be told of changes. Raises ConfigError then
+    for one that is to be written.
+    """
+    if not root.record:
+        if make:
+            raise ConfigError(
+                f"nothing can be recorded in {root.folder}: the engine of its system database is memory",
+                hint="leave out --system-engine, and system: {database_engine: memory}",
+            )
+        return SystemDatabase(None)
     path = root.database_path.strip("/") + "/" + DATABASE_NAME
     found = look(root.folder, path)
     if found is not None and not found.is_symlink():
