@@ -62,3 +62,18 @@ def test_a_name_is_held_through_its_versions(verbs: Verbs) -> None:
     assert verbs.json("hold")["held"] == ["t/a"]
     verbs.json("reinstall", "t/a")
     assert verbs.json("hold")["held"] == ["t/a"]
+
+
+@pytest.mark.parametrize("words", [("install", "t/needs"), ("replace", "t/b", "--for", "t/needs")])
+def test_who_holds_what_is_in_the_way_is_said(verbs: Verbs, words: tuple[str, ...]) -> None:
+    two(verbs)
+    verbs.shop.package("t/a", {"a": b"2"}, version="2.0")
+    verbs.shop.package("t/needs", {"needs": b""}, requires=("t/a@>=2.0",))
+    assert "while t/a 1.0 stays installed" in verbs.refused("install", "t/needs")
+    verbs.json("hold", "t/a")
+    said = verbs.refused(*words)
+    assert "t/needs >=0 cannot be had while t/a 1.0 is held" in said
+    assert "unhold t/a lets an upgrade change it" in said
+    verbs.json("unhold", "t/a")
+    assert verbs.came("upgrade") == ["t/a-2.0"]
+    assert verbs.came(*words) == ["t/needs-1.0"]

@@ -19,6 +19,11 @@ def test_without_dependencies_too_there_is_one_version(verbs: Verbs) -> None:
     assert verbs.system.installed() == ["t/a-2.0"]
 
 
+def test_what_is_named_twice_comes_once(verbs: Verbs) -> None:
+    verbs.shop.package("t/a", {"one": b"1"})
+    assert verbs.came("install", "t/a", "t/a@1.0", "--nodeps") == ["t/a-1.0"]
+
+
 def pinned(verbs: Verbs) -> None:
     """A root whose t/a-1.0, which t/pin needs, is in no repository any more, and has lost its file."""
     verbs.shop.package("t/a", {"a": b"1"})

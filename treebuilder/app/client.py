@@ -240,7 +240,7 @@ class PackageClient:
             from treebuilder.client.choose import choose
 
             return room.operations.merged(
-                before, Change(add=choose(request, repositories, installed), force=wish.force)
+                before, Change(add=choose(request, repositories, installed, database.holds()), force=wish.force)
             )
 
         with self._asking_for(wish, manner):

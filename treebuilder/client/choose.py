@@ -25,11 +25,14 @@ _STAYS = "installing leaves what is installed as it is: upgrade, replace or unin
 
 
 def choose(
-    request: InstallRequest, repositories: RepositoryPackages, installed: tuple[Package, ...]
-) -> tuple[Planned, ...]:
+    request: InstallRequest, repositories: RepositoryPackages, installed: tuple[Package, ...],
+    holds: frozenset[str] = frozenset(),
+) -> tuple[Planned, ...]:  # fmt: skip
     """New packages in the order of installation: what a package requires comes before it.
 
-    What is installed stays exactly as it is. Raises Unsatisfiable, SpecError (reason "no-artifact").
+    What is installed stays exactly as it is; of that `holds` are the names that somebody holds.
+
+    Raises Unsatisfiable, SpecError (reason "no-artifact").
     """
     from treebuilder.solver import PackageSolver
 
@@ -39,7 +42,7 @@ def choose(
         with _names_as_given(request.wanted):
             answers = PackageSolver().solve(Request(request.wanted), _alone(request.wanted, repositories), ()).answers
         named = {package.id for _, package in answers}
-        order: tuple[Package, ...] = tuple(package for _, package in answers)
+        order = tuple({package.id: package for _, package in answers}.values())
         _refuse_second(order, installed)
     else:
         held = tuple(PackageRef(id.category, id.name, id.version) for id in sorted(there))
@@ -49,7 +52,7 @@ def choose(
                     Request(request.wanted, held), repositories, installed, order="runtime"
                 )
         except Unsatisfiable as err:
-            say_who_stays(err)
+            say_who_stays(err, holds)
             if held and err.reason == "unsatisfiable" and err.hint is None:
                 err.hint = _STAYS
             raise
@@ -61,10 +64,20 @@ def choose(
     )  # fmt: skip
 
 
-def say_who_stays(err: Unsatisfiable) -> None:
-    """Nobody held these: they are what is installed, which stays as it is."""
-    err.message = err.message.replace(" is held", " stays installed")
-    err.chain = tuple(line.replace(" is held", " stays installed") for line in err.chain)
+def say_who_stays(err: Unsatisfiable, holds: frozenset[str]) -> None:
+    """What the solver was told to hold is what is installed, and only of some of that somebody has said so."""
+    kept = [name for name in sorted(holds) if any(_is_held(name, line) for line in (err.message, *err.chain))]
+
+    def said(line: str) -> str:
+        return line if any(_is_held(name, line) for name in kept) else line.replace(" is held", " stays installed")
+
+    err.message, err.chain = said(err.message), tuple(map(said, err.chain))
+    if kept:
+        err.hint = f"unhold {' '.join(name.removeprefix('/') for name in kept)} lets an upgrade change it"
+
+
+def _is_held(name: str, line: str) -> bool:
+    return " is held" in line and f" {name} " in f" {line}"
 
 
 def solve(

@@ -85,7 +85,8 @@ def install(
     known: tuple[Package, ...] = (), *, force: bool = False,
 ) -> Change:  # fmt: skip
     """What is installed stays as it is. Raises Unsatisfiable, SpecError (reason "no-artifact")."""
-    return Change(add=choose(request, repositories, (*known, *database.packages())), force=force)
+    installed = (*known, *database.packages())
+    return Change(add=choose(request, repositories, installed, database.holds()), force=force)
 
 
 def without_installed(wanted: tuple[PackageRef, ...], installed: tuple[Package, ...]) -> tuple[PackageRef, ...]:
@@ -221,7 +222,7 @@ def replace_packages(
     installed = database.packages()
     going = _named(old, installed)
     rest = tuple(package for package in installed if package.id not in going)
-    new = choose(request, repositories, rest)
+    new = choose(request, repositories, rest, database.holds())
     if check:
         gone = going.keys() - {item.package.id for item in new}  # one of them may be needed by what comes
         hurt = broken(gone, (*installed, *(item.package for item in new)))
@@ -260,7 +261,7 @@ def reinstall(
     going, items = set(chosen), [known[id] or repositories.versions(id.pkgname)[0] for id in chosen]
     came = tuple(planned(package.id, repositories, requested=package.id.pkgname in asked) for package in items)
     if not nodeps and any(package is None or _needs_more(chosen[id], package) for id, package in known.items()):
-        new, old = _fitting(known, repositories, installed, asked)
+        new, old = _fitting(known, repositories, installed, asked, holds)
         going |= set(old)
         came = (*new, *(item for item in came if item.package.id in known))
     return Change(
@@ -274,7 +275,7 @@ def _needs_more(old: Package, new: Package) -> bool:
 
 def _fitting(
     known: dict[PackageId, Package | None], repositories: RepositoryPackages, installed: tuple[Package, ...],
-    asked: frozenset[str],
+    asked: frozenset[str], holds: frozenset[str],
 ) -> tuple[tuple[Planned, ...], tuple[PackageId, ...]]:  # fmt: skip
     """What comes with packages as repositories have them now, and for those that none has; what goes for that."""
     lost = [id for id, package in known.items() if package is None]
@@ -284,10 +285,10 @@ def _fitting(
     try:
         return solve(Request(wanted, stay, tuple(map(_exact, lost))), repositories, now, asked)
     except Unsatisfiable as err:
-        say_who_stays(err)
+        say_who_stays(err, holds)
         if lost:
             err.message = f"no repository has {lost[0]} any more, and nothing else fits: {err.message}"
-        err.hint = "upgrade exchanges whatever has to be; --nodeps looks at no dependencies"
+        err.hint = err.hint or "upgrade exchanges whatever has to be; --nodeps looks at no dependencies"
         raise
 
 
