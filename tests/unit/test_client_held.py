@@ -77,3 +77,14 @@ def test_who_holds_what_is_in_the_way_is_said(verbs: Verbs, words: tuple[str, ..
     verbs.json("unhold", "t/a")
     assert verbs.came("upgrade") == ["t/a-2.0"]
     assert verbs.came(*words) == ["t/needs-1.0"]
+
+
+def test_what_is_held_gets_its_lost_files_back(verbs: Verbs) -> None:
+    two(verbs)
+    verbs.shop.package("t/a", {"a": b"2"}, version="2.0")
+    verbs.json("hold", "t/a")
+    (verbs.system.root / "a").unlink()
+    assert verbs.json("upgrade", "--sync")["state"] == "nothing"
+    assert verbs.came("upgrade", "--oscheck") == ["t/a-1.0"]
+    assert (verbs.json("oscheck")["missing"], verbs.json("upgrade", "--oscheck")["state"]) == ([], "nothing")
+    assert verbs.json("hold")["held"] == ["t/a"]

@@ -173,9 +173,10 @@ def upgrade(request: UpgradeRequest, repositories: RepositoryPackages, database:
     again: dict[PackageId, tuple[Package, bool]] = {}
     for found in records if request.rebuilt or request.missing else ():
         id = found.package.id
-        now = repositories.find(id) if id.pkgname not in holds else None
+        now = repositories.find(id)
+        rebuilt = request.rebuilt and id.pkgname not in holds  # what has lost files keeps its version, held or not
         if now is not None and (
-            (request.rebuilt and _rebuilt(found, repositories)) or (request.missing and missing(database, id, root))
+            (rebuilt and _rebuilt(found, repositories)) or (request.missing and missing(database, id, root))
         ):
             again[id] = now, found.requested
     known = tuple(again[p.id][0] if p.id in again else p for p in installed)  # a rebuild may need something else
