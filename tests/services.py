@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
@@ -21,6 +22,12 @@ from pathlib import Path
 
 import pytest
 
+_PRIVATELY = """
+import os, sys
+from treebuilder.container import namespace
+namespace.enter_private_mounts()
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -48,6 +55,14 @@ def program(name: str, package: str) -> str:
     installed(found is not None, f"{name} (package {package})")
     assert found is not None
     return found
+
+
+def privately(script: str, *words: str) -> list[str]:
+    """A command line for a shell with mounts of its own; `words` are its $0, $1 and on.
+
+    Not `unshare --mount`: in a chroot, whose root is no mount point, that is refused.
+    """
+    return [sys.executable, "-c", _PRIVATELY, "sh", "-c", script, *words]
 
 
 def free_port() -> int:

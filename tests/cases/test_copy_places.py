@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cases.test_repo_copy import Lab, lab, place, shown
+from tests.services import privately
 from treebuilder.oci.remote import Repository
 
 __all__ = ["lab"]
@@ -139,7 +140,7 @@ def test_what_is_mounted_in_the_folder_stays(lab: Lab) -> None:
         f" {sys.executable} -m treebuilder {words} && cat '{to}/big disk/precious' &&"
         f" {sys.executable} -m treebuilder {words}"
     )
-    done = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, check=False)
+    done = subprocess.run(privately(script), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "dear" in done.stdout
     assert (data / "precious").read_text() == "dear"

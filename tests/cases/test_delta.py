@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from tests.registries import registry_of
+from tests.services import privately
 from tests.sites import Counted
 from tests.trees import Project, Result, requires
 from treebuilder.oci import connection
@@ -187,9 +188,7 @@ def test_where_there_is_no_room_for_a_patch_all_is_fetched(project: Project) -> 
             " --cache-dir small/client"
         )
         with client(project, "http", url):
-            done = subprocess.run(
-                ["unshare", "-m", "sh", "-c", script], cwd=project.top, capture_output=True, text=True, check=False
-            )
+            done = subprocess.run(privately(script), cwd=project.top, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert "is not used, all of it is fetched" in done.stderr
         assert hashlib.sha256((project.top / "root/data").read_bytes()).digest() == hashlib.sha256(new).digest()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.services import privately
 from tests.trees import Project, chain, requires
 
 pytestmark = pytest.mark.engine
@@ -226,9 +227,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path: Path) -> None:
         f"mount -t tmpfs -o size=24m tmpfs {small} && exec {sys.executable} -m treebuilder build --tree packages"
         f" --destination build --quiet --cache-dir {small}/cache t/big"
     )
-    done = subprocess.run(
-        ["unshare", "-m", "sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(privately(script), cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     assert "No space left" in done.stderr or "no space left" in done.stderr
     assert "Traceback" not in done.stderr
@@ -244,9 +243,7 @@ def test_a_full_destination_is_named(tmp_path: Path) -> None:
         f"mount -t tmpfs -o size=2m tmpfs small && exec {sys.executable} -m treebuilder build --tree packages"
         " --destination small/build --quiet --cache-dir cache t/big"
     )
-    done = subprocess.run(
-        ["unshare", "-m", "sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(privately(script), cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     assert "free some space in small/build" in done.stderr
     assert "cache" not in done.stderr

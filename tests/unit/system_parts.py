@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.services import need
+from tests.services import need, privately
 from tests.unit.repository_parts import Workshop, ref, workshop
 from treebuilder.client import Change, ChangeReport, Client, InstallRequest, Manner, SystemDatabase, SystemRoot
 from treebuilder.client import operations as ops
@@ -106,8 +106,7 @@ def in_private_mounts(
         f"top = Path({str(shop.top)!r})\n"
     )
     script = f'{mount} && {"exec " if replaced else ""}"$0" -c "$1"'
-    words = ["unshare", "-m", "sh", "-c", script, sys.executable, head + code]
-    return subprocess.run(words, capture_output=True, text=True, check=False)
+    return subprocess.run(privately(script, sys.executable, head + code), capture_output=True, text=True, check=False)
 
 
 def box() -> dict[str, str | bytes | None]:

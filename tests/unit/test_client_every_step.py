@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from tests.services import privately
 from tests.unit.repository_parts import Workshop
 from tests.unit.system_parts import System, first, in_private_mounts, second, shop, system
 
@@ -107,7 +108,7 @@ def test_killed_anywhere_where_a_folder_is_another_file_system(shop: Workshop, s
     assert (made.returncode, made.stderr) == (0, "")
     second(shop)
     shop.packages()
-    words = ["unshare", "-m", "sh", "-c", f'{start} && cp -a {shop.top}/usr/. {usr} && exec "$0" "$@"']
-    words += [sys.executable, "-c", _EVERY_STEP, str(shop.top), "upgrade", str(usr)]
+    script = f'{start} && cp -a {shop.top}/usr/. {usr} && exec "$0" "$@"'
+    words = privately(script, sys.executable, "-c", _EVERY_STEP, str(shop.top), "upgrade", str(usr))
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "[False, True] True\n")
