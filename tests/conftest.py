@@ -13,6 +13,7 @@ import pytest
 from tests.isos import iso, sampleos_folder
 from tests.registries import address
 from tests.services import installed, need
+from treebuilder.container import namespace
 
 __all__ = ["address", "iso", "sampleos_folder"]  # fixtures
 
@@ -52,5 +53,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         need(os.geteuid() == 0, "containers in tests need root")
         installed(shutil.which("bwrap") is not None, "bubblewrap")
         installed(os.path.exists("/bin/busybox"), "busybox-static")
+        namespace.enter_private_mounts()  # as the program does; in a chroot no container starts else
     if item.get_closest_marker("vm") is not None:
         installed(shutil.which("qemu-system-x86_64") is not None, "qemu-system-x86")
