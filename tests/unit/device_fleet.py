@@ -10,7 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests import schemas
+from tests.services import program
 from tests.unit.repository_parts import Workshop, workshop
 from treebuilder.cli.main import main
 from treebuilder.device import rules
@@ -21,6 +24,7 @@ from treebuilder.device.places import BOOT_BLOCK
 from treebuilder.device.slots import Slots
 from treebuilder.device.states import Device, Slot
 
+Capture = pytest.CaptureFixture[str]
 NUMBERS = {"amd64": 62, "arm64": 183, "386": 3, "arm": 40, "riscv64": 243}
 SCHEMAS = {
     "check": "device-upgrade", "upgrade": "device-upgrade", "stage": "device-upgrade", "apply": "device-upgrade",
@@ -151,3 +155,39 @@ def answer(text: str, what: str) -> dict[str, Any]:
     name = "error" if "error" in value else SCHEMAS[what]
     assert schemas.faults(value, schemas.load(name)) == []
     return value
+
+
+def asked(device: Fleet, capsys: Capture, *words: str, code: int = 0) -> dict[str, Any]:
+    """The answer of a command, by its exit code."""
+    capsys.readouterr()
+    assert device.run(*words) == code
+    return answer(capsys.readouterr().out, words[0])
+
+
+def refused(device: Fleet, capsys: Capture, *words: str) -> str:
+    """The reason of a refusal, which leaves the slots as they were, and nothing else behind."""
+    before = device.written()
+    capsys.readouterr()
+    assert device.run(*words) in (1, 2)
+    value = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    after = device.written()
+    assert [after.active, after.passive, after.recovery] == [before.active, before.passive, before.recovery]
+    assert (after.pointer, device.leftovers()) == (before.pointer, [])
+    return str(value["error"]["reason"])
+
+
+def says(device: Fleet, **values: str) -> None:
+    """Writes /etc/cos-upgrade-image."""
+    (device.root / "etc/cos-upgrade-image").write_text("".join(f"{key}={value}\n" for key, value in values.items()))
+
+
+# fixtures, for who names them -----------------------------------------------------------------------------------------
+@pytest.fixture
+def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> Iterator[Fleet]:
+    """One that was installed with 1.0, in the current folder."""
+    program("mksquashfs", "squashfs-tools")
+    monkeypatch.chdir(tmp_path)
+    with fleet(tmp_path) as made:
+        made.installed("1.0")
+        capsys.readouterr()
+        yield made

@@ -16,32 +16,16 @@ from typing import Any
 import pytest
 
 from tests import schemas
-from tests.services import program
-from tests.unit.device_fleet import Fleet, answer, fleet, lay
+from tests.unit.device_fleet import Capture, Fleet, answer, asked, device, lay
 from treebuilder.channel.results import read_result
 from treebuilder.cli.main import main
 from treebuilder.device.grubenv import decode
 from treebuilder.device.states import Slot
 from treebuilder.system import locks
 
+__all__ = ["device"]  # a fixture
+
 TOP = Path(__file__).parents[2]
-Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> Iterator[Fleet]:
-    program("mksquashfs", "squashfs-tools")
-    monkeypatch.chdir(tmp_path)
-    with fleet(tmp_path) as made:
-        made.installed("1.0")
-        capsys.readouterr()
-        yield made
-
-
-def asked(device: Fleet, capsys: Capture, *words: str, code: int = 0) -> dict[str, Any]:
-    capsys.readouterr()
-    assert device.run(*words) == code
-    return answer(capsys.readouterr().out, words[0])
 
 
 def check(device: Fleet, name: str, script: str, mode: int = 0o755) -> None:

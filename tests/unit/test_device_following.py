@@ -5,28 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.services import program
-from tests.unit.device_fleet import Fleet, answer, fleet, lay
+from tests.unit.device_fleet import Capture, Fleet, asked, device, lay, refused, says
 from treebuilder.cli.main import main
 from treebuilder.device.contents import machine
 from treebuilder.device.states import Slot
 
-Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> Iterator[Fleet]:
-    program("mksquashfs", "squashfs-tools")
-    monkeypatch.chdir(tmp_path)
-    with fleet(tmp_path) as made:
-        made.installed("1.0")
-        capsys.readouterr()
-        yield made
+__all__ = ["device"]  # a fixture
 
 
 @pytest.fixture
@@ -39,28 +27,6 @@ def signed(device: Fleet, capsys: Capture) -> Fleet:
     says(device, CHANNEL="stable")
     capsys.readouterr()
     return device
-
-
-def says(device: Fleet, **values: str) -> None:
-    """Writes /etc/cos-upgrade-image."""
-    (device.root / "etc/cos-upgrade-image").write_text("".join(f"{key}={value}\n" for key, value in values.items()))
-
-
-def asked(device: Fleet, capsys: Capture, *words: str) -> dict[str, object]:
-    capsys.readouterr()
-    assert device.run(*words) == 0
-    return answer(capsys.readouterr().out, words[0])
-
-
-def refused(device: Fleet, capsys: Capture, *words: str) -> str:
-    """The reason of a refusal, which leaves the slots as they were."""
-    before = device.written()
-    capsys.readouterr()
-    assert device.run(*words) in (1, 2)
-    after = device.written()
-    assert [after.active, after.passive, after.recovery] == [before.active, before.passive, before.recovery]
-    assert after.pointer == before.pointer
-    return str(json.loads(capsys.readouterr().out.strip().splitlines()[-1])["error"]["reason"])
 
 
 def archive(folder: Path) -> str:

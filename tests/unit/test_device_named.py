@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.services import program
-from tests.unit.device_fleet import Fleet, answer, fleet, lay
+from tests.unit.device_fleet import Capture, Fleet, asked, device, lay, says
 from treebuilder.app import client_settings, device_install
 from treebuilder.app.cloudlint import lint
 from treebuilder.app.device_install import InstallWish
@@ -18,27 +16,7 @@ from treebuilder.device.states import Slot
 from treebuilder.events import Silent
 from treebuilder.system.process import Cancel
 
-Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> Iterator[Fleet]:
-    program("mksquashfs", "squashfs-tools")
-    monkeypatch.chdir(tmp_path)
-    with fleet(tmp_path) as made:
-        made.installed("1.0")
-        capsys.readouterr()
-        yield made
-
-
-def says(device: Fleet, **values: str) -> None:
-    (device.root / "etc/cos-upgrade-image").write_text("".join(f"{key}={value}\n" for key, value in values.items()))
-
-
-def asked(device: Fleet, capsys: Capture, *words: str) -> dict[str, object]:
-    capsys.readouterr()
-    assert device.run(*words) == 0
-    return answer(capsys.readouterr().out, words[0])
+__all__ = ["device"]  # a fixture
 
 
 def reason(device: Fleet, capsys: Capture, *words: str) -> str:

@@ -2,32 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
-from tests.services import program
-from tests.unit.device_fleet import Fleet, answer, fleet
+from tests.unit.device_fleet import Capture, Fleet, asked, device
 from treebuilder.device.states import Slot
 
-Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> Iterator[Fleet]:
-    program("mksquashfs", "squashfs-tools")
-    monkeypatch.chdir(tmp_path)
-    with fleet(tmp_path) as made:
-        made.installed("1.0")
-        capsys.readouterr()
-        yield made
-
-
-def asked(device: Fleet, capsys: Capture, *words: str) -> dict[str, object]:
-    capsys.readouterr()
-    assert device.run(*words) == 0
-    return answer(capsys.readouterr().out, words[0])
+__all__ = ["device"]  # a fixture
 
 
 def test_a_reset_to_the_package_that_runs_in_recovery_is_one(device: Fleet, capsys: Capture) -> None:

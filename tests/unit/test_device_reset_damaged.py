@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.services import program
-from tests.unit.device_fleet import Fleet, answer, fleet
+from tests.unit.device_fleet import Capture, Fleet, answer, device
 from treebuilder.device.states import Slot
 
-Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> Iterator[Fleet]:
-    program("mksquashfs", "squashfs-tools")
-    monkeypatch.chdir(tmp_path)
-    with fleet(tmp_path) as made:
-        made.installed("1.0")
-        capsys.readouterr()
-        yield made
+__all__ = ["device"]  # a fixture
 
 
 def _file(folder: Path) -> None:

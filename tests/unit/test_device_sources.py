@@ -6,46 +6,18 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.services import program
-from tests.unit.device_fleet import Fleet, answer, elf, fleet, lay
+from tests.unit.device_fleet import Capture, Fleet, asked, device, elf, lay, refused
 from treebuilder.cli.main import main
 from treebuilder.device.states import Slot
 from treebuilder.device.upgrade import image_of
 
-Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> Iterator[Fleet]:
-    program("mksquashfs", "squashfs-tools")
-    monkeypatch.chdir(tmp_path)
-    with fleet(tmp_path) as made:
-        made.installed("1.0")
-        capsys.readouterr()
-        yield made
-
-
-def asked(device: Fleet, capsys: Capture, *words: str, code: int = 0) -> dict[str, object]:
-    """The answer of a command, by its exit code."""
-    capsys.readouterr()
-    assert device.run(*words) == code
-    return answer(capsys.readouterr().out, words[0])
-
-
-def refused(device: Fleet, capsys: Capture, *words: str) -> str:
-    """The reason of a refusal, which leaves the slots and nothing else behind."""
-    before = device.versions(), device.written().pointer
-    capsys.readouterr()
-    assert device.run(*words) in (1, 2)
-    value = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
-    assert (device.versions(), device.written().pointer) == before
-    assert device.leftovers() == []
-    return str(value["error"]["reason"])
+__all__ = ["device"]  # a fixture
 
 
 def listing(image: Path) -> str:
@@ -178,7 +150,7 @@ def test_a_version_that_failed_is_not_fetched_again_until_somebody_names_it(devi
     device.package("2.0")
     asked(device, capsys, "upgrade", "system/os")
     assert [device.boot() for _ in range(4)] == ["2.0", "2.0", "2.0", "1.0"]
-    assert [f["why"] for f in asked(device, capsys, "status")["failed"]] == ["boot"]  # type: ignore[attr-defined]
+    assert [f["why"] for f in asked(device, capsys, "status")["failed"]] == ["boot"]
     shutil.rmtree(device.shop.build / "x", ignore_errors=True)
     assert refused(device, capsys, "upgrade", "system/os") == "failed-before"
     assert asked(device, capsys, "upgrade", "system/os@2.0")["state"] == "upgraded"

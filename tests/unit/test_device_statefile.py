@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from tests.services import program
-from tests.unit.device_fleet import Fleet, fleet, lay
+from tests.unit.device_fleet import Fleet, device, lay
 from treebuilder.app.device_install import _file_or_url
 from treebuilder.device.journal import Journal
 from treebuilder.device.states import Slot
 
-
-@pytest.fixture
-def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fleet]:
-    program("mksquashfs", "squashfs-tools")
-    monkeypatch.chdir(tmp_path)
-    with fleet(tmp_path) as made:
-        made.installed("1.0")
-        yield made
+__all__ = ["device"]  # a fixture
 
 
 def said(device: Fleet) -> dict[str, Any]:
