@@ -28,6 +28,7 @@ def test_a_value_with_another_kind_of_line_end_stays_whole(tmp_path: Path) -> No
     [
         ("NAME=C#OS # the system", "C#OS"), ("NAME=https://x/y#sha256:ab", "https://x/y#sha256:ab"),
         ("NAME='a # b' # c", "a # b"), ('NAME="a \\" # b"\t# c', 'a " # b'), ("NAME=#a", "#a"), ("NAME= # a", ""),
+        ('NAME="a\\\\" # c', "a\\"), ("NAME='a\\' # c", "a\\"), ("NAME=a\\ #b # c", "a #b"),
         ("NAME=a # $(b) `c`", "a"), ("export\tNAME=a", "a"), ("  export  NAME=a\r", "a"),
     ],
 )  # fmt: skip

@@ -83,15 +83,19 @@ def parse_variables(text: str, file: str) -> Variables:
 
 def _uncommented(line: str) -> str:
     """The line without its comment: a `#` that begins a word, as a shell and os-release(5) have it."""
-    quote, before = "", " "
+    quote, escaped, begins = "", False, True
     for at, char in enumerate(line):
-        if quote:
-            quote = "" if char == quote and (quote == "'" or before != "\\") else quote
-        elif char in "'\"" and before != "\\":
+        begun, begins = begins, char.isspace() and not escaped
+        if escaped:
+            escaped = False
+        elif char == "\\" and quote != "'":
+            escaped = True
+        elif quote:
+            quote = "" if char == quote else quote
+        elif char in "'\"":
             quote = char
-        elif char == "#" and before.isspace():
+        elif char == "#" and begun:
             return line[:at]
-        before = char
     return line
 
 
