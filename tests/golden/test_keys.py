@@ -27,7 +27,7 @@ from treebuilder.model.package import (
 from treebuilder.plan.graph import BuildNode, EmptyBase
 from treebuilder.plan.keys import artifact_key, build_key, plan_keys, recipe_document, recipe_fields
 from treebuilder.plan.lock import FIRST_EPOCH_S, Lock, bootstrap_key, parse, render
-from treebuilder.plan.planner import Planner, PlanOptions, exact
+from treebuilder.plan.planner import Planner, PlanOptions
 from treebuilder.records import fields, replace
 from treebuilder.solver import PackageSolver
 from treebuilder.tree import Tree, load_tree
@@ -63,7 +63,7 @@ def write_tree(top: Path) -> Tree:
 
 def keys_of(tree: Tree) -> dict[str, dict[str, str]]:
     planner = Planner(tree, PackageSolver(), PlanOptions(Path("/nowhere")))
-    plan = planner.plan(tuple(exact(found.package.id) for found in tree.packages))
+    plan = planner.plan(tuple(found.package.id.exact for found in tree.packages))
     found = plan_keys(plan, tree, Lock(epoch_s=1_700_000_000))
     return {
         str(plan.nodes[id].pid): {"recipe": k.recipe.hex, "plan": k.plan.hex, "artifact": k.artifact.hex}

@@ -337,7 +337,7 @@ class PackageClient:
 
         def plan(database: SystemDatabase) -> Change:
             hurt = [p.id for p in database.packages() if room.operations.missing(database, p.id, self.root)]
-            refs = tuple(PackageRef(id.category, id.name, id.version) for id in hurt)
+            refs = tuple(id.exact for id in hurt)
             if not refs:
                 return Change()
             return room.operations.reinstall(refs, repositories, database, force=True, nodeps=nodeps)

@@ -12,7 +12,6 @@ from treebuilder.model.package import PackageRef
 from treebuilder.model.solution import Request
 from treebuilder.model.version import Selector, select
 from treebuilder.oci.store import Store
-from treebuilder.plan.planner import exact
 from treebuilder.plan.why import differences
 from treebuilder.solver import Explainer, PackageSolver, why_not
 from treebuilder.tree import Tree
@@ -50,7 +49,7 @@ def _refuse_conflicts(options: BuildOptions, tree: Tree) -> None:
     universe, solver = tree.runtime(), PackageSolver()
     for target in targets_of(options, tree):
         try:
-            solver.solve(Request((exact(chosen(target, tree).id),)), universe, (), order="runtime")
+            solver.solve(Request((chosen(target, tree).id.exact,)), universe, (), order="runtime")
         except Unsatisfiable as err:
             if err.reason == Unsatisfiable.reason:
                 raise
@@ -89,7 +88,7 @@ def versions(options: BuildOptions, work: Workspace, newer: PackageRef | None) -
     solver = PackageSolver()
     said: list[str] = []
     for target in targets_of(options, tree):
-        request = Request((exact(chosen(target, tree).id),))
+        request = Request((chosen(target, tree).id.exact,))
         solution = solver.solve(request, universe, (), order="runtime")
         if newer is None:
             said.extend(Explainer(solution, universe).everything())

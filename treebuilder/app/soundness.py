@@ -16,7 +16,6 @@ from treebuilder.model.package import Package, PackageId, PackageRef, Recipe
 from treebuilder.model.packageset import MemoryPackages, PackageSet
 from treebuilder.model.solution import Request
 from treebuilder.model.version import fault
-from treebuilder.plan.planner import exact
 from treebuilder.records import replace
 from treebuilder.solver import PackageSolver
 from treebuilder.solver.world import World
@@ -33,7 +32,7 @@ def troubles(
     """Those of the packages that cannot be had, and why. A circle is a fault in a build order only."""
     solver = PackageSolver()
     world = solver.world(universe)
-    asked = {package.id: world.matches(exact(package.id))[:1] for package in packages}
+    asked = {package.id: world.matches(package.id.exact)[:1] for package in packages}
     names = _Names(world, [best for found in asked.values() for best in found])
     circular = names.circular() if order == "build" else set()
     sound = _together(world, names)
@@ -47,7 +46,7 @@ def troubles(
             found[id_] = why
             continue
         try:
-            done = solver.solve(Request((exact(id_),)), universe, (), order=order)
+            done = solver.solve(Request((id_.exact,)), universe, (), order=order)
         except TreebuildError as err:
             found[id_] = err
         else:
@@ -63,7 +62,7 @@ def _nearby(
     What is left out are needs of packages at the edge, so a refusal here is one of the whole too. It costs little, and
     the whole much where many packages conflict: each of them would be asked about all others.
     """
-    queue = list(world.matches(exact(wanted)))
+    queue = list(world.matches(wanted.exact))
     near = {id(package): package for package in queue}
     for found in queue:  # grows on the way
         needs = [candidates for _, _, candidates in world.needs(found)]
@@ -80,7 +79,7 @@ def _nearby(
         return None
     members = [replace(package, conflicts=_against(world, package, near.keys())) for package in near.values()]
     try:
-        PackageSolver().solve(Request((exact(wanted),)), MemoryPackages(members), (), order=order)
+        PackageSolver().solve(Request((wanted.exact,)), MemoryPackages(members), (), order=order)
     except Unsatisfiable as err:
         return err
     except TreebuildError:

@@ -13,7 +13,6 @@ from treebuilder.errors import SpecError
 from treebuilder.model.package import Package, PackageId, PackageRef
 from treebuilder.model.packageset import MemoryPackages
 from treebuilder.model.solution import Request, Solver
-from treebuilder.plan.planner import exact
 from treebuilder.records import replace
 from treebuilder.solver import PackageSolver
 from treebuilder.tree import Tree
@@ -34,16 +33,16 @@ def targets_of(options: BuildOptions, tree: Tree) -> tuple[PackageRef, ...]:
     if options.full or options.revdeps:
         orders = _orders(tree, mine)
     if options.all:
-        found = [exact(id) for id in mine]
+        found = [id.exact for id in mine]
     elif options.full:
         below = {package.id for id, order in orders.items() for package in order if package.id != id}
-        found = [exact(id) for id in mine if id not in below]
+        found = [id.exact for id in mine if id not in below]
     else:
-        found = [exact(chosen(ref, tree, frozenset(mine)).id) for ref in options.targets]
+        found = [chosen(ref, tree, frozenset(mine)).id.exact for ref in options.targets]
     if options.revdeps:
         built = {(ref.pkgname, ref.version) for ref in found}
         found += [
-            exact(id)
+            id.exact
             for id, order in orders.items()
             if (id.pkgname, id.version) not in built and any((p.id.pkgname, p.id.version) in built for p in order)
         ]
@@ -58,7 +57,7 @@ def dependency_only(options: BuildOptions, tree: Tree) -> frozenset[PackageId]:
 def _orders(tree: Tree, ids: tuple[PackageId, ...]) -> dict[PackageId, tuple[Package, ...]]:
     """What each package stands on, itself last. Raises Unsatisfiable, SpecError (cycle)."""
     solver: Solver = PackageSolver()
-    return {id: solver.solve(Request((exact(id),)), tree.compiler(), ()).order for id in ids}
+    return {id: solver.solve(Request((id.exact,)), tree.compiler(), ()).order for id in ids}
 
 
 def chosen(ref: PackageRef, tree: Tree, mine: frozenset[PackageId] | None = None) -> Package:
@@ -83,7 +82,7 @@ def pretended(options: BuildOptions, tree: Tree) -> list[dict[str, Any]]:
     mine = frozenset(own(options, tree))
     for ref in targets_of(options, tree):
         target = chosen(ref, tree, mine)
-        order = solver.solve(Request((exact(target.id),)), tree.compiler(), ()).order
+        order = solver.solve(Request((target.id.exact,)), tree.compiler(), ()).order
         rows += [
             {
                 "name": package.id.name, "version": package.id.version, "category": package.id.category,

@@ -20,7 +20,6 @@ from treebuilder.plan import lock as locks
 from treebuilder.plan.graph import BuildNode, BuildPlan
 from treebuilder.plan.keys import plan_keys
 from treebuilder.plan.lock import Lock, bootstrap_key
-from treebuilder.plan.planner import exact
 from treebuilder.records import record, replace
 from treebuilder.solver import PackageSolver
 from treebuilder.solver.world import World
@@ -106,7 +105,7 @@ def listed(tree: Tree, wish: Listing) -> list[Listed]:
         return [by_id[id] for id in sorted(reached) if id in by_id]
     ordered: dict[PackageId, None] = {}
     for one in found:
-        order = solver.solve(Request((exact(one.id),)), universe, (), order="runtime").order
+        order = solver.solve(Request((one.id.exact,)), universe, (), order="runtime").order
         ordered.update(dict.fromkeys(package.id for package in order))
     return [by_id[id] for id in ordered if id in by_id]
 

@@ -45,7 +45,7 @@ def choose(
         order = tuple({package.id: package for _, package in answers}.values())
         _refuse_second(order, installed)
     else:
-        held = tuple(PackageRef(id.category, id.name, id.version) for id in sorted(there))
+        held = tuple(id.exact for id in sorted(there))
         try:
             with _names_as_given(request.wanted):
                 solution = PackageSolver().solve(

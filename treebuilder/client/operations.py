@@ -167,8 +167,8 @@ def upgrade(request: UpgradeRequest, repositories: RepositoryPackages, database:
         gone = {p.id for p in installed if not repositories.versions(p.id.pkgname) and p.id.pkgname not in holds}
     names = sorted({p.id.pkgname for p in installed if p.id not in gone and p.id.pkgname not in holds})
     wanted = tuple(PackageRef(*_split(name), "") for name in names)
-    stay = tuple(_exact(package.id) for package in installed if package.id.pkgname in holds)
-    unwanted = tuple(map(_exact, sorted(gone)))
+    stay = tuple(package.id.exact for package in installed if package.id.pkgname in holds)
+    unwanted = tuple(id.exact for id in sorted(gone))
     asked = frozenset(found.package.id.pkgname for found in records if found.requested)
     again: dict[PackageId, tuple[Package, bool]] = {}
     for found in records if request.rebuilt or request.missing else ():
@@ -187,10 +187,6 @@ def upgrade(request: UpgradeRequest, repositories: RepositoryPackages, database:
         tuple(record_of(database, id) for id in going), in_order((*new, *same), known) if same else new,
         force=request.force, over_installed=request.over_installed,
     )  # fmt: skip
-
-
-def _exact(id: PackageId) -> PackageRef:
-    return PackageRef(id.category, id.name, id.version)
 
 
 def _split(pkgname: str) -> tuple[str, str]:
@@ -281,10 +277,10 @@ def _fitting(
     """What comes with packages as repositories have them now, and for those that none has; what goes for that."""
     lost = [id for id, package in known.items() if package is None]
     wanted = tuple(PackageRef(id.category, id.name, "" if id in lost else id.version) for id in known)
-    stay = tuple(_exact(package.id) for package in installed if package.id not in lost)
+    stay = tuple(package.id.exact for package in installed if package.id not in lost)
     now = tuple(known.get(package.id) or package for package in installed)
     try:
-        return solve(Request(wanted, stay, tuple(map(_exact, lost))), repositories, now, asked)
+        return solve(Request(wanted, stay, tuple(id.exact for id in lost)), repositories, now, asked)
     except Unsatisfiable as err:
         say_who_stays(err, holds)
         if lost:

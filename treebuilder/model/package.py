@@ -23,6 +23,11 @@ class PackageId:
         return f"{self.category}/{self.name}"
 
     @property
+    def exact(self) -> PackageRef:
+        """The reference that only this version answers."""
+        return PackageRef(self.category, self.name, self.version)
+
+    @property
     def fingerprint(self) -> str:
         """luet's `name-category-version`: names of files, order of chains."""
         return f"{self.name}-{self.category}-{self.version}"

@@ -6,7 +6,7 @@ node has a tag for each target that it is reached through, that of its own chain
 
 from __future__ import annotations
 
-from treebuilder.model.package import Package, PackageId, PackageRef
+from treebuilder.model.package import Package, PackageId
 from treebuilder.model.packageset import PackageSet
 from treebuilder.model.solution import Request, Solver
 from treebuilder.plan.graph import BuildPlan, EmptyBase, NodeBase
@@ -75,7 +75,7 @@ class LuetOrders:
             return (self._package(pid),)
         order = () if known is None else tuple(self._package(package.id) for package in known)
         if not order or any(found.recipe.requires_final_images for found in order):
-            request = Request((PackageRef(pid.category, pid.name, pid.version),))
+            request = Request((pid.exact,))
             packages = self._solver.solve(request, self._hashed, (), order="build").order
             order = tuple(self._package(package.id) for package in packages)
         return order

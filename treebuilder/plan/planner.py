@@ -223,7 +223,7 @@ class Planner:
 
     def _order(self, found: TreePackage) -> tuple[Package, ...]:
         """luet's ordered dependencies of a package, itself last."""
-        ref = exact(found.package.id)
+        ref = found.package.id.exact
         universe = self._tree.compiler()
         return self._solver.solve(Request((ref,)), universe, (), order="build").order
 
@@ -236,7 +236,7 @@ class Planner:
             known = [p for name in runtime.names() for p in runtime.versions(name)] if others else []
             self._joinable = MemoryPackages([*known, *others]) if others else runtime
         universe = WithPackage(self._joinable, view)
-        order = self._solver.solve(Request((exact(view.id),)), universe, (), order="runtime").order
+        order = self._solver.solve(Request((view.id.exact,)), universe, (), order="runtime").order
         self._orders[view.id] = order
         joined: list[str | Foreign] = []
         for package in order:
@@ -364,10 +364,6 @@ class Planner:
     def _needed(self, id: str) -> Iterator[str]:
         node = self._nodes[id]
         return iter((*node.parents(), *node.joined()))
-
-
-def exact(id: PackageId) -> PackageRef:
-    return PackageRef(id.category, id.name, id.version)
 
 
 def _artifact(name: str) -> str:

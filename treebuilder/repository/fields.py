@@ -49,7 +49,7 @@ def _id(value: Mapping[str, Any]) -> PackageId:
 
 def _refs(value: object) -> tuple[PackageRef, ...]:
     ids = (_id(mapping(item)) for item in listing(value))
-    return tuple(PackageRef(id.category, id.name, id.version) for id in ids)
+    return tuple(id.exact for id in ids)
 
 
 def _pairs(value: object) -> tuple[tuple[str, str], ...]:

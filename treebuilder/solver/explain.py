@@ -144,7 +144,7 @@ def why_not(request: Request, universe: PackageSet, installed: tuple[Package, ..
     there = chosen.by_name.get(wanted.id.pkgname)
     if there is not None and there.id == wanted.id:
         return (f"{wanted.id} is in the solution",)
-    exact = PackageRef(wanted.id.category, wanted.id.name, wanted.id.version)
+    exact = wanted.id.exact
     forced = Request((*request.wanted, exact), request.held, request.unwanted)
     try:
         other = decide(world, forced)
