@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests import schemas
 from tests.unit.repository_parts import Workshop, workshop
+from tests.unit.verb_parts import Spoken, typed
 from treebuilder.cli.main import main
 
 pytestmark = pytest.mark.engine
@@ -40,23 +38,13 @@ RESULTS: dict[str, tuple[str, ...]] = {
 
 
 @dataclass
-class Machine:
+class Machine(Spoken):
     shop: Workshop
     root: Path
 
     def say(self, *words: str) -> tuple[int, str, str]:
-        out, err = io.StringIO(), io.StringIO()
         given = ["--config", str(self.shop.top / "conf.yaml"), "--cache-dir", str(self.shop.top / "cache"), "--quiet"]
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = main([*words, *given])
-        return code, out.getvalue(), err.getvalue()
-
-    def json(self, *words: str) -> dict[str, Any]:
-        code, out, err = self.say(*words, "--json")
-        assert code == 0, err
-        value = json.loads(out)
-        assert isinstance(value, dict)
-        return value
+        return typed(*words, *given)
 
 
 @pytest.fixture

@@ -17,8 +17,30 @@ from tests.unit.system_parts import PLACE, System
 from treebuilder.cli.main import main
 
 
+def typed(*words: str) -> tuple[int, str, str]:
+    """Exit status, output and errors of a command line."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(words)
+    return code, out.getvalue(), err.getvalue()
+
+
+class Spoken:
+    """Whoever can `say` a command line hears its JSON."""
+
+    def say(self, *words: str) -> tuple[int, str, str]:
+        raise NotImplementedError
+
+    def json(self, *words: str) -> dict[str, Any]:
+        code, out, err = self.say(*words, "--json")
+        assert code == 0, err
+        value = json.loads(out)
+        assert isinstance(value, dict)
+        return value
+
+
 @dataclass
-class Verbs:
+class Verbs(Spoken):
     """`system` is the root with its database. Its repository is what the workshop made last."""
 
     system: System
@@ -37,19 +59,9 @@ class Verbs:
         }  # fmt: skip
         conf = self.shop.top / "conf.yaml"
         conf.write_text(json.dumps(value))
-        out, err = io.StringIO(), io.StringIO()
         given = ["--config", str(conf)]
         given += [] if words[0] == "luet" else ["--cache-dir", str(self.shop.top / "cache"), "--progress=plain"]
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = main([*words, *given])
-        return code, out.getvalue(), err.getvalue()
-
-    def json(self, *words: str) -> dict[str, Any]:
-        code, out, err = self.say(*words, "--json")
-        assert code == 0, err
-        value = json.loads(out)
-        assert isinstance(value, dict)
-        return value
+        return typed(*words, *given)
 
     def came(self, *words: str) -> list[str]:
         """What a change brought, which a dry run promised."""
