@@ -1,10 +1,12 @@
-"""What is remembered of channels while the result of an upgrade is on its way."""
+"""What is remembered of channels while the result of an upgrade is on its way, and who a device is to them."""
 
 from __future__ import annotations
 
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+
+import pytest
 
 from tests.unit.device_parts import Lab
 from treebuilder.app.device import DeviceOptions, opened
@@ -52,3 +54,25 @@ def test_a_report_forgets_nothing_that_was_remembered_meanwhile(tmp_path: Path) 
     kept = file.read()
     assert kept.revision("os/stable") == 7
     assert [(each.snapshot, each.told) for each in kept.followed] == [("s1", "good"), ("s3", "")]
+
+
+def _named(top: Path) -> str:
+    options = DeviceOptions(str(top / "state"), str(top / "recovery"), Slot.ACTIVE.value, "boot-1", root=top)
+    with opened(options, Silent(), Cancel()) as site:
+        return site.machine_id
+
+
+@pytest.mark.parametrize("said", [None, "", "uninitialized\n"])
+def test_devices_without_a_machine_id_are_not_all_one(tmp_path: Path, said: str | None) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    for top in (one, other):
+        (top / "etc").mkdir(parents=True)
+        Lab(top).install()
+        if said is not None:
+            (top / "etc/machine-id").write_text(said)
+    first = _named(one)
+    assert len(first) == 32
+    assert _named(one) == first
+    assert _named(other) != first
+    (one / "etc/machine-id").write_text(f"{'12' * 16}\n")
+    assert _named(one) == "12" * 16

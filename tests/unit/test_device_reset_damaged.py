@@ -1,4 +1,4 @@
-"""A reset in recovery mends a device: it needs nothing that may be damaged; elsewhere nothing is given up."""
+"""What is damaged beside the images: a reset in recovery begins anew without it, and so does who confirms a version."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.device_fleet import Capture, Fleet, answer, device
+from tests.unit.device_fleet import Capture, Fleet, answer, device, lay
 from treebuilder.device.states import Slot
 
 __all__ = ["device"]  # a fixture
@@ -47,3 +47,22 @@ def test_what_is_damaged_stops_no_reset(device: Fleet, capsys: Capture, damage: 
     assert device.versions() == ["1.0", "1.0", "1.0"]
     assert (device.boot(), device.slot) == ("1.0", Slot.ACTIVE)
     assert device.run("confirm") == 0
+
+
+@pytest.mark.parametrize("name", ["memory.json", "boot.env"])
+def test_a_good_version_is_confirmed_whatever_is_damaged_beside_it(
+    device: Fleet, capsys: Capture, name: str
+) -> None:  # fmt: skip
+    assert device.run("upgrade", str(lay(device.top / "new", "2.0"))) == 0
+    assert (device.boot(), device.slot) == ("2.0", Slot.ACTIVE)
+    (device.state / "cOS" / name).write_bytes(b"{")
+    assert device.run("status") == 2, "who only looks changes nothing"
+    capsys.readouterr()
+    assert device.run("confirm") == 0
+    out, err = capsys.readouterr()
+    assert name in err
+    assert answer(out, "confirm")["version"] == "2.0"
+    for _ in range(5):
+        assert (device.boot(), device.slot) == ("2.0", Slot.ACTIVE)
+    assert device.run("upgrade", str(lay(device.top / "newer", "3.0"))) == 0
+    assert device.boot() == "3.0"

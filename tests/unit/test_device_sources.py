@@ -299,6 +299,16 @@ def test_staged_applied_rolled_back_and_cancelled(device: Fleet, capsys: Capture
     assert refused(device, capsys, "apply") == "nothing-staged"
 
 
+def test_another_plan_takes_the_place_of_what_is_staged_and_says_so(device: Fleet, capsys: Capture) -> None:
+    folder = str(lay(device.top / "new", "2.0"))
+    asked(device, capsys, "stage", folder)
+    capsys.readouterr()
+    assert device.run("upgrade", folder, "--recovery-slot") == 0
+    assert "2.0, staged as upgrade, is given up" in capsys.readouterr().err
+    assert device.versions() == ["1.0", "1.0", "2.0"]
+    assert refused(device, capsys, "apply") == "nothing-staged"
+
+
 def test_a_reset_in_recovery_alone(device: Fleet, capsys: Capture) -> None:
     for name in ("oem", "usr/local"):
         (device.root / name).mkdir(parents=True)

@@ -72,7 +72,8 @@ class Site:
 
     @property
     def machine_id(self) -> str:
-        return here.machine_id(self.root)
+        """machine-id(5), or what this device was named when it had none: else many would be one to a rollout."""
+        return here.machine_id(self.root) or here.own_name(self.memory / "device-id")
 
     @property
     def health_folders(self) -> tuple[Path, ...]:

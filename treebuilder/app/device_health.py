@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from treebuilder.annotations import Any
+from treebuilder.annotations import Any, TypeVar
 from treebuilder.app.device import Site, flush
 from treebuilder.app.device_reports import report
 from treebuilder.device import grubenv, health, rules
@@ -16,6 +16,7 @@ from treebuilder.device.health import Checked
 from treebuilder.device.places import OEM_ENV
 from treebuilder.device.states import Device, Image, Slot
 from treebuilder.errors import ConfigError, LockHeld, StateCorrupt
+from treebuilder.events import Warned
 from treebuilder.records import record
 from treebuilder.system import clock
 from treebuilder.system.clock import utc
@@ -25,6 +26,7 @@ CONFIRM_SCHEMA = "treebuild.device-confirm/1"
 STATUS_SCHEMA = "treebuild.device-status/1"
 _HISTORY = 20
 _PATIENCE_S, _BRIEFLY_S = 300.0, 15.0
+Answer = TypeVar("Answer")
 
 
 @record
@@ -52,7 +54,7 @@ class Confirmed:
 
 def confirm(site: Site, time_limit_s: float) -> Confirmed:
     """Runs the health checks and says what they mean. Raises StateCorrupt, LockHeld, Cancelled."""
-    device = _patiently(site, site.machine.status)
+    device = _begun(site)
     found = health.check(health.find(site.health_folders), time_limit_s, site.events, site.cancel)
     health.keep(site.memory, found, site.started.boot_id)
     for each in found:
@@ -63,10 +65,17 @@ def confirm(site: Site, time_limit_s: float) -> Confirmed:
 
 def past_deadline(site: Site) -> Confirmed:
     """A version on trial that has not been confirmed by now did not pass; any other is left alone."""
-    device = _patiently(site, site.machine.status)
+    device = _begun(site)
     if device.on_trial:
         site.journal.add("it was not confirmed in time")
     return _said(site, device, good=not device.on_trial, found=(), settle=device.on_trial)
+
+
+def _begun(site: Site) -> Device:
+    """A good version must not fall back because something that is not part of it was damaged."""
+    for wrong in _patiently(site, site.machine.mend):
+        site.events.emit(Warned(f"{wrong}: it begins anew, without what was planned and which versions failed"))
+    return _patiently(site, site.machine.status)
 
 
 def _said(site: Site, before: Device, *, good: bool, found: tuple[Checked, ...], settle: bool = True) -> Confirmed:
@@ -78,7 +87,7 @@ def _said(site: Site, before: Device, *, good: bool, found: tuple[Checked, ...],
     return Confirmed(good, before.on_trial and not good, before.on_trial, version, found)
 
 
-def _patiently(site: Site, call: Callable[[], Device], patience_s: float = _PATIENCE_S) -> Device:
+def _patiently(site: Site, call: Callable[[], Answer], patience_s: float = _PATIENCE_S) -> Answer:
     """A version must not fail because somebody upgrades meanwhile. Raises LockHeld in the end."""
     until = clock.monotonic_s() + patience_s
     while True:

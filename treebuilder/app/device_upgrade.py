@@ -103,6 +103,7 @@ def upgrade(site: Site, wish: Wish, load: Load) -> Report:
             if done is not None:
                 return done
         _preflight(site, wish.purpose, offer)
+        _warn_of_staged(site, device, wish)
         stage = "reset" if wish.purpose is Purpose.RESET else "upgrade"
         hooks(site, f"before-{stage}", strict=wish.strict)
         site.events.emit(Said(f"fetching {offer.source}"))
@@ -118,6 +119,18 @@ def upgrade(site: Site, wish: Wish, load: Load) -> Report:
     return replace(_report(action, state, device, offer), version=image.version, digest=str(image.digest),
                    reboot=state == "upgraded" and wish.purpose is not Purpose.RECOVERY,
                    fetched_bytes=obtained.fetched_bytes, image_bytes=size)  # fmt: skip
+
+
+def _warn_of_staged(site: Site, device: Device, wish: Wish) -> None:
+    """A device plans one thing at a time."""
+    plan = device.memory.plan
+    if plan is not None and plan.on_disk and plan.purpose is not wish.purpose:
+        site.events.emit(
+            Warned(
+                f"{plan.image.version}, staged as {plan.purpose}, is given up for this",
+                hint="stage it again afterwards",
+            )
+        )
 
 
 def apply(site: Site) -> Report:

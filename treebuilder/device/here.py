@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from treebuilder.device.states import Slot
 from treebuilder.device.upgrade import Started
 from treebuilder.errors import ConfigError, StateCorrupt
 from treebuilder.records import record
+from treebuilder.system.files import write_atomic
 from treebuilder.system.process import require, run
 
 _LIVE_WORD = "rd.live.squashimg"  # how cOS starts a squashfs of recovery
@@ -151,8 +153,22 @@ def _described(kernel: Kernel, node: Path, folder: Path | None = None) -> Partit
 
 
 def machine_id(root: Path = Path("/")) -> str:
-    """machine-id(5); "" where there is none yet."""
+    """machine-id(5); "" where there is none yet, and where it says only that ("uninitialized")."""
+    return _id_in(root / "etc/machine-id")
+
+
+def own_name(path: Path) -> str:
+    """32 hexadecimal digits that are kept in a file, and are drawn when there are none. Raises NoSpace."""
+    found = _id_in(path)
+    if not found:
+        found = secrets.token_hex(16)
+        write_atomic(path, f"{found}\n".encode())
+    return found
+
+
+def _id_in(path: Path) -> str:
     try:
-        return (root / "etc/machine-id").read_text(encoding="ascii", errors="replace").strip()
+        found = path.read_text(encoding="ascii", errors="replace").strip()
     except OSError:
         return ""
+    return found if len(found) == 32 and set(found) <= set("0123456789abcdef") else ""

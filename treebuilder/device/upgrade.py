@@ -83,22 +83,17 @@ class Machine:
             writes = rules.ask(device, plan.image, plan.purpose, automatic=plan.automatic, go=True)
             return self._carry_out(self._write(device, writes), None)
 
-    def begin_anew(self) -> tuple[str, ...]:
-        """For a reset, which needs nothing of it: what cannot be read, of the memory, the boot loader's block and the
-        two slots, is given up. Returns what was wrong. Raises LockHeld."""
-        wrong = []
+    def mend(self) -> tuple[str, ...]:
+        """What cannot be read, of the memory and the boot loader's block, is given up: then nothing is planned and no
+        version failed, and active is where GRUB starts, as it does with such a block. Returns what was wrong. Raises
+        LockHeld."""
         with locks.exclusive(self._lock, "this device"):
-            try:
-                self._journal.read()
-            except StateCorrupt as err:
-                wrong.append(err.message)
-                self._journal.write(Memory(), None)
-            try:
-                self._control.read()
-            except StateCorrupt as err:
-                wrong.append(err.message)
-                self._control.write(Pointer())
-                self._flush(Slot.ACTIVE)
+            return tuple(self._mend())
+
+    def begin_anew(self) -> tuple[str, ...]:
+        """For a reset, which needs nothing of it: as `mend`, and of active and passive what is no link to an image."""
+        with locks.exclusive(self._lock, "this device"):
+            wrong = self._mend()
             for slot in (Slot.ACTIVE, Slot.PASSIVE):
                 try:
                     self._slots.read(slot)
@@ -140,6 +135,23 @@ class Machine:
             self._clean(device)
             self._say(device)
             return device
+
+    def _mend(self) -> list[str]:
+        wrong = []
+        try:
+            self._journal.read()
+        except StateCorrupt as err:
+            wrong.append(err.message)
+            self._journal.write(Memory(), None)
+        try:
+            self._control.read()
+        except StateCorrupt as err:
+            wrong.append(err.message)
+            self._control.write(Pointer())
+            self._flush(Slot.ACTIVE)
+        for what in wrong:
+            self._journal.add(f"begun anew: {what}")
+        return wrong
 
     # one step after the other -----------------------------------------------------------------------------------------
     def _device(self) -> Device:
