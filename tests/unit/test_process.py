@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 
 import pytest
 
-from treebuilder.errors import ToolFailed
-from treebuilder.system.process import run
+from treebuilder.errors import Cancelled, ToolFailed
+from treebuilder.system.process import Cancel, run
 
 
 def sleepers(seconds: str) -> list[str]:
@@ -51,3 +52,29 @@ def test_a_child_in_a_session_of_its_own_holds_nobody_up() -> None:
     finally:
         for pid in sleepers(seconds):
             os.kill(int(pid), 9)
+
+
+def test_a_signal_may_end_a_pause_at_any_instant() -> None:
+    """Its handler runs in the thread that waits, wherever that is: a lock there would be waited for, for ever."""
+    before = signal.getsignal(signal.SIGALRM)
+    try:
+        for delay_us in range(50, 3000, 50):
+            cancel = Cancel()
+            signal.signal(signal.SIGALRM, lambda *_, cancel=cancel: cancel.set())
+            signal.setitimer(signal.ITIMER_REAL, delay_us / 1e6)
+            with pytest.raises(Cancelled):
+                cancel.pause(600)
+            assert cancel.is_set()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_pause_lasts_as_long_as_it_was_said() -> None:
+    said: list[str] = []
+    cancel = Cancel()
+    cancel.on_wait = said.append
+    begun = time.monotonic()
+    cancel.pause(0.12, "somebody else is first")
+    assert time.monotonic() - begun >= 0.12
+    assert said == ["somebody else is first"]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ _ALLOWED_ENV = (
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TAIL_LINES = 30
 _LEFT_S = 2.0
+_GLANCE_S = 0.05
 NO_INPUT = _NULL = -3  # of subprocess, which is loaded when a program is started
 _PIPE, _MERGED = -1, -2
 
@@ -50,27 +50,29 @@ class Completed:
 
 
 class Cancel:
-    """A flag that stops running programs. Safe to set from any thread or a signal handler."""
+    """A flag that stops running programs. Safe to set from any thread or a signal handler: there is no lock in it."""
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        self._is_set = False
         self.on_wait: Callable[[str], None] | None = None  # is told why somebody waits
 
     def set(self) -> None:
-        self._event.set()
+        self._is_set = True
 
     def is_set(self) -> bool:
-        return self._event.is_set()
+        return self._is_set
 
     def check(self) -> None:
-        if self._event.is_set():
+        if self._is_set:
             raise Cancelled("interrupted")
 
     def pause(self, seconds: float, why: str = "") -> None:
-        """Waits so long; `why` is for people who should know. Raises Cancelled as soon as it is set."""
+        """Waits so long; `why` is for people who should know. Raises Cancelled soon after it is set."""
         if why and self.on_wait is not None:
             self.on_wait(why)
-        self._event.wait(seconds)
+        until = clock.monotonic_s() + seconds
+        while not self._is_set and (left := until - clock.monotonic_s()) > 0:
+            clock.sleep(min(left, _GLANCE_S))
         self.check()
 
 
@@ -192,6 +194,8 @@ class _Conversation:
     def __init__(
         self, process: subprocess.Popen[bytes], input: bytes | None, on_line: Callable[[str], None] | None
     ) -> None:
+        import threading  # by who starts programs, and not by every start of our own
+
         self._process = process
         self._on_line = on_line
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)

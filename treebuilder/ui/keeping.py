@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from _thread import allocate_lock  # threading itself costs every start more than half a millisecond
 from collections.abc import Callable, Iterable, Mapping
 
 from treebuilder.annotations import Any
@@ -17,7 +17,7 @@ class KeepingSink:
     def __init__(self, make: Callable[[], EventSink]) -> None:
         self._make = make
         self._shown: EventSink | None = None
-        self._making = threading.Lock()
+        self._making = allocate_lock()
         self._warned: list[Warned] = []
 
     def emit(self, event: Event) -> None:
