@@ -83,6 +83,23 @@ def test_a_rebuild_brings_what_it_needs(verbs: Verbs, words: tuple[str, ...]) ->
         assert verbs.json(*again)["state"] == "nothing"
 
 
+@pytest.mark.parametrize("words", REBUILT)
+def test_a_rebuild_that_excludes_what_is_installed_is_refused(verbs: Verbs, words: tuple[str, ...]) -> None:
+    verbs.shop.package("t/b", {"b": b"1"})
+    verbs.shop.package("t/c", {"c": b"1"})
+    verbs.shop.package("t/d", {"d": b"1"})
+    verbs.json("install", "t/b", "t/c", "t/d")
+    verbs.shop.package("t/b", {"b": b"2"}, conflicts=("t/d", "t/gone"))
+    verbs.shop.package("t/c", {"c": b"2"})
+    assert "t/b-1.0 as it is built now conflicts with t/d-1.0" in verbs.refused(*words)
+    verbs.json("hold", "t/b")
+    assert verbs.came("upgrade", "--sync") == ["t/c-1.0"]
+    verbs.json("unhold", "t/b")
+    verbs.json("uninstall", "t/d")
+    assert "t/b-1.0" in verbs.came(*words)
+    assert verbs.refused("install", "t/d")
+
+
 def test_what_was_asked_for_by_its_old_name_is_no_orphan(verbs: Verbs) -> None:
     verbs.shop.package("t/old", {"a": b"1"})
     verbs.shop.package("t/app", {"app": b"1"}, requires=("t/old",))

@@ -51,3 +51,18 @@ def broken(going: Collection[PackageId], installed: Collection[Package]) -> list
             if not after.matches(ref) and before.matches(ref):
                 found.append((package, ref))
     return sorted(found, key=lambda item: (item[0].id, item[1]))
+
+
+def clashes(before: Collection[Package], after: Collection[Package]) -> list[tuple[Package, Package]]:
+    """Of packages that stay and were built again: which of them conflicts with what by the new build alone."""
+    old = {package.id: package for package in before}
+    known = _world(after)
+    found = []
+    for package in after:
+        was = old.get(package.id)
+        if was is None or was is package or was.conflicts == package.conflicts:
+            continue
+        for ref in package.conflicts:
+            if ref not in was.conflicts:
+                found += [(package, other) for other in known.matches(ref) if other.id != package.id]
+    return sorted(found, key=lambda pair: (pair[0].id, pair[1].id))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.client.api import Change, InstallRequest, Planned, Record
 from treebuilder.client.choose import choose, in_order, planned, say_who_stays, solve
 from treebuilder.client.names import checked
-from treebuilder.client.needs import broken, needed, users
+from treebuilder.client.needs import broken, clashes, needed, users
 from treebuilder.client.places import look
 from treebuilder.errors import SpecError, TreebuildError, Unsatisfiable
 from treebuilder.model.package import Package, PackageId, PackageRef
@@ -181,12 +182,26 @@ def upgrade(request: UpgradeRequest, repositories: RepositoryPackages, database:
             again[id] = now, found.requested
     known = tuple(again[p.id][0] if p.id in again else p for p in installed)  # a rebuild may need something else
     new, old = solve(Request(wanted, stay, unwanted), repositories, known, asked) if wanted else ((), tuple(gone))
+    _refuse_clashes(installed, known, new, old)
     same = [planned(id, repositories, requested=asked_for) for id, (_, asked_for) in again.items() if id not in old]
     going = sorted({*old, *(item.package.id for item in same)})
     return Change(
         tuple(record_of(database, id) for id in going), in_order((*new, *same), known) if same else new,
         force=request.force, over_installed=request.over_installed,
     )  # fmt: skip
+
+
+def _refuse_clashes(
+    installed: tuple[Package, ...], known: tuple[Package, ...], new: Iterable[Planned], old: Collection[PackageId]
+) -> None:  # fmt: skip
+    """`known` are the installed ones as they are built now; `new` come, `old` go."""
+    found = clashes(installed, (*(p for p in known if p.id not in old), *(item.package for item in new)))
+    if found:
+        package, other = found[0]
+        raise Unsatisfiable(
+            f"{package.id} as it is built now conflicts with {other.id}", reason="unsatisfiable",
+            hint=f"uninstall one of them; or hold {package.id.pkgname.removeprefix('/')}, which keeps the old build",
+        )  # fmt: skip
 
 
 def _split(pkgname: str) -> tuple[str, str]:
@@ -257,10 +272,14 @@ def reinstall(
     asked = frozenset(found.package.id.pkgname for found in records if found.requested)
     going, items = set(chosen), [known[id] or repositories.versions(id.pkgname)[0] for id in chosen]
     came = tuple(planned(package.id, repositories, requested=package.id.pkgname in asked) for package in items)
+    new: tuple[Planned, ...] = ()
+    old: tuple[PackageId, ...] = ()
     if not nodeps and any(package is None or _needs_more(chosen[id], package) for id, package in known.items()):
         new, old = _fitting(known, repositories, installed, asked, holds)
         going |= set(old)
         came = (*new, *(item for item in came if item.package.id in known))
+    if not nodeps:
+        _refuse_clashes(installed, tuple(known.get(package.id) or package for package in installed), new, old)
     return Change(
         tuple(record_of(database, id) for id in sorted(going)), in_order(came, installed), force=force
     )  # fmt: skip
