@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -233,13 +235,17 @@ def main() -> None:
         work.mkdir(parents=True, exist_ok=True)
         guest = tinyguest.build(work, (OLD, NEW))
         sizes(guest)
-        outcomes = []
-        for firmware in args.firmware.split(","):
-            bench = Bench(guest, firmware, work / firmware)
+        benches = [Bench(guest, firmware, work / firmware) for firmware in args.firmware.split(",")]
+
+        def whole(bench: Bench) -> list[Outcome]:
             bench.prepare()
             bench.cuts(args.cuts, args.seed)
             bench.kills(args.kills, args.seed)
-            outcomes += bench.outcomes()
+            return bench.outcomes()
+
+        # A machine without acceleration takes one processor.
+        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+            outcomes = [outcome for found in pool.map(whole, benches) for outcome in found]
         for firmware in args.firmware.split(","):
             for what in ("cut", "kill"):
                 mine = [o for o in outcomes if (o.firmware, o.what) == (firmware, what)]
