@@ -80,8 +80,13 @@ def _open_beside(path: Path) -> tuple[str, int]:
 
 
 def remove_unfinished(folder: Path, of: str = "") -> None:
-    """Deletes what killed runs left of `replacing` in a folder; `of` names the one file whose leftovers are meant."""
-    for name in sorted(os.listdir(folder)):
+    """Deletes what killed runs left of `replacing` in a folder; `of` names the one file whose leftovers are meant.
+
+    Raises TreebuildError for a folder that cannot be read.
+    """
+    with disk_errors(f"reading {folder}"):
+        names = sorted(os.listdir(folder))
+    for name in names:
         meant, _, random = name[1:].rpartition(".")
         if not (name.startswith(".") and is_new_name(random) and (meant == of[-80:] if of else meant)):
             continue
