@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from treebuilder.cloudconfig.command import main
+from treebuilder.cloudconfig.conditions import applies
 from treebuilder.cloudconfig.config import Source, dotted_document, parse
 from treebuilder.cloudconfig.facts import architecture
 from treebuilder.cloudconfig.machine import Machine
+from treebuilder.cloudconfig.modules import apply
+from treebuilder.cloudconfig.rehearsal import Rehearsal
 from treebuilder.cloudconfig.root import Root
 from treebuilder.cloudconfig.schema import check
 from treebuilder.cloudconfig.sha512crypt import verify
@@ -92,6 +95,33 @@ def test_dot_notation_as_a_document() -> None:
         dotted_document(["stages.boot=1", "stages.boot[0].name=x"], "cmdline")
     with pytest.raises(SpecError):
         dotted_document(["stages.boot[9999].name=x"], "cmdline")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["files[0].path=/a", "files[0].owner=-1", "files[0].permissions=0640", "files[0].content=0640"], "0640"),
+        (["files[0].path=/a", "files[0].append=true", "files[0].content=true"], "true"),
+        (["files[0].path=/a", "files[0].content=[ a ]", "if=[ -d / ]"], "[ a ]"),
+        (["files[0]={path: /a}", "files[0].content=5"], "5"),
+    ],
+)
+def test_a_word_of_dot_notation_is_what_its_reader_wants(root: Path, words: list[str], said: str) -> None:
+    line = " ".join(f"'stages.boot[0].{word}'" for word in words)
+    step = parse(Source("cmdline", line), dotted=True).steps("boot")[0].node
+    machine = Rehearsal(root)
+    assert applies(step, machine)
+    apply(step, machine)
+    assert machine.errors == []
+    assert (root / "a").read_text() == said
+
+
+def test_stages_with_dots_have_dot_notation_too(root: Path) -> None:
+    words = "stages.boot.before[0].hostname=early stages.boot.after[0].dns.nameservers[0]=192.0.2.1 stages.boot=x"
+    step = parse(Source("cmdline", words), dotted=True).steps("boot.before")[0]
+    assert step.node.text("hostname") == "early"
+    assert main(["--root", str(root), "-s", "boot.after", "-d", words]) == 0
+    assert (root / "etc/resolv.conf").read_text() == "nameserver 192.0.2.1\n"
 
 
 def test_what_cannot_be_read_is_said_and_the_rest_runs(

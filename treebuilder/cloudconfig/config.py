@@ -11,11 +11,13 @@ from pathlib import Path
 from treebuilder.cloudconfig.ask import Ask, is_url, shown
 from treebuilder.errors import ConfigError, Place, SpecError, TreebuildError
 from treebuilder.nodes import Entries, Node, load
-from treebuilder.records import record
+from treebuilder.records import record, replace
 
 _SUFFIXES = (".yaml", ".yml")
 _MAX_BYTES = 16 << 20
 _INDEX = re.compile(r"\[(\d{1,4})\]")
+_STAGE = re.compile(r"stages\.([^\[\]=]+)(?=\[)")  # its name may have dots: boot.before
+_SCALAR = re.compile(r"(true|false|-?[0-9]+)\Z")
 _MAX_INDEX = 1000
 
 
@@ -144,15 +146,26 @@ def dotted_document(words: Iterable[str], source: str) -> Node:
         if not equals or not re.match(r"(stages\.|name\Z)", path):
             continue
         parts: list[str | int] = []
-        for part in path.split("."):
-            parts.append(_INDEX.sub("", part))
+        stage = _STAGE.match(path)
+        if stage is not None:
+            parts, path = ["stages"], path[stage.start(1) :]
+        for part in [stage[1], *path[len(stage[1]) :].split(".")] if stage is not None else path.split("."):
+            name = _INDEX.sub("", part)
+            parts += [name] if name else []
             parts += [int(number) for number in _INDEX.findall(part)]
-        try:
-            leaf: object = load(value, source).plain() if re.match(r"[\[{\"']", value) else value
-        except SpecError:
-            leaf = value
-        _put(tree, parts, leaf, word, place)
+        _put(tree, parts, _leaf(value, source), word, place)
     return _node(tree, place)
+
+
+def _leaf(value: str, source: str) -> object:
+    """Text, or a node that is text too where text is wanted: a command may begin with a bracket."""
+    if not value.startswith(("[", "{", '"', "'")) and not _SCALAR.match(value):
+        return value
+    try:
+        found = load(value, source)
+    except SpecError:
+        return value
+    return found.value if found.kind == "text" else replace(found, place=Place(source), written=value)
 
 
 def _put(tree: dict[str, object], parts: list[str | int], leaf: object, word: str, place: Place) -> None:
@@ -161,15 +174,21 @@ def _put(tree: dict[str, object], parts: list[str | int], leaf: object, word: st
         fresh: object = leaf if following is None else [] if isinstance(following, int) else {}
         if isinstance(part, int) and isinstance(here, list) and part <= _MAX_INDEX:
             here += [None] * (part + 1 - len(here))
-            if here[part] is None or following is None:
-                here[part] = fresh
+            there = here[part]
+            here[part] = fresh if there is None or following is None else _opened(there)
             here = here[part]
         elif isinstance(part, str) and isinstance(here, dict):
-            if following is None:
-                here[part] = fresh
-            here = here.setdefault(part, fresh)
+            here[part] = fresh if following is None else _opened(here.get(part, fresh))
+            here = here[part]
         else:
             raise SpecError(f"{word!r} does not fit what was said before", where=place, reason="dot-notation")
+
+
+def _opened(value: object) -> object:
+    """What further words can add to."""
+    if isinstance(value, Node) and value.kind in ("map", "list"):
+        return dict(value.value) if value.kind == "map" else list(value.value)
+    return value
 
 
 def _node(value: object, place: Place) -> Node:
@@ -179,12 +198,8 @@ def _node(value: object, place: Place) -> Node:
             return Node("map", place, entries)
         case list():
             return Node("list", place, [_node(item, place) for item in value if item is not None])
-        case bool():
-            return Node("boolean", place, value, str(value).lower())
-        case int() | float():
-            return Node("number", place, value, str(value))
-        case None:
-            return Node("nothing", place, None)
+        case Node():
+            return value
         case _:
             return Node("text", place, str(value))
 

@@ -94,7 +94,7 @@ class Machine:
     @staticmethod
     def text_of(node: Node, what: str) -> str:
         """A scalar as text, as it is written: yip reads `1.10`, `yes` and `0644` as these very letters."""
-        if node.kind in ("boolean", "number"):
+        if node.written or node.kind in ("boolean", "number"):
             return node.written or str(node.value)
         return node.as_text(what)
 
