@@ -108,16 +108,17 @@ def test_people_are_told(root: Path, capsys: Capture) -> None:
 # cos-setup ----------------------------------------------------------------------------------------------------------
 YIP = """#!/bin/sh
 echo "$*" >> TOOLS/ran
+for word; do [ "$word" != - ] || cat > TOOLS/stdin; done
 if [ "$1" = --save ]; then mkdir "$2" && cp TOOLS/page "$2/000.yaml"; fi
 """
 
 
-def cos_setup(root: Path, tools: Path, stage: str) -> list[str]:
+def cos_setup(root: Path, tools: Path, stage: str, words: str = "") -> list[str]:
     """The words that each start of yip gets. The kernel's command line names a URL, which has TOOLS/page."""
     tools.mkdir(exist_ok=True)
     (tools / "yip").write_text(YIP.replace("TOOLS", str(tools)))
     (tools / "yip").chmod(0o755)
-    (tools / "cmdline").write_text("quiet cos.setup=http://here.invalid/x\n")
+    (tools / "cmdline").write_text(f"quiet cos.setup=http://here.invalid/x {words}\n")
     script = COS_SETUP.read_text().replace("/proc/cmdline", str(tools / "cmdline"))
     script = script.replace('"/system/oem /oem /usr/local/cloud-config"', f'"{root}/system/oem {root}/oem"')
     script = script.replace("/run/cos-setup", str(tools / "kept"))
@@ -151,6 +152,15 @@ def test_cos_setup_fetches_a_url_once(root: Path, tmp_path: Path) -> None:
             f"--save {kept} http://here.invalid/x", f"{early} {kept}", f"-s network {kept}", f"-s network.after {kept}"
         ]  # fmt: skip
     assert cos_setup(root, tools, "boot") == []
+
+
+def test_cos_setup_has_the_steps_of_the_kernels_command_line(root: Path, tmp_path: Path) -> None:
+    tools, words = tmp_path / "bin", "stages.boot[0].hostname=x stages.boot.after[0].commands[0]=true"
+    assert cos_setup(root, tools, "boot", words) == ["-s boot -d -", "-s boot.after -d -"]
+    assert cos_setup(root, tools, "fs", words) == []
+    (root / "oem/c.yaml").write_text("stages: {boot: []}\n")
+    assert cos_setup(root, tools, "boot", words)[:2] == [f"-s boot {root}/oem", "-s boot -d -"]
+    assert words in (tools / "stdin").read_text()
 
 
 def test_cos_setup_reads_no_pipes(root: Path, tmp_path: Path) -> None:
