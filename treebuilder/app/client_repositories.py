@@ -7,7 +7,7 @@ from pathlib import Path
 from treebuilder.annotations import Any
 from treebuilder.app.asking import succeeded
 from treebuilder.app.client import PackageClient
-from treebuilder.app.client_settings import ConfiguredRepository
+from treebuilder.app.client_settings import ConfiguredRepository, inside
 from treebuilder.app.config_keys import as_written
 from treebuilder.app.trusting import show_key
 from treebuilder.errors import Cancelled, ConfigError, TreebuildError
@@ -128,10 +128,9 @@ def add(client: PackageClient, new: NewRepository) -> Path:
     given = Path(new.folder) if new.folder else (folders[0] if folders else Path("/etc/luet/repos.conf.d"))
     if not given.is_absolute():
         folder = Path.cwd() / given  # a folder of whoever types it, not of the root
-    elif given.is_relative_to(client.root):
-        folder = given
     else:
-        folder = client.root / given.relative_to("/")
+        within = given.relative_to(client.root if given.is_relative_to(client.root) else "/")
+        folder = inside(client.root, str(within))  # a link of the root leads to no folder of this machine
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.yaml"
     text = write_yaml(value, sort_keys=True)

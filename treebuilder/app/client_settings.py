@@ -15,6 +15,7 @@ from treebuilder.app.config_files import find_config
 from treebuilder.app.trusting import KEYS_FOLDER, TrustRules
 from treebuilder.archive.bounds import TIMES, Bound
 from treebuilder.client.api import SystemRoot
+from treebuilder.client.places import Places
 from treebuilder.client.protect import Protection, prefixes
 from treebuilder.errors import ConfigError, Place, TreebuildError
 from treebuilder.events import EventSink, Warned
@@ -163,9 +164,14 @@ def _values(path: Path | None, flags: Mapping[str, Any], events: EventSink, *, l
         _merge(values, _read(path, events, luet=luet))
     if luet:
         for name, text in sorted(os.environ.items()):
-            if name.startswith("LUET_"):
-                if _key_of(name) == "general.concurrency" and text and not _is_whole(text):
+            if name.startswith("LUET_") and text:  # an empty one says nothing, as to luet
+                if _key_of(name) == "general.concurrency" and not _is_whole(text):
                     raise ConfigError(f"{name} is {text!r}, and not a whole number", where=Place("the environment"))
+                if isinstance(DEFAULTS.get(_key_of(name)), dict):
+                    raise ConfigError(
+                        f"{name} is {text!r}, and {_key_of(name)} is a section", where=Place("the environment"),
+                        hint=f"{name}__KEY sets one of its keys",
+                    )  # fmt: skip
                 _set(values, _key_of(name), text)
     for key, value in flags.items():
         _set(values, key, value)
@@ -247,7 +253,7 @@ def _set(values: dict[str, Any], key: str, value: Any) -> None:  # noqa: ANN401 
             return
         at = inner
     known = at.get(last)
-    at[last] = value.split() if isinstance(known, list) and isinstance(value, str) else value
+    at[last] = value.replace(",", " ").split() if isinstance(known, list) and isinstance(value, str) else value
 
 
 def _true(value: Any) -> bool:  # noqa: ANN401 - from a file or an environment
@@ -261,25 +267,26 @@ def _settled(values: dict[str, Any], path: Path | None, events: EventSink, rules
     database = "/" + str(system["database_path"]).strip("/")
     base = Path.cwd() if rules.luet or path is None else path.parent
     host = root if not _true(values["config_from_host"]) else Path("/")
-    confdirs = tuple(_confdir(folder, host, base) for folder in _listed(values["repos_confdir"]))
-    protected = tuple(_confdir(folder, host, base) for folder in _listed(values["config_protect_confdir"]))
-    keys = tuple(str(_confdir(folder, host, base)) for folder in _listed(values["keys_confdir"]))
+    confdirs = _confdirs(values["repos_confdir"], host, base)
+    protected = _confdirs(values["config_protect_confdir"], host, base)
+    keys = tuple(map(str, _confdirs(values["keys_confdir"], host, base)))
     rules = replace(rules, folders=keys)
     repositories = [
         _repository(item, base, str(path or ""), 0, rules) for item in _listed(values["repositories"])
         if isinstance(item, Mapping)
     ]  # fmt: skip
     for folder in confdirs:
-        for file in sorted(folder.glob("*.y*ml")) if folder.is_dir() else ():
+        for file in _files(folder, "*.y*ml", host):
             item = _read(file, events, luet=True, repository=True)
             if item.get("name") and item.get("urls") and item.get("type"):
                 repositories.append(_repository(item, base, str(file), _FILE_PRIORITY, rules))
+    skipped = _true(values["config_protect_skip"])
     return ClientSettings(
         values, str(path or ""),
         SystemRoot(root, database, str(system["database_engine"]) != "memory", _true(values["general"]["same_owner"])),
         Path(f"{root}{database}".rstrip("/"), str(system["pkgs_cache_path"]).strip("/") or "packages"),
         tuple(sorted(repositories, key=lambda r: (r.priority, r.name))),
-        Protection(skipped=True) if _true(values["config_protect_skip"]) else Protection(_prefixes(protected, events)),
+        Protection(skipped=True) if skipped else Protection(_prefixes(protected, host, events)),
         tuple((str(item["key"]), _text(item.get("value"))) for item in _listed(values["finalizer_envs"])), confdirs,
     )  # fmt: skip
 
@@ -293,12 +300,25 @@ def _text(value: Any) -> str:  # noqa: ANN401 - from a file
     return "" if value is None else str(value)
 
 
-def _prefixes(folders: tuple[Path, ...], events: EventSink) -> tuple[str, ...]:
-    try:
-        return prefixes(folders)
-    except TreebuildError as err:
-        events.emit(Warned(f"config protection: {err.message}", err.where))
-        return ()
+def _prefixes(folders: tuple[Path, ...], host: Path, events: EventSink) -> tuple[str, ...]:
+    """A file that cannot be understood takes nothing from what the others protect."""
+    found: list[str] = []
+    for file in (file for folder in folders for file in _files(folder, "*.yml", host)):
+        try:
+            found += prefixes(file)
+        except TreebuildError as err:
+            events.emit(Warned(f"config protection: {err.message}", err.where))
+        except (OSError, ValueError) as err:
+            events.emit(Warned(f"config protection: {file} cannot be read: {err}"))
+    return tuple(dict.fromkeys(found))
+
+
+def _files(folder: Path, pattern: str, host: Path) -> list[Path]:
+    """Of a folder of configuration, by name; links of a root lead where they would for whoever runs in it."""
+    if not folder.is_dir():
+        return []
+    files = sorted(folder.glob(pattern))
+    return files if host == Path("/") else [inside(host, str(file.relative_to(host))) for file in files]
 
 
 def _listed(value: Any) -> list[Any]:  # noqa: ANN401 - from a file
@@ -307,11 +327,18 @@ def _listed(value: Any) -> list[Any]:  # noqa: ANN401 - from a file
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def _confdir(folder: Any, host: Path, base: Path) -> Path:  # noqa: ANN401 - from a file
-    text = str(folder)
-    if host != Path("/"):
-        return host / text.lstrip("/")
-    return base / text
+def _confdirs(value: Any, host: Path, base: Path) -> tuple[Path, ...]:  # noqa: ANN401 - from a file
+    """A list of folders, or a text with commas between them."""
+    named = value.split(",") if isinstance(value, str) else _listed(value)
+    folders = [str(folder).strip() for folder in named]
+    return tuple(base / folder if host == Path("/") else inside(host, folder) for folder in folders if folder)
+
+
+def inside(root: Path, path: str) -> Path:
+    """A path of a root, which its links do not lead out of; as it is where the root is the machine's own."""
+    if root == Path("/"):
+        return root / path
+    return root / Places(root).folder(os.path.normpath(f"/{path}").lstrip("/"))
 
 
 def _repository(

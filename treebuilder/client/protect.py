@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
 from pathlib import Path
 
 from treebuilder.client.places import look
@@ -65,19 +64,15 @@ def _is_file(path: Path) -> bool:
     return stat.S_ISREG(path.lstat().st_mode)
 
 
-def prefixes(folders: Iterable[Path]) -> tuple[str, ...]:
-    """What the `*.yml` files of these folders protect. Files without `name` and `dirs` count for nothing."""
-    files = [file for folder in folders if folder.is_dir() for file in sorted(folder.glob("*.yml"))]
-    if not files:
-        return ()
+def prefixes(file: Path) -> tuple[str, ...]:
+    """What a file of `config_protect_confdir` protects; without `name` and `dirs` it counts for nothing.
+
+    Raises SpecError, OSError, UnicodeDecodeError.
+    """
     from treebuilder.nodes import load
 
-    found: list[str] = []
-    for file in files:
-        node = load(file.read_text(encoding="utf-8"), str(file))
-        if node.kind == "map" and node.text("name"):
-            found.extend(node.texts("dirs"))
-    return tuple(dict.fromkeys(found))
+    node = load(file.read_text(encoding="utf-8"), str(file))
+    return node.texts("dirs") if node.kind == "map" and node.text("name") else ()
 
 
 def _are_same(one: Path, other: Path) -> bool:
