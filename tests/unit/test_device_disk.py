@@ -9,11 +9,20 @@ from pathlib import Path
 import pytest
 
 from treebuilder.device import disk as disks
+from treebuilder.device import given_configs
 from treebuilder.device.imagefile import check_image
 from treebuilder.device.install import InstallOptions, install
-from treebuilder.errors import ConfigError
-from treebuilder.events import Silent
+from treebuilder.errors import ConfigError, TreebuildError
+from treebuilder.events import Event, Silent
 from treebuilder.system.process import Cancel
+
+
+class Heard:
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def emit(self, event: Event) -> None:
+        self.events.append(event)
 
 
 def root_partition() -> str | None:
@@ -37,6 +46,35 @@ def test_what_is_no_disk_is_refused(tmp_path: Path) -> None:
     assert reason(str(file), file) == "not-a-disk"
     assert reason(str(tmp_path), file) == "not-a-disk"
     assert reason("/dev/null", file) == "not-a-disk"
+
+
+@pytest.mark.parametrize(("made", "unfit"), [("dm/name", True), ("loop/partscan", True), ("queue/rotational", False)])
+def test_what_the_kernel_shows_no_partitions_of_is_refused(tmp_path: Path, made: str, unfit: bool) -> None:
+    (tmp_path / made).parent.mkdir()
+    (tmp_path / made).write_text("0\n")
+    assert bool(disks.cannot_be_parted(tmp_path)) is unfit
+    (tmp_path / made).write_text("1\n")
+    assert bool(disks.cannot_be_parted(tmp_path)) is (made == "dm/name")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"<html>\n<a b>: {", "cloud.yaml"), (b"stages: {boot: [}", "cloud.yaml:1"), (b"just words", "cloud.yaml:1"),
+        (b"\xff\xfe\0s", "no text"), (b"a: " + b"x" * (1 << 20), "larger than 1 MiB"),
+        (b"#cloud-config\nusers: [{sudo: x}]\n", "needs a name"),
+    ],
+)  # fmt: skip
+def test_a_cloud_config_that_no_boot_could_read_is_not_installed(tmp_path: Path, data: bytes, said: str) -> None:
+    (tmp_path / "cloud.yaml").write_bytes(data)
+    paths = (tmp_path / "cloud.yaml",)
+    with pytest.raises(TreebuildError) as caught:
+        given_configs.read(paths, Silent())
+    assert said in f"{caught.value.where} {caught.value}"
+    (tmp_path / "cloud.yaml").write_text("stages: {boot: [{comands: [a]}]}\n")
+    warned = Heard()
+    assert [name for name, _ in given_configs.read(paths, warned)] == ["99_custom.yaml"]
+    assert "comands" in str(warned.events)
 
 
 def test_the_disk_we_run_from_is_refused(tmp_path: Path) -> None:

@@ -68,9 +68,22 @@ def examine(path: str) -> Disk:
             f"{path} is a partition, and a whole disk is needed", reason="not-a-disk",
             hint=f"the disk is /dev/{folder.parent.name}",
         )  # fmt: skip
+    unfit = cannot_be_parted(folder)
+    if unfit:
+        raise ConfigError(f"{path} cannot be partitioned: {unfit}", reason="not-a-disk", hint="name the disk itself")
     if _number(folder / "ro"):
         raise ConfigError(f"{path} cannot be written", reason="disk-read-only")
     return Disk(real, _number(folder / "size") * 512)
+
+
+def cannot_be_parted(folder: Path) -> str:
+    """Why the kernel shows no partitions of what sysfs has in `folder`; "" where it does."""
+    if (folder / "dm").is_dir():
+        return "it is made by the device mapper (LVM, multipath, encryption)"
+    partscan = folder / "loop" / "partscan"
+    if partscan.is_file() and not _number(partscan):
+        return "it is a loop that shows no partitions (losetup --partscan)"
+    return ""
 
 
 def refuse_used(disk: Disk) -> None:

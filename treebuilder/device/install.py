@@ -14,8 +14,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from treebuilder.device import disk as disks
+from treebuilder.device import given_configs, loader, own_layout, places
 from treebuilder.device import layout as layouts
-from treebuilder.device import loader, own_layout, places
 from treebuilder.device.disk import Disk, Found
 from treebuilder.device.grubenv import GrubControl, encode
 from treebuilder.device.imagefile import check_image
@@ -28,11 +28,10 @@ from treebuilder.errors import ConfigError, TreebuildError
 from treebuilder.events import EventSink, Finished, Started
 from treebuilder.records import record
 from treebuilder.system.clock import monotonic_s
-from treebuilder.system.files import disk_errors, write_atomic
+from treebuilder.system.files import write_atomic
 from treebuilder.system.process import Cancel, require
 
 _WORK = Path("/run")
-_MAX_CONFIGS = 10
 
 
 @record
@@ -87,9 +86,8 @@ def install(options: InstallOptions, *, events: EventSink, cancel: Cancel) -> In
     IntegrityError, MissingProgram, ToolFailed, Cancelled. Before the table is written nothing has changed.
     """
     firmware = options.firmware or detect_firmware()
-    disk = disks.examine(options.disk)
-    disks.refuse_used(disk)
-    configs = _configs(options)
+    disk = check_target(options.disk)
+    configs = given_configs.read(options.cloud_configs, events)
     _check(options)
     loader.require_programs(firmware)
     with _step(events, "read the image"):
@@ -131,6 +129,13 @@ def install(options: InstallOptions, *, events: EventSink, cancel: Cancel) -> In
     return Installed(disk, firmware, tuple(parts.values()), image, recovery)
 
 
+def check_target(path: str) -> Disk:
+    """The disk at a path. Raises ConfigError (no-disk, not-a-disk, disk-read-only, disk-in-use)."""
+    disk = disks.examine(path)
+    disks.refuse_used(disk)
+    return disk
+
+
 # before anything is changed -------------------------------------------------------------------------------------------
 def _check(options: InstallOptions) -> None:
     for name in ("wipefs", "sfdisk", "mkfs.ext4", "blkid", "mount", "umount"):
@@ -146,18 +151,6 @@ def _check(options: InstallOptions) -> None:
         )  # fmt: skip
     if not all(char.isalnum() or char == "," for char in options.tty):
         raise ConfigError(f"{options.tty!r} is no console", reason="bad-tty", hint="such as ttyS1 or ttyS1,115200")
-
-
-def _configs(options: InstallOptions) -> list[tuple[str, bytes]]:
-    """Names on COS_OEM, and contents. One is 99_custom.yaml, several are 90_custom.yaml and so on, in order."""
-    if len(options.cloud_configs) > _MAX_CONFIGS:
-        raise ConfigError(f"no more than {_MAX_CONFIGS} cloud-configs can be installed", reason="too-many-configs")
-    found = []
-    for number, path in enumerate(options.cloud_configs):
-        name = "99_custom.yaml" if len(options.cloud_configs) == 1 else f"9{number}_custom.yaml"
-        with disk_errors(f"reading {path}"):
-            found.append((name, path.read_bytes()))
-    return found
 
 
 def _refuse_installed(found: tuple[Found, ...], options: InstallOptions) -> None:
