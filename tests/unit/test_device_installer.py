@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from treebuilder.app.device_install import InstallWish
+from treebuilder.app import client_settings
+from treebuilder.app.device_install import InstallWish, run
+from treebuilder.cli.main import main
 from treebuilder.cli.verbs import cos, device_install
 from treebuilder.device.layout import Firmware
 from treebuilder.errors import ConfigError
+from treebuilder.events import Silent
+from treebuilder.system.process import Cancel
 
 NOTHING: Mapping[str, str] = {}
 
@@ -48,6 +52,57 @@ def test_the_environment_says_what_no_flag_says() -> None:
 def test_a_container_image_stands_before_or_after_the_disk(words: tuple[str, ...]) -> None:
     found, _ = wish(*words)
     assert (found.disk, found.word) == ("/dev/vda", "docker://team/os")
+
+
+def test_the_environment_names_the_disk_of_a_container_image() -> None:
+    found, _ = wish("--docker-image", "team/os", DEVICE="/dev/vdb")
+    assert (found.disk, found.word) == ("/dev/vdb", "docker://team/os")
+    found, _ = wish("--docker-image", "--image", "team/os", "/dev/vda")
+    assert (found.disk, found.word) == ("/dev/vda", "docker://team/os")
+
+
+def test_flags_win() -> None:
+    assert wish("/dev/vda", "--firmware", "bios", FORCE_EFI="true")[0].firmware is Firmware.BIOS
+    assert wish("/dev/vda", "--reboot", POWER_OFF="true")[1].poweroff is False
+    assert wish("/dev/vda", "--silence-hooks")[0].silent
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "/dev/vda docker://team/os docker://team/other", "/dev/vda docker://team/os --image docker://team/other",
+        "--docker-image /dev/vda", "--docker-image team/os", "/dev/vda --force-efi --firmware bios",
+        "/dev/vda --force-gpt --part-table msdos", "/dev/vda --no-format --state-size 900",
+        "/dev/vda --partition-layout own.yaml --oem-size 100",
+    ],
+)  # fmt: skip
+def test_what_would_be_passed_over_is_refused(words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        wish(*words.split())
+    assert caught.value.reason == "usage"
+    wish("/dev/vda", "--partition-layout", "own.yaml", "--efi-size", "100")
+
+
+@pytest.mark.parametrize("words", ["reset --recovery", "deploy --recovery", "upgrade --reboot --poweroff"])
+def test_flags_of_other_commands_are_refused(words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = ("--state", str(tmp_path), "--recovery-dir", str(tmp_path))
+    assert main(["cos", *words.split(), *folders]) in (1, 2)
+    said = capsys.readouterr().err
+    assert "takes no --recovery" in said or "not allowed with" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_disk_is_looked_at_before_a_source_is_fetched(tmp_path: Path) -> None:
+    config = tmp_path / "luet.yaml"
+    config.write_text("repositories: []\nrepos_confdir: []\n")
+    settings = client_settings.load(str(config), {}, Silent(), luet=False, insecure=True)
+    reasons = []
+    for found in (InstallWish(str(tmp_path / "none"), "docker://127.0.0.1:9/os", verify=False),
+                  InstallWish("/dev/null", iso="http://127.0.0.1:9/os.iso", verify=False)):  # fmt: skip
+        with pytest.raises(ConfigError) as caught:
+            run(found, settings, tmp_path, Silent(), Cancel())
+        reasons.append(caught.value.reason)
+    assert reasons == ["no-disk", "not-a-disk"]
 
 
 def test_no_verify_counts_for_an_installation_too(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from treebuilder.device.slots import Origin
 from treebuilder.device.states import Device
 from treebuilder.device.workfolder import work_folder
 from treebuilder.errors import ConfigError
-from treebuilder.events import EventSink, Warned
+from treebuilder.events import EventSink, Silent, Warned
 from treebuilder.model.digest import Digest
 from treebuilder.model.words import parse_selector
 from treebuilder.records import record, replace
@@ -54,6 +54,7 @@ class InstallWish:
     insecure: tuple[str, ...] = ()
     iso: str = ""
     own_layout: str = ""
+    silent: bool = False  # nothing is shown of what the stages do but their errors
 
 
 def run(
@@ -61,7 +62,8 @@ def run(
 ) -> install.Installed:
     """Raises what the source and `device.install.install` raise; before the disk is partitioned nothing has changed."""
     context = Context(settings, events, cancel, wish.verify, insecure=wish.insecure)
-    _stage("before-install", events, strict=wish.strict)
+    shown = Silent() if wish.silent else events
+    _stage("before-install", events, shown, strict=wish.strict)
     with ExitStack() as stack:
         folder = stack.enter_context(work_folder(work)).folder
         configs = tuple(_config(text, folder, context) for text in wish.configs)
@@ -69,6 +71,7 @@ def run(
         if wish.iso:
             found, recovery = _out_of_iso(wish, context, folder, stack)
         else:
+            install.check_target(wish.disk)  # before anything large is fetched
             found = _obtained(wish, context, folder)
             recovery = Path(LIVE_RECOVERY) if not wish.word and Path(LIVE_RECOVERY).is_file() else None
         options = install.InstallOptions(
@@ -78,7 +81,7 @@ def run(
             recovery_origin=_file_or_url(wish.iso or str(recovery)) if recovery is not None else found.origin,
         )  # fmt: skip
         done = install.install(options, events=events, cancel=cancel)
-    _stage("after-install", events, strict=wish.strict)
+    _stage("after-install", events, shown, strict=wish.strict)
     return done
 
 
@@ -144,6 +147,7 @@ def _iso(wish: InstallWish, context: Context, folder: Path) -> Path:
         digest = Digest(pinned) if pinned else None
     except ValueError as err:
         raise ConfigError(f"{wish.iso}: {err}", reason="usage", hint="#sha256: and 64 hexadecimal digits") from err
+    install.check_target(wish.disk)
     return _fetched(url, digest, folder, context, _MAX_ISO)
 
 
@@ -175,10 +179,10 @@ def _title(events: EventSink) -> str:
     return found.grub_entry_name or os_release(Path("/")).get("GRUB_ENTRY_NAME", "") or "cOS"
 
 
-def _stage(stage: str, events: EventSink, *, strict: bool) -> None:
+def _stage(stage: str, events: EventSink, shown: EventSink, *, strict: bool) -> None:
     from treebuilder.cloudconfig.stages import SYSTEM_PATHS, run_stage
 
-    errors: Iterable[Exception] = run_stage(stage, SYSTEM_PATHS, events=events)
+    errors: Iterable[Exception] = run_stage(stage, SYSTEM_PATHS, events=shown)
     for err in errors:
         if strict:
             raise err

@@ -34,7 +34,7 @@ from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.cli.session import Session
 from treebuilder.cli.verbs import cos_feature, cos_suc, device_install
 from treebuilder.cli.verbs import device as verb
-from treebuilder.errors import TreebuildError
+from treebuilder.errors import ConfigError, TreebuildError
 
 if TYPE_CHECKING:
     from treebuilder.app.device import Site
@@ -66,8 +66,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image", default="", metavar="IMAGE", help="installer: this, and not the live system")
     parser.add_argument("--force-efi", action="store_true", help="installer: for EFI")
     parser.add_argument("--force-gpt", action="store_true", help="installer: a GPT")
-    parser.add_argument("--poweroff", action="store_true", help="power off when done")
-    parser.add_argument("--reboot", action="store_true", help="start anew when done")
+    parser.add_argument("--silence-hooks", action="store_true", help="installer: show nothing of cloud-config's stages")
+    power = parser.add_mutually_exclusive_group()
+    power.add_argument("--poweroff", action="store_true", help="power off when done")
+    power.add_argument("--reboot", action="store_true", help="start anew when done")
     device_install.add_flags(parser)
     verb.add_folder_flags(parser, recovery="--recovery-dir")
     parser.add_argument("--json", action="store_true", help="the result as one JSON document on stdout")
@@ -93,6 +95,8 @@ def _run(args: argparse.Namespace, session: Session) -> int:
         return cos_feature.run(args.words, Path(args.root).absolute(), session)
     if args.what == "suc":
         return cos_suc.run(args, session)
+    if args.into_recovery and args.what != "upgrade":
+        raise _FailedError(f"cos-{args.what} takes no --recovery: it is for cos-upgrade", reason="usage")
     verb.enter(args, session)
     if args.what == "installer":
         return _install(args, session)
@@ -110,26 +114,34 @@ def _install(args: argparse.Namespace, session: Session) -> int:
 
 
 def installation(args: argparse.Namespace, environment: Mapping[str, str]) -> InstallWish:
-    """What the flags and COS_INSTALL_* ask for; flags win. Raises ConfigError where no disk is named."""
+    """What the flags and COS_INSTALL_* ask for; flags win. Raises ConfigError (reason "usage")."""
 
     def said(name: str) -> str:
         return environment.get(f"COS_INSTALL_{name}", "")
 
-    args.poweroff = args.poweroff or said("POWER_OFF") == "true"
+    if (args.force_efi and args.firmware == "bios") or (args.force_gpt and args.part_table == "msdos"):
+        raise ConfigError(
+            "--force-efi and --force-gpt say something else than --firmware, --part-table", reason="usage"
+        )
+    args.poweroff = not args.reboot and (args.poweroff or said("POWER_OFF") == "true")
     args.no_format = args.no_format or said("NO_FORMAT") == "true"
     args.tty = args.tty or said("TTY")
     cloud_config, args.config = args.config or said("CONFIG_URL"), ""  # the installer's own flag of that name
     args.cloud_init += [cloud_config] if cloud_config else []
-    args.firmware = "efi" if args.force_efi or said("FORCE_EFI") == "true" else args.firmware
+    args.firmware = args.firmware or ("efi" if args.force_efi or said("FORCE_EFI") == "true" else "")
     args.part_table = "gpt" if args.force_gpt else args.part_table
-    if not args.words and said("DEVICE"):
-        args.words = [said("DEVICE")]
+    disks, images = args.words, [args.image] if args.image else []
     if args.docker_image:  # in cOS it has the image behind it, before or after the disk
-        images = [word for word in args.words if not word.startswith("/")]
-        args.words = [word for word in args.words if word.startswith("/")]
-        args.words += [word if "://" in word else f"docker://{word}" for word in images]
-    if args.image:
-        args.words.append(args.image)
+        images += [word for word in disks if not word.startswith("/")]
+        disks = [word for word in disks if word.startswith("/")]
+        images = [word if "://" in word else f"docker://{word}" for word in images]
+        if not images:
+            raise ConfigError("--docker-image needs the name of one", reason="usage")
+    if not disks and said("DEVICE"):
+        disks = [said("DEVICE")]
+    args.words = [*disks, *images] if disks else []
+    if len(args.words) > 2:
+        raise ConfigError(f"a disk and one source, and not {' '.join(args.words)}", reason="usage")
     args.no_verify = args.no_verify or args.no_cosign or device_install.unverified(environment)
     return device_install.wish_of(args)
 

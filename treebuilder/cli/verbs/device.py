@@ -120,7 +120,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     if args.what == "install":
         args.no_verify = args.no_verify or device_install.unverified(os.environ)
         wish = device_install.wish_of(args)
-        device_install.run(wish, load(args, session, args.no_verify), args.work, session)
+        device_install.run(wish, load(args, session, args.no_verify), args.work, session, args.power)
         return 0
     from treebuilder.app import device
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from treebuilder.app.device_install import InstallWish
 
 WORK = "/run"  # a live system has nothing that lasts
+_SIZES = ("efi", "oem", "state", "recovery", "persistent")
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +38,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--no-format", action="store_true", help="keep the partitions that are there")
     group.add_argument("--tty", default="", metavar="TTY", help="one more console: ttyS1")
     group.add_argument("--title", default="", metavar="NAME", help="of the boot menu's entries")
-    for name in ("efi", "oem", "state", "recovery", "persistent"):
+    for name in _SIZES:
         group.add_argument(f"--{name}-size", type=positive, default=0, metavar="MIB", help=f"of COS_{name.upper()}")
 
 
@@ -49,6 +50,11 @@ def wish_of(args: argparse.Namespace) -> InstallWish:
 
     if not args.words:
         raise ConfigError("device install needs a disk", reason="usage", hint="treebuild device install /dev/vda")
+    sized = [f"--{name}-size" for name in _SIZES if getattr(args, f"{name}_size")]
+    unused = sized if args.no_format else [flag for flag in sized if flag != "--efi-size" and args.partition_layout]
+    if unused:
+        said = "--no-format" if args.no_format else "--partition-layout"
+        raise ConfigError(f"with {said}, {unused[0]} would do nothing", reason="usage")
     plain = Sizes()
     sizes = Sizes(
         args.efi_size or plain.efi, args.oem_size or plain.oem, args.state_size or plain.state,
@@ -58,7 +64,7 @@ def wish_of(args: argparse.Namespace) -> InstallWish:
         args.words[0], args.words[1] if len(args.words) > 1 else "", args.version, tuple(args.cloud_init),
         Firmware(args.firmware) if args.firmware else None, Table(args.part_table) if args.part_table else None, sizes,
         not args.no_format, args.force, args.tty, args.title, not args.no_verify, args.strict,
-        tuple(args.insecure_registry), args.iso, args.partition_layout,
+        tuple(args.insecure_registry), args.iso, args.partition_layout, getattr(args, "silence_hooks", False),
     )  # fmt: skip
 
 
@@ -69,12 +75,14 @@ def unverified(environment: Mapping[str, str], root: Path = Path("/")) -> bool:
     return not cosfiles.load(root, environment)[0].verify
 
 
-def run(wish: InstallWish, settings: ClientSettings, work: str, session: Session) -> None:
-    """Installs, and writes the result."""
-    from treebuilder.app import device_install
+def run(wish: InstallWish, settings: ClientSettings, work: str, session: Session, power: str = "") -> None:
+    """Installs, and writes the result; then `power` is "reboot", "poweroff" or nothing."""
+    from treebuilder.app import device, device_install
     from treebuilder.ui import tables
 
     done = device_install.run(wish, settings, Path(work or WORK), session.events, session.cancel)
     session.close()
     value = device_install.to_json(done)
     tables.write(value, session.output, f"{done.image.version} is installed on {done.disk.node}")
+    if power in ("reboot", "poweroff"):
+        device.restart(None, power)
