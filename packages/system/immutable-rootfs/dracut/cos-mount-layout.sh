@@ -81,6 +81,16 @@ mount_volume() { # SPEC PATH
     note "$node" "$2" auto defaults,nofail 0 0
 }
 
+# A path as it is compared: one slash before it, none behind. Nothing for the root, over which nothing is mounted.
+clean() {
+    clean=/${1#/}
+    while [ "$clean" != "${clean%/}" ]; do clean=${clean%/}; done
+    echo "$clean"
+}
+
+# Each once: over the same folder twice would be an error.
+paths() { for item in $1; do clean "$item"; done | sort -u; }
+
 dashed() { path=${1#/}; echo "$path" | tr / -; }
 
 # The folder of the image, with what is written to STORE over it.
@@ -108,19 +118,23 @@ bound() { # PATH STORE
     if [ ! -d "$2" ]; then
         if [ -d "$image$1" ]; then
             rm -rf "$2.new"
-            cp -a "$image$1" "$2.new" && sync && mv "$2.new" "$2"
+            cp -a "$image$1" "$2.new" && sync && mv "$2.new" "$2" || rm -rf "$2.new"
         else
             mkdir -p "$2" "$sysroot$1"
         fi
     fi
     mount --bind "$2" "$sysroot$1" || return 1
-    note "${2#"$sysroot"}" "$1" none bind,x-systemd.requires-mounts-for=/usr/local 0 0
+    note "${2#"$sysroot"}" "$1" none "bind,x-systemd.requires-mounts-for=$target" 0 0
 }
 
 machine_id() {
     kept=$sysroot/usr/local/etc/machine-id
     [ -n "$lasting" ] && [ "$slot" != recovery ] || return 0
-    if [ ! -s "$kept" ]; then
+    # What a failing disk has left is no id, and systemd would not start with it.
+    id=""
+    [ -s "$kept" ] && read -r id < "$kept"
+    case $id in *[!0-9a-f]*) id="" ;; esac
+    if [ "${#id}" != 32 ]; then
         mkdir -p "${kept%/*}"
         tr -d - < /proc/sys/kernel/random/uuid > "$kept.new" && sync && mv "$kept.new" "$kept" && sync
     fi
@@ -136,25 +150,30 @@ if [ "$1" = oem ]; then
     exit 0
 fi
 
-volumes=${VOLUMES-} rw_paths=${RW_PATHS-/etc /root /home /opt /srv /usr/local /var}
-states=${PERSISTENT_STATE_PATHS-} target=${PERSISTENT_STATE_TARGET:-/usr/local/.state} store=${OVERLAY:-tmpfs:20%}
+volumes=${VOLUMES-} named="" rw_paths=${RW_PATHS-/etc /root /home /opt /srv /usr/local /var}
+states=${PERSISTENT_STATE_PATHS-} target=$(clean "${PERSISTENT_STATE_TARGET:-/usr/local/.state}") store=${OVERLAY:-tmpfs:20%}
 if [ "$slot" = recovery ]; then
     volumes=${RECOVERY_VOLUMES-$volumes} states=""
 fi
 for word in $words; do
     case $word in
         rd.cos.overlay=*) store=${word#*=} ;;
-        rd.cos.mount=*) if [ "${MERGE:-true}" = true ]; then volumes="$volumes ${word#*=}"; else volumes=${word#*=}; fi ;;
+        rd.cos.mount=*) named="$named ${word#*=}" ;;
     esac
 done
+if [ -n "$named" ] && [ "${MERGE:-true}" != true ]; then volumes=""; fi
+volumes="$volumes$named"
 
 mkdir -p "$image" "$base" /run/cos/empty
 # The image alone, without what is mounted over it below.
 mount --bind "$sysroot" "$image" && mount --make-private "$image" || exit 1
 case $store in
-    tmpfs:*) mount -t tmpfs -o "mode=0755,size=${store#tmpfs:}" tmpfs "$base" || exit 1 ;;
-    *) mount "$(node_of "$store")" "$base" || exit 1 ;;
-esac
+    tmpfs:*) mount -t tmpfs -o "mode=0755,size=${store#tmpfs:}" tmpfs "$base" ;;
+    *) node=$(node_of "$store"); [ -n "$node" ] && mount "$node" "$base" ;;
+esac || {
+    say "$store cannot be used for what is written: it goes to memory"
+    mount -t tmpfs -o mode=0755,size=20% tmpfs "$base" || exit 1
+}
 while read -r _ _ device _ place _; do
     if [ "$place" = "$sysroot" ]; then
         name=$(readlink -f "/sys/dev/block/$device")
@@ -165,8 +184,7 @@ mount -t tmpfs -o mode=1777,nosuid,nodev tmpfs "$sysroot/tmp"
 note tmpfs /tmp tmpfs mode=1777,nosuid,nodev 0 0
 
 lasting=""
-lines() { for item in $1; do echo "$item"; done; }
-for path in $(lines "$rw_paths" | sort); do
+for path in $(paths "$rw_paths"); do
     name=$(dashed "$path")
     if ! overlay "$path" "$base/$name.overlay" "$base" && [ "$path" = /etc ]; then
         say "/etc cannot be written"
@@ -174,19 +192,31 @@ for path in $(lines "$rw_paths" | sort); do
     fi
 done
 # What stage files have already mounted stays; the rest by path, so that folders come before what is in them.
-for volume in $(lines "$volumes" | sort -t: -k2); do
-    if mount_volume "${volume%%:*}" "${volume#*:}"; then
-        case $target/ in "${volume#*:}"/*) lasting=1 ;; esac
+# The path is behind the last colon: names in /dev/disk/by-path have some too.
+volumes=$(
+    for volume in $volumes; do
+        place=$(clean "${volume##*:}")
+        case $volume in
+            ?*:/?*) if [ -n "$place" ]; then echo "$place ${volume%:*}"; fi ;;
+            *) say "$volume is no WHAT:/PATH" ;;
+        esac
+    done | sort -s -k1,1
+)
+while read -r place volume; do
+    if [ -n "$place" ] && mount_volume "$volume" "$place"; then
+        case $target/ in "$place"/*) lasting=1 ;; esac
     fi
-done
+done << END
+$volumes
+END
 # Where the partition that lasts is not there, everything is in memory.
 if [ -n "$lasting" ]; then
-    for path in $(lines "$states" | sort); do
+    for path in $(paths "$states"); do
         kept=$sysroot$target/$(dashed "$path")
         if [ "${PERSISTENT_STATE_BIND:-false}" = true ]; then
             bound "$path" "$kept.bind"
         else
-            overlay "$path" "$kept.overlay" /usr/local
+            overlay "$path" "$kept.overlay" "$target"
         fi || say "$path does not last"
     done
 fi

@@ -1,0 +1,116 @@
+"""The script of the initrd that makes folders writable, in mounts of its own; drives are folders here."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "packages/system/immutable-rootfs/dracut/cos-mount-layout.sh"
+
+
+def can_mount() -> bool:
+    done = subprocess.run(
+        ["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"], check=False, capture_output=True
+    )
+    return os.geteuid() == 0 and done.returncode == 0
+
+
+pytestmark = pytest.mark.skipif(not can_mount(), reason="needs mounts of its own")
+
+
+class Booted:
+    """What is there after it ran: mounts below the root by path, fstab, the machine-id, what was said."""
+
+    def __init__(self, top: Path, words: str, **layout: str) -> None:
+        self.drive = top / "drive"
+        root = top / "sysroot"
+        for folder in ("etc", "var/log", "home", "tmp", "usr/local", "oem"):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+        self.drive.mkdir(exist_ok=True)
+        (top / "cmdline").write_text(f"cos-img/filename=/cOS/active.img {words}\n")
+        script = SCRIPT.read_text()
+        for old, new in (
+            ("/proc/cmdline", f"{top}/cmdline"), ("sysroot=/sysroot", f"sysroot={root}"), ("/run/cos", f"{top}/run"),
+            ("/run/overlay", f"{top}/overlay"), ('[ -b "$node" ]', '[ -e "$node" ]'),
+            ("mount -o rw", "mount --bind"), ('mountpoint -x "$node"', "echo drive"),
+        ):  # fmt: skip
+            assert old in script
+            script = script.replace(old, new)
+        (top / "script").write_text(script.replace("DRIVE", str(self.drive)))
+        shown = f"sh {top}/script all; code=$?; cat /proc/self/mountinfo; echo; cat {root}/etc/fstab; echo; "
+        shown += f"cat {root}/etc/machine-id; exit $code"
+        env = {
+            "PATH": os.environ["PATH"],
+            **{key: value.replace("DRIVE", str(self.drive)) for key, value in layout.items()},
+        }
+        done = subprocess.run(
+            ["unshare", "--mount", "sh", "-c", shown], env=env, capture_output=True, text=True, timeout=60, check=False
+        )
+        self.code, self.said = done.returncode, done.stderr
+        mounts, self.fstab, self.machine_id = f"{done.stdout}\n\n".split("\n\n")[:3]
+        places = [line.split()[4] for line in mounts.splitlines()]
+        self.mounts = [place.removeprefix(str(root)) for place in places if place.startswith(f"{root}/")]
+        self.overlay = next((line for line in mounts.splitlines() if f" {top}/overlay " in line), "")
+
+
+VOLUME = {"VOLUMES": "DRIVE:/usr/local", "PERSISTENT_STATE_PATHS": "/var/log"}
+
+
+def test_folders_are_written_to_and_some_last(tmp_path: Path) -> None:
+    found = Booted(tmp_path, "", **VOLUME)
+    assert (found.code, sorted({"/etc", "/home", "/tmp", "/usr/local", "/var", "/var/log"} - set(found.mounts))) == (
+        0,
+        [],
+    )
+    assert "upperdir=/usr/local/.state/var-log.overlay/upper" in found.fstab
+    assert len(found.machine_id.strip()) == 32
+    assert Booted(tmp_path, "", **VOLUME).machine_id == found.machine_id
+
+
+@pytest.mark.parametrize("volume", ["DRIVE:/usr/local/", "DRIVE:/usr/local//"])
+@pytest.mark.parametrize("target", ["/usr/local/.state/", "usr/local/.state"])
+def test_slashes_more_or_less_do_not_make_a_device_forget(tmp_path: Path, volume: str, target: str) -> None:
+    layout = VOLUME | {"VOLUMES": volume, "PERSISTENT_STATE_TARGET": target, "PERSISTENT_STATE_PATHS": "var/log/"}
+    found = Booted(tmp_path, "", **layout)
+    assert "/usr/local" in found.mounts
+    assert (found.drive / ".state/var-log.overlay/upper").is_dir()
+    assert (found.drive / "etc/machine-id").is_file()
+
+
+def test_a_folder_that_is_named_twice_is_mounted_once(tmp_path: Path) -> None:
+    found = Booted(tmp_path, "", RW_PATHS="/etc etc/ /var /etc //")
+    assert (found.code, found.mounts.count("/etc"), found.mounts.count("/var")) == (0, 1, 1)
+    assert "/" not in found.mounts
+
+
+@pytest.mark.parametrize("store", ["tmpfs:much", "tmpfs", "LABEL=NOT_THERE", "/dev/none"])
+@pytest.mark.parametrize("by_word", [True, False])
+def test_what_is_written_goes_to_memory_where_its_place_is_not_there(tmp_path: Path, store: str, by_word: bool) -> None:
+    found = Booted(tmp_path, f"rd.cos.overlay={store}" if by_word else "", **({} if by_word else {"OVERLAY": store}))
+    assert (found.code, "tmpfs" in found.overlay, "/etc" in found.mounts) == (0, True, True)
+    assert f"{store} cannot be used" in found.said
+
+
+@pytest.mark.parametrize("merge", ["true", "false"])
+def test_every_volume_of_the_command_line_counts(tmp_path: Path, merge: str) -> None:
+    (tmp_path / "pci-0:1:2").mkdir()
+    named = (f"{tmp_path}/pci-0:1:2:/oem", "LABEL=NONE:/b", "LABEL=X", f"{tmp_path}:/home")
+    words = " ".join(f"rd.cos.mount={volume}" for volume in named)
+    found = Booted(tmp_path, words, MERGE=merge, **VOLUME)
+    assert (found.code, {"/oem", "/home"} - set(found.mounts)) == (0, set())
+    assert f"{tmp_path}/pci-0:1:2 /oem auto" in found.fstab
+    assert (f"{found.drive} /usr/local auto" in found.fstab) is (merge == "true")
+    assert "LABEL=X is no WHAT:/PATH" in found.said
+    assert "there is no LABEL=NONE for /b" in found.said
+
+
+@pytest.mark.parametrize("left", [b"\0" * 33, b"uninitialized\n", b"0123\n"])
+def test_a_damaged_machine_id_is_made_anew(tmp_path: Path, left: bytes) -> None:
+    (tmp_path / "drive/etc").mkdir(parents=True)
+    (tmp_path / "drive/etc/machine-id").write_bytes(left)
+    found = Booted(tmp_path, "", **VOLUME)
+    assert len(found.machine_id.strip()) == 32
+    assert (found.drive / "etc/machine-id").read_text() == found.machine_id.strip() + "\n"
