@@ -13,7 +13,7 @@ from treebuilder.annotations import TYPE_CHECKING, TypeVar
 from treebuilder.app.client_settings import ClientSettings
 from treebuilder.client.api import Change, ChangeReport, InstallRequest
 from treebuilder.client.opening import database_of, luet_database
-from treebuilder.errors import SpecError, TreebuildError
+from treebuilder.errors import NoSpace, SpecError, StateCorrupt, TreebuildError
 from treebuilder.events import EventSink, Warned
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import PackageRef
@@ -111,6 +111,8 @@ class PackageClient:
                 found.append(result)
             elif self._strict or result.exit_code == 1 or source in near or result.reason in (*REASONS, "plugin"):
                 raise result  # nobody installs from elsewhere because somebody forged a repository
+            elif isinstance(result, (NoSpace, StateCorrupt)):
+                raise result  # that is no fault of the repository
             else:
                 failures.append((source.name, result))
         if not found and len(failures) == 1:
@@ -129,8 +131,11 @@ class PackageClient:
             self._opened()  # before there are threads
         return ask(sources, one, self.events, self._cancel)
 
-    def sync(self, source: RepositorySource, events: EventSink) -> SyncedRepository:
-        """One repository as it is now. Raises what `repository.sync` raises."""
+    def sync(self, source: RepositorySource, events: EventSink, *, whole: bool = True) -> SyncedRepository:
+        """One repository as it is now, with all that describes its packages unless only its index is wanted.
+
+        Raises what `repository.sync` raises.
+        """
         from treebuilder.repository import sync
 
         watcher = None
@@ -138,7 +143,7 @@ class PackageClient:
             from treebuilder.app.plugin_builds import ToldTransfers
 
             watcher = ToldTransfers(self._plugins)
-        return sync(source, self.store, events, self._cancel, watcher=watcher)
+        return sync(source, self.store, events, self._cancel, watcher=watcher, whole=whole)
 
     def download(self, url: str) -> bytes:
         """A small document. Raises TransportError, IntegrityError."""

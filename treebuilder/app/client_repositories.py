@@ -67,7 +67,7 @@ def _look(client: PackageClient, chosen: list[ConfiguredRepository]) -> list[Lis
     """What cannot be read, or kept, is listed all the same."""
     enabled = [found for found in chosen if found.enabled]
     try:
-        results = client.ask(enabled, lambda found, events: client.sync(found.source, events))
+        results = client.ask(enabled, lambda found, events: client.sync(found.source, events, whole=False))
     except Cancelled:
         raise
     except TreebuildError:  # of the cache: nothing is known of them
@@ -190,17 +190,18 @@ def update(client: PackageClient, names: tuple[str, ...], *, ignore_errors: bool
 
     What can be fetched is, whatever fails. Raises what syncing raises, and ConfigError for a name that is not known.
     """
-    known = {found.name: found for found in client.settings.repositories}
+    known = client.settings.repositories  # several may have one name: each is one that packages come from
     for name in names:
-        if name not in known:
+        if all(found.name != name for found in known):
             raise ConfigError(f"repository {name} not found", reason="no-repository")
 
     def fetch(found: ConfiguredRepository, events: EventSink) -> Updated:
         synced = client.sync(found.source, events)
-        synced.known.listing()  # what is wrong with it is said here
+        synced.known.listing()  # what is wrong with its file is said here
         return Updated(found.name, synced.index.revision, synced.index.last_update, found.rules.luet)
 
-    chosen = [known[name] for name in dict.fromkeys(names)] if names else [f for f in known.values() if f.enabled]
+    wanted = [[f for f in known if f.name == name] for name in dict.fromkeys(names)]
+    chosen = [found for each in wanted for found in each] if names else [f for f in known if f.enabled]
     results = list(zip((found.name for found in chosen), client.ask(chosen, fetch), strict=True))
     failures = [(name, found) for name, found in results if isinstance(found, TreebuildError)]
     done = [found for _, found in results if not isinstance(found, TreebuildError)]

@@ -203,12 +203,12 @@ class SyncedRepository:
 
 def sync(
     source: RepositorySource, store: Store, events: EventSink, cancel: Cancel, *, now_s: int | None = None,
-    watcher: ImageWatcher | None = None,
+    watcher: ImageWatcher | None = None, whole: bool = False,
 ) -> SyncedRepository:  # fmt: skip
     """Reads a repository's index from its first mirror that answers with one that is to be believed.
 
     A source without a name gets the index's. `now_s` is the time in epoch seconds that signatures are judged by.
-    `watcher` is told of what comes out of registries.
+    `watcher` is told of what comes out of registries. `whole`: an index whose tree or meta cannot be had is none.
     Raises ConfigError (type; reason "no-keys"), TransportError, IntegrityError (also the reasons of
     `trust.faults`); SpecError (reason "no-repository") when there is none.
     """
@@ -219,7 +219,7 @@ def sync(
         open_backend(source.type, url, store, cancel, source.auth, loose=loose, watcher=watcher) for url in source.urls
     ]
     _may_be_used(source, events)
-    reading = _Reading(source, store, events, cancel, clock.now_epoch_s() if now_s is None else now_s)
+    reading = _Reading(source, store, events, cancel, clock.now_epoch_s() if now_s is None else now_s, whole=whole)
     failure: TreebuildError | None = None
     refused: TreebuildError | None = None
 
@@ -243,6 +243,9 @@ def sync(
             continue
         try:
             return reading.accepted(data, signed, backends, position)
+        except TransportError as err:
+            failure = failure or err
+            ask_next(err, position)
         except IntegrityError as err:
             refused = refused or err
             ask_next(err, position)
@@ -279,9 +282,11 @@ def _may_be_used(source: RepositorySource, events: EventSink) -> None:
 class _Reading:
     """One repository while it is synced: what is believed of it, and what was before."""
 
-    def __init__(self, source: RepositorySource, store: Store, events: EventSink, cancel: Cancel, now_s: int) -> None:
+    def __init__(
+        self, source: RepositorySource, store: Store, events: EventSink, cancel: Cancel, now_s: int, *, whole: bool
+    ) -> None:  # fmt: skip
         self._source, self._store, self._events, self._cancel = source, store, events, cancel
-        self._now_s = now_s
+        self._now_s, self._whole = now_s, whole
         self._name = source.trust.name or source.name
         self._key = f"{source.urls[0]} {source.reference}"
         self._what = f"the repository {source.name or source.urls[0]}"
@@ -291,18 +296,24 @@ class _Reading:
     def accepted(
         self, data: bytes, signed: bytes | None, backends: list[RepositoryBackend], at: int
     ) -> SyncedRepository:
-        """The repository of an index that is believed and can be read; both are noted then. Raises IntegrityError."""
+        """The repository of an index that is believed and can be read; both are noted then.
+
+        Raises IntegrityError, and TransportError where all of it is wanted.
+        """
         source = self._source
         with self._alone():
             notes = self._believed(data, signed)
             index = parse_index(data, f"{source.name or source.urls[at]}: {source.reference}")
+            named = replace(source, name=source.name or index.name or "local")
+            others = (*backends[at + 1 :], *backends[:at])
+            found = SyncedRepository(named, index, backends[at], others, self._store, self._events)
+            if self._whole:
+                _ = found.known
             if source.cached and source.type != "disk":
                 notes |= {self._key: data, self._key + SIGNATURE_SUFFIX: signed or b""}
             if any(self._store.index.note(_LAST, key) != text for key, text in notes.items()):
                 self._store.index.set_notes(_LAST, notes)  # all or none
-        named = replace(source, name=source.name or index.name or "local")
-        others = (*backends[at + 1 :], *backends[:at])
-        return SyncedRepository(named, index, backends[at], others, self._store, self._events)
+        return found
 
     def last(self) -> tuple[bytes, bytes | None] | None:
         """The index that was last read, with its signature: it is judged as it would be now."""
