@@ -38,6 +38,7 @@ from treebuilder.cli.main import main
 from treebuilder.errors import IntegrityError
 from treebuilder.model.digest import Digest
 from treebuilder.records import replace
+from treebuilder.trust.keys import read_public
 
 CHANNEL = Channel(
     "stable", 3, "system/sampleOS", "s7", Digest.of(b"index"), "2.0", 1000, minimum_version="1.0", share=WHOLE
@@ -227,6 +228,8 @@ def test_a_channel_is_published_promoted_rolled_out_and_halted(
     made = channel(capsys, "rollout", "stable", "--percentage", "60", "--resume")
     assert (made["channel"]["halted"], made["percentage_now"]) == (False, 60)
     assert channel(capsys, "show", "stable") == made
+    assert refused(capsys, "promote", "stable", "stable") == "usage"
+    assert channel(capsys, "show", "stable") == made
     on_disk = read_channel((shop.build / "channel-stable.json").read_bytes(), "c")
     assert channel_json(on_disk) == made["channel"]
 
@@ -280,6 +283,13 @@ def test_signed_channels(shop: Workshop, capsys: pytest.CaptureFixture[str]) -> 
     made = channel(capsys, "halt", "candidate", "--sign", "other.key", "--sign", "team.key")
     assert made["channel"]["halted"]
     assert channel(capsys, "show", "candidate", "--trust", "other.key.pub") == made
+    other = read_public(Path("other.key.pub").read_bytes(), "other").id
+    capsys.readouterr()
+    again = ("channel", "rollout", "candidate", "--resume", "--cache-dir", "cache", "--sign", "team.key")
+    assert main([*again, "--sign", "other.key"]) == 0
+    assert other not in capsys.readouterr().err
+    assert main([*again, "--percentage", "5"]) == 0  # a device with a threshold of two would be left behind
+    assert f"was signed by {other} too" in capsys.readouterr().err
 
 
 def test_as_text(shop: Workshop, capsys: pytest.CaptureFixture[str]) -> None:

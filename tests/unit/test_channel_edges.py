@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from treebuilder.channel.publishing import Release, Terms, halt, publish, roll_out
+from treebuilder.channel.publishing import Release, Terms, halt, promote, publish, roll_out
 from treebuilder.channel.rules import Verdict, verdict
 from treebuilder.device.following import offered
 from treebuilder.device.states import Device, Image, Purpose, Slot
@@ -47,3 +47,22 @@ def test_a_minimum_version_that_no_device_could_have_is_refused() -> None:
     assert halt(bounded, "", 30).minimum_version == "1.9"
     assert halt(replace(CHANNEL, minimum_version="2.0"), "", 30).halted
     assert roll_out(bounded, Terms(minimum_version=""), 30).minimum_version == ""
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "said", "expected"),
+    [
+        ("1.9", "", None, "1.9"), ("1.10", "1.9", None, "1.10"), ("", "1.9", None, "1.9"), ("1.5", "1.9", None, "1.9"),
+        ("1.9", "1.5", "", ""), ("1.9", "1.5", "1.0", "1.0"), ("1.9", None, None, "1.9"), ("", None, None, ""),
+    ],
+)  # fmt: skip
+def test_a_version_that_needs_another_one_before_it_needs_that_in_every_channel(
+    source: str, target: str | None, said: str | None, expected: str
+) -> None:
+    candidate = publish(None, "candidate", RELEASE, Terms(minimum_version=source), 0)
+    older = replace(RELEASE, version="1.99", index=Digest.of(b"s1"))
+    stable = None if target is None else publish(None, "stable", older, Terms(minimum_version=target), 0)
+    made = promote(stable, "stable", candidate, Terms(minimum_version=said), 10)
+    assert made.minimum_version == expected
+    wanted = Verdict.TOO_OLD if expected in ("1.9", "1.10") else Verdict.OFFERED
+    assert verdict(made, "1.1", 0, 10) is wanted

@@ -13,7 +13,9 @@ from treebuilder.channel.document import share_of, snapshot_ok
 from treebuilder.channel.places import Place
 from treebuilder.channel.publishing import Growth, Release, Terms
 from treebuilder.channel.rules import Channel, Limit, share_at
+from treebuilder.channel.sealing import missing_signers
 from treebuilder.errors import ConfigError, IntegrityError, SpecError
+from treebuilder.events import Warned
 from treebuilder.model.digest import Digest
 from treebuilder.records import record
 from treebuilder.repository import INDEX_NAME, RepositoryBackend, RepositorySource, SyncedRepository
@@ -60,8 +62,10 @@ def promote(work: Workspace, place: Place, source: str, target: str, terms: Term
         found = files.load(backend, source, place.seal)
         if found.halted:
             raise ConfigError(f"{source} is halted: {found.halt_reason}", reason="halted", hint="promote what is good")
-        return publishing.publish(before, target, publishing.release_of(found), terms, clock.now_epoch_s())
+        return publishing.promote(before, target, found, terms, clock.now_epoch_s())
 
+    if source == target:  # it would begin anew, with the whole fleet at once
+        raise ConfigError(f"{source} is promoted to another channel, and not to itself", reason="usage")
     return _changed(work, place, target, named)
 
 
@@ -205,7 +209,15 @@ def _changed(
         before = None if data is None else files.believed(data, name, place.seal)
         channel = change(backend, before)
         if channel != before:
-            places.replace(backend, place, data, channel)
+            written = places.replace(backend, place, data, channel)
+            missing = () if data is None else missing_signers(data, written)
+            if missing:
+                work.events.emit(
+                    Warned(
+                        f"{name} was signed by {', '.join(missing)} too: devices that need that do not believe it now",
+                        hint="--sign every key until no device needs it any more",
+                    )
+                )
         return channel
 
 

@@ -92,8 +92,8 @@ def alone(place: Place, store: Store) -> AbstractContextManager[None]:
     return locks.exclusive(lock, f"the channels of {place}")
 
 
-def replace(backend: RepositoryBackend, place: Place, before: bytes | None, channel: Channel) -> None:
-    """Publishes the next document after the one whose bytes are `before`.
+def replace(backend: RepositoryBackend, place: Place, before: bytes | None, channel: Channel) -> bytes:
+    """Publishes the next document after the one whose bytes are `before`. What was written.
 
     Raises LockHeld (reason "raced") when somebody else published at the same moment, and what `files.store` raises.
     """
@@ -102,6 +102,7 @@ def replace(backend: RepositoryBackend, place: Place, before: bytes | None, chan
     written = files.store(backend, channel, place.seal)
     if place.remote and files.read(backend, channel.name) != written:
         raise _raced(place, channel, "was published by somebody else at the same moment, and theirs is what counts")
+    return written
 
 
 def _raced(place: Place, channel: Channel, said: str) -> LockHeld:

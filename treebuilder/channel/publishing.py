@@ -70,6 +70,17 @@ def publish(before: Channel | None, name: str, release: Release, terms: Terms, n
     return _on_terms(named, terms, now_epoch_s)
 
 
+def promote(before: Channel | None, name: str, source: Channel, terms: Terms, now_epoch_s: int) -> Channel:
+    """The channel names what another one names. The greater minimum version of both counts, unless `terms` say one:
+    a version that needs another one before it needs that everywhere. Raises as `publish` does.
+    """
+    known = "" if before is None else before.minimum_version
+    needed = source.minimum_version
+    if terms.minimum_version is None and needed and (not known or compare(needed, known) > 0):
+        terms = replace(terms, minimum_version=needed)
+    return publish(before, name, release_of(source), terms, now_epoch_s)
+
+
 def roll_out(before: Channel, terms: Terms, now_epoch_s: int, *, resume: bool = False) -> Channel:
     """Who is offered the version changes. A share that is named replaces the steps, and steps the share.
 

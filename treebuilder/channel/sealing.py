@@ -37,6 +37,14 @@ class Signed:
         return envelope.payload
 
 
+def missing_signers(before: bytes, after: bytes) -> tuple[str, ...]:
+    """The ids of keys that signed one file of a channel and not the next one."""
+    if not (looks_signed(before) and looks_signed(after)):
+        return ()
+    signed = [dict(read_envelope(data, "the channel").signatures) for data in (before, after)]
+    return tuple(sorted(signed[0].keys() - signed[1].keys()))
+
+
 def looks_signed(data: bytes) -> bool:
     """True for an envelope, whatever it is worth: documents are indented."""
     return data.startswith(b'{"payload":')
