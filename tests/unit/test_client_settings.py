@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from treebuilder.app import client_settings
+from treebuilder.app import client_settings, settings
 from treebuilder.app.client import PackageClient
 from treebuilder.app.client_repositories import NewRepository, add
 from treebuilder.errors import ConfigError
@@ -115,3 +115,46 @@ def test_a_broken_file_of_protection_takes_nothing_from_the_others(tmp_path: Pat
         events = Recorder()
         assert load(file, events, luet=luet).protection.prefixes == ("/etc/f",)
         assert len([event for event in events.events if isinstance(event, Warned)]) == 5
+
+
+@pytest.mark.parametrize("how", ["list", "text", "variable", "default"])
+def test_who_builds_as_luet_has_the_repositories_of_who_installs(
+    tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "r"
+    folder.mkdir()
+    (folder / "r.yaml").write_text(REPOSITORY.format("r") + "priority: 3\n")
+    (folder / "broken.yaml").write_text("[")
+    (folder / "unfinished.yaml").write_text("name: u\n")
+    file = tmp_path / "luet.yaml"
+    text = {"list": f"repos_confdir: [{folder}]\n", "text": f"repos_confdir: {folder}\n"}.get(how, "")
+    file.write_text(f"general: {{concurrency: 3}}\n{text}")
+    if how == "variable":
+        monkeypatch.setenv("LUET_REPOS_CONFDIR", str(folder))
+    if how == "default":
+        monkeypatch.setitem(client_settings.DEFAULTS, "repos_confdir", [str(folder)])
+    found = settings.load_as_luet(str(file), {}, Silent())
+    (repository,) = found.repositories
+    assert (repository.name, repository.enable, repository.urls, repository.priority) == ("r", True, ("/r",), 3)
+    assert (found.file, found.concurrency) == (str(file), 3)
+
+
+def test_who_builds_may_name_one_folder_of_repositories(tmp_path: Path) -> None:
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r/r.yaml").write_text(REPOSITORY.format("r"))
+    (tmp_path / "luet.yaml").write_text("repos_confdir: r\n")
+    assert [found.name for found in settings.load(str(tmp_path / "luet.yaml"), Silent()).repositories] == ["r"]
+
+
+@pytest.mark.parametrize("text", [None, "a: ["])
+def test_who_builds_as_luet_goes_on_without_a_file_that_is_missing_or_broken(tmp_path: Path, text: str | None) -> None:
+    file = tmp_path / "luet.yaml"
+    if text is not None:
+        file.write_text(text)
+    events = Recorder()
+    found = settings.load_as_luet(str(file), {"repos_confdir": []}, events)
+    assert found == settings.Settings()
+    assert len([event for event in events.events if isinstance(event, Warned)]) == 1
+    file.write_text("cache: {keys: []}\n")  # that could only mean less trust
+    with pytest.raises(ConfigError):
+        settings.load_as_luet(str(file), {"repos_confdir": []}, Silent())

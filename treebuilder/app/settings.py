@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+from treebuilder.annotations import TYPE_CHECKING, Any
 from treebuilder.app.config_files import find_config
 from treebuilder.app.config_keys import warn_of_misspelt, warn_of_misspelt_repository
 from treebuilder.app.trusting import TrustRules
@@ -14,6 +17,9 @@ from treebuilder.events import EventSink
 from treebuilder.model.package import NOWHERE
 from treebuilder.records import record
 from treebuilder.trust.policy import TrustSetting, read_setting
+
+if TYPE_CHECKING:
+    from treebuilder.nodes import Node
 
 _CACHE_KEYS = frozenset(("keys", "secret_key"))
 
@@ -60,39 +66,81 @@ class Settings:
 
 
 def load(explicit: str, events: EventSink) -> Settings:
-    """Raises ConfigError, SpecError."""
+    """Raises ConfigError."""
     path = find_config(explicit, events)
     if path is None:
         return Settings()
-    from treebuilder.nodes import load as load_yaml
-    from treebuilder.tree.files import read_text
-
-    try:
-        root = load_yaml(read_text(str(path)), str(path))
-        general, system, template = root.get("general"), root.get("system"), root.get("template")
+    with _of_a_configuration():
+        root = _parsed(path)
         warn_of_misspelt(root, events)
-        repositories = [_repository(node, path.parent) for node in root.children("repositories")]
-        for folder in root.texts("repos_confdir"):
-            where = Path(folder) if os.path.isabs(folder) else path.parent / folder
-            for file in sorted(where.glob("*.y*ml")) if where.is_dir() else []:
-                # Paths in a repository file are relative to the configuration that points to it.
-                found = load_yaml(read_text(str(file)), str(file))
-                warn_of_misspelt_repository(found, events)
-                repositories.append(_repository(found, path.parent))
-        return Settings(
-            str(path), max(0, general.integer("concurrency")) if general else 0,
-            tuple(sorted(repositories, key=lambda r: (r.priority, r.name))),
-            template.texts("env") if template else (),
-            (system.text("database_path") if system else "") or "/var/lib/treebuild",
-            _texts(root, "tree"), root.text("destination"), _texts(root, "values"),
-            TrustRules(_texts(root, "keys_confdir")) if root.get("keys_confdir") is not None else TrustRules(),
-            *_cache(root, path.parent), _bound(general.integer("max_expansion") if general else 0),
-            _texts(root, "tree-deps"),
-        )  # fmt: skip
+        return _settled(root, path, _repositories(root, path.parent, events))
+
+
+def load_as_luet(explicit: str, flags: Mapping[str, Any], events: EventSink) -> Settings:
+    """By luet's rules: who builds has the repositories that who installs has, and a file that is missing or broken
+    says nothing, with a warning. `flags` are dotted keys. Raises ConfigError."""
+    from treebuilder.app import client_settings
+
+    client = client_settings.load(explicit, flags, events, luet=True)
+    repositories = tuple(
+        RepositorySettings(
+            found.name, found.type, found.urls, found.enabled, found.priority, found.cached, found.reference,
+            found.trust, Place(found.file), found.auth, found.base,
+        )
+        for found in client.repositories
+    )  # fmt: skip
+    path = Path(client.file)
+    try:
+        root = _parsed(path) if client.file else None
+    except TreebuildError:  # that was said
+        root = None
+    if root is None:
+        return Settings(repositories=repositories)
+    with _of_a_configuration():
+        return _settled(root, path, repositories)
+
+
+@contextmanager
+def _of_a_configuration() -> Iterator[None]:
+    try:
+        yield
     except ConfigError:
         raise
     except TreebuildError as err:
         raise ConfigError(err.message, where=err.where, hint=err.hint) from err
+
+
+def _parsed(path: Path) -> Node:
+    from treebuilder.nodes import load as load_yaml
+    from treebuilder.tree.files import read_text
+
+    return load_yaml(read_text(str(path)), str(path))
+
+
+def _repositories(root: Node, base: Path, events: EventSink) -> tuple[RepositorySettings, ...]:
+    """Preferred first."""
+    found = [_repository(node, base) for node in root.children("repositories")]
+    for folder in _texts(root, "repos_confdir"):
+        where = base / folder
+        for file in sorted(where.glob("*.y*ml")) if where.is_dir() else []:
+            # Paths in a repository file are relative to the configuration that points to it.
+            node = _parsed(file)
+            warn_of_misspelt_repository(node, events)
+            found.append(_repository(node, base))
+    return tuple(sorted(found, key=lambda r: (r.priority, r.name)))
+
+
+def _settled(root: Node, path: Path, repositories: tuple[RepositorySettings, ...]) -> Settings:
+    general, system, template = root.get("general"), root.get("system"), root.get("template")
+    return Settings(
+        str(path), max(0, general.integer("concurrency")) if general else 0,
+        repositories, template.texts("env") if template else (),
+        (system.text("database_path") if system else "") or "/var/lib/treebuild",
+        _texts(root, "tree"), root.text("destination"), _texts(root, "values"),
+        TrustRules(_texts(root, "keys_confdir")) if root.get("keys_confdir") is not None else TrustRules(),
+        *_cache(root, path.parent), _bound(general.integer("max_expansion") if general else 0),
+        _texts(root, "tree-deps"),
+    )  # fmt: skip
 
 
 def _bound(times: int) -> Bound:

@@ -61,9 +61,12 @@ class Session:
     def settings(self) -> Settings:
         from treebuilder.app import settings
 
-        found = settings.load(self.args.config, self.events)
-        if getattr(self.args, "luet", False) or getattr(self.args, "insecure", False):
-            luet, insecure = (bool(getattr(self.args, name, False)) for name in ("luet", "insecure"))
+        luet, insecure = (bool(getattr(self.args, name, False)) for name in ("luet", "insecure"))
+        if luet:
+            found = settings.load_as_luet(self.args.config, self.args.overrides, self.events)
+        else:
+            found = settings.load(self.args.config, self.events)
+        if luet or insecure:
             rules = replace(found.rules, luet=luet, insecure=insecure)
             found = replace(found, rules=rules)
         if getattr(self.args, "max_expansion", 0):
@@ -108,8 +111,8 @@ class Session:
         from treebuilder.container import namespace
 
         words = self.words
-        config = find_config(self.args.config, self.events)
-        if config is not None and not self.args.config:
+        config = find_config("", self.events) if not self.args.config else None
+        if config is not None:
             words = [f"--config={config}", *words]  # inside, root's files look like anybody's
         # -P, for no `treebuilder` in the folder where we are called may take our place.
         argv = namespace.reexec_words([sys.executable, "-P", "-m", "treebuilder", *words])
