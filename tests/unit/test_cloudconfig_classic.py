@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from treebuilder.app import cloudlint
 from treebuilder.cloudconfig.classic import translated
 from treebuilder.cloudconfig.schema import check
 from treebuilder.cloudconfig.sha512crypt import verify
@@ -117,6 +118,26 @@ def test_wrong_types_have_their_line(text: str, line: int) -> None:
     with pytest.raises(SpecError) as caught:
         translated(load(f"#cloud-config\n{text}\n", "f.yaml"))
     assert caught.value.where == Place("f.yaml", line)
+
+
+def test_a_wrong_key_does_not_stop_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(
+        "\ufeff#cloud-config\nruncmd: echo hi\nhostname: box\nwrite_files: [{path: /x, content: a}]\n"
+        "users: {ann: {}}\nssh_authorized_keys: [ssh-rsa AAAA]\n"
+    )
+    (tmp_path / "root").mkdir()
+    runner = Runner(tmp_path / "root")
+    runner.read([str(path)])
+    for stage in ("initramfs", "boot", "network"):
+        runner.run(stage)
+    assert (tmp_path / "root/x").read_text() == "a"
+    assert (tmp_path / "root/etc/hostname").read_text() == "box\n"
+    said = [(err.message, err.where.line if err.where else 0) for err in runner.errors]
+    assert said == [("users must be a list, not a map", 5), ("runcmd must be a list, not a text", 2)]
+    assert not (tmp_path / "root/root").exists()  # keys of users that cannot be read are not root's
+    _, found = cloudlint.lint([str(path)])
+    assert [(each.line, each.rule) for each in found] == [(2, "value"), (5, "value")]
 
 
 def test_keys_that_are_not_translated_are_said() -> None:

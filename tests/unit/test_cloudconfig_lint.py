@@ -23,6 +23,7 @@ from treebuilder.cloudconfig.schema import STEP as STEP_KEYS
 from treebuilder.cloudconfig.schema import UNSUPPORTED
 from treebuilder.cloudconfig.stages import Runner
 from treebuilder.errors import SpecError
+from treebuilder.events import Recorder, Warned
 from treebuilder.nodes import load
 
 TOP = Path(__file__).parents[2]
@@ -119,6 +120,37 @@ def test_files_are_read_together(tmp_path: Path) -> None:
     (tmp_path / "two.yaml").write_text("stages: {boot: [{name: b}]}\n")
     assert linted(tmp_path) == []
     assert [rule for _, rule, _ in linted(tmp_path / "one.yaml")] == ["after"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("---\nstages: {boot: [{hostname: a}]}\n---\nstages: {boot: [{hostname: b}]}\n", 3),
+        ("--- {stages: {boot: []}}\n--- # more\n\n# and\nname: b\n", 2),
+        ("# a\n---\nstages: {boot: []}\n...\n---\n# nothing\n", 0),
+        ("stages: {boot: [{commands: ['echo ---']}]}\n", 0),
+        ("stages:\n  boot:\n  - commands:\n    - |\n      ---\n      a\n", 0),
+        ("\ufeff# a\n---\nstages: {boot: []}\n", 0),
+    ],
+)  # fmt: skip
+def test_a_second_document_that_nobody_reads_is_found(tmp_path: Path, text: str, line: int) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    _, found = cloudlint.lint([str(path)])
+    assert [(each.rule, each.line) for each in found] == ([("yaml", line)] if line else [])
+    heard = Recorder()
+    runner = Runner(tmp_path, heard)
+    runner.read([str(path)])
+    lines = [event.where.line for event in heard.events if isinstance(event, Warned) and event.where]
+    assert lines == ([line] if line else [])
+
+
+def test_a_header_that_is_not_in_the_first_line_is_found_in_a_folder_too(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("\n#cloud-config\nhostname: x\n")
+    count, found = cloudlint.lint([str(tmp_path)])
+    assert (count, [each.rule for each in found]) == (1, ["unknown-key"])
+    (tmp_path / "a.yaml").write_text("\ufeff#cloud-config\nhostname: x\n")
+    assert cloudlint.lint([str(tmp_path)]) == (1, ())
 
 
 def test_a_folder_holds_other_files_too(tmp_path: Path) -> None:

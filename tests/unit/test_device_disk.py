@@ -13,16 +13,8 @@ from treebuilder.device import given_configs
 from treebuilder.device.imagefile import check_image
 from treebuilder.device.install import InstallOptions, install
 from treebuilder.errors import ConfigError, TreebuildError
-from treebuilder.events import Event, Silent
+from treebuilder.events import Recorder, Silent
 from treebuilder.system.process import Cancel
-
-
-class Heard:
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def emit(self, event: Event) -> None:
-        self.events.append(event)
 
 
 def root_partition() -> str | None:
@@ -72,7 +64,7 @@ def test_a_cloud_config_that_no_boot_could_read_is_not_installed(tmp_path: Path,
         given_configs.read(paths, Silent())
     assert said in f"{caught.value.where} {caught.value}"
     (tmp_path / "cloud.yaml").write_text("stages: {boot: [{comands: [a]}]}\n")
-    warned = Heard()
+    warned = Recorder()
     assert [name for name, _ in given_configs.read(paths, warned)] == ["99_custom.yaml"]
     assert "comands" in str(warned.events)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from treebuilder.annotations import Any
 from treebuilder.cloudconfig.classic import FETCHED, translated
-from treebuilder.cloudconfig.config import Config, Source, is_classic, parse, sources
+from treebuilder.cloudconfig.config import FURTHER, Config, Source, further_document, is_classic, parse, sources
 from treebuilder.cloudconfig.names import stage_fault
 from treebuilder.cloudconfig.rehearsal import Fault, Rehearsal, fault, rehearse
 from treebuilder.cloudconfig.schema import check
@@ -19,7 +19,7 @@ from treebuilder.nodes import Node
 from treebuilder.records import replace
 
 RULES = {
-    "yaml": "no text, or no YAML: the file is passed over",
+    "yaml": "no text, no YAML, or a second document: it is passed over",
     "unknown-key": "a key that means nothing, so what stands there is not done",
     "doubled-key": "a key that stands twice in a map: the last one counts",
     "unknown-stage": "a stage that nobody knows",
@@ -33,7 +33,7 @@ RULES = {
 }
 
 _EARLY = ("rootfs", "initramfs", "fs", "boot")
-_STAGES = re.compile(r"^\s*[{\"']*stage", re.IGNORECASE | re.MULTILINE)
+_STAGES = re.compile(r"^(#cloud-config|\s*[{\"']*stage)", re.IGNORECASE | re.MULTILINE)
 
 
 def lint(paths: Iterable[str]) -> tuple[int, tuple[Fault, ...]]:
@@ -84,9 +84,14 @@ def _read(source: Source, faults: list[Fault]) -> Iterator[Config]:
         fault("unknown-key", each.message, each.where, each.hint) for each in check(config.node, classic=classic)
     ]
     faults += _doubled(config.node)
+    extra = further_document(source)
+    if extra is not None:
+        faults.append(fault("yaml", FURTHER, extra))
     try:
         faults += _stages(config)
-        yield replace(config, node=translated(config.node)) if classic else config
+        errors: list[TreebuildError] = []
+        yield replace(config, node=translated(config.node, errors)) if classic else config
+        faults += [fault("value", err.message, err.where, err.hint) for err in errors]
     except TreebuildError as err:
         faults.append(fault("value", err.message, err.where, err.hint))
 

@@ -8,32 +8,48 @@ own `stages` follow. Every node keeps its line.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from treebuilder.errors import Place
+from treebuilder.annotations import TypeVar
+from treebuilder.errors import Place, SpecError, TreebuildError
 from treebuilder.nodes import Entries, Node
 
+T = TypeVar("T")
 FETCHED = ("github:", "gitlab:", "http://", "https://")
 _SUDOERS = "/etc/sudoers.d/90-cloud-init-users"
 _PASSWORDS = ("passwd", "hashed_passwd", "plain_text_passwd")
 _STEP = "Cloud init"
 
 
-def translated(node: Node) -> Node:
-    """The document with `stages` alone. Raises SpecError for wrong types.
+def translated(node: Node, errors: list[TreebuildError] | None = None) -> Node:
+    """The document with `stages` alone. Raises SpecError for wrong types; with `errors` they are kept there, and the
+    other keys count. Keys without their users are nobody's then.
 
     Keys that mean nothing are not looked at here: `schema.CLASSIC` knows them.
     """
     names = [(name.replace("-", "_").lower(), value) for name, value in node.entries("a cloud-config file")]
     found = {name: value for name, value in names if value.kind != "nothing"}
-    people, sudo = _people(found)
-    local, fetched = _keys(found, people)
-    plain, deferred = _files(found.get("write_files"))
-    boot: list[Node | None] = [_layout(item) for item in _devices(found.get("growpart"))]
+
+    def part(make: Callable[[], T]) -> T | None:
+        try:
+            return make()
+        except SpecError as err:
+            if errors is None:
+                raise
+            errors.append(err)
+            return None
+
+    said = part(lambda: _people(found))
+    people, sudo = said or ({}, None)
+    local, fetched = (part(lambda: _keys(found, people)) if said is not None else None) or (None, None)
+    plain, deferred = part(lambda: _files(found.get("write_files"))) or ([], [])
+    disks = part(lambda: [_layout(item) for item in _devices(found.get("growpart"))])
+    commands = part(lambda: [_command(item) for item in _items(found.get("runcmd"), "runcmd")])
+    boot: list[Node | None] = [*(disks or [])]
     boot.append(_step(files=[*plain, *([sudo] if sudo is not None else [])]))
     boot.append(_step(users=_map(people.items()), authorized_keys=local))
     boot.append(_step(files=deferred))
-    boot.append(_step(commands=[_command(item) for item in _items(found.get("runcmd"), "runcmd")]))
+    boot.append(_step(commands=commands or []))
     stages: dict[str, list[Node]] = {"boot": [step for step in boot if step is not None]}
     for stage, step in (
         ("initramfs", _step(hostname=found.get("hostname"))),

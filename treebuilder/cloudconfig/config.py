@@ -19,6 +19,7 @@ _INDEX = re.compile(r"\[(\d{1,4})\]")
 _STAGE = re.compile(r"stages\.([^\[\]=]+)(?=\[)")  # its name may have dots: boot.before
 _SCALAR = re.compile(r"(true|false|-?[0-9]+)\Z")
 _MAX_INDEX = 1000
+FURTHER = "only the first document of a file is read, and here is another one"
 
 
 @record
@@ -123,7 +124,22 @@ def _label(node: Node) -> str:
 
 def is_classic(source: Source) -> bool:
     """Whether the text has cloud-init's own header."""
-    return source.text.startswith("#cloud-config")
+    return source.text.startswith(("#cloud-config", "\ufeff#cloud-config"))
+
+
+def further_document(source: Source) -> Place | None:
+    """Where a second YAML document begins, which nobody reads; None for one alone."""
+    begun, begins = False, 0
+    for number, line in enumerate(source.text.removeprefix("\ufeff").split("\n"), 1):
+        text = line.strip()
+        if begun and line.startswith("---") and not line[3:4].strip():
+            begins = begins or number
+            text = line[3:].strip()
+        if text and not text.startswith("#") and text not in ("---", "...") and not line.startswith("%"):
+            if begins:
+                return Place(source.name, begins)
+            begun = True
+    return None
 
 
 def shlex_words(text: str) -> list[str]:

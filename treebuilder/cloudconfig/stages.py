@@ -13,14 +13,14 @@ from treebuilder.cloudconfig import facts
 from treebuilder.cloudconfig.ask import is_url, shown
 from treebuilder.cloudconfig.classic import translated
 from treebuilder.cloudconfig.conditions import applies
-from treebuilder.cloudconfig.config import Config, Source, Step, is_classic, parse, sources
+from treebuilder.cloudconfig.config import FURTHER, Config, Source, Step, further_document, is_classic, parse, sources
 from treebuilder.cloudconfig.machine import Machine
 from treebuilder.cloudconfig.modules import apply
 from treebuilder.cloudconfig.names import gone_by, hooks
 from treebuilder.cloudconfig.root import Root
 from treebuilder.cloudconfig.schema import check
 from treebuilder.errors import Place, SpecError, TreebuildError
-from treebuilder.events import EventSink, Said, Silent
+from treebuilder.events import EventSink, Said, Silent, Warned
 from treebuilder.nodes import Node
 from treebuilder.records import replace
 
@@ -90,7 +90,11 @@ class Runner:
             classic = is_classic(source)
             for warning in check(config.node, classic=classic):
                 self._events.emit(warning)
-            self.configs.append(replace(config, node=translated(config.node)) if classic else config)
+            extra = further_document(source)
+            if extra is not None:
+                self._events.emit(Warned(FURTHER, extra))
+            node = translated(config.node, self._machine.errors) if classic else config.node
+            self.configs.append(replace(config, node=node))
 
 
 def run_stage(
