@@ -8,7 +8,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from treebuilder.annotations import Any
@@ -88,22 +89,42 @@ class Fetcher:
             resumed = part.exists()
             progress.kept(_size(part))
             try:
-                self._tries(url, part, max_bytes, progress)
+                self._tries(url, part, max_bytes, progress, as_sent=True)
             except (NoSpace, _TooLong):
                 part.unlink(missing_ok=True)  # its room is wanted, and it may not be what it should be
                 raise
-            if _digest(part) != expected.hex and resumed:
+            found = self._digest(url, part, expected, max_bytes)
+            if found != expected.hex and resumed:
                 progress.kept(-_size(part))
                 part.unlink()  # what was there was not its beginning
-                self._tries(url, part, max_bytes, progress)
-            found = _digest(part)
+                self._tries(url, part, max_bytes, progress, as_sent=True)
+                found = self._digest(url, part, expected, max_bytes)
             if found != expected.hex:
                 part.unlink()
                 raise IntegrityError(f"{url} is sha256:{found}, not {expected}")
             self._store.add_blob_file(part, expected)
 
+    def _digest(self, url: str, part: Path, expected: Digest, max_bytes: int) -> str:
+        """Of what came; of what it was before where a server compressed it on its way, and `part` is that then."""
+        found = _digest(part)
+        if found == expected.hex or not _is_gzip(part):
+            return found
+        plain = part.with_name(f"{part.name}.plain")
+        try:
+            with disk_errors(f"unpacking {url}", self._store.folder):
+                self._receive(url, _unpacked(part), plain, 0, min(max_bytes, _UNSAID_BYTES), UNSEEN)
+            if _digest(plain) == expected.hex:
+                plain.replace(part)
+                found = expected.hex
+        except (zlib.error, _TooLong, NoSpace):
+            pass  # something else, and that is said
+        finally:
+            plain.unlink(missing_ok=True)
+        return found
+
     def _tries(
-        self, url: str, part: Path, max_bytes: int, progress: Arriving = UNSEEN, *, within_s: float | None = None
+        self, url: str, part: Path, max_bytes: int, progress: Arriving = UNSEEN, *, within_s: float | None = None,
+        as_sent: bool = False,
     ) -> None:  # fmt: skip
         if not url.startswith(("http://", "https://")):
             raise TransportError(f"{url}: only http and https URLs can be fetched")
@@ -112,7 +133,7 @@ class Fetcher:
             before, began_s = _size(part), clock.monotonic_s()
             try:
                 with disk_errors(f"fetching {url}", self._store.folder):
-                    self._once(url, part, max_bytes, progress, within_s)
+                    self._once(url, part, max_bytes, progress, within_s, as_sent=as_sent)
                 return
             except TransportError as err:
                 # a try that brought something is none in vain
@@ -121,7 +142,10 @@ class Fetcher:
                     raise
                 wait(self._cancel, err, attempt - 1, 0.1 * 3 ** (attempt - 1), began_s)
 
-    def _once(self, url: str, part: Path, max_bytes: int, progress: Arriving, within_s: float | None) -> None:
+    def _once(
+        self, url: str, part: Path, max_bytes: int, progress: Arriving, within_s: float | None, *, as_sent: bool
+    ) -> None:
+        """`as_sent`: servers say of a `.gz` that it is compressed on its way, and it is not; its digest tells."""
         import requests
         import urllib3
 
@@ -147,7 +171,10 @@ class Fetcher:
                         self._check_room(url, int(said))
                 else:
                     max_bytes = min(max_bytes, _UNSAID_BYTES)
-                data = reply.iter_content(_CHUNK) if within_s is None else connection.pieces(reply, within_s)
+                if as_sent:
+                    data = reply.raw.stream(_CHUNK, decode_content=False)
+                else:
+                    data = reply.iter_content(_CHUNK) if within_s is None else connection.pieces(reply, within_s)
                 self._receive(url, data, part, have, max_bytes, progress)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as err:
             raise TransportError(f"{url}: {_said(err)}", temporary=not isinstance(err, ValueError)) from err
@@ -197,6 +224,20 @@ def _said(err: Exception) -> str:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
+
+
+def _is_gzip(path: Path) -> bool:
+    with path.open("rb") as source:
+        return source.read(2) == b"\x1f\x8b"
+
+
+def _unpacked(path: Path) -> Iterator[bytes]:
+    """Raises zlib.error."""
+    packer = zlib.decompressobj(wbits=31)
+    with path.open("rb") as source:
+        while not packer.eof and (data := packer.unconsumed_tail or source.read(_CHUNK)):
+            yield packer.decompress(data, _CHUNK)
+    yield packer.flush()
 
 
 def _digest(path: Path) -> str:
