@@ -139,6 +139,8 @@ def test_cos_setup_looks_into_links_and_classic_files(root: Path, tmp_path: Path
     assert cos_setup(root, tools, "initramfs") == [f"-s initramfs {root}/system/oem"]
     assert cos_setup(root, tools, "boot") == [f"-s boot {root}/system/oem {root}/oem"]
     assert cos_setup(root, tools, "fs") == cos_setup(root, tools, "rootfs") == []
+    (root / "system/oem/c.yaml").write_text("\ufeff#cloud-config\nhostname: x\n")
+    assert cos_setup(root, tools, "initramfs") == [f"-s initramfs {root}/system/oem"]
 
 
 def test_cos_setup_fetches_a_url_once(root: Path, tmp_path: Path) -> None:
