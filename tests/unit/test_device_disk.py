@@ -11,7 +11,7 @@ import pytest
 from treebuilder.device import disk as disks
 from treebuilder.device import given_configs
 from treebuilder.device.imagefile import check_image
-from treebuilder.device.install import InstallOptions, install
+from treebuilder.device.install import InstallOptions, check_menu, install
 from treebuilder.errors import ConfigError, TreebuildError
 from treebuilder.events import Recorder, Silent
 from treebuilder.system.process import Cancel
@@ -114,3 +114,19 @@ def test_anything_else_is_none(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "image").write_bytes(data)
     with pytest.raises(ConfigError):
         check_image(tmp_path / "image")
+
+
+@pytest.mark.parametrize(
+    ("title", "tty", "reason"),
+    [
+        ("x" * 1000, "", "bad-title"), ("ü" * 600, "", "bad-title"), ("cOS", "/dev/ttyS1", "bad-tty"),
+        ("cOS", "ttyS1,115200", ""),
+    ],
+)  # fmt: skip
+def test_what_the_boot_loaders_files_cannot_hold_is_refused(title: str, tty: str, reason: str) -> None:
+    if not reason:
+        check_menu(title, tty)
+        return
+    with pytest.raises(ConfigError) as caught:
+        check_menu(title, tty)
+    assert caught.value.reason == reason

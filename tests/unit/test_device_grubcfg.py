@@ -45,6 +45,8 @@ def test_entries_have_the_ids_that_others_know() -> None:
 
 def test_a_console_is_added_to_each_entry() -> None:
     assert " console=ttyS1 $extra_cmdline" in grub_cfg(GrubConfig("a", "b", "c", tty="ttyS1"))
+    for screen in ("", "tty1", "console"):
+        assert "$kernelcmd $extra_cmdline" in grub_cfg(GrubConfig("a", "b", "c", tty=screen))
     assert "console=" not in grub_cfg(CONFIG)
 
 

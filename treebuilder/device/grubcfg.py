@@ -20,6 +20,9 @@ DEADLINE_S = 900  # how long a version may take to show that it is good, until t
 # A version that crashes comes back by itself. One that hangs is ended by the deadline that the initrd sets.
 TRIAL_WORDS = "panic=5 rd.emergency=reboot rd.shell=0 systemd.crash_reboot systemd.crash_shell=0"
 
+# No further console: images have the screen's already, and the last one named is the main one.
+_SCREEN = ("", "tty1", "console")
+
 _HEAD = """\
 # Made by treebuild when this device was installed; a reset writes it again. Own entries go to /grubcustom.
 insmod part_gpt
@@ -201,7 +204,7 @@ class GrubConfig:
 def grub_cfg(config: GrubConfig) -> str:
     """The whole file."""
     names = _names()
-    tty = f" console={_word(config.tty)}" if config.tty else ""
+    tty = f" console={_word(config.tty)}" if config.tty not in _SCREEN else ""
     head = _HEAD.format(
         timeout=config.timeout_s, folder=places.SLOT_FOLDER, block=places.BOOT_BLOCK, oem_env=places.OEM_ENV,
         grubenv=places.OEM_GRUBENV, searches="\n".join(_searches(config)),

@@ -149,8 +149,19 @@ def _check(options: InstallOptions) -> None:
             "partitions of one's own need a GPT that is made anew", reason="bad-layout",
             hint="leave --part-table and --no-format out",
         )  # fmt: skip
-    if not all(char.isalnum() or char == "," for char in options.tty):
-        raise ConfigError(f"{options.tty!r} is no console", reason="bad-tty", hint="such as ttyS1 or ttyS1,115200")
+    check_menu(options.title, options.tty)
+
+
+def check_menu(title: str, tty: str) -> None:
+    """Raises ConfigError (bad-title, bad-tty) for what GRUB's files cannot hold."""
+    try:
+        _menu_block(title)
+    except TreebuildError as err:
+        raise ConfigError(
+            "the title of the boot menu is too long", reason="bad-title", hint="--title, or GRUB_ENTRY_NAME"
+        ) from err
+    if not all(char.isalnum() or char == "," for char in tty):
+        raise ConfigError(f"{tty!r} is no console", reason="bad-tty", hint="such as ttyS1 or ttyS1,115200")
 
 
 def _refuse_installed(found: tuple[Found, ...], options: InstallOptions) -> None:
@@ -238,11 +249,15 @@ def _write_owner(mounts: dict[str, Path], configs: list[tuple[str, bytes]], opti
         write_atomic(oem / name, data, mode=0o600)
     if not (oem / places.OEM_GRUBENV).exists():
         write_atomic(oem / places.OEM_GRUBENV, encode({}))
+    write_atomic(state / places.OEM_ENV, _menu_block(options.title))
+
+
+def _menu_block(title: str) -> bytes:
     labels = {
         "state_label": places.STATE, "recovery_label": places.RECOVERY, "oem_label": places.OEM,
         "persistent_label": places.PERSISTENT,
     }  # fmt: skip
-    write_atomic(state / places.OEM_ENV, encode({"default_menu_entry": options.title, **labels}))
+    return encode({"default_menu_entry": title, **labels})
 
 
 @contextmanager
