@@ -185,6 +185,20 @@ def test_config_environment_and_flags(luet: Luet, monkeypatch: pytest.MonkeyPatc
     assert list((other / "packages").iterdir()) == []
 
 
+def test_a_flag_that_says_no_counts_for_more_than_the_environment(luet: Luet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUET_YES", "true")
+    monkeypatch.setenv("LUET_INSTALLED", "true")
+    for word in ("--yes=false", "-y=false"):
+        code, text = luet("install", word, "test/c")
+        assert code == 2
+        assert "Aborted by user" in text
+    assert luet("search", "-q") == (0, "")
+    assert luet("search", "-q", "--installed=false", "test/c") == (0, "test/c-1.0\n")
+    assert luet("install", "test/c")[0] == 0
+    assert luet("uninstall", "--yes=false", "test/c")[0] == 2
+    assert luet("uninstall", "test/c")[0] == 0
+
+
 @pytest.mark.parametrize("path", [".", "..", "packages/../.."])
 def test_a_cleanup_leaves_the_system_database(luet: Luet, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     luet("install", "-y", "test/a")

@@ -1,4 +1,4 @@
-"""Servers that say of files that they are compressed on their way, which is true or not: what the digest names counts."""
+"""Servers that say of files that they are compressed on their way, truly or not: what the digest names counts."""
 
 from __future__ import annotations
 

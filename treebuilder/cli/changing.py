@@ -161,7 +161,7 @@ def manner_of(args: argparse.Namespace, settings: ClientSettings) -> Manner:
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
     confirm = None
     if is_luet(args) and not args.dry_run:
-        confirm = _shower(args, ask=not args.yes and not settings.flag("yes"))
+        confirm = _shower(args, ask=not args.yes)
     return Manner(
         args.dry_run, getattr(args, "download_only", False), settings.protection,
         settings.environment(int(epoch) if epoch.isdigit() else 0, tuple(more)), not args.skip_finalizers,

@@ -47,9 +47,10 @@ BOUND: dict[str, tuple[str, ...]] = {
         "meta-compression", "meta-filename", "reset-revision", "repo", "from-metadata", "force-push", "push-images",
     ),
     "tree": ("tree", "values"),
-    "install": ("force", "nodeps", "onlydeps"), "uninstall": ("force", "nodeps"),
-    "upgrade": ("force", "nodeps"), "replace": ("force", "nodeps", "onlydeps", "for"),
-    "search": ("installed",), "reinstall": ("force", "onlydeps"), "reclaim": ("force",), "oscheck": ("force",),
+    "install": ("force", "nodeps", "onlydeps", "yes"), "uninstall": ("force", "nodeps", "yes"),
+    "upgrade": ("force", "nodeps", "yes"), "replace": ("force", "nodeps", "onlydeps", "for", "yes"),
+    "search": ("installed",), "reinstall": ("force", "onlydeps", "yes"), "reclaim": ("force",),
+    "oscheck": ("force", "onlydeps", "yes"), "autoremove": ("force", "nodeps", "yes"),
     "pack": ("source", "destination", "compression"), "serve-repo": ("dir", "address", "port"),
 }  # fmt: skip
 

@@ -46,7 +46,8 @@ def run(args: argparse.Namespace, session: Session) -> int:
     how = next((name for name, on in kinds.items() if on), "name")
     found: tuple[Found, ...]
     with changing.opened(args, session) as client, client.reading() as database:
-        installed = args.installed or client.settings.flag("installed")
+        # as luet, flags have been weighed against keys of the configuration
+        installed = args.installed or (not changing.is_luet(args) and client.settings.flag("installed"))
         search = Search(args.patterns[0] if args.patterns else ".", how, installed, args.hidden)
         if installed:
             found = search_installed(search, database)
