@@ -11,7 +11,7 @@ import yaml
 from treebuilder.app import client_settings, settings
 from treebuilder.app.client import PackageClient
 from treebuilder.app.client_repositories import NewRepository, add
-from treebuilder.errors import ConfigError
+from treebuilder.errors import ConfigError, TreebuildError
 from treebuilder.events import Recorder, Silent, Warned
 from treebuilder.system.process import Cancel
 
@@ -158,3 +158,31 @@ def test_who_builds_as_luet_goes_on_without_a_file_that_is_missing_or_broken(tmp
     file.write_text("cache: {keys: []}\n")  # that could only mean less trust
     with pytest.raises(ConfigError):
         settings.load_as_luet(str(file), {"repos_confdir": []}, Silent())
+
+
+@pytest.mark.parametrize(
+    "text", ["priority: high\n", "trust: {keys: []}\n", "trust: some\n"], ids=["priority", "no keys", "no map"]
+)
+def test_what_would_end_every_command_is_not_added(tmp_path: Path, text: str) -> None:
+    (tmp_path / "luet.yaml").write_text(f"system: {{rootfs: {tmp_path}/root}}\n")
+    (tmp_path / "new.yaml").write_text(REPOSITORY.format("new") + text)
+    client = PackageClient(load(tmp_path / "luet.yaml"), tmp_path / "cache", Silent(), Cancel())
+    with pytest.raises(TreebuildError) as caught:
+        add(client, NewRepository(str(tmp_path / "new.yaml"), "disk", (), "", "", 9, ""))
+    assert caught.value.where is not None
+    assert caught.value.where.file == str(tmp_path / "new.yaml")
+    assert not (tmp_path / "root").exists()
+
+
+def test_a_repository_that_would_count_for_nothing_is_added_with_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "luet.yaml").write_text(f"system: {{rootfs: {tmp_path}/root}}\nconfig_from_host: false\n")
+    events = Recorder()
+    client = PackageClient(load(tmp_path / "luet.yaml"), tmp_path / "cache", events, Cancel())
+    add(client, NewRepository("new", "disk", (), "", "", 9, ""))
+    assert [event.message for event in events.events if isinstance(event, Warned)] == [
+        "new has no urls, and counts for nothing until it does"
+    ]
+    assert load(tmp_path / "luet.yaml").repositories == ()
+    (tmp_path / "root/file").write_text("")
+    with pytest.raises(TreebuildError, match=f"cannot go on making {tmp_path}/root/file/in"):
+        add(client, NewRepository("new", "disk", (), "", "", 9, "/file/in"))

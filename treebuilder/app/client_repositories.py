@@ -8,15 +8,16 @@ from treebuilder.annotations import Any
 from treebuilder.app.asking import succeeded
 from treebuilder.app.client import PackageClient
 from treebuilder.app.client_settings import ConfiguredRepository, inside
-from treebuilder.app.config_keys import as_written
+from treebuilder.app.config_keys import as_written, judge_repository
 from treebuilder.app.trusting import show_key
-from treebuilder.errors import Cancelled, ConfigError, TreebuildError
+from treebuilder.errors import Cancelled, ConfigError, Place, TreebuildError
 from treebuilder.events import EventSink, Said
 from treebuilder.nodes.writing import write_yaml
 from treebuilder.records import record
 from treebuilder.repository import SyncedRepository
 from treebuilder.system.clock import utc
-from treebuilder.system.files import write_atomic
+from treebuilder.system.files import disk_errors, write_atomic
+from treebuilder.trust.policy import read_setting
 
 _TYPES = ("disk", "local", "http", "docker", "oci")
 
@@ -112,7 +113,7 @@ class NewRepository:
 
 
 def add(client: PackageClient, new: NewRepository) -> Path:
-    """Writes a repository file; where it lies. Raises ConfigError."""
+    """Writes a repository file; where it lies. Raises ConfigError, SpecError."""
     value = _described(client, new)
     name = value.get("name")
     if not isinstance(name, str) or not name or "/" in name or name.startswith("."):
@@ -131,7 +132,11 @@ def add(client: PackageClient, new: NewRepository) -> Path:
     else:
         within = given.relative_to(client.root if given.is_relative_to(client.root) else "/")
         folder = inside(client.root, str(within))  # a link of the root leads to no folder of this machine
-    folder.mkdir(parents=True, exist_ok=True)
+    read_setting(value.get("trust"), Place(new.word))
+    if not (value.get("urls") and value.get("type")):
+        client.warn(f"{name} has no {'type' if value.get('urls') else 'urls'}, and counts for nothing until it does")
+    with disk_errors(f"making {folder}"):
+        folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.yaml"
     text = write_yaml(value, sort_keys=True)
     if path.is_file() and path.read_bytes() != text:
@@ -149,7 +154,9 @@ def _described(client: PackageClient, new: NewRepository) -> dict[str, Any]:
     if data is not None:
         from treebuilder.nodes import load
 
-        value = as_written(load(data.decode("utf-8", "replace"), new.word), texts=True)
+        node = load(data.decode("utf-8", "replace"), new.word)
+        judge_repository(node)  # what is wrong with a file of the folder ends every command
+        value = as_written(node, texts=True)
         if not isinstance(value, dict):
             raise ConfigError(f"{new.word} describes no repository")
         return {str(key): item for key, item in value.items()}

@@ -122,10 +122,12 @@ def opened(args: argparse.Namespace, session: Session, *, strict: bool = False) 
     """The client of the configured root."""
     from treebuilder.app.client import PackageClient
     from treebuilder.app.config_files import cache_folder
+    from treebuilder.system.files import disk_errors
 
     settings = settings_of(args, session)
     if is_luet(args):
-        settings.root.folder.mkdir(parents=True, exist_ok=True)
+        with disk_errors(f"making the root {settings.root.folder}"):
+            settings.root.folder.mkdir(parents=True, exist_ok=True)
     own = str(settings.cache / "treebuild") if is_luet(args) else ""
     local = tuple(os.path.abspath(folder) for folder in getattr(args, "local", ()))
     folder = cache_folder(args.cache_dir or own)
