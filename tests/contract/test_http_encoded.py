@@ -5,15 +5,17 @@ from __future__ import annotations
 import gzip
 import http.server
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from treebuilder.errors import IntegrityError
+from treebuilder.errors import IntegrityError, TransportError
 from treebuilder.model.digest import Digest
 from treebuilder.oci.store import Store
+from treebuilder.repository.fetching import Fetcher
 from treebuilder.repository.http import HttpBackend
 from treebuilder.system.process import Cancel
 
@@ -92,3 +94,14 @@ def test_what_is_neither_is_refused(backend: HttpBackend, tmp_path: Path, name: 
     with pytest.raises(IntegrityError, match="not what its repository promises"):
         backend.open(name, Digest.of(wanted), most)
     assert list((tmp_path / "store/partial").iterdir()) == []
+
+
+def test_a_server_that_is_not_there_is_said_in_short(tmp_path: Path) -> None:
+    with socket.socket() as taken:  # bound, and nobody listens
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        store = Store(tmp_path / "store")
+        with pytest.raises(TransportError) as caught:
+            Fetcher(store, Cancel(), {}, brief=True).small(f"{url}/x", 1 << 20)
+        store.close()
+    assert caught.value.message == f"{url}/x: it cannot be reached: Connection refused"

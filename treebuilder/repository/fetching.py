@@ -219,7 +219,7 @@ def _said(err: Exception) -> str:
         return "the server said nothing for too long"
     if "IncompleteRead" in text or "Connection broken" in text:
         return "the connection broke off"
-    return f"{err.__class__.__name__}: {text}"
+    return connection.short(err)
 
 
 def _size(path: Path) -> int:
