@@ -10,6 +10,7 @@ import yaml
 
 from treebuilder.app import client_settings, settings
 from treebuilder.app.client import PackageClient
+from treebuilder.app.client_cleanup import cleanup
 from treebuilder.app.client_repositories import NewRepository, add
 from treebuilder.errors import ConfigError, TreebuildError
 from treebuilder.events import Recorder, Silent, Warned
@@ -186,3 +187,17 @@ def test_a_repository_that_would_count_for_nothing_is_added_with_a_warning(tmp_p
     (tmp_path / "root/file").write_text("")
     with pytest.raises(TreebuildError, match=f"cannot go on making {tmp_path}/root/file/in"):
         add(client, NewRepository("new", "disk", (), "", "", 9, "/file/in"))
+
+
+def test_a_cleanup_follows_no_link_out_of_the_root(tmp_path: Path) -> None:
+    """`/var/cache -> /data` of a root is its own /data, for packages as for the database."""
+    root, outside = tmp_path / "root", tmp_path / "data"
+    for folder in (outside / "luet/packages", root / f"{str(outside)[1:]}/luet/packages"):
+        folder.mkdir(parents=True)
+        (folder / "x").write_text("")
+    (root / "var").mkdir()
+    (root / "var/cache").symlink_to(outside)
+    (tmp_path / "luet.yaml").write_text(f"system: {{rootfs: {root}}}\nrepos_confdir: []\n")
+    found = load(tmp_path / "luet.yaml")
+    assert cleanup(found, "", luet=True) == (root / f"{str(outside)[1:]}/luet/packages", 1)
+    assert (outside / "luet/packages/x").exists()

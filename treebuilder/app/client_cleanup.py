@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from treebuilder.app.client_settings import ClientSettings
+from treebuilder.app.client_settings import ClientSettings, inside
 from treebuilder.app.config_files import cache_folder
 from treebuilder.client.locking import locked
 from treebuilder.errors import ConfigError
@@ -46,7 +46,7 @@ def cleanup(settings: ClientSettings, cache_dir: str, *, luet: bool) -> tuple[Pa
 
 def _refuse_database(settings: ClientSettings) -> None:
     """`pkgs_cache_path` may be `.`, or lead upwards."""
-    database = os.path.realpath(f"{settings.root.folder}{settings.root.database_path}")
+    database = os.path.realpath(inside(settings.root.folder, settings.root.database_path))
     folder = os.path.realpath(settings.cache)
     if f"{database}/".startswith(f"{folder.rstrip('/')}/"):
         raise ConfigError(

@@ -284,7 +284,7 @@ def _settled(values: dict[str, Any], path: Path | None, events: EventSink, rules
     return ClientSettings(
         values, str(path or ""),
         SystemRoot(root, database, str(system["database_engine"]) != "memory", _true(values["general"]["same_owner"])),
-        Path(f"{root}{database}".rstrip("/"), str(system["pkgs_cache_path"]).strip("/") or "packages"),
+        inside(root, f"{database.rstrip('/')}/{str(system['pkgs_cache_path']).strip('/') or 'packages'}"),
         tuple(sorted(repositories, key=lambda r: (r.priority, r.name))),
         Protection(skipped=True) if skipped else Protection(_prefixes(protected, host, events)),
         tuple((str(item["key"]), _text(item.get("value"))) for item in _listed(values["finalizer_envs"])), confdirs,
