@@ -68,6 +68,28 @@ def test_a_repository_whose_index_is_all_there_is_is_left_out(tmp_path: Path, hu
         assert (code, out.count("Revision")) == (0, 2), err
 
 
+def test_of_a_signed_repository_that_somebody_changed_nothing_is_had_from_elsewhere(tmp_path: Path) -> None:
+    with two(tmp_path) as shop:
+        newer, whole, key = tmp_path / "newer", tmp_path / "whole", str(tmp_path / "team.key")
+        words = ("--tree", str(shop.tree), "--packages", str(newer), "--output", str(newer), "--name", "newer")
+        for asked in (("key", "new", key), ("create-repo", *words, "--sign", key)):
+            code, _, err = typed(*asked)
+            assert code == 0, err
+        trusted: dict[str, object] = {"trust": {"keys": [f"{key}.pub"]}}
+        alone = configured(tmp_path, ("newer", [str(newer)]), **trusted)
+        assert typed("install", "t/a", *alone)[0] == 0
+        shutil.rmtree(tmp_path / "cache of it")
+        damaged(newer)
+        flags = configured(tmp_path, ("newer", [str(newer)]), ("whole", [str(whole)]), **trusted)
+        value = json.loads((tmp_path / "conf.json").read_text())
+        value["repositories"][1]["trust"] = "none"
+        (tmp_path / "conf.json").write_text(json.dumps(value))
+        code, _, err = typed("install", "t/b", *flags)
+        assert code == 2, err
+        assert "repository.meta.yaml.tar" in err
+        assert not (tmp_path / "root/b").exists()
+
+
 @pytest.mark.parametrize("hurt", [gone, damaged])
 def test_a_mirror_that_is_half_done_is_passed_over(tmp_path: Path, hurt: Callable[[Path], None]) -> None:
     with two(tmp_path):

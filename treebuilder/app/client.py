@@ -13,7 +13,7 @@ from treebuilder.annotations import TYPE_CHECKING, TypeVar
 from treebuilder.app.client_settings import ClientSettings
 from treebuilder.client.api import Change, ChangeReport, InstallRequest
 from treebuilder.client.opening import database_of, luet_database
-from treebuilder.errors import NoSpace, SpecError, StateCorrupt, TreebuildError
+from treebuilder.errors import IntegrityError, NoSpace, SpecError, StateCorrupt, TreebuildError
 from treebuilder.events import EventSink, Warned
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import PackageRef
@@ -111,6 +111,8 @@ class PackageClient:
                 found.append(result)
             elif self._strict or result.exit_code == 1 or source in near or result.reason in (*REASONS, "plugin"):
                 raise result  # nobody installs from elsewhere because somebody forged a repository
+            elif isinstance(result, IntegrityError) and source.trust.keys:
+                raise result  # nor because somebody changed what lies behind a signed index
             elif isinstance(result, (NoSpace, StateCorrupt)):
                 raise result  # that is no fault of the repository
             else:
