@@ -278,5 +278,5 @@ def _lost(disk: Disk) -> Iterator[None]:
         yield
     except TreebuildError as err:
         if err.hint is None:
-            err.hint = f"{disk.node} was being made anew: what was on it is lost; install again"
+            err.hint = f"{disk.node} was being made anew: what was on it is lost; install again with --force"
         raise
