@@ -152,7 +152,7 @@ class Client:
         from treebuilder.system.pool import in_parallel
 
         start = monotonic_s()
-        self._events.emit(Started("fetch", f"fetching {len(plan)} packages", unit="bytes"))
+        self._events.emit(Started("fetch", f"fetching {len(plan)} package{'s' * (len(plan) != 1)}", unit="bytes"))
         total = Total(lambda done, expected: self._events.emit(Progressed("fetch", done, total=expected)))
 
         def came(count: int) -> None:
