@@ -291,6 +291,8 @@ def test_repositories_in_files_and_their_verbs(luet: Luet, tmp_path: Path) -> No
         (["database", "create"], 255, "needs a name"), (["util", "image-exist"], 255, "takes 1 words"),
         (["search", "--concurrency", "x"], 255, 'invalid argument "x" for "--concurrency"'),
         (["install", "--help"], 0, "--relax"), (["build"], 0, ""),
+        *(([group], 0, f"luet {group}") for group in ("box", "database", "repo", "tree", "util")),
+        (["repo", "--debug"], 0, "luet repo"), (["repo", "nonsense"], 255, "invalid choice"),
     ],
 )  # fmt: skip
 def test_usage(words: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,6 +31,7 @@ USAGE = 255
 _EPOCH = "SOURCE_DATE_EPOCH"
 _OWN = ("completion", "help", "exec")
 _DROPPING = "qlearning"
+_GROUPS = ("box", "database", "repo", "tree", "util")  # alone they say what they have
 _SOLVING = ("build", "install", "upgrade", "replace")
 
 
@@ -70,6 +71,8 @@ def _run(argv: list[str], given: dict[str, Any], words: list[str]) -> int:
     verb = luet_words.ALIASES.get(words[0], words[0])
     if verb not in VERBS:
         raise _Wrong(f'unknown command "{words[0]}" for "luet"')
+    if len(words) == 1 and verb in _GROUPS:
+        words = [*words, "--help"]
     module = import_module(f"treebuilder.cli.verbs.{VERBS[verb][0]}")
     return _verb(verb, module, words[1:], given, argv)
 
