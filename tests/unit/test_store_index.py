@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
+from tests.services import need, privately
 from treebuilder.oci.index import Index
 
 VERSION_1 = """
@@ -79,3 +83,40 @@ def test_a_large_note_is_in_nobodys_way(tmp_path: Path) -> None:
     plan = db.execute("EXPLAIN QUERY PLAN SELECT value FROM notes WHERE kind = 'm' AND key = '0'").fetchall()
     assert [row[3] for row in plan] == ["SEARCH notes USING INDEX sqlite_autoindex_notes_1 (kind=? AND key=?)"]
     db.close()
+
+
+_ON_A_FULL_DISK = """
+import os, sys
+from pathlib import Path
+from treebuilder.errors import NoSpace
+from treebuilder.oci.index import Index
+top = Path(sys.argv[1])
+if sys.argv[2] == "there":
+    index = Index(top / "index.sqlite")
+    index.put("k", "node", "n", {"a": 1})
+    index.close()
+fd = os.open(top / "full", os.O_WRONLY | os.O_CREAT)
+try:
+    while True:
+        os.write(fd, bytes(4096))
+except OSError:
+    pass
+index = Index(top / "index.sqlite")
+for call in (lambda: index.get("k"), lambda: index.put("l", "node", "n", {"a": "x" * 9000})):
+    try:
+        print(call())
+    except NoSpace as err:
+        print(err)
+"""
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("before", ["there", "new"])
+def test_a_full_disk_is_no_reason_to_delete_an_index(tmp_path: Path, before: str) -> None:
+    """SQLite keeps a file beside it, and where that has no room speaks of an I/O error."""
+    need(os.geteuid() == 0, "mounts need root")
+    script = 'mount -t tmpfs -o size=400k none "$1" && exec "$0" -c "$2" "$1" "$3"'
+    words = privately(script, sys.executable, str(tmp_path), _ON_A_FULL_DISK, before)
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("no space left for the cache index") == 2

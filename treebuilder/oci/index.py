@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,7 @@ DROP TABLE notes_1;
 _REPLACE_RECORD = "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?)"
 _REPLACE_NOTE = "INSERT OR REPLACE INTO notes VALUES (?, ?, ?)"
 _WAIT_S = 60
+_BESIDE_BYTES = 64 << 10
 _left: list[sqlite3.Connection | None] = []
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -45,7 +47,10 @@ def _is_busy(err: sqlite3.DatabaseError) -> bool:
 
 def _said(err: sqlite3.DatabaseError, path: Path) -> TreebuildError:
     """SQLite's error as ours."""
-    match getattr(err, "sqlite_errorcode", 0) & 0xFF:
+    code = getattr(err, "sqlite_errorcode", 0) & 0xFF
+    # What it keeps beside the file may be what has no room: that is no error of its own to SQLite.
+    code = sqlite3.SQLITE_FULL if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and _is_full(path) else code
+    match code:
         case sqlite3.SQLITE_FULL:
             return NoSpace(f"no space left for the cache index {path}", hint="free some space or move --cache-dir")
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
@@ -56,6 +61,14 @@ def _said(err: sqlite3.DatabaseError, path: Path) -> TreebuildError:
             return StateCorrupt(
                 f"the cache index {path} cannot be read: {err}", hint="delete it: results are built again"
             )
+
+
+def _is_full(path: Path) -> bool:
+    try:
+        found = os.statvfs(path.parent)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < _BESIDE_BYTES
 
 
 def _mapped(method: Callable[Concatenate[Index, P], T]) -> Callable[Concatenate[Index, P], T]:
