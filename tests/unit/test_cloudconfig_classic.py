@@ -13,7 +13,7 @@ from treebuilder.cloudconfig.classic import translated
 from treebuilder.cloudconfig.schema import check
 from treebuilder.cloudconfig.sha512crypt import verify
 from treebuilder.cloudconfig.stages import Runner
-from treebuilder.errors import Place, SpecError
+from treebuilder.errors import Place, SpecError, TreebuildError
 from treebuilder.events import Recorder, Warned
 from treebuilder.nodes import load
 
@@ -138,6 +138,22 @@ def test_a_wrong_key_does_not_stop_the_others(tmp_path: Path) -> None:
     assert not (tmp_path / "root/root").exists()  # keys of users that cannot be read are not root's
     _, found = cloudlint.lint([str(path)])
     assert [(each.line, each.rule) for each in found] == [(2, "value"), (5, "value")]
+
+
+def test_a_wrong_user_does_not_stop_the_others() -> None:
+    users = "- name: ann\n  sudo: ALL=(ALL) ALL\n  ssh_authorized_keys: [own]\n- {uid: 3}\n- someone\n"
+    text = f"#cloud-config\nusers:\n{users}ssh_authorized_keys: [shared]\n"
+    errors: list[TreebuildError] = []
+    value = translated(load(text, "f.yaml"), errors).plain()
+    assert [(err.message, err.where) for err in errors] == [
+        ("a user needs a name", Place("f.yaml", 6)), ("the user someone must be a map with a name", Place("f.yaml", 7)),
+    ]  # fmt: skip
+    files, people = value["stages"]["boot"]
+    assert files["files"][0]["content"] == "ann ALL=(ALL) ALL\n"
+    assert list(people["users"]) == ["ann"]
+    assert people["authorized_keys"] == {"ann": ["own", "shared"]}
+    nobody = "#cloud-config\nusers: [{uid: 3}]\nssh_authorized_keys: [shared]\n"
+    assert translated(load(nobody, "f.yaml"), errors).plain() == {"stages": {}}
 
 
 def test_keys_that_are_not_translated_are_said() -> None:

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from treebuilder.annotations import TypeVar
 from treebuilder.errors import Place, SpecError, TreebuildError
 from treebuilder.nodes import Entries, Node
+from treebuilder.records import record
 
 T = TypeVar("T")
 FETCHED = ("github:", "gitlab:", "http://", "https://")
 _SUDOERS = "/etc/sudoers.d/90-cloud-init-users"
 _PASSWORDS = ("passwd", "hashed_passwd", "plain_text_passwd")
 _STEP = "Cloud init"
+_DEFAULT = "default"
 
 
 def translated(node: Node, errors: list[TreebuildError] | None = None) -> Node:
@@ -39,9 +42,10 @@ def translated(node: Node, errors: list[TreebuildError] | None = None) -> Node:
             errors.append(err)
             return None
 
-    said = part(lambda: _people(found))
-    people, sudo = said or ({}, None)
-    local, fetched = (part(lambda: _keys(found, people)) if said is not None else None) or (None, None)
+    listed = part(lambda: list(_items(found.get("users"), "users")))
+    users = [user for item in listed or [] if (user := part(partial(_user, item))) is not None]
+    people, sudo = {user.name: user.person for user in users}, _sudoers(users)
+    local, fetched = (part(lambda: _keys(found, users, listed)) if listed is not None else None) or (None, None)
     plain, deferred = part(lambda: _files(found.get("write_files"))) or ([], [])
     disks = part(lambda: [_layout(item) for item in _devices(found.get("growpart"))])
     commands = part(lambda: [_command(item) for item in _items(found.get("runcmd"), "runcmd")])
@@ -67,32 +71,44 @@ def translated(node: Node, errors: list[TreebuildError] | None = None) -> Node:
 
 
 # people -----------------------------------------------------------------------------------------------------------
-def _people(found: dict[str, Node]) -> tuple[dict[str, Node], Node | None]:
-    """Users by name as the module `users` takes them, and the file of those who may sudo."""
-    people: dict[str, Node] = {}
-    rules: list[str] = []
-    first: Node | None = None
-    users = found.get("users")
-    for item in _items(users, "users"):
-        if item.kind == "text":  # `default` is a distribution's own user: there is none here
-            if item.as_text() != "default":
-                item.fail(f"the user {item.as_text()} must be a map with a name", reason="wrong-type")
-            continue
-        keys = {name.replace("-", "_").lower(): value for name, value in item.entries("a user")}
-        name = keys.get("name")
-        if name is None or not name.as_text("name"):
-            item.fail("a user needs a name", reason="missing-key")
-        sudo = keys.get("sudo")
-        if sudo is not None and sudo.kind not in ("boolean", "nothing"):
-            each = sudo.items() if sudo.kind == "list" else (sudo,)
-            rules += [f"{name.as_text()} {rule.as_text('sudo')}" for rule in each]
-            first = first or sudo
-        people[name.as_text()] = _person(keys, item.place)
-    if first is None:
-        return people, None
-    text = "".join(f"{rule}\n" for rule in rules)
-    return people, _map((("path", _text(_SUDOERS, first.place)), ("content", _text(text, first.place)),
-                         ("permissions", _text("0440", first.place))), first.place)  # fmt: skip
+@record
+class _User:
+    """A user as the module `users` takes it. `rules`: what it may do by sudo; `keys` are its own."""
+
+    name: str
+    person: Node
+    rules: tuple[Node, ...]
+    keys: tuple[Node, ...]
+
+
+def _user(item: Node) -> _User | None:
+    if item.kind == "text":  # `default` is a distribution's own user: there is none here
+        if item.as_text() != _DEFAULT:
+            item.fail(f"the user {item.as_text()} must be a map with a name", reason="wrong-type")
+        return None
+    keys = {name.replace("-", "_").lower(): value for name, value in item.entries("a user")}
+    name = keys.get("name")
+    if name is None or not name.as_text("name"):
+        item.fail("a user needs a name", reason="missing-key")
+    sudo = keys.get("sudo")
+    rules: tuple[Node, ...] = ()
+    if sudo is not None and sudo.kind not in ("boolean", "nothing"):
+        rules = tuple(sudo.items()) if sudo.kind == "list" else (sudo,)
+    for rule in rules:
+        rule.as_text("sudo")
+    own = _items(keys.get("ssh_authorized_keys"), "ssh_authorized_keys")
+    return _User(name.as_text(), _person(keys, item.place), rules, tuple(own))
+
+
+def _sudoers(users: Iterable[_User]) -> Node | None:
+    """The file of those who may sudo."""
+    rules = [(user.name, rule) for user in users for rule in user.rules]
+    if not rules:
+        return None
+    place = rules[0][1].place
+    text = "".join(f"{name} {rule.as_text()}\n" for name, rule in rules)
+    return _map((("path", _text(_SUDOERS, place)), ("content", _text(text, place)),
+                 ("permissions", _text("0440", place))), place)  # fmt: skip
 
 
 def _person(keys: dict[str, Node], place: Place) -> Node:
@@ -108,17 +124,18 @@ def _person(keys: dict[str, Node], place: Place) -> Node:
     return _map(kept, place)
 
 
-def _keys(found: dict[str, Node], people: dict[str, Node]) -> tuple[Node | None, Node | None]:
-    """Keys by user: those that stand there, and those that are fetched. Keys of the file are for all its users."""
+def _keys(
+    found: dict[str, Node], users: Iterable[_User], listed: Iterable[Node]
+) -> tuple[Node | None, Node | None]:  # fmt: skip
+    """Keys by user: those that stand there, and those that are fetched. Keys of the file are for all its users, or for
+    root where nobody else is `listed`."""
     shared = list(_items(found.get("ssh_authorized_keys"), "ssh_authorized_keys"))
-    keys: dict[str, list[Node]] = {name: [] for name in people}
-    for item in _items(found.get("users"), "users"):
-        if item.kind == "map":
-            own = {name.replace("-", "_").lower(): value for name, value in item.entries()}
-            keys[own["name"].as_text()] += _items(own.get("ssh_authorized_keys"), "ssh_authorized_keys")
+    keys: dict[str, list[Node]] = {}
+    for user in users:
+        keys.setdefault(user.name, []).extend(user.keys)
     for mine in keys.values():
         mine += shared
-    if not keys and shared:
+    if not keys and shared and all(item.kind == "text" and item.as_text() == _DEFAULT for item in listed):
         keys["root"] = shared
     for each in (key for mine in keys.values() for key in mine):
         each.as_text("a key")
