@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +26,12 @@ def typed(*words: str) -> tuple[int, str, str]:
     return code, out.getvalue(), err.getvalue()
 
 
-class Spoken:
+class Spoken(ABC):
     """Whoever can `say` a command line hears its JSON."""
 
+    @abstractmethod
     def say(self, *words: str) -> tuple[int, str, str]:
-        raise NotImplementedError
+        """Exit status, output and errors."""
 
     def json(self, *words: str) -> dict[str, Any]:
         code, out, err = self.say(*words, "--json")

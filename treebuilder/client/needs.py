@@ -56,13 +56,10 @@ def broken(going: Collection[PackageId], installed: Collection[Package]) -> list
 def clashes(before: Collection[Package], after: Collection[Package]) -> list[tuple[Package, Package]]:
     """Of packages that stay and were built again: which of them conflicts with what by the new build alone."""
     old = {package.id: package for package in before}
+    again = [(package, old[package.id]) for package in after if package.id in old]
+    added = [(new, ref) for new, was in again if new is not was for ref in new.conflicts if ref not in was.conflicts]
+    if not added:
+        return []
     known = _world(after)
-    found = []
-    for package in after:
-        was = old.get(package.id)
-        if was is None or was is package or was.conflicts == package.conflicts:
-            continue
-        for ref in package.conflicts:
-            if ref not in was.conflicts:
-                found += [(package, other) for other in known.matches(ref) if other.id != package.id]
+    found = [(new, other) for new, ref in added for other in known.matches(ref) if other.id != new.id]
     return sorted(found, key=lambda pair: (pair[0].id, pair[1].id))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -161,7 +160,7 @@ def own_name(path: Path) -> str:
     """32 hexadecimal digits that are kept in a file, and are drawn when there are none. Raises NoSpace."""
     found = _id_in(path)
     if not found:
-        found = secrets.token_hex(16)
+        found = os.urandom(16).hex()
         write_atomic(path, f"{found}\n".encode())
     return found
 
