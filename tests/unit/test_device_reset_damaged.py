@@ -66,3 +66,15 @@ def test_a_good_version_is_confirmed_whatever_is_damaged_beside_it(
         assert (device.boot(), device.slot) == ("2.0", Slot.ACTIVE)
     assert device.run("upgrade", str(lay(device.top / "newer", "3.0"))) == 0
     assert device.boot() == "3.0"
+
+
+def test_a_damaged_boot_block_leads_nobody_back_to_what_was_left(device: Fleet) -> None:
+    assert device.run("upgrade", str(lay(device.top / "new", "2.0"))) == 0
+    assert device.boot() == "2.0"
+    assert device.run("confirm") == 0
+    assert device.run("rollback") == 0
+    assert (device.boot(), device.slot) == ("1.0", Slot.PASSIVE)
+    assert device.run("confirm") == 0
+    (device.state / "cOS/boot.env").write_bytes(b"{")
+    assert device.run("confirm") == 0
+    assert (device.boot(), device.slot) == ("1.0", Slot.PASSIVE)

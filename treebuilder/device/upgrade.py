@@ -12,7 +12,7 @@ from treebuilder.device.journal import Boot, Journal
 from treebuilder.device.rules import Check, Fetch, Link, Point, Remember, Write
 from treebuilder.device.slots import Origin, Slots, Source, check_version, slot_of
 from treebuilder.device.statefile import NAME, StateFile
-from treebuilder.device.states import Device, Image, Memory, Plan, Pointer, Purpose, Slot
+from treebuilder.device.states import AWAY, Device, Image, Memory, Plan, Pointer, Purpose, Slot
 from treebuilder.errors import IntegrityError, StateCorrupt, TreebuildError, UpdateRefused
 from treebuilder.model.digest import Digest
 from treebuilder.records import record, replace
@@ -85,8 +85,8 @@ class Machine:
 
     def mend(self) -> tuple[str, ...]:
         """What cannot be read, of the memory and the boot loader's block, is given up: then nothing is planned and no
-        version failed, and active is where GRUB starts, as it does with such a block. Returns what was wrong. Raises
-        LockHeld."""
+        version failed, and active is where GRUB starts, as it does with such a block; passive, if we run from it.
+        Returns what was wrong. Raises LockHeld."""
         with locks.exclusive(self._lock, "this device"):
             return tuple(self._mend())
 
@@ -147,7 +147,8 @@ class Machine:
             self._control.read()
         except StateCorrupt as err:
             wrong.append(err.message)
-            self._control.write(Pointer())
+            # Who runs from passive was led there: what active has may be what failed.
+            self._control.write(AWAY if self._started.slot is Slot.PASSIVE else Pointer())
             self._flush(Slot.ACTIVE)
         for what in wrong:
             self._journal.add(f"begun anew: {what}")
