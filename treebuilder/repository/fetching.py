@@ -116,7 +116,7 @@ class Fetcher:
             if _digest(plain) == expected.hex:
                 plain.replace(part)
                 found = expected.hex
-        except (zlib.error, _TooLong, NoSpace):
+        except (zlib.error, _TooLong):
             pass  # something else, and that is said
         finally:
             plain.unlink(missing_ok=True)
