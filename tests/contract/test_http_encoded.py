@@ -14,6 +14,7 @@ import pytest
 
 from treebuilder.errors import IntegrityError, TransportError
 from treebuilder.model.digest import Digest
+from treebuilder.oci.download import Downloader
 from treebuilder.oci.store import Store
 from treebuilder.repository.fetching import Fetcher
 from treebuilder.repository.http import HttpBackend
@@ -94,6 +95,17 @@ def test_what_is_neither_is_refused(backend: HttpBackend, tmp_path: Path, name: 
     with pytest.raises(IntegrityError, match="not what its repository promises"):
         backend.open(name, Digest.of(wanted), most)
     assert list((tmp_path / "store/partial").iterdir()) == []
+
+
+def test_what_a_build_downloads_is_the_file(server: Labelled, tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{server.server_address[1]}/tree.tar.gz"
+    store = Store(tmp_path / "store")
+    assert Downloader(store, Cancel()).fetch(url, None) == Digest.of(_GZ)
+    server.most = 1 << 10
+    with pytest.raises(TransportError) as caught:
+        Downloader(store, Cancel())._once(url, None, None)
+    assert caught.value.temporary
+    store.close()
 
 
 def test_a_server_that_is_not_there_is_said_in_short(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from treebuilder.system.process import Cancel
 _CHUNK = 1 << 18
 _TRIES = 4
 MAX_BYTES = 64 << 30
+_AS_IT_IS = {"Accept-Encoding": "identity"}
 
 
 class Downloader:
@@ -52,15 +53,18 @@ class Downloader:
 
     def _once(self, url: str, expected: Digest | None, on_bytes: Callable[[int], None] | None) -> Digest:
         import requests
+        import urllib3
 
         if not url.startswith(("http://", "https://")):
             raise TransportError(f"{url}: only http and https URLs can be fetched")
         try:
-            with self._get_session().get(url, stream=True) as reply:
+            with self._get_session().get(url, stream=True, headers=_AS_IT_IS) as reply:
                 if reply.status_code != 200:
                     raise refused(f"{url}: the server", reply.status_code, reply.headers)
-                return self._receive(url, reply.iter_content(_CHUNK), expected, on_bytes)
-        except requests.RequestException as err:
+                # Servers that label a .tar.gz as compressed on its way mean the file all the same.
+                chunks = reply.raw.stream(_CHUNK, decode_content=False)
+                return self._receive(url, chunks, expected, on_bytes)
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as err:
             from treebuilder.oci.connection import short
 
             raise TransportError(f"{url}: {short(err)}", temporary=True) from err
