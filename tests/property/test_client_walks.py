@@ -15,7 +15,9 @@ from tests.unit.repository_parts import Workshop, ref, workshop
 from tests.unit.system_parts import System
 from treebuilder.client import InstallRequest
 from treebuilder.client import operations as ops
+from treebuilder.client.installed import matching
 from treebuilder.client.needs import broken
+from treebuilder.client.uninstall import autoremove
 from treebuilder.errors import IntegrityError, StateCorrupt, TreebuildError, UnsafeArchive
 
 Files = dict[str, str | bytes | None]
@@ -82,7 +84,7 @@ def step(system: System, what: str, chance: random.Random) -> None:
         "users": lambda: system.uninstall(word, users_too=True),
         "upgrade": lambda: system.upgrade(),
         "clean": lambda: system.upgrade(clean=True, missing=True),
-        "autoremove": lambda: system.run("autoremove", lambda _, d: ops.autoremove(d)),
+        "autoremove": lambda: system.run("autoremove", lambda _, d: autoremove(d)),
         "exchange": lambda: system.run(
             "replace",
             lambda p, d: ops.replace_packages((ref(word),), InstallRequest((ref(chosen),)), p, d, check=True,
@@ -109,7 +111,7 @@ def check(system: System, made: dict[str, Files]) -> None:
         assert not broken({}, installed)
         for package in installed:
             for excluded in package.conflicts:
-                assert not ops.matching(excluded, installed), f"{package.id} and {excluded}"
+                assert not matching(excluded, installed), f"{package.id} and {excluded}"
     finally:
         database.close()
 

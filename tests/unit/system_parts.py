@@ -16,6 +16,7 @@ from tests.services import need, privately
 from tests.unit.repository_parts import Workshop, ref, workshop
 from treebuilder.client import Change, ChangeReport, Client, InstallRequest, Manner, SystemDatabase, SystemRoot
 from treebuilder.client import operations as ops
+from treebuilder.client.uninstall import UninstallRequest, uninstall
 from treebuilder.repository import RepositoryPackages
 from treebuilder.system.process import Cancel
 
@@ -51,8 +52,8 @@ class System:
         return self.run("install", lambda p, d: ops.install(request, p, d, force=force), manner)
 
     def uninstall(self, *words: str, manner: Manner | None = None, **more: Any) -> ChangeReport:
-        request = ops.UninstallRequest(tuple(map(ref, words)), **more)
-        return self.run("uninstall", lambda _, d: ops.uninstall(request, d), manner)
+        request = UninstallRequest(tuple(map(ref, words)), **more)
+        return self.run("uninstall", lambda _, d: uninstall(request, d), manner)
 
     def upgrade(self, manner: Manner | None = None, **more: Any) -> ChangeReport:
         return self.run("upgrade", lambda p, d: ops.upgrade(ops.UpgradeRequest(**more), p, d, self.root), manner)

@@ -11,6 +11,7 @@ from tests.unit.repository_parts import Workshop, ref
 from tests.unit.system_parts import System, came, shop, system, went
 from treebuilder.client import InstallRequest, Manner, NotConfirmed, Protection
 from treebuilder.client import operations as ops
+from treebuilder.client.uninstall import autoremove
 from treebuilder.errors import ConflictError, TreebuildError, UnsafeArchive, Unsatisfiable
 from treebuilder.events import Warned
 
@@ -84,9 +85,9 @@ def test_what_somebody_asked_for_stays_when_nothing_needs_it(shop: Workshop, sys
 def test_autoremove_takes_what_nobody_needs(shop: Workshop, system: System) -> None:
     three(shop)
     system.install("t/b", "t/c")
-    assert system.run("autoremove", lambda _, d: ops.autoremove(d)).state == "nothing"
+    assert system.run("autoremove", lambda _, d: autoremove(d)).state == "nothing"
     system.uninstall("t/b")
-    assert went(system.run("autoremove", lambda _, d: ops.autoremove(d))) == ["t/a-1.0"]
+    assert went(system.run("autoremove", lambda _, d: autoremove(d))) == ["t/a-1.0"]
     assert system.installed() == ["t/c-1.0"]
 
 

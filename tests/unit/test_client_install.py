@@ -15,6 +15,7 @@ from tests.unit.repository_parts import Workshop, ref, workshop
 from treebuilder.client import ChangeReport, Client, Installer, InstallRequest, Manner, SystemDatabase, SystemRoot
 from treebuilder.client import operations as ops
 from treebuilder.client.locking import locked
+from treebuilder.client.uninstall import autoremove
 from treebuilder.errors import (
     ConfigError,
     ConflictError,
@@ -408,6 +409,6 @@ def test_a_root_that_is_a_file_is_no_reason_to_make_a_folder(shop: Workshop) -> 
     file.touch()
     client = Client(shop.events, Cancel())
     with pytest.raises(ConfigError) as caught:
-        client.run("autoremove", SystemRoot(file), ops.autoremove, Manner())
+        client.run("autoremove", SystemRoot(file), autoremove, Manner())
     assert "mkdir" not in (caught.value.hint or "")
     assert "is no folder" in caught.value.message

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from treebuilder.app.asking import Repository
     from treebuilder.app.plugins import Plugins
     from treebuilder.client import Client, Manner, SystemDatabase
-    from treebuilder.client.operations import UninstallRequest, UpgradeRequest
+    from treebuilder.client.operations import UpgradeRequest
+    from treebuilder.client.uninstall import UninstallRequest
     from treebuilder.oci.store import Store
     from treebuilder.repository import RepositoryPackages, RepositorySource, SyncedRepository
 
@@ -266,10 +267,12 @@ class PackageClient:
     def _ask_for(self, wish: InstallWish, manner: Manner) -> None:
         if manner.dry_run or manner.download_only or wish.onlydeps or not self.settings.root.record:
             return
+        from treebuilder.client.installed import answering
+
         with self.reading() as database:
             records = database.records()
         waiting = {found.package.id for found in records if not found.requested}
-        named = room.operations.answering(wish.packages, tuple(f.package for f in records)) if waiting else ()
+        named = answering(wish.packages, tuple(f.package for f in records)) if waiting else ()
         if not waiting.isdisjoint(named):
             with self.writing() as database:
                 database.request(named)
@@ -299,10 +302,14 @@ class PackageClient:
         return Digest.of(os.fsencode(root)).hex, seen.hex.encode()
 
     def uninstall(self, request: UninstallRequest, manner: Manner) -> ChangeReport:
-        return self.run("uninstall", lambda database: room.operations.uninstall(request, database), manner)
+        from treebuilder.client.uninstall import uninstall
+
+        return self.run("uninstall", lambda database: uninstall(request, database), manner)
 
     def autoremove(self, manner: Manner) -> ChangeReport:
-        return self.run("autoremove", room.operations.autoremove, manner)
+        from treebuilder.client.uninstall import autoremove
+
+        return self.run("autoremove", autoremove, manner)
 
     def replace(self, old: tuple[PackageRef, ...], wish: InstallWish, manner: Manner, *, check: bool) -> ChangeReport:
         repositories = self.repositories
@@ -356,12 +363,14 @@ class PackageClient:
 
         Raises TreebuildError (reason "not-installed").
         """
+        from treebuilder.client.installed import not_installed
+
         if refs:
             with self.writing() as database:
                 installed = {package.id.pkgname for package in database.packages()}
                 for ref in refs:
                     if on and ref.pkgname not in installed:
-                        raise room.operations.not_installed(ref)
+                        raise not_installed(ref)
                 database.hold([ref.pkgname for ref in refs], on)
         with self.reading() as database:
             return tuple(sorted(database.holds()))

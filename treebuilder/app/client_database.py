@@ -8,7 +8,8 @@ from pathlib import Path
 
 from treebuilder.annotations import Any
 from treebuilder.app.client import PackageClient
-from treebuilder.client import Record, operations
+from treebuilder.client import Record
+from treebuilder.client.installed import matching, not_installed, record_of
 from treebuilder.client.names import checked
 from treebuilder.errors import ConfigError, TreebuildError
 from treebuilder.model.digest import Digest
@@ -69,8 +70,8 @@ def one(client: PackageClient, refs: tuple[PackageRef, ...], *, files: bool) -> 
     with client.reading() as database:
         installed = database.packages()
         for ref in refs:
-            for package in operations.matching(ref, installed):
-                found = operations.record_of(database, package.id)
+            for package in matching(ref, installed):
+                found = record_of(database, package.id)
                 value = json_names(found)
                 lines += write_yaml(value, sort_keys=True).decode()
                 if files:
@@ -134,9 +135,9 @@ def remove(client: PackageClient, refs: tuple[PackageRef, ...]) -> Result:
         installed = tuple(found.package for found in records.values())
         gone = []
         for ref in refs:
-            found = operations.matching(ref, installed)
+            found = matching(ref, installed)
             if not found:
-                raise operations.not_installed(ref)
+                raise not_installed(ref)
             gone += [records[package.id] for package in found]
         database.settle([found.package.id for found in gone], (), ())
     return _said(gone, "removed")

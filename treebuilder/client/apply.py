@@ -21,7 +21,7 @@ from treebuilder.client.choose import Claims
 from treebuilder.client.database import SystemDatabase
 from treebuilder.client.journal import Journal
 from treebuilder.client.laying import Laid, database_places, database_taken, lay
-from treebuilder.client.names import FILLED, FILLING, RESERVED, STAGING
+from treebuilder.client.names import FILLED, FILLING, RESERVED, STAGING, left_over
 from treebuilder.client.opening import database_of
 from treebuilder.client.places import Places
 from treebuilder.client.protect import Protection, divert
@@ -214,9 +214,9 @@ def _protect(root: Path, staged: Path, found: Record, protection: Protection, li
     return diverted
 
 
-def recover(root: SystemRoot) -> bool:
-    """Finishes or undoes what a killed run began. True when there was something."""
-    found = [name for name in sorted(RESERVED) if os.path.lexists(root.folder / name)]
+def recover(root: SystemRoot) -> None:
+    """Finishes or undoes what a killed run began."""
+    found = left_over(root.folder)
     for name in found:
         if not stat.S_ISDIR((root.folder / name).lstat().st_mode):
             raise StateCorrupt(
@@ -230,12 +230,6 @@ def recover(root: SystemRoot) -> bool:
                 _move_up(root.folder)
     if STAGING in found:
         _settle(root)
-    return bool(found)
-
-
-def interrupted(root: SystemRoot) -> bool:
-    """Whether there is something to `recover`."""
-    return any(os.path.lexists(root.folder / name) for name in RESERVED)
 
 
 def _settle(root: SystemRoot) -> None:

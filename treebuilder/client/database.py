@@ -5,14 +5,13 @@ One SQLite file; a change is one transaction. It keeps no times, so equal instal
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from treebuilder.annotations import TYPE_CHECKING, Any
 from treebuilder.client.api import Record
-from treebuilder.client.forms import finalizer_from_json, finalizer_to_json, package_from_json, package_to_json
+from treebuilder.client.forms import finalizer_of, finalizer_text, package_of, package_text
 from treebuilder.client.names import checked, fault
 from treebuilder.errors import LockHeld, NoSpace, StateCorrupt, TreebuildError
 from treebuilder.model.digest import Digest
@@ -125,7 +124,7 @@ class SystemDatabase:
         with self._errors():
             rows = db.execute("SELECT definition FROM packages ORDER BY category, name, version").fetchall()
         try:
-            return tuple(package_from_json(json.loads(row[0])) for row in rows)
+            return tuple(package_of(row[0]) for row in rows)
         except (ValueError, KeyError, TypeError) as err:
             raise self._broken_record(err) from err
 
@@ -184,10 +183,8 @@ class SystemDatabase:
                 )
         try:
             digest = Digest(row[2]) if row[2] else None
-            finalizer = finalizer_from_json(json.loads(row[6])) if row[6] else None
-            return Record(
-                package_from_json(json.loads(row[4])), row[1], digest, row[3], entries, bool(row[5]), finalizer
-            )
+            finalizer = finalizer_of(row[6]) if row[6] else None
+            return Record(package_of(row[4]), row[1], digest, row[3], entries, bool(row[5]), finalizer)
         except (ValueError, KeyError, TypeError) as err:
             raise self._broken_record(err) from err
 
@@ -269,7 +266,7 @@ class SystemDatabase:
             return ()
         with self._errors():
             rows = db.execute("SELECT position, finalizer FROM pending ORDER BY position").fetchall()
-        return tuple((position, finalizer_from_json(json.loads(text))) for position, text in rows)
+        return tuple((position, finalizer_of(text)) for position, text in rows)
 
     # writing -----------------------------------------------------------------------------------------------------
     def add(self, records: Iterable[Record], finalizers: Iterable[Finalizer]) -> None:
@@ -294,7 +291,7 @@ class SystemDatabase:
                 )
             known = {row[0] for row in db.execute("SELECT finalizer FROM pending")}
             for finalizer in finalizers:
-                text = json.dumps(finalizer_to_json(finalizer))
+                text = finalizer_text(finalizer)
                 if text not in known:
                     db.execute("INSERT INTO pending (finalizer) VALUES (?)", (text,))
 
@@ -371,9 +368,9 @@ def _delete(db: sqlite3.Connection, id: PackageId) -> None:
 def _insert(db: sqlite3.Connection, record: Record) -> None:
     id = record.package.id
     _delete(db, id)
-    definition = json.dumps(package_to_json(record.package), sort_keys=True)
+    definition = package_text(record.package)
     uninstall = record.finalizer is not None and record.finalizer.uninstall
-    finalizer = json.dumps(finalizer_to_json(record.finalizer)) if record.finalizer and uninstall else ""
+    finalizer = finalizer_text(record.finalizer) if record.finalizer and uninstall else ""
     cursor = db.execute(
         "INSERT INTO packages "
         "(category, name, version, repository, sha256, build_time, definition, requested, finalizer) "
@@ -395,30 +392,3 @@ def _text(path: bytes) -> str:
 
 def _bytes(path: str) -> bytes:
     return path.encode("utf-8", "surrogateescape")
-
-
-def record_to_json(record: Record) -> dict[str, Any]:
-    """For a journal."""
-    return {
-        "package": package_to_json(record.package), "repository": record.repository,
-        "sha256": record.sha256.hex if record.sha256 else "", "build_time": record.build_time,
-        "entries": [list(item) for item in record.entries], "requested": record.requested,
-        "finalizer": finalizer_to_json(record.finalizer) if record.finalizer else None,
-    }  # fmt: skip
-
-
-def record_from_json(value: dict[str, Any]) -> Record:
-    """Raises ValueError, KeyError, TypeError for what `record_to_json` did not write."""
-    entries = tuple((path, kind) for path, kind in value["entries"])
-    digest = Digest(value["sha256"]) if value["sha256"] else None
-    finalizer = finalizer_from_json(value["finalizer"]) if value.get("finalizer") else None
-    requested = bool(value.get("requested", True))
-    return Record(
-        package_from_json(value["package"]),
-        value["repository"],
-        digest,
-        value["build_time"],
-        entries,
-        requested,
-        finalizer,
-    )

@@ -1,8 +1,13 @@
-"""Packages and finalizers as JSON, for the system database and its journal."""
+"""Packages, finalizers and records as JSON, for the system database and its journal.
+
+`json` takes 1.3 ms to load, and a new system has nothing to read: so it is loaded for the first text.
+"""
 
 from __future__ import annotations
 
 from treebuilder.annotations import Any
+from treebuilder.client.api import Record
+from treebuilder.model.digest import Digest
 from treebuilder.model.package import Finalizer, Package, PackageId, PackageRef
 
 
@@ -45,3 +50,56 @@ def finalizer_to_json(finalizer: Finalizer) -> dict[str, Any]:
 
 def finalizer_from_json(value: dict[str, Any]) -> Finalizer:
     return Finalizer(tuple(value["shell"]), tuple(value["install"]), tuple(value.get("uninstall", ())))
+
+
+def record_to_json(record: Record) -> dict[str, Any]:
+    """For a journal."""
+    return {
+        "package": package_to_json(record.package), "repository": record.repository,
+        "sha256": record.sha256.hex if record.sha256 else "", "build_time": record.build_time,
+        "entries": [list(item) for item in record.entries], "requested": record.requested,
+        "finalizer": finalizer_to_json(record.finalizer) if record.finalizer else None,
+    }  # fmt: skip
+
+
+def record_from_json(value: dict[str, Any]) -> Record:
+    """Raises ValueError, KeyError, TypeError for what `record_to_json` did not write."""
+    entries = tuple((path, kind) for path, kind in value["entries"])
+    digest = Digest(value["sha256"]) if value["sha256"] else None
+    finalizer = finalizer_from_json(value["finalizer"]) if value.get("finalizer") else None
+    requested = bool(value.get("requested", True))
+    return Record(
+        package_from_json(value["package"]),
+        value["repository"],
+        digest,
+        value["build_time"],
+        entries,
+        requested,
+        finalizer,
+    )
+
+
+def package_text(package: Package) -> str:
+    from json import dumps
+
+    return dumps(package_to_json(package), sort_keys=True)
+
+
+def package_of(text: str) -> Package:
+    """What `package_text` wrote. Raises ValueError, KeyError, TypeError."""
+    from json import loads
+
+    return package_from_json(loads(text))
+
+
+def finalizer_text(finalizer: Finalizer) -> str:
+    from json import dumps
+
+    return dumps(finalizer_to_json(finalizer))
+
+
+def finalizer_of(text: str) -> Finalizer:
+    """What `finalizer_text` wrote. Raises ValueError, KeyError, TypeError."""
+    from json import loads
+
+    return finalizer_from_json(loads(text))

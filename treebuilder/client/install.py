@@ -1,4 +1,7 @@
-"""Changes a root: planned, fetched, checked, and only then done. Everything that can fail does so before."""
+"""Changes a root: planned, fetched, checked, and only then done. Everything that can fail does so before.
+
+What carries a change out is loaded when there is one.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 from treebuilder.annotations import TYPE_CHECKING
-from treebuilder.client import apply, operations
 from treebuilder.client.api import (
     Change,
     ChangeReport,
@@ -19,13 +21,12 @@ from treebuilder.client.api import (
     Record,
     SystemRoot,
 )
-from treebuilder.client.choose import Claims, check_files, choose
 from treebuilder.client.database import SystemDatabase
 from treebuilder.client.finalize import Environment, distinct, load_sandbox, run_finalizer, uninstalling, whose
 from treebuilder.client.locking import locked
+from treebuilder.client.names import left_over
 from treebuilder.client.opening import database_of
 from treebuilder.client.protect import Protection
-from treebuilder.client.ready import keep, noting
 from treebuilder.errors import ConfigError, NoSpace, TreebuildError
 from treebuilder.events import EventSink, Finished, Progressed, Started, Warned
 from treebuilder.model.package import Finalizer, Package, PackageId
@@ -35,6 +36,7 @@ from treebuilder.system.files import disk_errors
 from treebuilder.system.process import Cancel
 
 if TYPE_CHECKING:
+    from treebuilder.client import apply
     from treebuilder.repository import RepositoryPackages
 
 _FETCHERS = 4
@@ -75,9 +77,12 @@ class Client:
         if not root.folder.is_dir():
             raise ConfigError(f"there is no folder {root.folder} to install into", hint=f"mkdir {root.folder}")
         with locked(root.folder):
-            if settle and apply.recover(root):
+            if settle and left_over(root.folder):
+                from treebuilder.client import apply
+
+                apply.recover(root)
                 self._warn(f"a change of {root.folder} was interrupted; it is settled now")
-            elif apply.interrupted(root):
+            elif left_over(root.folder):
                 self._warn(f"a change of {root.folder} was interrupted; the next one that is no dry run settles it")
             if settle and finalize:
                 try:
@@ -112,6 +117,9 @@ class Client:
             return _planned_report(operation, change, "planned")
         if manner.confirm is not None and not manner.confirm(change):
             raise NotConfirmed("Aborted by user")
+        from treebuilder.client import apply
+        from treebuilder.client.choose import Claims, check_files
+
         blobs, fetched = self._fetch(change.add)
         gone = [found.package.id for found in change.remove]
         warn = self._warn if change.force else None
@@ -175,6 +183,8 @@ class Client:
         rules: apply.Rules,
     ) -> apply.Applied:  # fmt: skip
         """Progress counts the bytes of archives, in the form in which they came."""
+        from treebuilder.client import apply
+
         start = monotonic_s()
         sizes = {item.package.id: blob.stat().st_size for item, blob in zip(change.add, blobs, strict=True)}
         self._events.emit(Started("install", f"changing {root.folder}", sum(sizes.values()), "bytes"))
@@ -246,6 +256,8 @@ def _noted(root: SystemRoot, database: SystemDatabase, position: int, finalizer:
     if position < 0:
         yield
         return
+    from treebuilder.client.ready import keep, noting
+
     assert database.folder is not None
     with disk_errors(f"making sure that a finalizer in {root.folder} runs but once: it waits", database.folder):
         room = keep(database.folder, noting(finalizer))
@@ -279,6 +291,8 @@ class Installer:
 
     def plan(self, request: InstallRequest, installed: tuple[Package, ...] = ()) -> tuple[Planned, ...]:
         """What would be installed. Raises Unsatisfiable, SpecError."""
+        from treebuilder.client.choose import choose
+
         return choose(request, self._repositories, installed)
 
     def install(self, request: InstallRequest, root: SystemRoot, known: tuple[Package, ...] = ()) -> ChangeReport:
@@ -286,6 +300,8 @@ class Installer:
 
         `known` are packages that are there without a record. Raises what `Client.run` raises.
         """
+        from treebuilder.client import operations
+
         manner = Manner(environment=Environment(epoch_s=request.epoch_s))
         return self._client.run(
             "install", root, lambda database: operations.install(request, self._repositories, database, known), manner

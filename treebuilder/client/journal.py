@@ -10,12 +10,8 @@ from pathlib import Path
 
 from treebuilder.annotations import TYPE_CHECKING, Any, Protocol
 from treebuilder.client.api import Record, SystemRoot
-from treebuilder.client.database import (
-    SystemDatabase,
-    record_from_json,
-    record_to_json,
-)
-from treebuilder.client.forms import finalizer_from_json, finalizer_to_json
+from treebuilder.client.database import SystemDatabase
+from treebuilder.client.forms import finalizer_from_json, finalizer_to_json, record_from_json, record_to_json
 from treebuilder.client.names import RESERVED, STAGING, fault
 from treebuilder.client.places import delete
 from treebuilder.errors import StateCorrupt

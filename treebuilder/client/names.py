@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from treebuilder.errors import UnsafeArchive
 
 STAGING = ".treebuild-staging"  # a change of a root in use: its packages, and its journal
 FILLING = ".treebuild-filling"  # an empty root's packages, until all are unpacked
 FILLED = ".treebuild-filled"  # the same when they are, until they have their places
 RESERVED = frozenset({STAGING, FILLING, FILLED})
+
+
+def left_over(root: Path) -> tuple[str, ...]:
+    """Those of our places that are there: a change was interrupted, if nobody is at work."""
+    return tuple(name for name in sorted(RESERVED) if os.path.lexists(root / name))
 
 
 def fault(path: str) -> str:

@@ -8,34 +8,19 @@ from pathlib import Path
 from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.client.api import Change, InstallRequest, Planned, Record
 from treebuilder.client.choose import choose, in_order, planned, say_who_stays, solve
+from treebuilder.client.installed import held, named, record_of
 from treebuilder.client.names import checked
-from treebuilder.client.needs import broken, clashes, needed, users
+from treebuilder.client.needs import broken, clashes
 from treebuilder.client.places import look
 from treebuilder.errors import SpecError, TreebuildError, Unsatisfiable
 from treebuilder.model.package import Package, PackageId, PackageRef
-from treebuilder.model.packageset import MemoryPackages
 from treebuilder.model.solution import Request
 from treebuilder.records import record, replace
-from treebuilder.solver.world import World, key_of
+from treebuilder.solver.world import key_of
 
 if TYPE_CHECKING:
     from treebuilder.client.database import SystemDatabase
     from treebuilder.repository import RepositoryPackages
-
-
-@record
-class UninstallRequest:
-    """`check` refuses what others need. `full`: what only they needed goes too. `users_too`: what needs them as well.
-
-    `keep_protected`: protected configuration stays. `every_need`: what was asked for by name counts like the rest.
-    """
-
-    packages: tuple[PackageRef, ...]
-    check: bool = True
-    full: bool = False
-    users_too: bool = False
-    keep_protected: bool = False
-    every_need: bool = False
 
 
 @record
@@ -48,36 +33,6 @@ class UpgradeRequest:
     missing: bool = False
     force: bool = False
     over_installed: bool = False
-
-
-def not_installed(ref: PackageRef) -> TreebuildError:
-    said = str(replace(ref, version="") if ref.version == ">=0" else ref).removeprefix("/")  # no category, any version
-    return TreebuildError(
-        f"Package {said} not found in the system", reason="not-installed",
-        hint="search --installed lists what is",
-    )  # fmt: skip
-
-
-def held(message: str, id: PackageId) -> TreebuildError:
-    return TreebuildError(message, reason="held", hint=f"unhold {id.pkgname.removeprefix('/')} lets it be changed")
-
-
-def matching(ref: PackageRef, installed: tuple[Package, ...]) -> tuple[Package, ...]:
-    """Installed packages of the name and version that a reference names, newest first."""
-    named = MemoryPackages(package for package in installed if package.id.pkgname == ref.pkgname)
-    return World(named, ()).matches(ref)
-
-
-def answering(refs: tuple[PackageRef, ...], installed: tuple[Package, ...]) -> tuple[PackageId, ...]:
-    """Of each reference the installed package that answers it best: one of that name, or one that provides it."""
-    world = World(MemoryPackages(installed), ())
-    return tuple(found.id for ref in refs for found in world.matches(ref)[:1])
-
-
-def record_of(database: SystemDatabase, id: PackageId) -> Record:
-    found = database.record(id)
-    assert found is not None, id
-    return found
 
 
 # install --------------------------------------------------------------------------------------------------------------
@@ -95,63 +50,6 @@ def without_installed(wanted: tuple[PackageRef, ...], installed: tuple[Package, 
     there = {package.id.pkgname for package in installed}
     there |= {given.pkgname for package in installed for given in package.provides}
     return tuple(ref for ref in wanted if ref.pkgname not in there)
-
-
-# uninstall ------------------------------------------------------------------------------------------------------------
-def uninstall(request: UninstallRequest, database: SystemDatabase) -> Change:
-    """What is held goes when it is named, and not along. Raises TreebuildError (reasons "not-installed", "needed",
-    "held")."""
-    records, holds = database.records(), database.holds()
-    installed = tuple(found.package for found in records)
-    named = _named(request.packages, installed)
-    going = dict(named)
-    if request.users_too:
-        going |= {package.id: package for package in users(going, installed)}
-        for id in sorted(going):
-            if id.pkgname in holds and id not in named:
-                names = ", ".join(str(one) for one in sorted(named))
-                raise held(f"{names} cannot be removed: {id} needs that, and is held", id)
-    if request.full or request.users_too:
-        going |= _unneeded(going, records, holds, every=request.every_need)
-    if request.check:
-        _refuse_needed(going, installed)
-    records_gone = tuple(record_of(database, id) for id in sorted(going))
-    return Change(remove=records_gone, keep_protected=request.keep_protected)
-
-
-def _refuse_needed(going: dict[PackageId, Package], installed: tuple[Package, ...]) -> None:
-    hurt = broken(going, installed)
-    if hurt:
-        lines = ", ".join(f"{package.id} needs {ref}" for package, ref in hurt[:8])
-        names = ", ".join(str(id) for id in sorted(going))
-        raise TreebuildError(
-            f"{names} cannot be removed: {lines}", reason="needed",
-            hint="--full-clean removes them too; --force leaves them broken",
-        )  # fmt: skip
-
-
-def _unneeded(
-    going: dict[PackageId, Package], records: tuple[Record, ...], holds: frozenset[str], *, every: bool
-) -> dict[PackageId, Package]:
-    """What was needed by the packages that go and is by nobody else. What is held stays, and what somebody asked for,
-    unless `every`."""
-    installed = tuple(found.package for found in records)
-    stay = {f.package.id for f in records if (f.requested and not every) or f.package.id.pkgname in holds}
-    reached = needed(going, installed)
-    rest = {p.id: p for p in installed if (p.id not in reached or p.id in stay) and p.id not in going}
-    kept = needed(rest, installed)
-    return {id: package for id, package in reached.items() if id not in kept and id not in rest}
-
-
-def autoremove(database: SystemDatabase) -> Change:
-    """What nobody asked for and nothing needs any more; what is held stays."""
-    records = database.records()
-    holds = database.holds()
-    installed = tuple(found.package for found in records)
-    roots = {f.package.id: f.package for f in records if f.requested or f.package.id.pkgname in holds}
-    kept = roots | needed(roots, installed)
-    gone = sorted(package.id for package in installed if package.id not in kept)
-    return Change(remove=tuple(record_of(database, id) for id in gone))
 
 
 # upgrade --------------------------------------------------------------------------------------------------------------
@@ -209,17 +107,6 @@ def _split(pkgname: str) -> tuple[str, str]:
     return category, name
 
 
-def _named(refs: tuple[PackageRef, ...], installed: tuple[Package, ...]) -> dict[PackageId, Package]:
-    """The installed packages that are meant. Raises TreebuildError (reason "not-installed")."""
-    named: dict[PackageId, Package] = {}
-    for ref in refs:
-        found = matching(ref, installed)
-        if not found:
-            raise not_installed(ref)
-        named |= {package.id: package for package in found}
-    return named
-
-
 def _rebuilt(found: Record, repositories: RepositoryPackages) -> bool:
     artifact = repositories.homes[found.package.id].artifacts.get(found.package.id)
     return artifact is not None and bool(artifact.build_time) and artifact.build_time != found.build_time
@@ -232,7 +119,7 @@ def replace_packages(
 ) -> Change:  # fmt: skip
     """`old` go, what is wanted comes, in one step. Raises TreebuildError (reason "not-installed"), Unsatisfiable."""
     installed = database.packages()
-    going = _named(old, installed)
+    going = named(old, installed)
     rest = tuple(package for package in installed if package.id not in going)
     new = choose(request, repositories, rest, database.holds())
     if check:
@@ -257,7 +144,7 @@ def reinstall(
     """
     records, holds = database.records(), database.holds()
     installed = tuple(found.package for found in records)
-    chosen = _named(refs, installed)
+    chosen = named(refs, installed)
     if not refs:
         chosen = {
             p.id: p for p in installed

@@ -8,9 +8,10 @@ from treebuilder.errors import Place, SpecError
 from treebuilder.model.package import PackageRef
 from treebuilder.model.version import fault
 
-_ATOM = re.compile(r"(?P<op>>=|<=|=|>|<)?(?P<category>[^/]*)/(?P<rest>.+)\Z")
-_REVISED = re.compile(r"(?P<name>.+)-(?P<version>\d+\.\d[^-]*-r?\d[^-]*)\Z")  # only a dotted version tells
-_VERSIONED = re.compile(r"(?P<name>.+)-(?P<version>\d[^-]*(?:-r\d[^-]*)?)\Z")
+# Compiled when an atom comes, which is seldom.
+_ATOM = r"(?P<op>>=|<=|=|>|<)?(?P<category>[^/]*)/(?P<rest>.+)\Z"
+_REVISED = r"(?P<name>.+)-(?P<version>\d+\.\d[^-]*-r?\d[^-]*)\Z"  # only a dotted version tells
+_VERSIONED = r"(?P<name>.+)-(?P<version>\d[^-]*(?:-r\d[^-]*)?)\Z"
 _HERE = Place("command line")
 _HINT = "write category/name, category/name@1.0, category/name@>=1.0 or >=category/name-1.0"
 
@@ -30,10 +31,10 @@ def parse_selector(word: str) -> PackageRef:
 
 
 def _atom(word: str) -> PackageRef:
-    match = _ATOM.match(word)
+    match = re.match(_ATOM, word)
     if match is None:
         raise _refused(word, "there is no name in it")
-    versioned = _REVISED.match(match["rest"]) or _VERSIONED.match(match["rest"])
+    versioned = re.match(_REVISED, match["rest"]) or re.match(_VERSIONED, match["rest"])
     if versioned is None:
         return PackageRef(match["category"], match["rest"], ">=0", _HERE)
     operator = "" if match["op"] == "=" else match["op"]

@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, session: Session) -> int:
     changing.needs_root(session)
     from treebuilder.client import ChangeReport
-    from treebuilder.client.operations import UninstallRequest
+    from treebuilder.client.uninstall import UninstallRequest
     from treebuilder.errors import TreebuildError
 
     refs = changing.refs_of(args.packages)
