@@ -86,7 +86,7 @@ def test_a_version_that_is_not_confirmed_in_time(device: Fleet, capsys: Capture)
     assert [each["version"] for each in asked(device, capsys, "status")["failed"]] == ["2.0"]
 
 
-@pytest.mark.parametrize("verb", ["confirm", "status"])
+@pytest.mark.parametrize("verb", ["confirm", "status", "rollback"])
 def test_it_waits_for_whoever_is_at_work(device: Fleet, capsys: Capture, verb: str) -> None:
     asked(device, capsys, "upgrade", str(lay(device.top / "new", "2.0")))
     assert device.boot() == "2.0"
@@ -100,7 +100,10 @@ def test_it_waits_for_whoever_is_at_work(device: Fleet, capsys: Capture, verb: s
             os.rename(device.state / "cOS/.lock", device.state / "cOS/.lock-of-somebody")  # as if it were let go
             out, _ = process.communicate(timeout=60)
     said = answer(out, verb)
-    assert said["state"] == "confirmed" if verb == "confirm" else said["running"]["version"] == "2.0"
+    if verb == "status":
+        assert said["running"]["version"] == "2.0"
+    else:
+        assert said["state"] == {"confirm": "confirmed", "rollback": "rolled-back"}[verb]
 
 
 # results --------------------------------------------------------------------------------------------------------------

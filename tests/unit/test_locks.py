@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -72,3 +73,35 @@ def test_who_has_it_is_named(tmp_path: Path) -> None:
         exclusive(tmp_path / "sub" / "lock", "the folder"),
     ):
         pass
+
+
+def test_waiting_for_whoever_holds_a_file(tmp_path: Path) -> None:
+    """It is told once who that is, and ends when he lets go, when it takes too long, or when nobody waits any more."""
+    path, said, cancel = tmp_path / "lock", list[str](), Cancel()
+
+    def heard(why: str) -> None:
+        said.append(why)
+        free.set()
+
+    cancel.on_wait = heard
+    free, held = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with exclusive(path, "it"):
+            held.set()
+            free.wait(60)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(60)
+    with pytest.raises(LockHeld), exclusive(path, "it"):
+        pass
+    with pytest.raises(LockHeld), exclusive(path, "it", cancel=cancel, patience_s=0.1):
+        pass
+    assert said == []
+    with exclusive(path, "it", cancel=cancel, patience_s=60):
+        assert said == [f"waiting for pid {os.getpid()}, by whom it is in use"]
+        cancel.set()
+        with pytest.raises(Cancelled), exclusive(path, "it", cancel=cancel, patience_s=60):
+            pass
+    holder.join()

@@ -109,7 +109,7 @@ def _folders(options: DeviceOptions, events: EventSink, cancel: Cancel) -> Site:
             raise ConfigError(f"there is no folder {folder}")
     boot = options.boot or here.boot_id(here.Kernel())
     started = Started(boot, Slot(options.slot))
-    machine = Machine(state, recovery, GrubControl(state / BOOT_BLOCK), started)
+    machine = Machine(state, recovery, GrubControl(state / BOOT_BLOCK), started, cancel=cancel)
     work = Path(options.work).absolute() if options.work else state / SLOT_FOLDER
     # Hooks of the author's own machine have no business with a device in folders.
     hooked = options.root != Path("/")
@@ -127,7 +127,7 @@ def _machine(options: DeviceOptions, events: EventSink, cancel: Cancel, stack: E
     def settled(slot: Slot) -> None:
         writing.rest(recovery if slot is Slot.RECOVERY else state)
 
-    machine = Machine(state, recovery, GrubControl(state / BOOT_BLOCK), started, settled)
+    machine = Machine(state, recovery, GrubControl(state / BOOT_BLOCK), started, settled, cancel)
     work = Path(options.work).absolute() if options.work else _persistent(kernel) or state / SLOT_FOLDER
     return Site(machine, state, recovery, started, work, options.root, False, events, cancel)
 

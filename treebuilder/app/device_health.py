@@ -5,9 +5,7 @@ Also a device as it is, for people and programs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from treebuilder.annotations import Any, TypeVar
+from treebuilder.annotations import Any
 from treebuilder.app.device import Site, flush
 from treebuilder.app.device_reports import report
 from treebuilder.device import grubenv, health, rules
@@ -15,18 +13,15 @@ from treebuilder.device.contents import os_release
 from treebuilder.device.health import Checked
 from treebuilder.device.places import OEM_ENV
 from treebuilder.device.states import Device, Image, Slot
-from treebuilder.errors import ConfigError, LockHeld, StateCorrupt
+from treebuilder.errors import ConfigError, StateCorrupt
 from treebuilder.events import Warned
 from treebuilder.records import record
-from treebuilder.system import clock
 from treebuilder.system.clock import utc
 from treebuilder.system.files import disk_errors, write_atomic
 
 CONFIRM_SCHEMA = "treebuild.device-confirm/1"
 STATUS_SCHEMA = "treebuild.device-status/1"
 _HISTORY = 20
-_PATIENCE_S, _BRIEFLY_S = 300.0, 15.0
-Answer = TypeVar("Answer")
 
 
 @record
@@ -73,30 +68,18 @@ def past_deadline(site: Site) -> Confirmed:
 
 def _begun(site: Site) -> Device:
     """A good version must not fall back because something that is not part of it was damaged."""
-    for wrong in _patiently(site, site.machine.mend):
+    for wrong in site.machine.mend():
         site.events.emit(Warned(f"{wrong}: it begins anew, without what was planned and which versions failed"))
-    return _patiently(site, site.machine.status)
+    return site.machine.status()
 
 
 def _said(site: Site, before: Device, *, good: bool, found: tuple[Checked, ...], settle: bool = True) -> Confirmed:
     after = before
     if settle:
-        after = _patiently(site, site.machine.healthy if good else site.machine.unhealthy)
+        after = site.machine.healthy() if good else site.machine.unhealthy()
     report(site, after)
     version = before.running.version if before.running is not None else ""
     return Confirmed(good, before.on_trial and not good, before.on_trial, version, found)
-
-
-def _patiently(site: Site, call: Callable[[], Answer], patience_s: float = _PATIENCE_S) -> Answer:
-    """A version must not fail because somebody upgrades meanwhile. Raises LockHeld in the end."""
-    until = clock.monotonic_s() + patience_s
-    while True:
-        try:
-            return call()
-        except LockHeld:
-            if clock.monotonic_s() > until:
-                raise
-            site.cancel.pause(0.5)
 
 
 # a device as it is ----------------------------------------------------------------------------------------------------
@@ -128,8 +111,8 @@ class Status:
 
 
 def status(site: Site) -> Status:
-    """Waits for what takes a moment, as a confirmation does. Raises StateCorrupt, LockHeld."""
-    device = _patiently(site, site.machine.status, _BRIEFLY_S)
+    """Raises StateCorrupt, LockHeld."""
+    device = site.machine.status()
     lines = site.journal.history()[-_HISTORY:]
     return Status(device, tuple((utc(line.at_epoch_s, "%Y-%m-%dT%H:%M:%SZ"), line.what) for line in lines))
 

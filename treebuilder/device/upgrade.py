@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import MappingProxyType
 
@@ -18,6 +19,9 @@ from treebuilder.model.digest import Digest
 from treebuilder.records import record, replace
 from treebuilder.system import locks
 from treebuilder.system.files import remove_tree
+from treebuilder.system.process import Cancel
+
+_PATIENCE_S = 300.0
 
 
 @record
@@ -32,12 +36,13 @@ class Machine:
     """A device whose partitions are mounted at `state` and `recovery`; one process at a time changes it.
 
     `flush` is called after each write that the boot loader reads, with the slot on whose partition it was: after it,
-    and not before, the write counts for a boot loader that replays no journal.
+    and not before, the write counts for a boot loader that replays no journal. With `cancel` it waits for another
+    process that is at work here, as a confirmation is after each boot; else it refuses at once.
     """
 
     def __init__(
         self, state: Path, recovery: Path, control: BootControl, started: Started,
-        flush: Callable[[Slot], None] = lambda slot: None,
+        flush: Callable[[Slot], None] = lambda slot: None, cancel: Cancel | None = None,
     ) -> None:  # fmt: skip
         self._slots = Slots(state, recovery)
         self._slots.make()
@@ -46,12 +51,13 @@ class Machine:
         self._control = control
         self._started = started
         self._flush = flush
+        self._cancel = cancel
         self._lock = state / "cOS" / ".lock"
         self._boot: Boot | None = None
 
     def status(self) -> Device:
         """Everything that counts, as it is now; the boot is settled first, once. Raises StateCorrupt, LockHeld."""
-        with locks.exclusive(self._lock, "this device"):
+        with self._alone():
             return self._device()
 
     def upgrade(
@@ -64,7 +70,7 @@ class Machine:
         plan ends, and the version may be tried again), NoSpace, ConfigError, StateCorrupt, LockHeld.
         """
         check_version(image.version)
-        with locks.exclusive(self._lock, "this device"):
+        with self._alone():
             device = self._device()
             device = self._write(device, rules.ask(device, image, purpose, automatic=automatic, go=go))
             self._say(device, {image.digest: source.origin})
@@ -75,7 +81,7 @@ class Machine:
 
         Raises UpdateRefused (reason "nothing-staged"), IntegrityError, StateCorrupt, LockHeld.
         """
-        with locks.exclusive(self._lock, "this device"):
+        with self._alone():
             device = self._device()
             plan = device.memory.plan
             if plan is None or not plan.on_disk:
@@ -87,12 +93,12 @@ class Machine:
         """What cannot be read, of the memory and the boot loader's block, is given up: then nothing is planned and no
         version failed, and active is where GRUB starts, as it does with such a block; passive, if we run from it.
         Returns what was wrong. Raises LockHeld."""
-        with locks.exclusive(self._lock, "this device"):
+        with self._alone():
             return tuple(self._mend())
 
     def begin_anew(self) -> tuple[str, ...]:
         """For a reset, which needs nothing of it: as `mend`, and of active and passive what is no link to an image."""
-        with locks.exclusive(self._lock, "this device"):
+        with self._alone():
             wrong = self._mend()
             for slot in (Slot.ACTIVE, Slot.PASSIVE):
                 try:
@@ -104,37 +110,40 @@ class Machine:
 
     def room(self, purpose: Purpose) -> int:
         """Bytes that an image may take on the partition it is for, once what nobody needs is deleted there."""
-        with locks.exclusive(self._lock, "this device"):
+        with self._alone():
             device = self._device()
             recovery = purpose is Purpose.RECOVERY
             return self._slots.room(purpose, rules.kept(device, recovery=recovery))
 
     def healthy(self) -> Device:
         """All health checks passed."""
-        with locks.exclusive(self._lock, "this device"):
+        with self._alone():
             device = self._device()
             return self._write(device, rules.healthy(device))
 
     def unhealthy(self) -> Device:
         """A health check failed; whoever is on trial is to boot again (`Device.on_trial` before this call)."""
-        with locks.exclusive(self._lock, "this device"):
+        with self._alone():
             device = self._device()
             return self._write(device, rules.unhealthy(device))
 
     def roll_back(self) -> Device:
         """The other of active and passive boots next. Raises UpdateRefused."""
-        with locks.exclusive(self._lock, "this device"):
+        with self._alone():
             device = self._device()
             return self._write(device, rules.roll_back(device))
 
     def cancel(self) -> Device:
         """Gives up what is planned or staged, and its file."""
-        with locks.exclusive(self._lock, "this device"):
+        with self._alone():
             device = self._device()
             device = self._write(device, rules.cancel(device))
             self._clean(device)
             self._say(device)
             return device
+
+    def _alone(self) -> AbstractContextManager[None]:
+        return locks.exclusive(self._lock, "this device", cancel=self._cancel, patience_s=_PATIENCE_S)
 
     def _mend(self) -> list[str]:
         wrong = []

@@ -14,6 +14,8 @@ from treebuilder.errors import LockHeld
 from treebuilder.system import clock
 from treebuilder.system.process import Cancel
 
+_SILENT_S, _TURN_S = 1.0, 0.2
+
 
 @contextmanager
 def exclusive_key(path: str, key: str, *, cancel: Cancel | None = None) -> Iterator[None]:
@@ -39,18 +41,38 @@ def exclusive_key(path: str, key: str, *, cancel: Cancel | None = None) -> Itera
 
 
 @contextmanager
-def exclusive(path: Path, what: str) -> Iterator[None]:
-    """Holds `path` alone. Raises LockHeld, which names the holder, at once."""
+def exclusive(path: Path, what: str, *, cancel: Cancel | None = None, patience_s: float = 0.0) -> Iterator[None]:
+    """Holds `path` alone. With `cancel` it waits for whoever does, and says so.
+
+    Raises LockHeld, which names the holder, at once or after `patience_s`; Cancelled.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    began_s, told = clock.monotonic_s(), False
+    while isinstance(fd := _taken(path), str):
+        waited_s = clock.monotonic_s() - began_s
+        if cancel is None or waited_s >= patience_s:
+            raise LockHeld(f"{what} is in use by {fd}")
+        tell = waited_s > _SILENT_S and not told
+        cancel.pause(_TURN_S, f"waiting for {fd}, by whom {what} is in use" if tell else "")
+        told = told or tell
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(fd, 200, 0).decode("utf-8", "replace").strip() or "another process"
-            raise LockHeld(f"{what} is in use by {holder}") from None
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"pid {os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(fd)
+
+
+def _taken(path: Path) -> int | str:
+    """The open file that is locked now, or who has it."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(fd, 200, 0).decode("utf-8", "replace").strip()
+        os.close(fd)
+        return holder or "another process"
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
