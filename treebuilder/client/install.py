@@ -77,13 +77,8 @@ class Client:
         if not root.folder.is_dir():
             raise ConfigError(f"there is no folder {root.folder} to install into", hint=f"mkdir {root.folder}")
         with locked(root.folder):
-            if settle and left_over(root.folder):
-                from treebuilder.client import apply
-
-                apply.recover(root)
-                self._warn(f"a change of {root.folder} was interrupted; it is settled now")
-            elif left_over(root.folder):
-                self._warn(f"a change of {root.folder} was interrupted; the next one that is no dry run settles it")
+            if left_over(root.folder):
+                self._settle(root, settle)
             if settle and finalize:
                 try:
                     self._finalize(root, environment)
@@ -148,6 +143,15 @@ class Client:
             operation, tuple(_came(r) for r in applied.records if r.package.id not in adopted), tuple(sorted(gone)),
             tuple(_came(r) for r in change.adopt), applied.diverted, fetched,
         )  # fmt: skip
+
+    def _settle(self, root: SystemRoot, settle: bool) -> None:
+        if not settle:
+            self._warn(f"a change of {root.folder} was interrupted; the next one that is no dry run settles it")
+            return
+        from treebuilder.client import apply
+
+        apply.recover(root)
+        self._warn(f"a change of {root.folder} was interrupted; it is settled now")
 
     def _warn(self, message: str) -> None:
         self._events.emit(Warned(message))
