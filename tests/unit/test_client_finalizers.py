@@ -72,3 +72,44 @@ def test_a_record_keeps_what_runs_when_its_package_goes(shop: Workshop, system: 
     with pytest.raises(TreebuildError):  # there is no shell in this root
         system.uninstall("t/a")
     assert (system.installed(), system.listing()) == ([], {"mine": b"m"})
+
+
+def test_one_that_no_kernel_starts_fails_once_and_not_for_ever(shop: Workshop, system: System) -> None:
+    from treebuilder.client import FinalizerFailed
+
+    shop.package("t/long", {"long": b""}, finalize=f"install:\n- '{'echo ' + 'x' * 200_000}'\n")
+    shop.package("t/b", {"b": b""})
+    with pytest.raises(FinalizerFailed, match="cannot be started: Argument list too long"):
+        system.install("t/long")
+    assert system.install("t/b").state == "done"
+
+
+_WITHOUT = """
+with workshop(top) as shop:
+    system = System(shop, top / "root")
+    try:
+        system.install("t/a")
+    except MissingProgram as err:
+        print(err.message, system.installed(), system.listing())
+    system.install("t/a", manner=Manner(finalize=False))
+    try:
+        system.install("t/b")
+    except TreebuildError as err:
+        print(err.reason, system.installed(), (system.root / "log").exists())
+    os.system("umount $BWRAP")
+    system.install("t/c")
+    print((system.root / "log").read_text())
+"""
+
+
+@pytest.mark.engine
+def test_without_a_sandbox_none_is_lost(shop: Workshop, system: System) -> None:
+    """A change that needs one is refused, and what an earlier change left to run waits."""
+    shop.package("t/a", box(), finalize="install:\n- echo ran >> /log\n")
+    shop.package("t/b", {"b": b""})
+    shop.package("t/c", {"c": b""})
+    gone = 'export BWRAP=$(command -v bwrap) && mount --bind /dev/null "$BWRAP"'
+    done = in_private_mounts(shop, gone, f"from treebuilder.client import Manner\n{_WITHOUT}")
+    told = "bwrap is needed to run finalizers, and is not installed [] {'mine': b'm'}\n"
+    told += "finalizer-waits ['t/a-1.0', 't/b-1.0'] False\nran\n\n"
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", told)

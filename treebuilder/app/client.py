@@ -259,7 +259,7 @@ class PackageClient:
         """What is wanted and was there as a dependency, by its own name or one that it provides, is asked for then."""
         try:
             yield
-        except room.FinalizerFailed:  # the change is done all the same
+        except (room.FinalizerFailed, room.FinalizerWaits):  # the change is done all the same
             self._ask_for(wish, manner)
             raise
         self._ask_for(wish, manner)

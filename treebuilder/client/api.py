@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 DATABASE_NAME = "system.db"
 
 
+class FinalizerWaits(TreebuildError):
+    """Packages are installed, and what should run after them cannot be started now: the next change tries again."""
+
+    reason = "finalizer-waits"
+
+
 class FinalizerFailed(TreebuildError):
     """Packages are installed, and what should have run after them failed. `tail` are its last lines."""
 

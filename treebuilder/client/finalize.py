@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 
-from treebuilder.client.api import Change, FinalizerFailed, Record
+from treebuilder.client.api import Change, FinalizerFailed, FinalizerWaits, Record
+from treebuilder.errors import MissingProgram
 from treebuilder.events import EventSink, LogLine
 from treebuilder.model.package import Finalizer
 from treebuilder.records import record
-from treebuilder.system.process import Cancel
+from treebuilder.system.process import Cancel, require
 
 _TIMEOUT_S = 600.0
 _TAIL_LINES = 20
@@ -58,7 +60,11 @@ def whose(change: Change) -> dict[Finalizer, str]:
 
 
 def load_sandbox() -> None:
-    """Loads what running takes, before a change that may bring another Python or another treebuild."""
+    """Loads what running takes, before a change that may bring another Python or another treebuild.
+
+    Raises MissingProgram.
+    """
+    require("bwrap", "to run finalizers")
     for name in ("select", "subprocess", "treebuilder.container.sandbox"):
         import_module(name)
 
@@ -66,7 +72,8 @@ def load_sandbox() -> None:
 def run_finalizer(
     finalizer: Finalizer, root: Path, environment: Environment, events: EventSink, cancel: Cancel, *, whose: str
 ) -> None:
-    """Runs every command, each as a program of its own. Raises FinalizerFailed at the first that fails, Cancelled."""
+    """Runs every command, each as a program of its own. Raises FinalizerFailed at the first that fails, Cancelled;
+    FinalizerWaits where none can be started now, and one may be later."""
     from treebuilder.container import sandbox
     from treebuilder.container.sandbox import Sandbox
     from treebuilder.model.image import DEFAULT_PATH
@@ -79,19 +86,33 @@ def run_finalizer(
         for command in finalizer.install:
             lines = _Lines(events)
             box = Sandbox(root, (*finalizer.shell, command), env, network=False)
-            status = sandbox.run(box, log=lines.add, cancel=cancel, timeout_s=environment.timeout_s)
-            lines.end()
-            if status != 0:
+            try:
+                status = sandbox.run(box, log=lines.add, cancel=cancel, timeout_s=environment.timeout_s)
+            except MissingProgram as err:
+                raise FinalizerWaits(err.message, hint=err.hint) from err
+            except OSError as err:
+                if err.errno != errno.E2BIG:
+                    what = f"the finalizer `{_first(command)}` of {whose} in {root}"
+                    raise FinalizerWaits(f"{what} cannot be started now: {err.strerror}") from err
+                how = f"cannot be started: {err.strerror} ({len(os.fsencode(command))} bytes)"
+            else:
+                lines.end()
+                if status == 0:
+                    continue
                 how = f"took longer than {environment.timeout_s:g} s" if status is None else f"ended with {status}"
-                first = command.strip().splitlines()[0]
-                raise FinalizerFailed(
-                    f"the finalizer `{first}` of {whose} in {root} {how}", tail=tuple(lines.tail),
-                    hint="the change is done, and the finalizer does not run again: run it, or reinstall its package",
-                )  # fmt: skip
+            raise FinalizerFailed(
+                f"the finalizer `{_first(command)}` of {whose} in {root} {how}", tail=tuple(lines.tail),
+                hint="the change is done, and the finalizer does not run again: run it, or reinstall its package",
+            )  # fmt: skip
     finally:
         for folder in made:  # the sandbox mounts there, and makes what is missing
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
+
+
+def _first(command: str) -> str:
+    """The first line of a command, which may be empty."""
+    return next(iter(command.strip().splitlines()), "")
 
 
 class _Lines:

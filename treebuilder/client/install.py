@@ -15,6 +15,7 @@ from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.client.api import (
     Change,
     ChangeReport,
+    FinalizerWaits,
     InstallRequest,
     NotConfirmed,
     Planned,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from treebuilder.repository import RepositoryPackages
 
 _FETCHERS = 4
+_WAITING = (FinalizerWaits, NoSpace)  # a finalizer did not run, and will at the next change
 
 
 @record
@@ -82,7 +84,7 @@ class Client:
             if settle and finalize:
                 try:
                     self._finalize(root, environment)
-                except NoSpace as err:  # what is to come may make room
+                except _WAITING as err:  # what is to come may make room, or bring it
                     self._warn(f"{err.message}; the next change tries again")
             database = database_of(root, make=False)
             try:
@@ -96,7 +98,7 @@ class Client:
         """One operation from its plan to its end.
 
         Raises what planning raises, TransportError, IntegrityError, ConflictError, UnsafeArchive, NoSpace, Cancelled
-        (not confirmed); FinalizerFailed when the change is done and a finalizer failed.
+        (not confirmed); FinalizerFailed and FinalizerWaits when the change is done.
         """
         settle, finalize = not manner.dry_run, manner.finalize
         with self.opened(root, manner.environment, settle=settle, finalize=finalize) as database:
@@ -230,7 +232,7 @@ class Client:
                         of = names.get(finalizer, "an earlier change")
                         failed = self._run_finalizer(finalizer, root, environment, of)
                         failure = failure or failed
-                except NoSpace as err:
+                except _WAITING as err:
                     failure = failure or err
                     break
         finally:
@@ -241,13 +243,15 @@ class Client:
     def _run_finalizer(
         self, finalizer: Finalizer, root: SystemRoot, environment: Environment, whose: str
     ) -> TreebuildError | None:
-        """Why it failed, if it did. Raises Cancelled."""
+        """Why it failed, if it did. Raises Cancelled, FinalizerWaits."""
         self._events.emit(Started("install finalizers", "running finalizers"))
         try:
             run_finalizer(finalizer, root.folder, environment, self._events, self._cancel, whose=whose)
         except TreebuildError as err:
             self._events.emit(Finished("install finalizers", "failed"))
             self._cancel.check()
+            if isinstance(err, FinalizerWaits):
+                raise
             return err
         self._events.emit(Finished("install finalizers"))
         return None
