@@ -33,6 +33,12 @@ def listing(root: Path) -> dict[str, bytes | str | None]:
     return found
 
 
+def owners(root: Path) -> dict[str, tuple[int, int, int]]:
+    """Mode, user and group of everything in a root that `listing` lists."""
+    found = {name: (root / name).lstat() for name in listing(root)}
+    return {name: (info.st_mode, info.st_uid, info.st_gid) for name, info in found.items()}
+
+
 @dataclass
 class System:
     shop: Workshop

@@ -21,7 +21,7 @@ import os, signal, subprocess, sys
 from pathlib import Path
 from tests.unit.repository_parts import workshop
 from tests.unit.steps import kill_after
-from tests.unit.system_parts import System, listing
+from tests.unit.system_parts import System, listing, owners
 from treebuilder.client import Change, Client, Manner, SystemDatabase, SystemRoot
 from treebuilder.events import Silent
 from treebuilder.system.process import Cancel
@@ -57,7 +57,7 @@ def ended(step):
 
 def state():
     database = SystemDatabase(root / "var/lib/treebuild/system.db")
-    found = listing(root), [str(package.id) for package in database.packages()]
+    found = listing(root), owners(root), [str(package.id) for package in database.packages()]
     database.close()
     return found
 

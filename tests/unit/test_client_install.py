@@ -204,6 +204,34 @@ def test_a_file_where_the_system_has_a_folder_is_refused(shop: Workshop) -> None
 
 
 @pytest.mark.parametrize("empty", [True, False])
+@pytest.mark.parametrize("file_first", [True, False])
+def test_one_package_s_file_is_no_other_s_folder(shop: Workshop, empty: bool, file_first: bool) -> None:
+    """Whichever comes first. In an empty root the folder took the place of the file once, and nothing was said."""
+    root = shop.top / "root"
+    if not empty:
+        (root / "mine").write_text("x")
+    before = listing(root)
+    shop.package("app/a" if file_first else "app/b", {"etc": None, "etc/foo": b"file"})
+    shop.package("app/b" if file_first else "app/a", {"etc": None, "etc/foo": None, "etc/foo/x": b"x"})
+    with pytest.raises(ConflictError) as caught:
+        install(shop, "app/a", "app/b")
+    folder, other = ("app/b", "app/a") if file_first else ("app/a", "app/b")
+    assert caught.value.message == f"/etc/foo is a folder in {folder}-1.0, and no folder in {other}-1.0"
+    assert listing(root) == before
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_a_folder_may_be_another_s_link(shop: Workshop, empty: bool) -> None:
+    root = shop.top / "root"
+    if not empty:
+        (root / "mine").write_text("x")
+    shop.package("app/a", {"lib": "usr/lib", "usr": None, "usr/lib": None})
+    shop.package("app/b", {"lib": None, "lib/x": b"x"}, requires=("app/a",))
+    install(shop, "app/b")
+    assert ((root / "usr/lib/x").read_bytes(), os.readlink(root / "lib")) == (b"x", "usr/lib")
+
+
+@pytest.mark.parametrize("empty", [True, False])
 def test_a_damaged_package_changes_nothing(shop: Workshop, empty: bool) -> None:
     root = shop.top / "root"
     if not empty:

@@ -24,13 +24,15 @@ from treebuilder.system.files import disk_errors
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 20
 _REFUSED_XATTRS = ("trusted.", "user.overlay.")  # overlayfs's own would let an archive shape the mount
+_UNFINISHED = ".treebuild-folder"  # a folder until it has its owner and mode: where folders are kept, it would stay so
 
 
 class Writer:
     """Writes entries below `root`. Use as a context manager; folder times are set at the end.
 
-    `follow`: links in parents are resolved inside the root. `own`: set owners (needs root). `on_existing_dir` keeps
-    an existing folder's own mode and owner when True. `reserved` are names at the top that nothing may have.
+    `follow`: links in parents are resolved inside the root. `own`: set owners (needs root). `keep_existing_dirs`: a
+    folder that is there keeps mode and owner, and nothing else takes its place, nor it that of anything but a link; a
+    new one appears whole. `reserved` are names at the top that nothing may have.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class Writer:
             fd, real = self._folders.open(folder)
             os.close(self._cached[1])
             self._cached = (folder, fd, real)
-        if name in self._reserved and not self._cached[2]:
+        if (name in self._reserved and not self._cached[2]) or (self._keep and name == _UNFINISHED):
             raise UnsafeArchive(f"{path} is a name that treebuild keeps for itself")
         return self._cached[1], name
 
@@ -160,13 +162,17 @@ class Writer:
         if existing is not None and stat.S_ISLNK(existing.st_mode) and self._follow:
             return  # /lib -> usr/lib: the system's own arrangement stays
         if existing is not None and not stat.S_ISDIR(existing.st_mode):
+            if self._keep:
+                raise UnsafeArchive(f"{entry.path} is no folder in the system and would be replaced by one")
             os.unlink(name, dir_fd=parent)
             existing = None
+        made = name
         if existing is None:
-            os.mkdir(name, 0o700, dir_fd=parent)
+            made = _UNFINISHED if self._keep else name
+            _make_folder(parent, made, entry.path)
         elif self._keep:
             return
-        fd = os.open(name, DIR, dir_fd=parent)
+        fd = os.open(made, DIR, dir_fd=parent)
         try:
             if existing is not None:
                 _forget_xattrs(fd, entry)
@@ -175,6 +181,8 @@ class Writer:
                 set_opaque(f"/proc/self/fd/{fd}")
         finally:
             os.close(fd)
+        if made != name:
+            os.rename(made, name, src_dir_fd=parent, dst_dir_fd=parent)
         self._times[self.place(entry.path)] = entry.mtime
 
     def _fill(self, fd: int, entry: Entry, content: IO[bytes] | None) -> None:
@@ -211,6 +219,18 @@ class Writer:
             if key.startswith(KEPT_XATTRS) and not key.startswith(_REFUSED_XATTRS):
                 with _xattr_errors(entry, key):
                     os.setxattr(f"/proc/self/fd/{fd}", key, value)
+
+
+def _make_folder(parent: int, name: str, path: str) -> None:
+    """Makes a folder, `path` being what it is for; an empty one that a killed run left is the same."""
+    try:
+        os.mkdir(name, 0o700, dir_fd=parent)
+    except FileExistsError:
+        try:
+            os.rmdir(name, dir_fd=parent)
+        except OSError as err:
+            raise UnsafeArchive(f"{path} cannot be made: beside it is {name}, which treebuild works with") from err
+        os.mkdir(name, 0o700, dir_fd=parent)
 
 
 def _make_device(entry: Entry, parent: int, name: str) -> None:
@@ -347,11 +367,11 @@ def unpack_package(
 ) -> None:  # fmt: skip
     """Unpacks a package into a root that may be in use: existing folders keep mode and owner.
 
-    `on_entry` is told of each entry and where it really came to lie.
+    `on_entry` is told of each entry, and where it will really lie, before it is written.
     """
     writer = Writer(root, follow=True, own=own, keep_existing_dirs=True, reserved=reserved)
     with _disk_errors(what, root), writer:
         for entry, content in entries(stream, what, bound):
-            writer.add(entry, content)
             if on_entry is not None:
                 on_entry(entry, writer.place(entry.path))
+            writer.add(entry, content)

@@ -20,7 +20,7 @@ from treebuilder.client.api import Change, Planned, Record, SystemRoot
 from treebuilder.client.choose import Claims
 from treebuilder.client.database import SystemDatabase
 from treebuilder.client.journal import Journal
-from treebuilder.client.laying import Laid, database_places, database_taken, lay
+from treebuilder.client.laying import Laid, database_places, database_taken, kinds_differ, lay
 from treebuilder.client.names import FILLED, FILLING, RESERVED, STAGING, left_over
 from treebuilder.client.opening import database_of
 from treebuilder.client.places import Places
@@ -28,7 +28,7 @@ from treebuilder.client.protect import Protection, divert
 from treebuilder.client.ready import Room, check
 from treebuilder.client.removal import doomed
 from treebuilder.errors import ConflictError, StateCorrupt, TreebuildError, UnsafeArchive
-from treebuilder.model.package import Finalizer
+from treebuilder.model.package import Finalizer, PackageId
 from treebuilder.records import record, replace
 from treebuilder.system.files import disk_errors, remove_tree
 from treebuilder.system.inside import resolve
@@ -62,9 +62,10 @@ def fill(
             inside.folder.mkdir(mode=0o755)
             inside.folder.chmod(0o755)  # whatever the umask is
             records = []
+            laid: dict[str, tuple[PackageId, str]] = {}
             for item, blob in zip(change.add, blobs, strict=True):
                 before_each(item)
-                records.append(_unpack(item, blob, inside.folder, claims, own=root.same_owner))
+                records.append(_unpack(item, blob, inside.folder, claims, laid, own=root.same_owner))
             if root.record:
                 _record_in(inside, records, finalizers)
         except BaseException:
@@ -124,7 +125,7 @@ def stage(
                 before_each(item)
                 place = staging / str(position)
                 place.mkdir(mode=0o755)
-                found = _unpack(item, blob, place, rules.claims, own=root.same_owner)
+                found = _unpack(item, blob, place, rules.claims, {}, own=root.same_owner)
                 records.append(found)
                 diverted += _protect(root.folder, place, found, rules.protection, links)
             written, room = _journal(root, change, (*records, *change.adopt), finalizers, rules)
@@ -243,8 +244,13 @@ def _settle(root: SystemRoot) -> None:
             remove_tree(root.folder / STAGING)
 
 
-def _unpack(item: Planned, blob: Path, folder: Path, claims: Claims, *, own: bool) -> Record:
-    """Unpacks one package; what its archive really holds is claimed, whatever its index said."""
+def _unpack(
+    item: Planned, blob: Path, folder: Path, claims: Claims, laid: dict[str, tuple[PackageId, str]], *, own: bool
+) -> Record:
+    """Unpacks one package; what its archive really holds is claimed, whatever its index said.
+
+    `laid`: what lies in the folder by real path, of whom, and its kind; a link may stand for another's folder.
+    """
     from treebuilder.archive.compress import decompressed
     from treebuilder.archive.extract import unpack_package
 
@@ -255,6 +261,12 @@ def _unpack(item: Planned, blob: Path, folder: Path, claims: Claims, *, own: boo
         if real in kinds and not kinds[real] == entry.kind == "d":
             raise UnsafeArchive(f"{what} holds /{entry.path} twice", hint=f"{what} has to be packed anew")
         kinds[real] = entry.kind
+        before = laid.get(real)
+        if before is None or entry.kind != "d":
+            laid[real] = (item.package.id, entry.kind)
+        if before is not None and (before[1] == "d") != (entry.kind == "d") and (before[1], entry.kind) != ("l", "d"):
+            folder, other = (item.package.id, before[0]) if entry.kind == "d" else (before[0], item.package.id)
+            raise kinds_differ(real, folder, other)
         if entry.kind != "d":
             claims.claim(item.package.id, entry.path)
             claims.claim(item.package.id, real)

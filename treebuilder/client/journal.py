@@ -137,27 +137,58 @@ def finish(
 
 
 def _move_package(folder: Path, root: Path) -> bool:
-    """True when something was copied, into another file system."""
+    """True when something was copied, into another file system.
+
+    A folder that is new goes with all it holds: so it has its owner, mode and time whenever this is killed.
+    """
     from treebuilder.archive.entry import scan
     from treebuilder.archive.extract import Writer
 
-    copied = False
+    copied, whole = False, "/"
     into = Writer(str(root), follow=True, keep_existing_dirs=True, reserved=RESERVED)
     with Writer(str(folder), follow=True) as source, into as target:
         for entry in list(scan(str(folder))):
+            if entry.path.startswith(whole):
+                continue
             try:
-                if entry.kind == "d":
+                if entry.kind != "d":
+                    _rename(source, target, entry.path)
+                elif _is_new(target, entry.path) and _goes_whole(source, target, entry.path):
+                    whole = f"{entry.path}/"
+                else:
                     target.add(entry, None)
-                    continue
-                from_fd, from_name = source.parent(entry.path)
-                to_fd, to_name = target.parent(entry.path)
-                os.rename(from_name, to_name, src_dir_fd=from_fd, dst_dir_fd=to_fd)
             except OSError as err:
                 if err.errno != errno.EXDEV or entry.kind == "d":
                     raise OSError(err.errno, err.strerror, str(root / entry.path)) from err
                 _copy_over(folder, entry, target)
                 copied = True
     return copied
+
+
+def _rename(source: Writer, target: Writer, path: str) -> None:
+    from_fd, from_name = source.parent(path)
+    to_fd, to_name = target.parent(path)
+    os.rename(from_name, to_name, src_dir_fd=from_fd, dst_dir_fd=to_fd)
+
+
+def _is_new(target: Writer, path: str) -> bool:
+    parent, name = target.parent(path)
+    try:
+        os.lstat(name, dir_fd=parent)
+    except FileNotFoundError:
+        return True
+    return False
+
+
+def _goes_whole(source: Writer, target: Writer, path: str) -> bool:
+    """False where the new place is another file system, and for a folder of ours that we may not write to."""
+    try:
+        _rename(source, target, path)
+    except OSError as err:
+        if err.errno in (errno.EXDEV, errno.EACCES, errno.EPERM):
+            return False
+        raise
+    return True
 
 
 def _copy_over(folder: Path, entry: Entry, target: Writer) -> None:

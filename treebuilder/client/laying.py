@@ -131,11 +131,11 @@ def _lay_entry(root: Path, laid: Laid, places: Places, item: Planned, entry: Ent
             if behind == real or (
                 laid.fresh.get(behind) == "f" or (not laid.link_above(behind) and _is_no_folder(root / behind))
             ):
-                raise _kinds_differ(real, id, other)
+                raise kinds_differ(real, id, other)
             return
     else:
         if taken == "d":
-            raise _kinds_differ(real, other, id)
+            raise kinds_differ(real, other, id)
         if taken == "f" and other == id:
             raise ConflictError(
                 f"{id} holds /{real} twice: links in {root} lead there from /{entry.path} as well",
@@ -149,7 +149,7 @@ def _lay_entry(root: Path, laid: Laid, places: Places, item: Planned, entry: Ent
     laid.sizes[real] = entry.size
 
 
-def _kinds_differ(place: str, folder: PackageId, other: PackageId) -> ConflictError:
+def kinds_differ(place: str, folder: PackageId, other: PackageId) -> ConflictError:
     return ConflictError(
         f"/{place} is a folder in {folder}, and no folder in {other}",
         hint="the two do not fit into one root: install one of them",
