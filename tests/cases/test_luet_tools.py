@@ -18,6 +18,7 @@ from tests.trees import APPLETS, write_layout
 from treebuilder.app import client_images
 from treebuilder.archive.tar import write_entries
 from treebuilder.cli.main import main
+from treebuilder.oci.platform import Platform
 from treebuilder.serve.exchange import Exchange
 from treebuilder.serve.server import Listening, serving
 from treebuilder.system.files import remove_unfinished
@@ -101,7 +102,7 @@ def test_an_image_that_is_being_packed_is_not_swept(tmp_path: Path, monkeypatch:
     with tarfile.open(tmp_path / "files.tar", "w") as tar:
         tar.addfile(tarfile.TarInfo("file"))
     output = tmp_path / f"{'long' * 55}.tar"
-    client_images.pack("mine:1.0", tmp_path / "files.tar", output, client_images.Platform("amd64", "linux"))
+    client_images.pack("mine:1.0", tmp_path / "files.tar", output, Platform("amd64", "linux"))
     assert being_written
     assert all(being_written)
     with tarfile.open(output) as tar:

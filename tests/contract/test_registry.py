@@ -21,7 +21,8 @@ from treebuilder.cli.main import main
 from treebuilder.errors import IntegrityError, SpecError, TransportError, TreebuildError
 from treebuilder.events import Finished, Progressed, Recorder, Started
 from treebuilder.model.digest import Digest
-from treebuilder.oci.layout import Layout, architecture
+from treebuilder.oci.layout import Layout
+from treebuilder.oci.platform import architecture
 from treebuilder.oci.registry import RegistryImages
 from treebuilder.oci.store import Store
 from treebuilder.system.process import Cancel
@@ -143,6 +144,12 @@ def test_an_index_gives_this_platform(address: str, store: Store, tmp_path: Path
     whole = push_manifest(address, "many", "all", index)
     for reference in (f"{address}/many:all", f"{address}/many@{whole['digest']}"):
         assert str(images().resolve(reference)) == ours["digest"]
+    words = ["util", "unpack", f"{address}/many:all", "--cache-dir", str(tmp_path / "cache")]
+    assert main([*words, str(tmp_path / "laid"), "--platform", "linux/s390x"]) == 0
+    assert (tmp_path / "laid/b").read_bytes() == b"b"
+    assert main([*words, str(tmp_path / "none"), "--platform", "windows/amd64"]) == 2
+    assert main([*words, str(tmp_path / "none"), "--platform", "s390x"]) == 1
+    assert not (tmp_path / "none").exists()
     index["manifests"] = index["manifests"][:1]  # type: ignore[index]
     push_manifest(address, "many", "foreign", index)
     with pytest.raises(SpecError, match=f"no image for linux/{architecture()}"):

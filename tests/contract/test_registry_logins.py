@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from treebuilder.cli.main import main
 from treebuilder.errors import ConfigError, TransportError
 from treebuilder.oci import login
 from treebuilder.oci.login import Login, credentials
@@ -215,3 +216,30 @@ def test_who_speaks_to_this_machine_asks_no_proxy(home: Path, monkeypatch: pytes
         with serving(sending, Listening("127.0.0.1", 0)) as first, new_session() as session:
             session.get(f"http://{first}/x")
         assert (len(proxy.came), len(end.came)) == (1, 2)
+
+
+@pytest.mark.parametrize(("flags", "sent"), [
+    (["--auth-username", "me", "--auth-password", "pw"], f"Basic {basic('me:pw')}"),
+    (["--auth-registry-token", "t"], "Bearer t"),
+    ([], f"Basic {basic('of:docker')}"),
+])  # fmt: skip
+def test_util_unpack_comes_in_as_it_is_told(
+    home: Path, flags: list[str], sent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TREEBUILD_CACHE", str(home / "cache"))
+    came: list[str | None] = []
+
+    class Registry:
+        def answer(self, exchange: Exchange) -> None:
+            came.append(exchange.headers.get("Authorization"))
+            if came[-1] == sent:
+                exchange.bytes(404, b"{}", "application/json")
+            else:
+                exchange.bytes(401, b"{}", "application/json", www_authenticate='Basic realm="r"')
+
+    with serving(Registry(), Listening("127.0.0.1", 0)) as address:
+        keep(home / ".docker/config.json", {"auths": {address: {"auth": basic("of:docker")}}})
+        assert main(["luet", "util", "unpack", f"{address}/a/b:1", str(home / "out"), *flags]) == 1
+        assert main(["util", "unpack", f"{address}/a/b:1", str(home / "out"), *flags]) == 2
+    assert came[-1] == sent
+    assert not (home / "out").exists()

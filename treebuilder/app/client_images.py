@@ -22,6 +22,7 @@ from treebuilder.errors import ConfigError, IntegrityError, SpecError, Transport
 from treebuilder.events import EventSink
 from treebuilder.model.digest import Digest
 from treebuilder.oci.layout import Layout, unpack_into_store
+from treebuilder.oci.platform import Platform
 from treebuilder.oci.store import Store
 from treebuilder.oci.view import StackView
 from treebuilder.records import record
@@ -42,18 +43,31 @@ class Fetched:
         self.moved_bytes = 0
 
 
+@record
+class Access:
+    """How an image is had. `insecure` are hosts to speak plain HTTP to; `auth` are luet's keys and their
+    values, without which Docker's logins count; no `platform` is that of this machine."""
+
+    insecure: tuple[str, ...] = ()
+    platform: Platform | None = None
+    auth: tuple[tuple[str, str], ...] = ()
+
+
+DIRECTLY = Access()
+
+
 def unpack(
-    image: str, folder: Path, store: Store, events: EventSink, cancel: Cancel, insecure: tuple[str, ...] = (),
+    image: str, folder: Path, store: Store, events: EventSink, cancel: Cancel, access: Access = DIRECTLY,
     fetched: Fetched | None = None, *, own: bool = True,
 ) -> int:  # fmt: skip
     """Lays an image's files into a folder, which is made if it is not there; how many entries.
 
-    `image` is `file://TAR` (what `docker save` writes), `oci:FOLDER` (a layout), or a reference of a registry;
-    `insecure` are hosts to speak plain HTTP to. With `fetched`, layers of a registry stay in the store as they came,
-    and are told there. Without `own` all belongs to whoever unpacks it.
+    `image` is `file://TAR` (what `docker save` writes), `oci:FOLDER` (a layout), or a reference of a registry, to which
+    `access` leads. With `fetched`, layers of a registry stay in the store as they came, and are told there. Without
+    `own` all belongs to whoever unpacks it.
     Raises ConfigError, SpecError, TransportError, IntegrityError, UnsafeArchive, NoSpace.
     """
-    layers = _layers(image, store, events, cancel, insecure, fetched)
+    layers = _layers(image, store, events, cancel, access, fetched)
     count = 0
     with disk_errors(f"unpacking {image} into {folder}", folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -70,16 +84,23 @@ def unpack(
 
 
 def _layers(
-    image: str, store: Store, events: EventSink, cancel: Cancel, insecure: tuple[str, ...], fetched: Fetched | None
+    image: str, store: Store, events: EventSink, cancel: Cancel, access: Access, fetched: Fetched | None
 ) -> tuple[Digest, ...]:
     if image.startswith("file://"):
         return _of_archive(Path(image.removeprefix("file://")), store)
     if image.startswith("oci:"):
-        layout = Layout(Path(image.removeprefix("oci:")))
+        layout = Layout(Path(image.removeprefix("oci:")), access.platform)
         return layout.load(layout.resolve(), store).layers
     from treebuilder.oci.registry import RegistryImages
 
-    images = RegistryImages(events, cancel, insecure, keep_blobs=fetched is not None)
+    images = RegistryImages(
+        events,
+        cancel,
+        access.insecure,
+        keep_blobs=fetched is not None,
+        platform=access.platform,
+        auth=dict(access.auth),
+    )
     layers = images.load(image, images.resolve(image), store).layers
     if fetched is not None:
         fetched.layers = tuple(store.blob_path(blob) for blob in images.kept)
@@ -141,14 +162,6 @@ def exists(image: str, events: EventSink, cancel: Cancel, insecure: tuple[str, .
 
 
 # packing --------------------------------------------------------------------------------------------------------------
-@record
-class Platform:
-    """In Go's words."""
-
-    architecture: str
-    os: str
-
-
 def pack(image: str, source: Path, output: Path, platform: Platform, bound: Bound = USUAL_BOUND) -> None:
     """Wraps a tar as an image of one layer that `docker load` takes. `bound`: how far a compressed one may expand.
 

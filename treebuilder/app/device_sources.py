@@ -155,13 +155,13 @@ class ImageSource:
         return Offer("offered", self._version, self._reference, size_bytes=found.size_bytes)
 
     def obtain(self, folder: Path) -> Obtained:
-        from treebuilder.app.client_images import Fetched, unpack
+        from treebuilder.app.client_images import Access, Fetched, unpack
 
         context = self._context
         need(folder, 3 * self._size_bytes, self._named)
         root, fetched = folder / "root", Fetched()
         with opened_store(folder) as store:
-            unpack(self._reference, root, store, context.events, context.cancel, context.insecure, fetched)
+            unpack(self._reference, root, store, context.events, context.cancel, Access(context.insecure), fetched)
         made = composed(root, folder, context, self._named, self._version, _EPOCH_S)
         return replace(
             made, archives=fetched.layers, fetched_bytes=fetched.moved_bytes, origin=self._origin(made.path)

@@ -20,7 +20,7 @@ from treebuilder.container.overlay import distinct
 from treebuilder.engine import host
 from treebuilder.engine.docker_daemon import BASE_NAME, LAYERS_LABEL
 from treebuilder.model.digest import Digest
-from treebuilder.oci.layout import architecture
+from treebuilder.oci.platform import architecture
 from treebuilder.oci.seal import HashingSink, measure
 from treebuilder.oci.store import Store
 from treebuilder.oci.view import StackView

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from urllib.parse import urlsplit
 
 from treebuilder.annotations import TYPE_CHECKING, Any, TypeVar
-from treebuilder.errors import IntegrityError, TransportError
+from treebuilder.errors import ConfigError, IntegrityError, TransportError
 from treebuilder.model.digest import Digest
 from treebuilder.oci.layout import json_object
 from treebuilder.oci.login import Login, credentials
@@ -66,6 +66,24 @@ class Connection:
     def _address(self, plain: bool) -> str:
         api = _DOCKER_HUB_API if self._host == DOCKER_HUB else self._host
         return f"{'http' if plain else 'https'}://{api}/v2/{self._name}"
+
+    def enter(self, auth: Mapping[str, str]) -> None:
+        """The login that somebody names, by luet's keys (luet.md §6.4); without any, Docker's count.
+
+        Raises ConfigError.
+        """
+        user, password = auth.get("username", ""), auth.get("password", "")
+        if not user and auth.get("auth"):
+            try:
+                user, _, password = base64.b64decode(auth["auth"], validate=True).decode().partition(":")
+            except ValueError as err:
+                raise ConfigError(f"{self}: auth is not the base64 of NAME:PASSWORD") from err
+        if auth.get("identitytoken"):
+            self.identify(auth["identitytoken"])
+        elif user:
+            self.log_in(user, password)
+        if auth.get("registrytoken"):
+            self.bear(auth["registrytoken"])
 
     def log_in(self, user: str, password: str) -> None:
         """A name and a password that count instead of Docker's, where the registry asks for some."""

@@ -13,7 +13,8 @@ from treebuilder.annotations import IO, Any
 from treebuilder.errors import IntegrityError
 from treebuilder.model.digest import Digest
 from treebuilder.oci.arriving import UNSEEN, Arriving
-from treebuilder.oci.layout import architecture, item_digest
+from treebuilder.oci.layout import item_digest
+from treebuilder.oci.platform import architecture
 from treebuilder.oci.remote import Repository, descriptor_size
 from treebuilder.records import record
 from treebuilder.system.clock import utc

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from treebuilder.archive.extract import unpack_layer
 from treebuilder.errors import IntegrityError, SpecError
 from treebuilder.model.digest import Digest
 from treebuilder.model.image import ImageConfig, State
+from treebuilder.oci.platform import Platform, here
 from treebuilder.oci.seal import measure
 from treebuilder.oci.store import Store
 
@@ -24,16 +24,11 @@ _DEEPEST = 64  # levels of a document: whoever goes through it, or shows it, nee
 INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 
 
-def architecture() -> str:
-    """This machine's architecture in the image specification's (Go's) words."""
-    return {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
-
-
 class Layout:
-    """One layout folder, hostile until its digests are checked."""
+    """One layout folder, hostile until its digests are checked. Of several platforms this machine's counts."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, platform: Platform | None = None) -> None:
+        self._folder, self._platform = folder, platform
 
     def _blob_path(self, digest: Digest) -> Path:
         return self._folder / "blobs" / "sha256" / digest.hex
@@ -51,7 +46,7 @@ class Layout:
         return json_object(data, str(path))
 
     def resolve(self) -> Digest:
-        """The digest of the layout's one manifest for this platform. Raises SpecError, IntegrityError."""
+        """The digest of the layout's one manifest for the platform. Raises SpecError, IntegrityError."""
         file = self._folder / "index.json"
         try:
             with file.open("rb") as source:
@@ -62,7 +57,7 @@ class Layout:
             raise IntegrityError(f"{file} is too large for an index")
         index = json_object(data, str(file))
         for _ in range(_INDEXES_DEEP):
-            item = platform_item(index, str(self._folder))
+            item = platform_item(index, str(self._folder), self._platform)
             digest = item_digest(item, str(self._folder))
             if item.get("mediaType") not in INDEXES:
                 return digest
@@ -91,14 +86,16 @@ class Layout:
             return unpack_into_store(source, store, str(path))
 
 
-def platform_item(index: dict[str, Any], what: str) -> dict[str, Any]:
-    """The descriptor in an image index that is for this platform. Raises SpecError when there is none."""
-    wanted = architecture()
+def platform_item(index: dict[str, Any], what: str, platform: Platform | None = None) -> dict[str, Any]:
+    """The descriptor in an image index that is for a platform, ours by default. Raises SpecError without one."""
+    wanted = platform or here()
     for item in _list(index.get("manifests"), what):
         described = _map(_map(item, what).get("platform") or {}, what)
-        if described.get("architecture", wanted) == wanted and described.get("os", "linux") == "linux":
+        fits = described.get("architecture", wanted.architecture) == wanted.architecture
+        fits = fits and described.get("os", "linux") == wanted.os
+        if fits and (not wanted.variant or described.get("variant", "") in ("", wanted.variant)):
             return dict(item)
-    raise SpecError(f"{what} holds no image for linux/{wanted}", reason="image")
+    raise SpecError(f"{what} holds no image for {wanted}", reason="image")
 
 
 def unpack_into_store(packed: IO[bytes], store: Store, what: str, bound: Bound | None = None) -> Digest:

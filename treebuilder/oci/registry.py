@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from treebuilder.annotations import Any
 from treebuilder.errors import IntegrityError
@@ -11,6 +13,7 @@ from treebuilder.model.digest import Digest
 from treebuilder.model.image import State
 from treebuilder.oci.arriving import Arriving
 from treebuilder.oci.layout import MAX_JSON, image_config, item_digest, json_object, platform_item, unpack_into_store
+from treebuilder.oci.platform import Platform
 from treebuilder.oci.reference import Reference, parse_reference, speaks_plain
 from treebuilder.oci.remote import Progress, Repository, descriptor_size
 from treebuilder.oci.store import Store
@@ -24,13 +27,16 @@ _AT_ONCE = 3  # layers of an image
 class RegistryImages:
     """Images by reference. May be used from many threads. `insecure` are hosts (with port) to speak plain HTTP to.
 
+    Of several platforms `platform` counts, ours by default; `auth` is what `Repository.enter` takes.
     `keep_blobs`: layers stay in the store as they came, too, and are taken from there the next time; `kept` names those
     of the images that were loaded, and `fetched_bytes` came for them.
     """
 
     def __init__(
-        self, events: EventSink, cancel: Cancel, insecure: tuple[str, ...] = (), *, keep_blobs: bool = False
-    ) -> None:
+        self, events: EventSink, cancel: Cancel, insecure: tuple[str, ...] = (), *, keep_blobs: bool = False,
+        platform: Platform | None = None, auth: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
+        self._platform, self._auth = platform, auth
         self._keep_blobs = keep_blobs
         self.kept: list[Digest] = []
         self.fetched_bytes = 0
@@ -45,18 +51,19 @@ class RegistryImages:
         with self._lock:
             if key not in self._repositories:
                 plain = speaks_plain(reference.host, self._insecure)
-                self._repositories[key] = Repository(*key, plain, self._cancel)
+                self._repositories[key] = found = Repository(*key, plain, self._cancel)
+                found.enter(self._auth)
             return self._repositories[key]
 
     def resolve(self, reference: str) -> Digest:
-        """The digest of the manifest for this platform. Raises TransportError, IntegrityError, SpecError."""
+        """The digest of the manifest for the platform. Raises TransportError, IntegrityError, SpecError."""
         named = parse_reference(reference)
         repository = self._repository(named)
         digest, manifest = repository.manifest(str(named.digest or named.tag), named.digest)
         for _ in range(3):
             if "manifests" not in manifest:
                 return digest
-            digest = item_digest(platform_item(manifest, reference), reference)
+            digest = item_digest(platform_item(manifest, reference, self._platform), reference)
             _, manifest = repository.manifest(str(digest), digest)
         raise IntegrityError(f"{reference}: indexes of indexes of indexes")
 

@@ -103,20 +103,7 @@ def place_of(url: str, cancel: Cancel, auth: Mapping[str, str], insecure: tuple[
         raise ConfigError(f"{url}: a repository is named without tag and digest", hint="HOST/NAME")
     plain = speaks_plain(found.host, insecure) or (bool(colon) and scheme == "http")
     place = Repository(found.host, found.repository, plain, cancel)
-    user, password = auth.get("username", ""), auth.get("password", "")
-    if not user and auth.get("auth"):
-        import base64
-
-        try:
-            user, _, password = base64.b64decode(auth["auth"], validate=True).decode().partition(":")
-        except ValueError as err:
-            raise ConfigError(f"{url}: auth is not the base64 of NAME:PASSWORD") from err
-    if auth.get("identitytoken"):
-        place.identify(auth["identitytoken"])
-    elif user:
-        place.log_in(user, password)
-    if auth.get("registrytoken"):
-        place.bear(auth["registrytoken"])
+    place.enter(auth)
     return place
 
 

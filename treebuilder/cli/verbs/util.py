@@ -18,6 +18,12 @@ from pathlib import Path
 from treebuilder.cli import changing
 from treebuilder.cli.session import Session
 
+_AUTH = (
+    ("username", "NAME", "unpack: who comes into the registry (default: as Docker's and podman's logins say)"),
+    ("password", "TEXT", "unpack: the password"),
+    ("identity-token", "TOKEN", "unpack: a token that gets others"),
+    ("registry-token", "TOKEN", "unpack: a token that goes with every request"),
+)
 _WORDS = {"unpack": 2, "pack": 3, "image-exist": 1}
 
 
@@ -30,10 +36,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--insecure-registry", action="append", default=[], metavar="HOST[:PORT]", help="speak plain HTTP to it"
     )
-    parser.add_argument("--platform", default="", metavar="OS/ARCH", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--platform", default="", metavar="OS/ARCH", help="unpack: of an image for several (default: ours)"
+    )
     parser.add_argument("--local", dest="from_engine", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--verify", action="store_true", help=argparse.SUPPRESS)
-    for name in ("username", "password", "type", "server-address", "identity-token", "registry-token"):
+    for name, kind, text in _AUTH:
+        parser.add_argument(f"--auth-{name}", default="", metavar=kind, help=text)
+    for name in ("type", "server-address"):
         parser.add_argument(f"--auth-{name}", default="", help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true", help="the result as one JSON document on stdout")
 
@@ -52,7 +62,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
 def _run(args: argparse.Namespace, session: Session) -> int:
     from treebuilder.app import client_images as use
     from treebuilder.errors import ConfigError
-    from treebuilder.oci.layout import architecture
+    from treebuilder.oci.platform import Platform, architecture, parse_platform
     from treebuilder.ui import tables
 
     if len(args.words) != _WORDS[args.what]:
@@ -68,11 +78,14 @@ def _run(args: argparse.Namespace, session: Session) -> int:
         from treebuilder.oci.reference import parse_reference
 
         parse_reference(args.words[0])  # what it refuses, nobody could load
-        platform = use.Platform(args.arch or architecture(), args.os)
+        platform = Platform(args.arch or architecture(), args.os)
         bound = changing.settings_of(args, session).bound
         use.pack(args.words[0], Path(args.words[1]), Path(args.words[2]), platform, bound)
         tables.write(value | {"file": args.words[2]}, session.output, f"{args.words[2]} written")
         return 0
+    platform = parse_platform(args.platform)
+    given = {name.replace("-", ""): str(getattr(args, f"auth_{name.replace('-', '_')}")) for name, _, _ in _AUTH}
+    access = use.Access(tuple(args.insecure_registry), platform, tuple(given.items()))
     session.needs_owners()
     from treebuilder.app.plugin_builds import told
 
@@ -81,7 +94,7 @@ def _run(args: argparse.Namespace, session: Session) -> int:
         with told(plugins, "image unpack", {"Image": args.words[0], "Dest": args.words[1]}):
             count = use.unpack(
                 args.words[0], Path(args.words[1]), client.store, session.events, session.cancel,
-                tuple(args.insecure_registry), own=client.settings.root.same_owner,
+                access, own=client.settings.root.same_owner,
             )  # fmt: skip
     session.close()
     tables.write(value | {"entries": count}, session.output, f"{count} entries in {args.words[1]}")
