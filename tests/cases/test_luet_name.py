@@ -407,17 +407,17 @@ def test_a_document_stays_one_where_something_is_asked(luet: Luet, capsys: pytes
     assert "Do you want to continue" in err
 
 
-def test_repo_add_takes_what_luet_takes(luet: Luet, tmp_path: Path) -> None:
+def test_repo_add_takes_what_luet_takes(luet: Luet) -> None:
     words = ("repo", "add", "-y", "new", "--type", "http", "--url", "http://x", "-o", "etc")
     assert luet(*words, "--username", "me", "--passwd", "word")[0] == 0
-    file = tmp_path / "etc" / "new.yaml"
+    file = luet.root / "etc" / "new.yaml"
     assert "auth:\n    password: word\n    username: me\n" in file.read_text()
     assert file.stat().st_mode & 0o777 == 0o600
     code, text = luet(*words)
     assert (code, "was replaced" in text) == (0, True)
     assert "was replaced" not in luet(*words)[1]
     code, text = luet("repo", "add", "-y", "odd", "--type", "foo", "--url", "x", "-oetc")
-    assert (code, "no type 'foo'" in text, (tmp_path / "etc" / "odd.yaml").exists()) == (2, True, False)
+    assert (code, "no type 'foo'" in text, (luet.root / "etc" / "odd.yaml").exists()) == (2, True, False)
 
 
 def test_names_that_nobody_could_use_are_refused(luet: Luet, tmp_path: Path) -> None:

@@ -50,17 +50,18 @@ class PackageClient:
     """`local` are folders with repositories, named on the command line, preferred to the configured ones.
 
     A repository that cannot be reached is warned about and left out while another one answers; `strict` raises.
+    With `perhaps_none` no repository is a warning, and no package.
     """
 
     def __init__(
         self, settings: ClientSettings, cache: Path, events: EventSink, cancel: Cancel,
-        local: tuple[str, ...] = (), *, strict: bool = False,
+        local: tuple[str, ...] = (), *, strict: bool = False, perhaps_none: bool = False,
     ) -> None:  # fmt: skip
         self.settings = settings
         self.events = events
         self._cache, self._cancel = cache, cancel
         self._local = local
-        self._strict = strict
+        self._strict, self._perhaps_none = strict, perhaps_none
         self._store: Store | None = None
         self._looked_for_luet = False
 
@@ -68,7 +69,7 @@ class PackageClient:
     def _client(self) -> Client:
         from treebuilder.client import Client
 
-        return Client(self.events, self._cancel)
+        return Client(self.events, self._cancel, self.settings.concurrency)
 
     @property
     def root(self) -> Path:
@@ -100,9 +101,13 @@ class PackageClient:
 
         near = tuple(RepositorySource("", "disk", (folder,), at - (1 << 30)) for at, folder in enumerate(self._local))
         sources = (*near, *self.settings.enabled())
+        none = "no repository is configured and enabled"
+        if not sources and self._perhaps_none:
+            self.events.emit(Warned(none))
+            return RepositoryPackages(())
         if not sources:
             raise SpecError(
-                "no repository is configured and enabled", reason="no-repository",
+                none, reason="no-repository",
                 hint="describe one in the configuration, or in a file of its repos_confdir, with enable: true",
             )  # fmt: skip
         found: list[SyncedRepository] = []

@@ -8,7 +8,7 @@ from pathlib import Path
 from treebuilder.app.client_settings import ClientSettings, inside
 from treebuilder.app.config_files import cache_folder
 from treebuilder.client.locking import locked
-from treebuilder.errors import ConfigError
+from treebuilder.errors import ConfigError, Place
 from treebuilder.model.digest import Digest
 from treebuilder.system.files import disk_errors, remove_tree
 
@@ -51,6 +51,7 @@ def _refuse_database(settings: ClientSettings) -> None:
     if f"{database}/".startswith(f"{folder.rstrip('/')}/"):
         raise ConfigError(
             f"{folder} cannot be emptied: the system database is there, in {database}",
+            where=Place(settings.file),
             hint="name a folder below the database's: system: {pkgs_cache_path: packages}",
         )
 

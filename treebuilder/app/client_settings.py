@@ -129,6 +129,11 @@ class ClientSettings:
             raise ConfigError(f"general.max_expansion is {said!r}, and not a number above 0", where=Place(self.file))
         return Bound(int(said) or TIMES)
 
+    @property
+    def concurrency(self) -> int:
+        """How many packages are fetched at once, 0 where nothing says so."""
+        return max(0, int(str(self.value("general.concurrency") or 0)))
+
     def flag(self, key: str) -> bool:
         return _true(self.value(key))
 
@@ -142,7 +147,7 @@ def load(
     try:
         return _settled(values, path, events, TrustRules(luet=luet, insecure=insecure))
     except (TypeError, ValueError, AttributeError, KeyError) as err:
-        where = Place(str(path)) if path is not None else None
+        where = Place(str(path) if path is not None else "the environment")
         raise ConfigError(f"the configuration cannot be understood: {err}", where=where) from err
 
 
@@ -219,7 +224,7 @@ def _parsed(path: Path) -> Node:
     try:
         text = path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as err:
-        raise ConfigError(f"the configuration {path} cannot be read: {err}") from err
+        raise ConfigError(f"the configuration cannot be read: {err}", where=Place(str(path))) from err
     return load_yaml(text, str(path))
 
 

@@ -93,6 +93,8 @@ def settings_of(args: argparse.Namespace, session: Session) -> ClientSettings:
         flags["config_protect_skip"] = True
     if getattr(args, "same_owner", None) is not None:
         flags["general.same_owner"] = args.same_owner
+    if args.concurrency:
+        flags["general.concurrency"] = args.concurrency
     if getattr(args, "max_expansion", 0):
         flags["general.max_expansion"] = args.max_expansion
     insecure = bool(getattr(args, "insecure", False))
@@ -118,8 +120,10 @@ def plugins_of(args: argparse.Namespace, session: Session) -> Plugins | None:
 
 
 @contextmanager
-def opened(args: argparse.Namespace, session: Session, *, strict: bool = False) -> Iterator[PackageClient]:
-    """The client of the configured root."""
+def opened(
+    args: argparse.Namespace, session: Session, *, strict: bool = False, perhaps_none: bool = False
+) -> Iterator[PackageClient]:
+    """The client of the configured root. `perhaps_none`: luet's verb is content without a repository."""
     from treebuilder.app.client import PackageClient
     from treebuilder.app.config_files import cache_folder
     from treebuilder.system.files import disk_errors
@@ -131,7 +135,10 @@ def opened(args: argparse.Namespace, session: Session, *, strict: bool = False) 
     own = str(settings.cache / "treebuild") if is_luet(args) else ""
     local = tuple(os.path.abspath(folder) for folder in getattr(args, "local", ()))
     folder = cache_folder(args.cache_dir or own)
-    client = PackageClient(settings, folder, session.events, session.cancel, local, strict=strict)
+    perhaps_none = perhaps_none and is_luet(args)
+    client = PackageClient(
+        settings, folder, session.events, session.cancel, local, strict=strict, perhaps_none=perhaps_none
+    )
     try:
         yield client
     finally:

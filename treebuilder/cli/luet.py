@@ -104,7 +104,7 @@ def _verb(verb: str, module: ModuleType, words: list[str], given: dict[str, Any]
         args.concurrency = max(0, int(general["concurrency"])) or args.concurrency
         session = Session(args, ["luet", *argv])
         machine = session.output != "terminal"
-        sink = _sink(args, machine, fatal=luet_words.is_true(str(general["fatal_warnings"])))
+        sink = _sink(args, machine, str(values["logging"]["level"]), luet_words.is_true(str(general["fatal_warnings"])))
         log = _log(values["logging"], sink)
         session.show_by(_logged(sink, log))
         if verb in _SOLVING and values["solver"]["type"] == _DROPPING:
@@ -126,12 +126,22 @@ def _verb(verb: str, module: ModuleType, words: list[str], given: dict[str, Any]
         if err.reason == "arguments":
             raise _Wrong(err.message) from err
         return luet_output.failed(err, machine=machine)
+    except BrokenPipeError:  # nobody reads on
+        raise
+    except OSError as err:
+        from treebuilder.cli import luet_output
+        from treebuilder.ui.failures import of_system
+
+        error = of_system(err)
+        if log is not None:
+            log.failed(error)
+        return luet_output.failed(error, machine=machine)
 
 
-def _sink(args: argparse.Namespace, machine: bool, *, fatal: bool) -> EventSink:
+def _sink(args: argparse.Namespace, machine: bool, level: str, fatal: bool) -> EventSink:
     from treebuilder.cli.luet_output import LuetSink
 
-    return LuetSink(quiet=args.quiet, machine=machine, fatal=fatal, debug=args.debug)
+    return LuetSink(quiet=args.quiet, machine=machine, fatal=fatal, debug=args.debug, level=level)
 
 
 def _log(logging: Mapping[str, Any], sink: EventSink) -> LogFile | None:

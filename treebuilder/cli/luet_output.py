@@ -18,10 +18,14 @@ INFO, WARNING, ERROR, SUCCESS = " INFO  ", " WARNING  ", " ERROR    ", " INFO   
 
 
 class LuetSink:
-    """Events as log lines. `fatal`: the first warning ends the run, as luet's `--fatal`."""
+    """Events as log lines, from a `level` on (luet's `logging.level`; no name of one is info). `fatal`: the first
+    warning ends the run, as luet's `--fatal`."""
 
-    def __init__(self, *, quiet: bool, machine: bool, fatal: bool, debug: bool) -> None:
-        self._quiet, self._machine, self._fatal, self._debug = quiet, machine, fatal, debug
+    def __init__(self, *, quiet: bool, machine: bool, fatal: bool, debug: bool, level: str = "") -> None:
+        self._quiet = quiet
+        self._informs = not (quiet or machine or level in ("warning", "error", "fatal"))
+        self._machine, self._fatal, self._debug = machine, fatal, debug or level == "debug"
+        self._warns = level not in ("error", "fatal")
         self._lock = threading.Lock()
 
     def emit(self, event: Event) -> None:
@@ -34,10 +38,12 @@ class LuetSink:
 
     def _line(self, event: Event) -> str:
         match event:
+            case Warned() if not self._warns:
+                return ""
             case Warned(message, where, _):
                 place = f"{where}: " if where is not None and where.file else ""
                 return _headed(WARNING, f"{place}{message}")
-            case _ if self._quiet or self._machine:
+            case _ if not self._informs:
                 return ""
             case Started(_, text):
                 return _headed(INFO, text)
@@ -106,7 +112,8 @@ def failed(error: TreebuildError, *, machine: bool, about: str = "") -> int:
     if isinstance(error, LockHeld):
         return 1
     if isinstance(error, ConfigError):
-        return 1 if error.reason == "configuration" else 2
+        # luet's own: a configuration that cannot be loaded, which has a place; not what a verb makes of its words
+        return 1 if error.reason == "configuration" and error.where is not None else 2
     return error.exit_code
 
 

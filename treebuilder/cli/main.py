@@ -6,7 +6,6 @@ Exit codes: 0 success, 1 configuration or lock, 2 every other expected error and
 from __future__ import annotations
 
 import argparse
-import errno
 import gc
 import io
 import os
@@ -23,7 +22,7 @@ from treebuilder.annotations import NoReturn
 from treebuilder.cli.catalogue import ALIASES, EXAMPLES, PROGRAMS, VERBS
 from treebuilder.cli.parser import Parser
 from treebuilder.cli.session import VALUED_FLAGS, Session, add_global_flags
-from treebuilder.errors import Cancelled, NoSpace, TreebuildError
+from treebuilder.errors import Cancelled, TreebuildError
 from treebuilder.ui import terminal
 
 _DEEPEST = 20_000  # folders can be 2048 deep (a path is 4096 bytes), and some walks need several calls a level
@@ -94,7 +93,9 @@ def main(argv: Sequence[str], *, last: bool = False) -> int:
     except TreebuildError as err:
         return _fail(err, session, words)
     except OSError as err:
-        return _fail(_of_system(err), session, words)
+        from treebuilder.ui.failures import of_system
+
+        return _fail(of_system(err), session, words)
     except Exception as err:
         return _fail(
             _Bug(f"this is a bug in treebuild {__version__}: {type(err).__name__}: {err}"), session, words, err
@@ -107,18 +108,6 @@ def main(argv: Sequence[str], *, last: bool = False) -> int:
 class _Bug(TreebuildError):
     reason = "bug"
     exit_code = 70
-
-
-def _of_system(err: OSError) -> TreebuildError:
-    """The kernel's own refusal, where nobody closer to it had more to say."""
-    place = f": {os.fsdecode(err.filename)}" if err.filename is not None else ""
-    message = f"{err.strerror or err}{place}"
-    if err.errno in (errno.ENOSPC, errno.EDQUOT):
-        return NoSpace(message)
-    denied = err.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
-    found = TreebuildError(message, reason="permission" if denied else "system")
-    found.__cause__ = err
-    return found
 
 
 def _verb(words: list[str]) -> int:

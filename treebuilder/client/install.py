@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from treebuilder.repository import RepositoryPackages
 
 _FETCHERS = 4
+_MOST_FETCHERS = 64
 _WAITING = (FinalizerWaits, NoSpace)  # a finalizer did not run, and will at the next change
 
 
@@ -59,11 +60,13 @@ class Manner:
 
 
 class Client:
-    """Changes one root at a time. A root is locked for as long as it is worked on."""
+    """Changes one root at a time. A root is locked for as long as it is worked on. `at_once` packages are fetched
+    beside each other, 0 for our choice."""
 
-    def __init__(self, events: EventSink, cancel: Cancel) -> None:
+    def __init__(self, events: EventSink, cancel: Cancel, at_once: int = 0) -> None:
         self._events = events
         self._cancel = cancel
+        self._at_once = min(at_once, _MOST_FETCHERS) or _FETCHERS
 
     @contextmanager
     def opened(
@@ -177,7 +180,7 @@ class Client:
             return item.repository.fetch(item.artifact, total.file())
 
         try:
-            found = in_parallel(plan, fetch, _FETCHERS, self._cancel, came)
+            found = in_parallel(plan, fetch, self._at_once, self._cancel, came)
         except BaseException:
             self._events.emit(Finished("fetch", "failed", seconds=monotonic_s() - start))
             raise

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 from treebuilder.annotations import Any
-from treebuilder.errors import BuildFailed, TreebuildError
+from treebuilder.errors import BuildFailed, NoSpace, TreebuildError
 from treebuilder.ui import tables
 from treebuilder.ui.terminal import harmless, one_line, printed
 
@@ -29,6 +32,18 @@ def counted(number: int, thing: str) -> str:
 
 def _cut(text: str, length: int) -> str:
     return f"{text[: length - length // 4]}… ({len(text)} characters) …{text[-length // 4 :]}"
+
+
+def of_system(err: OSError) -> TreebuildError:
+    """The kernel's own refusal, where nobody closer to it had more to say."""
+    place = f": {os.fsdecode(err.filename)}" if err.filename is not None else ""
+    message = f"{err.strerror or err}{place}"
+    if err.errno in (errno.ENOSPC, errno.EDQUOT):
+        return NoSpace(message)
+    denied = err.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+    found = TreebuildError(message, reason="permission" if denied else "system")
+    found.__cause__ = err
+    return found
 
 
 def render(error: TreebuildError) -> str:

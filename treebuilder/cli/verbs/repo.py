@@ -43,7 +43,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--trust", action="append", default=[], metavar="KEY", help="add: whose signature it needs, or `none`"
     )
     parser.add_argument(
-        "--dir", default="", metavar="DIR", help="add: where the file is written: in the root, or relative to here"
+        "--dir",
+        default="",
+        metavar="DIR",
+        help="add: where the file is written: in the root, or relative to here (as luet: in the root)",
     )
     parser.add_argument("--username", default="", metavar="NAME", help="add: who asks for its files")
     parser.add_argument("--passwd", default="", metavar="WORD", help="add: the password; the file is yours alone then")
@@ -92,9 +95,10 @@ def run(args: argparse.Namespace, session: Session) -> int:
             item = use.get(client, args.names[0])
             value, text = [item.to_json()], use.yaml(item)
         elif args.what == "add":
+            folder = args.dir if not args.dir or not changing.is_luet(args) else f"/{args.dir.lstrip('/')}"
             options = use.NewRepository(
                 args.names[0], args.type or "disk", tuple(args.url), args.description, args.reference, args.priority,
-                args.dir, tuple(args.trust), args.username, args.passwd,
+                folder, tuple(args.trust), args.username, args.passwd,
             )  # fmt: skip
             if changing.is_luet(args) and not args.yes and not client.settings.flag("yes") and not terminal.agreed():
                 terminal.say("Aborted by user")

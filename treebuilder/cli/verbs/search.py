@@ -19,16 +19,22 @@ if TYPE_CHECKING:
     from treebuilder.client.lookup import Found
 
 
+# In the order in which they count where luet's users name several.
+_KINDS = {
+    "files": (("--files", "--file"), "the argument is matched with paths of files"),
+    "label": (("--by-label",), "it is a label's key"),
+    "label-regex": (("--by-label-regex",), "it is matched with key=value of labels"),
+    "revdeps": (("--revdeps",), "what needs the packages that match"),
+    "deps": (("--deps",), "what the packages that match need"),
+}
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("patterns", nargs="*", metavar="REGEX", help="what is looked for, one (default: all)")
     parser.add_argument("--installed", action="store_true", help="among what is installed")
     parser.add_argument("--hidden", action="store_true", help="hidden packages too")
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument("--by-label", action="store_true", help="the argument is a label's key")
-    how.add_argument("--by-label-regex", action="store_true", help="it is matched with key=value of labels")
-    how.add_argument("--files", "--file", action="store_true", help="it is matched with paths of files")
-    how.add_argument("--revdeps", action="store_true", help="what needs the packages that match")
-    how.add_argument("--deps", action="store_true", help="what the packages that match need")
+    for names, text in _KINDS.values():
+        parser.add_argument(*names, action="store_true", help=text)
     parser.add_argument("--table", action="store_true", help="as a table")
     changing.add_system_flags(parser)
     changing.add_source_flags(parser)
@@ -41,11 +47,13 @@ def run(args: argparse.Namespace, session: Session) -> int:
 
     if len(args.patterns) > 1:
         raise TreebuildError(f"search takes one expression, and not {len(args.patterns)}", reason="usage")
-    kinds = {"label": args.by_label, "label-regex": args.by_label_regex, "files": args.files}
-    kinds |= {"revdeps": args.revdeps, "deps": args.deps}
-    how = next((name for name, on in kinds.items() if on), "name")
+    chosen = [kind for kind, (names, _) in _KINDS.items() if getattr(args, names[0][2:].replace("-", "_"))]
+    if len(chosen) > 1 and not changing.is_luet(args):
+        first, second = (_KINDS[kind][0][0] for kind in chosen[:2])
+        raise TreebuildError(f"{first} and {second} are two questions: one can be asked", reason="usage")
+    how = chosen[0] if chosen else "name"
     found: tuple[Found, ...]
-    with changing.opened(args, session) as client, client.reading() as database:
+    with changing.opened(args, session, perhaps_none=True) as client, client.reading() as database:
         # as luet, flags have been weighed against keys of the configuration
         installed = args.installed or (not changing.is_luet(args) and client.settings.flag("installed"))
         search = Search(args.patterns[0] if args.patterns else ".", how, installed, args.hidden)

@@ -27,7 +27,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     changing.needs_root(session)
     from treebuilder.client.operations import UpgradeRequest
 
-    with changing.opened(args, session, strict=args.clean) as client:
+    with changing.opened(args, session, strict=args.clean, perhaps_none=not args.clean) as client:
         # luet looks for files in two packages among new ones only
         request = UpgradeRequest(args.clean, args.sync, args.oscheck, args.force, changing.is_luet(args))
         report = client.upgrade(request, changing.manner_of(args, client.settings))

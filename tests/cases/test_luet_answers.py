@@ -1,0 +1,147 @@
+"""Called as luet: exit codes, what is shown, and flags that meet."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.cases.luet_machine import Luet, luet_machine
+from treebuilder.cli.main import main
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture
+def luet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Luet]:
+    with luet_machine(tmp_path, monkeypatch) as made:
+        yield made
+
+
+def without_repositories(luet: Luet) -> None:
+    text = luet.config.read_text()
+    luet.config.write_text(text[: text.index("repositories:")])
+
+
+def test_without_a_repository_nothing_is_found_and_nothing_to_upgrade(luet: Luet) -> None:
+    assert luet("install", "-y", "test/c")[0] == 0
+    without_repositories(luet)
+    warning = " WARNING  no repository is configured and enabled"
+    assert luet("search", "-o", "json") == (0, '{"packages":null}\n')
+    code, text = luet("upgrade", "-y")
+    assert (code, "Nothing to upgrade" in text, warning in text) == (0, True, True)
+    code, text = luet("upgrade", "-y", "--clean")  # which would take everything away
+    assert (code, "no repository is configured" in text) == (2, True)
+    assert luet.installed() == ["test/c-1.0"]
+    assert main(["search", "--config", str(luet.config)]) == 2  # as treebuild: something is missing
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["database", "create", "/missing"], 2), (["reinstall", "-y"], 2), (["repo", "add", "-y", ".hidden"], 2),
+        (["install", "-y", "test/c", "--finalizer-env", "none"], 2), (["install", "-y", "--fatal", "test/none"], 2),
+        (["replace", "-y", "test/c"], 2), (["repo", "get", "none"], 2),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_words_is_no_wrong_configuration(luet: Luet, words: list[str], code: int) -> None:
+    found, text = luet(*words)
+    assert (found, " ERROR  " in text) == (code, True), text
+
+
+@pytest.mark.parametrize(
+    "wrong", ["general: [1]\n", "general:\n  concurrency: abc\n", "repositories:\n- name: x\n  priority: y\n"]
+)
+def test_a_wrong_configuration(luet: Luet, wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = luet.config.read_text()
+    luet.config.write_text(wrong)
+    code, text = luet("search", "--installed")
+    assert (code, f"{luet.config}:" in text) == (1, True), text
+    luet.config.write_text(before)
+    monkeypatch.setenv("LUET_SYSTEM", "x")
+    code, text = luet("search", "--installed")
+    assert (code, "LUET_SYSTEM" in text) == (1, True), text
+
+
+def test_what_the_system_refuses_is_an_error_as_any_other(luet: Luet, tmp_path: Path) -> None:
+    (tmp_path / "build" / "loop").symlink_to("loop")
+    code, text = luet("pack", "--source", "build/loop", "--destination", str(tmp_path / "build/loop"), "test/a@1.0")
+    assert (code, " ERROR  " in text) == (2, True), text
+
+
+def test_flags_of_search_that_meet(luet: Luet, capsys: pytest.CaptureFixture[str]) -> None:
+    luet("install", "-y", "test/b")
+    code, text = luet("search", "--installed", "--files", "--revdeps", "-o", "json", "^etc/b$")
+    assert (code, [item["name"] for item in json.loads(text)["packages"]]) == (0, ["b"])
+    assert main(["search", "--installed", "--files", "--revdeps", "x", "--system-target", str(luet.root)]) == 2
+    assert "--files and --revdeps are two questions" in capsys.readouterr().err
+
+
+def test_a_folder_of_repositories_is_the_root_s(luet: Luet, tmp_path: Path) -> None:
+    words = ["repo", "add", "-y", "--type", "http", "--url", "http://x", "--dir"]
+    assert luet(*words, "etc/x", "mine")[0] == 0
+    assert luet(*words, "/etc/x", "yours")[0] == 0
+    assert sorted(path.name for path in (luet.root / "etc/x").iterdir()) == ["mine.yaml", "yours.yaml"]
+    assert not (tmp_path / "etc").exists()
+
+
+def test_levels_of_what_is_shown(luet: Luet) -> None:
+    before = luet.config.read_text()
+    shown = {}
+    for level in ("debug", "info", "warning", "error", "nonsense"):
+        luet.config.write_text(f"{before}repositorys: []\nlogging:\n  level: {level}\n")
+        code, shown[level] = luet("repo", "update")
+        assert code == 0
+    for level, text in shown.items():
+        assert ("repositorys" in text) == (level != "error"), level
+    luet.config.write_text(before.replace("enable: true", "enable: false") + "logging:\n  level: error\n")
+    code, text = luet("install", "-y", "test/c")
+    assert (code, " ERROR  " in text, " WARNING" in text) == (2, True, False)
+
+
+class _Counting(SimpleHTTPRequestHandler):
+    """Waits with packages until as many are asked for as `at_once`, and counts them."""
+
+    at_once: threading.Barrier | None = None
+    lock = threading.Lock()
+    now = most = 0
+
+    def log_message(self, format: str, *args: object) -> None:
+        return
+
+    def do_GET(self) -> None:
+        if "package.tar" not in self.path:
+            super().do_GET()
+            return
+        with self.lock:
+            type(self).now += 1
+            type(self).most = max(self.most, self.now)
+        if self.at_once is not None:
+            self.at_once.wait(30)
+        super().do_GET()
+        with self.lock:
+            type(self).now -= 1
+
+
+@pytest.mark.parametrize("count", [1, 6])
+def test_so_many_packages_are_fetched_at_once(luet: Luet, count: int) -> None:
+    names = [f"many/p{number}" for number in range(6)]
+    for name in names:
+        luet.shop.package(name, {name.replace("/", "-"): name.encode()})
+    luet.create()
+
+    class Counting(_Counting):
+        at_once = threading.Barrier(6) if count == 6 else None
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Counting, directory=str(luet.shop.build))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        text = luet.config.read_text().replace("type: disk", "type: http")
+        luet.config.write_text(text.replace(str(luet.shop.build), f"http://127.0.0.1:{server.server_address[1]}"))
+        code, said = luet("install", "-y", "--concurrency", str(count), *names)
+        server.shutdown()
+    assert (code, Counting.most) == (0, count), said
