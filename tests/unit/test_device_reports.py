@@ -56,8 +56,8 @@ def test_a_report_forgets_nothing_that_was_remembered_meanwhile(tmp_path: Path) 
     assert [(each.snapshot, each.told) for each in kept.followed] == [("s1", "good"), ("s3", "")]
 
 
-def _named(top: Path) -> str:
-    options = DeviceOptions(str(top / "state"), str(top / "recovery"), Slot.ACTIVE.value, "boot-1", root=top)
+def _named(top: Path, slot: Slot = Slot.ACTIVE) -> str:
+    options = DeviceOptions(str(top / "state"), str(top / "recovery"), slot.value, "boot-1", root=top)
     with opened(options, Silent(), Cancel()) as site:
         return site.machine_id
 
@@ -74,5 +74,46 @@ def test_devices_without_a_machine_id_are_not_all_one(tmp_path: Path, said: str 
     assert len(first) == 32
     assert _named(one) == first
     assert _named(other) != first
-    (one / "etc/machine-id").write_text(f"{'12' * 16}\n")
+    _boots(one, "12" * 16, lasting=True)
     assert _named(one) == "12" * 16
+
+
+def _boots(top: Path, machine_id: str, *, lasting: bool) -> None:
+    """/etc/machine-id of this boot; where COS_PERSISTENT is mounted the initrd keeps it there."""
+    kept = top / "usr/local/etc/machine-id"
+    for path in (top / "etc/machine-id", kept):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{machine_id}\n")
+    if not lasting:
+        kept.unlink()
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_device_is_the_same_to_a_channel_in_recovery_and_without_what_lasts(tmp_path: Path, first: bool) -> None:
+    Lab(tmp_path).install()
+    lasting = "12" * 16
+    if first:  # a boot that has its own machine id, as all had whose place in a rollout is to stay
+        _boots(tmp_path, lasting, lasting=True)
+        assert _named(tmp_path) == lasting
+    else:
+        _boots(tmp_path, "a" * 32, lasting=False)
+    found = set()
+    for at, slot in enumerate((Slot.RECOVERY, Slot.RECOVERY, Slot.ACTIVE, Slot.PASSIVE)):
+        _boots(tmp_path, f"{at}" * 32, lasting=False)
+        found.add(_named(tmp_path, slot))
+    assert len(found) == 1
+    assert (lasting in found) is first
+    _boots(tmp_path, lasting, lasting=True)
+    assert _named(tmp_path) == lasting
+    _boots(tmp_path, "b" * 32, lasting=True)  # COS_PERSISTENT was wiped
+    assert _named(tmp_path) == lasting
+
+
+@pytest.mark.parametrize("slot", [Slot.ACTIVE, Slot.RECOVERY])
+def test_a_first_boot_without_what_lasts_draws_one_name(tmp_path: Path, slot: Slot) -> None:
+    Lab(tmp_path).install()
+    _boots(tmp_path, "a" * 32, lasting=False)
+    name = _named(tmp_path, slot)
+    assert (name == "a" * 32) is (slot is Slot.ACTIVE)
+    _boots(tmp_path, "b" * 32, lasting=False)
+    assert _named(tmp_path, slot) == name

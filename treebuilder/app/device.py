@@ -72,8 +72,8 @@ class Site:
 
     @property
     def machine_id(self) -> str:
-        """machine-id(5), or what this device was named when it had none: else many would be one to a rollout."""
-        return here.machine_id(self.root) or here.own_name(self.memory / "device-id")
+        """Who this device is to channels, in each slot and for good: that is its place in a rollout, and in results."""
+        return here.lasting_name(self.root, self.memory, recovery=self.started.slot is Slot.RECOVERY)
 
     @property
     def health_folders(self) -> tuple[Path, ...]:

@@ -151,21 +151,31 @@ def _described(kernel: Kernel, node: Path, folder: Path | None = None) -> Partit
     return Partition(node, device, values.get("LABEL", "").replace("\\ ", " "), values["TYPE"])
 
 
-def machine_id(root: Path = Path("/")) -> str:
-    """machine-id(5); "" where there is none yet, and where it says only that ("uninitialized")."""
-    return _id_in(root / "etc/machine-id")
+def lasting_name(root: Path, folder: Path, *, recovery: bool) -> str:
+    """32 hexadecimal digits that name this device for good; `folder` is on COS_STATE, which every slot has.
+
+    Recovery mounts nothing that lasts, and COS_PERSISTENT may be gone: then systemd draws a machine-id for each boot.
+    So the one that lasts, which the initrd keeps in /usr/local, is written down once and counts from then on, whatever
+    becomes of it. Until then it is a name of our own, which begins as the machine-id of a boot that may have one.
+    Raises NoSpace.
+    """
+    written, said = folder / "machine-id", _id_in(root / "etc/machine-id")
+    if said and _id_in(root / "usr/local/etc/machine-id") == said:
+        return _named_in(written, said)
+    return _id_in(written) or _named_in(folder / "device-id", "" if recovery else said)
 
 
-def own_name(path: Path) -> str:
-    """32 hexadecimal digits that are kept in a file, and are drawn when there are none. Raises NoSpace."""
+def _named_in(path: Path, first: str) -> str:
+    """What a file says; where it says nothing, `first` or what is drawn, which is kept there."""
     found = _id_in(path)
     if not found:
-        found = os.urandom(16).hex()
+        found = first or os.urandom(16).hex()
         write_atomic(path, f"{found}\n".encode())
     return found
 
 
 def _id_in(path: Path) -> str:
+    """machine-id(5); "" where there is none yet, and where it says only that ("uninitialized")."""
     try:
         found = path.read_text(encoding="ascii", errors="replace").strip()
     except OSError:
