@@ -166,6 +166,38 @@ def test_results_are_posted_once_each_and_again_until_they_are_taken(
     assert len(collector.got) == 3
 
 
+@pytest.mark.parametrize("good", [True, False])
+def test_a_version_is_not_told_to_be_good_before_its_checks_said_so(
+    device: Fleet, capsys: Capture, collector: Collector, good: bool
+) -> None:
+    """Another version is what is on trial meanwhile."""
+    device.package("2.0")
+    device.publish("2.0", "--report-url", collector.url)
+    asked(device, capsys, "upgrade", "--channel", "stable")
+    assert device.boot() == "2.0"
+    check(device, "10-web", f"#!/bin/sh\nexit {0 if good else 1}\n")
+    asked(device, capsys, "upgrade", str(lay(device.top / "new", "3.0")))
+    asked(device, capsys, "check", str(device.top / "new"))
+    assert collector.got == []
+    asked(device, capsys, "confirm", code=0 if good else 1)
+    asked(device, capsys, "check", str(device.top / "new"))
+    assert [read_result(data).good for data in collector.got] == [True] * good
+
+
+def test_what_a_check_said_in_another_boot_says_nothing_of_this_one(
+    device: Fleet, capsys: Capture, collector: Collector
+) -> None:
+    device.package("2.0")
+    device.publish("2.0", "--report-url", collector.url)
+    asked(device, capsys, "upgrade", "--channel", "stable")
+    asked(device, capsys, "confirm")  # of 1.0
+    assert device.boot() == "2.0"
+    asked(device, capsys, "upgrade", str(lay(device.top / "new", "3.0")))
+    (device.state / "cOS/health.json").write_text("damaged")
+    asked(device, capsys, "check", str(device.top / "new"))
+    assert collector.got == []
+
+
 def test_nobody_answers_and_the_boot_goes_on(device: Fleet, capsys: Capture) -> None:
     device.package("2.0")
     device.publish("2.0", "--report-url", "http://127.0.0.1:9/")

@@ -292,13 +292,14 @@ def test_results_are_due_once_and_when_they_change() -> None:
     trial = replace(running, pointer=Pointer(Slot.ACTIVE, 2, trial=image.digest))
     failed = replace(running, memory=Memory(None, (Failure("2.0", ONE.digest, "health"),)), running=None)
     channels = Channels().follow(ONE)
-    assert list(due(channels, trial)) == []
-    assert list(due(channels, running)) == [(ONE, True, "")]
-    assert list(due(channels, failed)) == [(ONE, False, "health")]
+    assert list(due(channels, trial, healthy=True)) == []
+    assert list(due(channels, running, healthy=True)) == [(ONE, True, "")]
+    assert list(due(channels, running, healthy=False)) == []
+    assert list(due(channels, failed, healthy=False)) == [(ONE, False, "health")]
     told = channels.mark(ONE, "good")
-    assert list(due(told, running)) == []
-    assert [good for _, good, _ in due(told, failed)] == [False]
-    assert list(due(Channels().follow(replace(ONE, report_url="")), running)) == []
+    assert list(due(told, running, healthy=True)) == []
+    assert [good for _, good, _ in due(told, failed, healthy=False)] == [False]
+    assert list(due(Channels().follow(replace(ONE, report_url="")), running, healthy=True)) == []
 
 
 # the folder to work in ------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import pytest
 from tests.unit.device_parts import Lab
 from treebuilder.app.device import DeviceOptions, opened
 from treebuilder.app.device_reports import report
+from treebuilder.device import health
 from treebuilder.device.followed import ChannelsFile, Followed
 from treebuilder.device.states import Slot
 from treebuilder.events import Silent
@@ -46,6 +47,7 @@ def test_a_report_forgets_nothing_that_was_remembered_meanwhile(tmp_path: Path) 
             told = Followed("stable", "s1", running.version, running.digest, url)
             file.write(file.read().saw("os/stable", 3).follow(told))
             options = DeviceOptions(str(lab.state), str(lab.recovery), Slot.ACTIVE.value, "boot-1", root=tmp_path)
+            health.keep(lab.state / "cOS", (), "boot-1")
             with opened(options, Silent(), Cancel()) as site:
                 assert report(site, device) == 1
         finally:

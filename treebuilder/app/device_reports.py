@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from treebuilder.app.device import Site
 from treebuilder.channel.results import Result, device_name, result_bytes
+from treebuilder.device import health
 from treebuilder.device.followed import due
 from treebuilder.device.states import Device
 from treebuilder.errors import StateCorrupt, TreebuildError
@@ -21,7 +22,7 @@ def report(site: Site, device: Device) -> int:
         site.events.emit(Warned(err.message, hint=err.hint))
         return 0
     posted = 0
-    for each, good, why in due(channels, device):
+    for each, good, why in due(channels, device, healthy=health.passed(site.memory, site.started.boot_id)):
         name = device_name(site.machine_id, each.channel)
         result = Result(each.channel, each.snapshot, name, good, why[:_LONGEST])
         try:

@@ -60,8 +60,11 @@ class Channels:
         return replace(self, followed=tuple(changed))
 
 
-def due(channels: Channels, device: Device) -> Iterator[tuple[Followed, bool, str]]:
-    """What is to be reported: the image, whether it is good, and why not."""
+def due(channels: Channels, device: Device, *, healthy: bool) -> Iterator[tuple[Followed, bool, str]]:
+    """What is to be reported: the image, whether it is good, and why not.
+
+    `healthy`: the checks of this boot passed. That another image is on trial by now says nothing of the one that runs.
+    """
     failed = {each.digest: each.why for each in device.memory.failed}
     for each in channels.followed:
         if not each.report_url:
@@ -70,7 +73,7 @@ def due(channels: Channels, device: Device) -> Iterator[tuple[Followed, bool, st
             if each.told != "failed":
                 yield each, False, failed[each.digest]
         elif device.running is not None and device.running.digest == each.digest and not device.on_trial:
-            if each.told != "good":
+            if healthy and each.told != "good":
                 yield each, True, ""
 
 

@@ -85,3 +85,12 @@ def keep(folder: Path, results: tuple[Checked, ...], boot_id: str) -> None:
     """Writes what the last checks said beside the journal, for whoever looks after a fall-back."""
     value = {"schema": SCHEMA, "at": clock.now_epoch_s(), "boot": boot_id, "checks": [r.to_json() for r in results]}
     write_atomic(folder / "health.json", (json.dumps(value, indent=1) + "\n").encode())
+
+
+def passed(folder: Path, boot_id: str) -> bool:
+    """The checks were run in this boot, and all said that all is well; False too where that cannot be read."""
+    try:
+        value = json.loads((folder / "health.json").read_bytes())
+        return bool(value["boot"] == boot_id and all(each["good"] is True for each in value["checks"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
