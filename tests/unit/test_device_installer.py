@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,11 +11,16 @@ import pytest
 
 from treebuilder.app import client_settings
 from treebuilder.app.device_install import InstallWish, run
+from treebuilder.app.device_sources import Obtained
 from treebuilder.cli.main import main
 from treebuilder.cli.verbs import cos, device_install
+from treebuilder.device.disk import Disk
+from treebuilder.device.install import Installed
 from treebuilder.device.layout import Firmware
-from treebuilder.errors import ConfigError
+from treebuilder.device.states import Image
+from treebuilder.errors import ConfigError, TreebuildError
 from treebuilder.events import Silent
+from treebuilder.model.digest import Digest
 from treebuilder.system.process import Cancel
 
 NOTHING: Mapping[str, str] = {}
@@ -112,3 +118,31 @@ def test_no_verify_counts_for_an_installation_too(tmp_path: Path) -> None:
     (tmp_path / "etc/cos/config").write_text("NO_VERIFY=true\n")
     assert device_install.unverified(NOTHING, tmp_path)
     assert wish("/dev/vda", "--no-cosign")[0].verify is False
+
+
+def test_a_hook_that_fails_after_the_installation_says_that_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk is left out: what stands for the installation is done before the hook."""
+    for stage in ("before", "after"):
+        step = {"stages": {f"{stage}-install": [{"files": [{"path": "/proc/none/x", "content": "x"}]}]}}
+        (tmp_path / f"{stage}.yaml").write_text(json.dumps(step))
+    image = Image("1.0", Digest.of(b"1.0"))
+    disk = Disk("/dev/vdz", 1 << 30)
+    monkeypatch.setattr(
+        "treebuilder.device.install.install", lambda *a, **k: Installed(disk, Firmware.BIOS, (), image, image)
+    )
+    monkeypatch.setattr("treebuilder.device.install.check_target", lambda path: disk)
+    monkeypatch.setattr("treebuilder.app.device_install._obtained", lambda *a: Obtained(tmp_path, "1.0"))
+    (tmp_path / "luet.yaml").write_text("repositories: []\nrepos_confdir: []\n")
+    client = client_settings.load(str(tmp_path / "luet.yaml"), {}, Silent(), luet=False, insecure=True)
+    found = {}
+    for stage in ("before", "after"):
+        monkeypatch.setattr("treebuilder.cloudconfig.stages.SYSTEM_PATHS", (str(tmp_path / f"{stage}.yaml"),))
+        assert run(InstallWish("/dev/vdz"), client, tmp_path, Silent(), Cancel()).image == image
+        with pytest.raises(TreebuildError) as caught:
+            run(InstallWish("/dev/vdz", strict=True), client, tmp_path, Silent(), Cancel())
+        found[stage] = caught.value
+    assert found["after"].message.startswith("1.0 is installed on /dev/vdz, and after-install failed: ")
+    assert (found["after"].reason, found["after"].exit_code) == ("after-install", 2)
+    assert "installed" not in found["before"].message

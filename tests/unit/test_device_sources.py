@@ -391,3 +391,28 @@ def test_a_hook_that_fails_ends_it_only_when_strict(device: Fleet, capsys: Captu
     assert device.run("upgrade", folder, "--strict") == 2
     assert device.versions() == ["1.0", "1.0", "1.0"]
     assert asked(device, capsys, "upgrade", folder)["state"] == "upgraded"
+
+
+@pytest.mark.parametrize("what", ["upgrade", "staged", "recovery", "reset"])
+def test_a_hook_that_fails_after_the_switch_does_not_say_that_nothing_was_done(
+    device: Fleet, capsys: Capture, what: str
+) -> None:
+    (device.root / "oem").mkdir()
+    stage = "after-reset" if what == "reset" else "after-upgrade"
+    step = {"stages": {stage: [{"files": [{"path": "/etc/machine-id/x", "content": "x"}]}]}}
+    (device.root / "oem/bad.yaml").write_text(json.dumps(step))
+    folder = str(lay(device.top / "new", "2.0"))
+    words = {
+        "upgrade": ["upgrade", folder], "staged": ["stage", folder], "recovery": ["upgrade", folder, "--recovery-slot"],
+        "reset": ["reset", folder],
+    }[what]  # fmt: skip
+    if what == "reset":
+        device.slot, device.boots = Slot.RECOVERY, device.boots + 1
+    said = asked(device, capsys, *words, "--strict", code=2)["error"]
+    done = {"staged": "2.0 is staged", "recovery": "2.0 is recovery"}.get(what, "2.0 boots next")
+    assert said["reason"] == stage
+    assert said["message"].startswith(f"{done}, and {stage} failed: ")
+    assert said["where"]["file"].endswith("oem/bad.yaml")
+    slots = {"upgrade": ["2.0", "1.0", "1.0"], "recovery": ["1.0", "1.0", "2.0"], "reset": ["2.0", "2.0", "1.0"]}
+    assert device.versions() == slots.get(what, ["1.0", "1.0", "1.0"])
+    assert device.leftovers() == []

@@ -145,10 +145,10 @@ def _persistent(kernel: here.Kernel) -> Path | None:
 
 
 # what goes around an operation ----------------------------------------------------------------------------------------
-def hooks(site: Site, stage: str, *, strict: bool) -> None:
+def hooks(site: Site, stage: str, *, strict: bool, done: str = "") -> None:
     """Runs a stage of the cloud-config files, against the running system and never in an image of a slot.
 
-    Raises the first error when `strict`; else they are warned of.
+    Raises the first error when `strict`; else they are warned of. `done`: what no error takes back any more.
     """
     if not site.hooked:
         return
@@ -159,7 +159,7 @@ def hooks(site: Site, stage: str, *, strict: bool) -> None:
         stage, paths, root=site.root, events=site.events, kernel_arguments=here.command_line(here.Kernel())
     )
     for err in errors if strict else ():
-        raise err
+        raise failed_after(stage, done, err) if done else err
     for err in errors:
         site.events.emit(Warned(f"{stage}: {err.message}", err.where, err.hint))
     if stage.startswith("after-"):
@@ -169,6 +169,14 @@ def hooks(site: Site, stage: str, *, strict: bool) -> None:
             site.events.emit(
                 Warned(f"{stage}-chroot is not run: an image of a slot stays as it was published", step.place)
             )
+
+
+def failed_after(stage: str, done: str, err: TreebuildError) -> TreebuildError:
+    """A hook comes after the last write: who reads only the error must not believe that nothing was done."""
+    return TreebuildError(
+        f"{done}, and {stage} failed: {err.message}", where=err.where, reason=stage,
+        hint=err.hint or f"nothing is taken back; treebuild device run-stage {stage} runs it again",
+    )  # fmt: skip
 
 
 @contextmanager

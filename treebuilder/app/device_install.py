@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -60,7 +59,8 @@ class InstallWish:
 def run(
     wish: InstallWish, settings: ClientSettings, work: Path, events: EventSink, cancel: Cancel
 ) -> install.Installed:
-    """Raises what the source and `device.install.install` raise; before the disk is partitioned nothing has changed."""
+    """Raises what the source and `device.install.install` raise; before the disk is partitioned nothing has changed.
+    With `wish.strict` TreebuildError (reason "after-install") too: then it is installed."""
     context = Context(settings, events, cancel, wish.verify, insecure=wish.insecure)
     shown = Silent() if wish.silent else events
     _stage("before-install", events, shown, strict=wish.strict)
@@ -81,7 +81,8 @@ def run(
             recovery_origin=_file_or_url(wish.iso or str(recovery)) if recovery is not None else found.origin,
         )  # fmt: skip
         done = install.install(options, events=events, cancel=cancel)
-    _stage("after-install", events, shown, strict=wish.strict)
+    said = f"{done.image.version} is installed on {done.disk.node}"
+    _stage("after-install", events, shown, strict=wish.strict, done=said)
     return done
 
 
@@ -179,11 +180,11 @@ def _title(events: EventSink) -> str:
     return found.grub_entry_name or os_release(Path("/")).get("GRUB_ENTRY_NAME", "") or "cOS"
 
 
-def _stage(stage: str, events: EventSink, shown: EventSink, *, strict: bool) -> None:
+def _stage(stage: str, events: EventSink, shown: EventSink, *, strict: bool, done: str = "") -> None:
+    from treebuilder.app.device import failed_after
     from treebuilder.cloudconfig.stages import SYSTEM_PATHS, run_stage
 
-    errors: Iterable[Exception] = run_stage(stage, SYSTEM_PATHS, events=shown)
-    for err in errors:
+    for err in run_stage(stage, SYSTEM_PATHS, events=shown):
         if strict:
-            raise err
+            raise failed_after(stage, done, err) if done else err
         events.emit(Warned(f"{stage}: {err}"))

@@ -87,7 +87,8 @@ def upgrade(site: Site, wish: Wish, load: Load) -> Report:
     """Fetches and stages a version, and switches to it when `wish.go`.
 
     Raises UpdateRefused, IntegrityError, NoSpace, TransportError, ConfigError, SpecError, LockHeld: then the slots are
-    as they were, and a rerun goes on or begins anew.
+    as they were, and a rerun goes on or begins anew. With `wish.strict` TreebuildError (reason "after-upgrade") too:
+    then it is done.
     """
     action = "upgrade" if wish.go else "stage"
     device = site.machine.status()
@@ -113,12 +114,18 @@ def upgrade(site: Site, wish: Wish, load: Load) -> Report:
         device, image = _installed(site, device, wish, offer, obtained)
         if obtained.archives and site.work != site.memory:  # COS_STATE is for images
             work.keep(obtained.archives)
-        if wish.purpose is not Purpose.RESET:  # that is not done yet
-            hooks(site, "after-upgrade", strict=wish.strict)
     state = _outcome(before, device, image, wish.purpose)
+    if wish.purpose is not Purpose.RESET:  # that is not done yet
+        hooks(site, "after-upgrade", strict=wish.strict, done=_done(image, wish.purpose, state))
     return replace(_report(action, state, device, offer), version=image.version, digest=str(image.digest),
                    reboot=state == "upgraded" and wish.purpose is not Purpose.RECOVERY,
                    fetched_bytes=obtained.fetched_bytes, image_bytes=size)  # fmt: skip
+
+
+def _done(image: Image, purpose: Purpose, state: str) -> str:
+    if state != "upgraded":
+        return f"{image.version} is {'staged' if state == 'staged' else 'there already'}"
+    return f"{image.version} {'is recovery' if purpose is Purpose.RECOVERY else 'boots next'}"
 
 
 def _warn_of_staged(site: Site, device: Device, wish: Wish) -> None:
@@ -160,7 +167,8 @@ def reset(site: Site, wish: Wish, load: Load, folders: Iterable[Path]) -> Report
 
     The image is whole and verified before anything goes, and data goes before the switch: a reset that was cut is done
     again, and one that is done leaves nothing behind.
-    Raises UpdateRefused (reason "reset-elsewhere", "nothing-there", "not-offered"), and what `upgrade` raises.
+    Raises UpdateRefused (reason "reset-elsewhere", "nothing-there", "not-offered"), and what `upgrade` raises; a hook's
+    error (reason "after-reset") when it is done.
     """
     if site.started.slot is Slot.RECOVERY:
         for wrong in site.machine.begin_anew():
@@ -186,9 +194,9 @@ def reset(site: Site, wish: Wish, load: Load, folders: Iterable[Path]) -> Report
     device = site.machine.status()
     if device.memory.plan is not None:  # else it was reset to this image before, and did not boot yet
         device = site.machine.go_on()
-    hooks(site, "after-reset", strict=wish.strict)
     image = device.active
     assert image is not None
+    hooks(site, "after-reset", strict=wish.strict, done=f"{image.version} boots next")
     return Report("reset", "reset", image.version, _running(device), source, str(image.digest), reboot=True)
 
 

@@ -60,7 +60,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recovery", dest="into_recovery", action="store_true", help="upgrade: of recovery")
     parser.add_argument("--no-verify", action="store_true", help="look at no signatures")
     parser.add_argument("--no-cosign", action="store_true", help="the same")
-    parser.add_argument("--strict", action="store_true", help="an error in a cloud-config file ends it")
+    parser.add_argument(
+        "--strict", action="store_true",
+        help="an error in a cloud-config file ends it; in a stage after-..., when all the rest is done",
+    )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="also over what is there already")
     parser.add_argument("--version", default="", metavar="VERSION", help="of an image that does not say its own")
     parser.add_argument("--image", default="", metavar="IMAGE", help="installer: this, and not the live system")

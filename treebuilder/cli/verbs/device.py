@@ -65,7 +65,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recovery-slot", action="store_true", help="upgrade, stage: replace recovery")
     parser.add_argument("--force", action="store_true", help="also what is there already, is older, or failed here")
     parser.add_argument("--no-verify", action="store_true", help="look at no signatures")
-    parser.add_argument("--strict", action="store_true", help="an error in a cloud-config file ends it")
+    parser.add_argument(
+        "--strict", action="store_true",
+        help="an error in a cloud-config file ends it; in a stage after-..., when all the rest is done",
+    )  # fmt: skip
     parser.add_argument("--wipe-persistent", action="store_true", help="reset: delete what is on COS_PERSISTENT")
     parser.add_argument("--wipe-oem", action="store_true", help="reset: delete what is on COS_OEM")
     parser.add_argument("--deadline", action="store_true", help="confirm: what is on trial has had its time")
