@@ -10,6 +10,7 @@ import pytest
 
 from treebuilder.device import disk as disks
 from treebuilder.device import given_configs
+from treebuilder.device.composing import look_into
 from treebuilder.device.imagefile import check_image
 from treebuilder.device.install import InstallOptions, check_menu, install
 from treebuilder.errors import ConfigError, TreebuildError
@@ -107,6 +108,35 @@ def test_grub_has_to_read_the_image(tmp_path: Path, compression: str, good: bool
 def test_an_ext_file_system_is_an_image(tmp_path: Path) -> None:
     subprocess.run(["mkfs.ext4", "-q", "-F", tmp_path / "image", "4m"], check=True)
     assert check_image(tmp_path / "image") == "ext"
+
+
+@pytest.mark.parametrize("words", [("ext2", "-b", "1024"), ("ext4", "-O", "64bit"), ("ext4", "-O", "^64bit")])
+def test_an_ext_file_system_that_is_not_whole_is_none(tmp_path: Path, words: tuple[str, ...]) -> None:
+    image = tmp_path / "image"
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-t", *words, image, "4m"], check=True)
+    with image.open("r+b") as file:
+        file.truncate(5 << 20)  # more than it uses is no fault
+        assert check_image(image) == "ext"
+        file.truncate((4 << 20) - 1)
+        with pytest.raises(ConfigError) as caught:
+            check_image(image)
+        assert caught.value.reason == "bad-image"
+        assert f"{(4 << 20) - 1} bytes of {4 << 20}" in str(caught.value)
+        file.truncate(4 << 20)
+        file.seek(1024 + 24)
+        file.write(b"\xff" * 4)  # the size of a block, damaged
+    with pytest.raises(ConfigError):
+        check_image(image)
+
+
+def test_half_of_an_image_is_no_version(tmp_path: Path) -> None:
+    """What an upgrade and an installation look at first."""
+    image = tmp_path / "image"
+    subprocess.run(["mkfs.ext4", "-q", "-F", image, "4m"], check=True)
+    os.truncate(image, 2 << 20)
+    with pytest.raises(ConfigError) as caught:
+        look_into(image, tmp_path, Silent(), Cancel())
+    assert caught.value.reason == "bad-image"
 
 
 @pytest.mark.parametrize("data", [b"", b"hsqs", b"x" * 5000])

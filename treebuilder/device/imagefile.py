@@ -9,7 +9,8 @@ from treebuilder.errors import ConfigError
 from treebuilder.system.files import disk_errors
 
 _SQUASHFS, _EXT = b"hsqs", 0xEF53
-_HAS_JOURNAL, _EXTENTS = 0x4, 0x40  # features of ext3 and ext4
+_HAS_JOURNAL, _EXTENTS, _64_BIT = 0x4, 0x40, 0x80  # features of ext3 and ext4
+_SUPERBLOCK, _LARGEST_BLOCK = 1024, 6  # where it begins; 1024 bytes doubled so many times
 _READABLE = {1: "gzip", 3: "lzo", 4: "xz"}
 _UNREADABLE = {2: "lzma", 5: "lz4", 6: "zstd"}
 
@@ -45,10 +46,10 @@ def check_image(path: Path) -> str:
                 reason="bad-image", hint="make it with mksquashfs -comp gzip",
             )  # fmt: skip
         used: int = struct.unpack_from("<Q", head, 40)[0]
-        if used > size:
-            raise ConfigError(f"{path} has {size} bytes of {used}", reason="bad-image", hint="fetch it again")
+        _check_whole(path, size, used)
         return "squashfs"
     if _is_ext(head):
+        _check_whole(path, size, _ext_bytes(head))
         return "ext"
     raise ConfigError(
         f"{path} is neither a squashfs nor an ext2, ext3 or ext4 file system", reason="bad-image",
@@ -58,3 +59,19 @@ def check_image(path: Path) -> str:
 
 def _is_ext(head: bytes) -> bool:
     return len(head) >= 2048 and struct.unpack_from("<H", head, 1080)[0] == _EXT
+
+
+def _ext_bytes(head: bytes) -> int:
+    """How large the file system is; 0 where its superblock is damaged. Source: struct ext4_super_block of Linux."""
+    blocks, exponent = (struct.unpack_from("<I", head, _SUPERBLOCK + at)[0] for at in (4, 24))
+    (incompatible,) = struct.unpack_from("<I", head, _SUPERBLOCK + 96)
+    if incompatible & _64_BIT:
+        blocks |= struct.unpack_from("<I", head, _SUPERBLOCK + 336)[0] << 32
+    return blocks << 10 + exponent if exponent <= _LARGEST_BLOCK else 0
+
+
+def _check_whole(path: Path, size: int, used: int) -> None:
+    if not used:
+        raise ConfigError(f"{path} is damaged", reason="bad-image", hint="fetch it again")
+    if used > size:
+        raise ConfigError(f"{path} has {size} bytes of {used}", reason="bad-image", hint="fetch it again")
