@@ -33,8 +33,9 @@ def test_every_partition_is_searched_by_uuid_first_on_its_own_disk() -> None:
     text = grub_cfg(CONFIG)
     for name, label in (("state", "COS_STATE"), ("recovery", "COS_RECOVERY"), ("oem", "COS_OEM")):
         by_uuid = text.index(f'--hint "$tb_disk," --set=tb_{name} --fs-uuid {name}-uuid')
-        assert by_uuid < text.index(f'if [ -z "$tb_{name}" ]; then search --no-floppy --hint "$tb_disk,"')
-        assert f"--set=tb_{name} --label {label}" in text
+        by_label = text.index(f'  search --no-floppy --hint "$tb_disk," --set=tb_{name} --label {label}')
+        only_ours = text.index(f'  if [ "$tb_found" != "$tb_disk" ]; then set tb_{name}=; fi')
+        assert by_uuid < text.index(f'if [ -z "$tb_{name}" ]; then\n') < by_label < only_ours
 
 
 def test_entries_have_the_ids_that_others_know() -> None:

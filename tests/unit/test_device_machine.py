@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from treebuilder.app.device import data_place
 from treebuilder.device import here, writing
 from treebuilder.device.cosfiles import CosSettings, load, parse_variables
 from treebuilder.device.followed import Channels, ChannelsFile, Followed, due
 from treebuilder.device.states import Device, Failure, Image, Memory, Pointer, Slot
 from treebuilder.device.workfolder import NAME, STORE, need, work_folder
 from treebuilder.errors import ConfigError, IntegrityError, LockHeld, NoSpace, StateCorrupt, TransportError
+from treebuilder.events import Silent
 from treebuilder.model.digest import Digest
 from treebuilder.records import replace
 
@@ -97,6 +99,40 @@ def test_two_disks_with_equal_labels_are_told_apart(
     assert caught.value.reason == "many-disks"
 
 
+def test_another_disk_is_left_alone_when_ours_has_no_such_partition(
+    kernel: here.Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another system is attached, with the labels that ours has lost."""
+    blkid(tmp_path, monkeypatch, {"vda1": "COS_RECOVERY", "vda2": "COS_PERSISTENT", "vdb2": "COS_STATE"})
+    for label in ("COS_RECOVERY", "COS_PERSISTENT"):
+        assert here.partition(kernel, label) is None
+        with pytest.raises(StateCorrupt) as caught, writing.writable(kernel, label, Silent()):
+            raise AssertionError(label)
+        assert (caught.value.reason, label in caught.value.message) == ("no-partition", True)
+        assert "vdb" in str(caught.value)
+    found = here.partition(kernel, "COS_STATE")
+    assert found is not None
+    assert found.node.name == "vdb2"
+
+
+def test_where_to_work_is_what_the_owner_mounts_for_data(
+    kernel: here.Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = "36 35 253:18 / /run/initramfs/cos-state ro - ext4 /dev/vdb2 ro"
+    overlay = "37 35 0:40 / /usr/local rw - overlay overlay rw"
+    blkid(tmp_path, monkeypatch, {"vda1": "COS_PERSISTENT", "vdb2": "COS_STATE", "vdb3": "COS_PERSISTENT"})
+    mountinfo(kernel, state, overlay, "38 35 253:19 / /mnt/ours rw - ext4 /dev/vdb3 rw")
+    assert data_place(kernel) == Path("/mnt/ours")
+    (tmp_path / "tools/blkid").unlink()
+    (tmp_path / "tools").rmdir()
+    blkid(tmp_path, monkeypatch, {"vda1": "COS_PERSISTENT", "vdb2": "COS_STATE"})
+    for other, place in (("/mnt/other", None), ("/usr/local", Path("/usr/local"))):  # by UUID, in VOLUMES
+        mountinfo(kernel, state, overlay, f"38 35 253:1 / {other} rw - ext4 /dev/vda1 rw")
+        assert data_place(kernel) == place
+    mountinfo(kernel, state, overlay)  # which is in memory
+    assert data_place(kernel) is None
+
+
 def test_mounts_are_read_with_their_escapes(kernel: here.Kernel) -> None:
     mountinfo(
         kernel, "36 35 8:1 / /mnt/a\\040b rw,relatime - ext4 /dev/sda1 rw,errors=continue",
@@ -143,6 +179,7 @@ _WRITABLE = """
 import os, sys
 from pathlib import Path
 from treebuilder.container import namespace, syscalls
+from treebuilder.app.device import data_place
 from treebuilder.device import here, writing
 from treebuilder.events import Recorder
 

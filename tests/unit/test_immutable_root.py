@@ -107,3 +107,41 @@ def test_a_damaged_machine_id_is_made_anew(tmp_path: Path, left: bytes) -> None:
     found = Booted(tmp_path, "", **VOLUME)
     assert len(found.machine_id.strip()) == 32
     assert (found.drive / "etc/machine-id").read_text() == found.machine_id.strip() + "\n"
+
+
+@pytest.mark.parametrize(
+    ("spec", "known", "node"),
+    [
+        ("LABEL=COS_OEM", True, "vda1"), ("LABEL=COS_PERSISTENT", True, ""), ("LABEL=COS_RECOVERY", True, ""),
+        ("LABEL=DATA", True, "vdb4"), ("UUID=1234", True, "vdb3"), ("DEV/vdb3", True, "vdb3"),
+        ("LABEL=COS_OEM", False, "vdb1"), ("LABEL=COS_PERSISTENT", False, "vdb3"),
+    ],
+)  # fmt: skip
+def test_what_another_disk_calls_like_ours_is_not_mounted(tmp_path: Path, spec: str, known: bool, node: str) -> None:
+    """vda is ours, and has lost COS_PERSISTENT and COS_RECOVERY; vdb is another system's, with a DATA of its own."""
+    dev, block = tmp_path / "dev", tmp_path / "sys/dev/block"
+    labels = {"vda1": "COS_OEM", "vda2": "COS_STATE", "vdb1": "COS_OEM", "vdb2": "COS_RECOVERY",
+              "vdb3": "COS_PERSISTENT", "vdb4": "DATA"}  # fmt: skip
+    for folder in (dev / "disk/by-label", dev / "disk/by-uuid", block):
+        folder.mkdir(parents=True)
+    for name, label in labels.items():
+        (tmp_path / "sys/devices" / name[:3] / name).mkdir(parents=True)
+        (tmp_path / "sys/devices" / name[:3] / name / "partition").touch()
+        (dev / name).write_text(f"{label}\n")
+        (dev / "disk/by-label" / label).unlink(missing_ok=True)
+        (dev / "disk/by-label" / label).symlink_to(dev / name)
+    (dev / "disk/by-uuid/1234").symlink_to(dev / "vdb3")
+    (block / "253:2").symlink_to(tmp_path / "sys/devices/vda/vda2")
+    mounted = "36 35 253:2 / /run/initramfs/cos-state ro - ext4 /dev/vda2 ro\n" if known else ""
+    (tmp_path / "mountinfo").write_text(mounted)
+    script = SCRIPT.read_text()
+    functions = script[script.index("# The folder in sysfs of the disk") : script.index('fstab=""')]
+    for old, new in (
+        ("/proc/self/mountinfo", f"{tmp_path}/mountinfo"), ("/sys/dev/block", str(block)), ("/dev/$", f"{dev}/$"),
+        ("=/dev/disk", f"={dev}/disk"), ('"/dev/', f'"{dev}/'), ('[ -b "$node" ]', '[ -e "$node" ]'),
+    ):  # fmt: skip
+        functions = functions.replace(old, new)
+    blkid = 'blkid() { while [ $# -gt 1 ]; do shift; done; cat "$1"; }\n'
+    words = ["sh", "-uc", f'{blkid}{functions}\nnode_of "$1"', "sh", spec.replace("DEV", str(dev))]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == (str(dev / node) if node else "")

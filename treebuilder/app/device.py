@@ -16,7 +16,16 @@ from treebuilder.device.cosfiles import load as load_cos
 from treebuilder.device.followed import Channels, ChannelsFile
 from treebuilder.device.grubenv import GrubControl
 from treebuilder.device.journal import Journal
-from treebuilder.device.places import BOOT_BLOCK, HEALTH_FOLDERS, OEM, PERSISTENT, RECOVERY, SLOT_FOLDER, STATE
+from treebuilder.device.places import (
+    BOOT_BLOCK,
+    DATA_MOUNT,
+    HEALTH_FOLDERS,
+    OEM,
+    PERSISTENT,
+    RECOVERY,
+    SLOT_FOLDER,
+    STATE,
+)
 from treebuilder.device.states import Slot
 from treebuilder.device.upgrade import Machine, Started
 from treebuilder.errors import ConfigError, StateCorrupt, TreebuildError
@@ -128,18 +137,21 @@ def _machine(options: DeviceOptions, events: EventSink, cancel: Cancel, stack: E
         writing.rest(recovery if slot is Slot.RECOVERY else state)
 
     machine = Machine(state, recovery, GrubControl(state / BOOT_BLOCK), started, settled, cancel)
-    work = Path(options.work).absolute() if options.work else _persistent(kernel) or state / SLOT_FOLDER
+    work = Path(options.work).absolute() if options.work else data_place(kernel) or state / SLOT_FOLDER
     return Site(machine, state, recovery, started, work, options.root, False, events, cancel)
 
 
-def _persistent(kernel: here.Kernel) -> Path | None:
-    """Where COS_PERSISTENT is mounted, when it can be written."""
+def data_place(kernel: here.Kernel) -> Path | None:
+    """Where COS_PERSISTENT is mounted, when it can be written; where our disk has none, what the owner has mounted in
+    its place."""
     try:
         found = here.partition(kernel, PERSISTENT)
     except StateCorrupt:
         return None
-    for mount in here.mounts(kernel) if found is not None else ():
-        if found is not None and mount.device == found.device and not mount.read_only:
+    for mount in here.mounts(kernel):
+        wanted = mount.device == found.device if found is not None else mount.place == DATA_MOUNT
+        # Without a partition an overlay is there, which is memory.
+        if wanted and not mount.read_only and not mount.device.startswith("0:"):
             return mount.place
     return None
 

@@ -2,7 +2,7 @@
 
 GRUB counts down, and writes, before it starts anything. An entry whose commands fail falls to the next one, and an
 entry that somebody picks counts nothing. File systems are searched by UUID, on the disk that GRUB was read from first;
-labels are what is left when the UUID is not there (a partition that was copied to a new disk).
+labels are what is left when the UUID is not there (a partition that was made anew), and count on that disk alone.
 Source: os-and-ota facts 4.3-4.4; GRUB manual. `-s` follows links, `-f` and `-e` do not.
 """
 
@@ -259,8 +259,16 @@ def _searches(config: GrubConfig) -> list[str]:
         ("tb_oem", config.oem_uuid, places.OEM),
     ):
         search = f'search --no-floppy --hint "$tb_disk," --set={variable}'
-        lines.append(f"{search} --fs-uuid {_word(uuid)}")
-        lines.append(f'if [ -z "${variable}" ]; then {search} --label {label}; fi')
+        lines += [
+            f"{search} --fs-uuid {_word(uuid)}",
+            f'if [ -z "${variable}" ]; then',
+            f"  {search} --label {label}",
+            "  # A hint says where to look first, and not where to stop: another disk's is another system's.",
+            "  set tb_found=",
+            f"  regexp --set=1:tb_found '^([^,]+)' \"${variable}\"",
+            f'  if [ "$tb_found" != "$tb_disk" ]; then set {variable}=; fi',
+            "fi",
+        ]
     return lines
 
 

@@ -106,13 +106,14 @@ def _plain(text: str) -> str:
 
 
 def partition(kernel: Kernel, label: str) -> Partition | None:
-    """The partition with this label on the disk that we run from, or the only one there is.
+    """The partition with this label on the disk that we run from: another disk's is not ours, whatever it is called.
 
-    Raises StateCorrupt (reason "many-disks") where several have it and none of them is on our disk, MissingProgram.
+    Where nothing says which disk that is, the only one there is. Raises StateCorrupt (reason "many-disks") where
+    several have the label then, MissingProgram.
     """
-    own = [found for found in _on_our_disk(kernel) if found.label == label]
-    if own:
-        return own[0]
+    disk = own_disk(kernel)
+    if disk is not None:
+        return next((found for found in _on(disk, kernel) if found.label == label), None)
     listed = run([require("blkid", "to find partitions"), "-t", f"LABEL={label}", "-o", "device"], check=False)
     nodes = [Path(line) for line in listed.stdout.decode("utf-8", "surrogateescape").split("\n") if line]
     if len(nodes) > 1:
@@ -123,15 +124,18 @@ def partition(kernel: Kernel, label: str) -> Partition | None:
     return _described(kernel, nodes[0]) if nodes else None
 
 
-def _on_our_disk(kernel: Kernel) -> Iterator[Partition]:
+def own_disk(kernel: Kernel) -> Path | None:
+    """What sysfs has of the disk that we run from; None where that is no partition of a disk."""
     devices = {found.place: found.device for found in mounts(kernel)}
     device = next((devices[Path(place)] for place in _MOUNTS if Path(place) in devices), None)
     if device is None:
-        return
+        return None
     ours = (kernel.sys / "dev/block" / device).resolve()
-    if not (ours / "partition").is_file():
-        return
-    for folder in sorted(ours.parent.iterdir()):
+    return ours.parent if (ours / "partition").is_file() else None
+
+
+def _on(disk: Path, kernel: Kernel) -> Iterator[Partition]:
+    for folder in sorted(disk.iterdir()):
         if (folder / "partition").is_file():
             found = _described(kernel, kernel.dev / folder.name.replace("!", "/"), folder)
             if found is not None:

@@ -5,9 +5,12 @@ Source: os-and-ota facts 4.1-4.5. What is ours alone says so.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 GRUB, OEM, STATE, RECOVERY, PERSISTENT = "COS_GRUB", "COS_OEM", "COS_STATE", "COS_RECOVERY", "COS_PERSISTENT"
 
 STATE_MOUNT = "/run/initramfs/cos-state"  # of a system that runs from active or passive; read-only but while we write
+DATA_MOUNT = Path("/usr/local")  # of COS_PERSISTENT
 IMAGE_WORD = "cos-img/filename"  # `cos-img/filename=/cOS/active.img`: the slot that was booted, by its link
 SLOT_FOLDER = "cOS"  # on COS_STATE and on COS_RECOVERY; holds `images/` and the links
 BOOT_BLOCK = "cOS/boot.env"  # on COS_STATE, ours alone: what grub.cfg counts down (device/grubenv.py)

@@ -70,7 +70,9 @@ def writable(kernel: here.Kernel, label: str, events: EventSink) -> Iterator[Pat
     """
     found = here.partition(kernel, label)
     if found is None:
-        raise StateCorrupt(f"the partition {label} cannot be found", reason="no-partition")
+        disk = here.own_disk(kernel)
+        where = "" if disk is None else f" on /dev/{disk.name}, which this system runs from"
+        raise StateCorrupt(f"the partition {label} cannot be found{where}", reason="no-partition")
     with ExitStack() as stack:
         writers = stack.enter_context(_writers(label))
         mounted = next((each for each in here.mounts(kernel) if each.device == found.device), None)

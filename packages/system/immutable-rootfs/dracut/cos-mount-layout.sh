@@ -31,7 +31,8 @@ own_disk() {
     done < /proc/self/mountinfo
 }
 
-# The node of LABEL=, UUID= or /dev/...; a label is looked for on our own disk first.
+# The node of LABEL=, UUID= or /dev/...; a label is looked for on our own disk first. What cOS calls its partitions means
+# ours alone: another disk with these labels is another system's. One of ours that is elsewhere is named by its UUID.
 node_of() {
     case $1 in
         LABEL=*)
@@ -44,6 +45,7 @@ node_of() {
                         return
                     fi
                 done
+                case ${1#LABEL=} in COS_OEM | COS_PERSISTENT | COS_STATE | COS_RECOVERY | COS_GRUB) return ;; esac
             fi
             node=/dev/disk/by-label/${1#LABEL=}
             ;;
