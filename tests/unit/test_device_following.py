@@ -245,3 +245,38 @@ def test_a_rollback_to_the_same_image_is_none(device: Fleet, capsys: Capture) ->
     asked(device, capsys, "upgrade", "system/os")
     assert asked(device, capsys, "rollback")["version"] == "1.0"  # of what waits for its boot
     assert device.boot() == "1.0"
+
+
+# what --force insists on ----------------------------------------------------------------------------------------------
+def test_force_takes_of_a_channel_what_failed_here(signed: Fleet, capsys: Capture) -> None:
+    asked(signed, capsys, "upgrade")
+    assert [signed.boot() for _ in range(4)] == ["2.0", "2.0", "2.0", "1.0"]
+    asked(signed, capsys, "status")
+    assert refused(signed, capsys, "upgrade") == "failed-before"
+    assert asked(signed, capsys, "check", "--force")["state"] == "offered"
+    assert asked(signed, capsys, "upgrade", "--force")["state"] == "upgraded"
+    assert signed.boot() == "2.0"
+
+
+@pytest.mark.parametrize("more", [(), ("--recovery-slot",)])
+def test_force_takes_of_a_channel_what_is_older(signed: Fleet, capsys: Capture, more: tuple[str, ...]) -> None:
+    folder = str(lay(signed.top / "new", "3.0"))
+    asked(signed, capsys, "upgrade", folder)
+    assert signed.boot() == "3.0"
+    asked(signed, capsys, "confirm")
+    asked(signed, capsys, "upgrade", folder, "--recovery-slot")
+    assert asked(signed, capsys, "upgrade", *more)["state"] == "up-to-date"
+    said = asked(signed, capsys, "upgrade", "--force", *more)
+    assert (said["state"], said["version"]) == ("upgraded", "2.0")
+    assert signed.versions()[2 if more else 0] == "2.0"
+
+
+def test_force_does_not_hurry_a_channel(signed: Fleet, capsys: Capture) -> None:
+    """Who is to get it, and when, is its owner's word; an old document is somebody else's."""
+    signed.publish("2.0", "--percentage", "0", sign="team.key")
+    assert asked(signed, capsys, "upgrade", "--force")["state"] == "not-in-share"
+    signed.publish("2.0", "--minimum-version", "1.5", sign="team.key")
+    assert refused(signed, capsys, "upgrade", "--force") == "too-old"
+    words = ["channel", "halt", "stable", "--repository", str(signed.shop.build), "--sign", "team.key", "--quiet"]
+    assert main([*words, "--cache-dir", "cache"]) == 0
+    assert asked(signed, capsys, "upgrade", "--force")["state"] == "halted"

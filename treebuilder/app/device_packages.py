@@ -91,16 +91,23 @@ class Follower:
 
 
 class ChannelSource:
-    """What a channel of one of the configured repositories names, if it is for this device and now."""
+    """What a channel of one of the configured repositories names, if it is for this device and now.
 
-    def __init__(self, name: str, follower: Follower, context: Context, purpose: Purpose = Purpose.UPGRADE) -> None:
+    `force`: also a version that is older, or failed here.
+    """
+
+    def __init__(
+        self, name: str, follower: Follower, context: Context, purpose: Purpose = Purpose.UPGRADE, *,
+        force: bool = False,
+    ) -> None:  # fmt: skip
         self._name, self._follower, self._context, self._purpose = name, follower, context, purpose
+        self._force = force
         self._found: tuple[RepositorySource, Channel] | None = None
 
     def look(self, device: Device, folder: Path) -> Offer:
         """Raises IntegrityError (not to be believed, or reasons "rolled-back", "expired"), SpecError ("no-channel"),
         UpdateRefused (reasons "failed-before", "too-old"), ConfigError ("no-keys"), TransportError."""
-        running = known_version(device) if self._purpose is Purpose.UPGRADE else ""
+        running = known_version(device, force=self._force) if self._purpose is Purpose.UPGRADE else ""
         with opened_store(folder) as store:
             source, channel = self._read(store)
         self._found = source, channel
@@ -108,7 +115,7 @@ class ChannelSource:
         key = f"{source.name}/{self._name}"
         said = offered(
             device, channel, place(follower.machine_id, channel.snapshot), follower.channels.revision(key), now,
-            self._purpose,
+            self._purpose, force=self._force,
         )  # fmt: skip
         follower.remember(follower.channels.saw(key, channel.revision))
         if said is Verdict.EXPIRED:
@@ -155,13 +162,13 @@ class ChannelSource:
         )  # fmt: skip
 
 
-def known_version(device: Device) -> str:
+def known_version(device: Device, *, force: bool = False) -> str:
     """The version that a newer one is newer than; "" where recovery runs because there is none.
 
-    Raises UpdateRefused (reason "unknown-version").
+    Raises UpdateRefused (reason "unknown-version"), unless `force` wants what is older too.
     """
     standing = device.standing
-    if standing is None and device.booted is not Slot.RECOVERY:
+    if standing is None and device.booted is not Slot.RECOVERY and not force:
         raise UpdateRefused(
             "it is not known which version runs, so none is newer", reason="unknown-version",
             hint="name the version to install",

@@ -240,7 +240,7 @@ def _source(site: Site, wish: Wish, said: CosSettings, context: Context) -> Upgr
         channel = wish.channel or followed
         if channel:
             follower = Follower(site.machine_id, site.channels(), site.remember)
-            return ChannelSource(channel, follower, context, wish.purpose)
+            return ChannelSource(channel, follower, context, wish.purpose, force=wish.force)
         word = recovery_image or said.upgrade_image
         if not word:
             raise ConfigError(

@@ -11,9 +11,10 @@ from treebuilder.trust.faults import ROLLED_BACK, fault
 
 def offered(
     device: Device, channel: Channel, place: int, seen_revision: int, now_epoch_s: int,
-    purpose: Purpose = Purpose.UPGRADE,
+    purpose: Purpose = Purpose.UPGRADE, *, force: bool = False,
 ) -> Verdict:  # fmt: skip
     """Whether the channel's version is for this device, now. `seen_revision` is the last that it believed, 0 for none.
+    `force`: somebody wants it though it is older, or failed here; the channel's own conditions count all the same.
 
     A recovery may be as new as what runs, and a reset goes anywhere; neither takes over what an older version left, so
     that no other version has to come first.
@@ -27,9 +28,11 @@ def offered(
         )
     standing = device.standing if purpose is Purpose.UPGRADE else None
     said = verdict(channel, "" if standing is None else standing.version, place, now_epoch_s)
-    recovery = device.recovery if purpose is Purpose.RECOVERY else None
+    if said is Verdict.NOT_NEWER and force:
+        said = verdict(channel, "", place, now_epoch_s)
+    recovery = device.recovery if purpose is Purpose.RECOVERY and not force else None
     if said is not Verdict.EXPIRED and recovery is not None and compare(channel.version, recovery.version) <= 0:
         said = Verdict.NOT_NEWER
-    if said is Verdict.OFFERED:
+    if said is Verdict.OFFERED and not force:
         refuse_failed(device, channel.version)
     return said
