@@ -15,7 +15,7 @@ from tests.unit.repository_parts import workshop
 from tests.unit.system_parts import System
 from treebuilder import __version__
 from treebuilder.cli.catalogue import ALIASES, VERBS
-from treebuilder.cli.main import main
+from treebuilder.cli.main import _understand, main
 
 TOP = Path(__file__).parents[2]
 
@@ -51,6 +51,23 @@ def test_examples_are_of_the_verb_and_are_understood(verb: str, capsys: pytest.C
     for line in examples:
         for flag in re.findall(r"(?<!\S)--?[a-z][a-z-]*", line.partition("|")[0]):
             assert re.search(rf"(?<![\w-]){flag}(?![\w-])", listed), f"{flag} of {line!r}"
+
+
+@pytest.mark.parametrize("verb", ["device", "cos"])
+def test_examples_for_a_device_can_be_typed(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A flag that the help lists may still want a value, which an example does not give it."""
+    import shlex
+
+    from treebuilder.cli.catalogue import PROGRAMS
+
+    assert main([verb, "--help"]) == 0
+    examples = capsys.readouterr().out.partition("examples:\n")[2].partition("\n\n")[0].splitlines()
+    assert len(examples) > 5
+    for line in examples:
+        name, *words = shlex.split(line)
+        words = [*PROGRAMS[name].split(), *words] if name in PROGRAMS else words
+        understood = _understand(words)[1]
+        assert understood.what in line
 
 
 def test_the_overview_names_what_verbs_do(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,8 +19,10 @@ from tests import schemas
 from tests.unit.device_fleet import Capture, Fleet, answer, asked, device, lay
 from treebuilder.channel.results import read_result
 from treebuilder.cli.main import main
+from treebuilder.cli.verbs.cos import in_words_of_cos
 from treebuilder.device.grubenv import decode
 from treebuilder.device.states import Slot
+from treebuilder.errors import StateCorrupt
 from treebuilder.system import locks
 
 __all__ = ["device"]  # a fixture
@@ -339,3 +341,69 @@ def test_this_machine_is_no_device(capsys: Capture) -> None:
 def test_words_that_do_not_fit(device: Fleet, capsys: Capture, words: tuple[str, ...]) -> None:
     assert device.run(*words) == 1
     assert json.loads(capsys.readouterr().out)["error"]["reason"] == "usage"
+
+
+# what people read -----------------------------------------------------------------------------------------------------
+def said_by(device: Fleet, capsys: Capture, *words: str, code: int = 0) -> str:
+    """The answer without --json."""
+    capsys.readouterr()
+    assert main([word for word in device.words(*words) if word != "--json"]) == code
+    return capsys.readouterr().out.strip()
+
+
+def test_what_is_up_to_date_is_named(device: Fleet, capsys: Capture) -> None:
+    asked(device, capsys, "upgrade", str(lay(device.top / "new", "2.0")))
+    assert device.boot() == "2.0"
+    asked(device, capsys, "confirm")
+    device.package("2.0")
+    device.slot, device.boots = Slot.PASSIVE, device.boots + 1  # somebody picked it in the menu: 1.0
+    for verb in ("check", "upgrade"):
+        assert said_by(device, capsys, verb, "system/os") == "2.0 is up to date"
+    asked(device, capsys, "upgrade", str(device.top / "new"), "--recovery-slot")
+    assert said_by(device, capsys, "check", "system/os", "--recovery-slot") == "2.0 is up to date"
+    device.slot, device.boots = Slot.ACTIVE, device.boots + 1
+    folder = str(lay(device.top / "other", "1.5"))
+    asked(device, capsys, "upgrade", folder, "--recovery-slot")
+    assert said_by(device, capsys, "upgrade", folder, "--recovery-slot") == "1.5 is up to date"
+
+
+def test_cancel_says_whether_there_was_anything(device: Fleet, capsys: Capture) -> None:
+    assert said_by(device, capsys, "cancel") == "nothing is planned"
+    assert asked(device, capsys, "cancel")["version"] == ""
+    asked(device, capsys, "stage", str(lay(device.top / "new", "2.0")))
+    assert said_by(device, capsys, "cancel") == "2.0, which was planned, is given up"
+
+
+def test_status_says_of_what_boots_next_one_thing(device: Fleet, capsys: Capture) -> None:
+    def state() -> tuple[str, str]:
+        lines = dict(line.split(None, 1) for line in said_by(device, capsys, "status").splitlines())
+        return lines["boots"].removeprefix("next").strip(), lines["state"]
+
+    assert state() == ("active", "confirmed")
+    asked(device, capsys, "upgrade", str(lay(device.top / "new", "2.0")))
+    assert state() == ("active, 3 tries left", "a new version waits for its boot")
+    asked(device, capsys, "rollback")
+    assert state() == ("passive", "passive is what boots")
+    for name in ("active.img", "passive.img"):
+        (device.state / "cOS" / name).unlink()
+    assert state() == ("recovery", "recovery is what boots")
+    (device.recovery / "cOS/recovery.squashfs").unlink()
+    assert state() == ("nothing", "no slot has an image")
+
+
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        ("COS_STATE", "State partition cannot be found"), ("COS_RECOVERY", "Recovery partition cannot be found"),
+        ("COS_PERSISTENT", "Persistent partition cannot be found"), ("COS_OEM", "OEM partition cannot be found"),
+        ("/dev/vda3", "the partition /dev/vda3 cannot be found on /dev/vda"),
+    ],
+)  # fmt: skip
+def test_the_partition_that_is_missing_is_the_one_that_cos_names(label: str, said: str) -> None:
+    err = StateCorrupt(f"the partition {label} cannot be found on /dev/vda", reason="no-partition")
+    assert in_words_of_cos("reset", err) == said
+
+
+def test_exit_codes_of_cos_are_those_that_its_help_says(device: Fleet) -> None:
+    assert called(device, "cos-upgrade", "--what").returncode == 2
+    assert called(device, "cos-upgrade", "none/such@1.0").returncode == 1

@@ -52,7 +52,8 @@ class Wish:
 class Report:
     """What came of it. `state`: "upgraded", "staged", "reset", "up-to-date", "rolled-back", "cancelled", "offered", or
     why a channel does not offer its version. `reboot`: it counts after the next boot. `fetched_bytes` of packages or
-    layers came over the network for it, and `image_bytes` is what they became."""
+    layers came over the network for it, and `image_bytes` is what they became. `standing`, for people: the version that
+    a newer one was looked for, of recovery where it is for recovery."""
 
     action: str
     state: str
@@ -64,6 +65,7 @@ class Report:
     reboot: bool = False
     fetched_bytes: int = 0
     image_bytes: int = 0
+    standing: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -80,7 +82,7 @@ def check(site: Site, wish: Wish, load: Load) -> Report:
     report(site, device)
     with work_folder(site.work) as work:
         _, offer = _looked(site, wish, load, device, work.folder)
-    return _report("check", offer.state, device, offer)
+    return _report("check", offer.state, device, offer, wish.purpose)
 
 
 def upgrade(site: Site, wish: Wish, load: Load) -> Report:
@@ -98,7 +100,7 @@ def upgrade(site: Site, wish: Wish, load: Load) -> Report:
         source, offer = _looked(site, wish, load, device, work.folder)
         if offer.state != "offered":
             _withdraw(site, device, offer)
-            return _report(action, offer.state, device, offer)
+            return _report(action, offer.state, device, offer, wish.purpose)
         if _unnamed(wish, offer) and wish.purpose is Purpose.UPGRADE:
             done = _come_so_far(site, device, wish, offer)
             if done is not None:
@@ -117,7 +119,8 @@ def upgrade(site: Site, wish: Wish, load: Load) -> Report:
     state = _outcome(before, device, image, wish.purpose)
     if wish.purpose is not Purpose.RESET:  # that is not done yet
         hooks(site, "after-upgrade", strict=wish.strict, done=_done(image, wish.purpose, state))
-    return replace(_report(action, state, device, offer), version=image.version, digest=str(image.digest),
+    found = _report(action, state, device, offer, wish.purpose)
+    return replace(found, version=image.version, digest=str(image.digest),
                    reboot=state == "upgraded" and wish.purpose is not Purpose.RECOVERY,
                    fetched_bytes=obtained.fetched_bytes, image_bytes=size)  # fmt: skip
 
@@ -158,8 +161,10 @@ def roll_back(site: Site) -> Report:
 
 
 def cancel(site: Site) -> Report:
-    """Gives up what is staged or was cut off."""
-    return Report("cancel", "cancelled", running=_running(site.machine.cancel()))
+    """Gives up what is staged or was cut off; its version, "" where there is nothing."""
+    plan = site.machine.status().memory.plan
+    device = site.machine.cancel()
+    return Report("cancel", "cancelled", "" if plan is None else plan.image.version, _running(device))
 
 
 def reset(site: Site, wish: Wish, load: Load, folders: Iterable[Path]) -> Report:
@@ -281,12 +286,13 @@ def _come_so_far(site: Site, device: Device, wish: Wish, offer: Offer) -> Report
     plan, active, action = device.memory.plan, device.active, "upgrade" if wish.go else "stage"
     waits = device.pointer.trial is not None and device.pointer.start is Slot.ACTIVE
     if waits and active is not None and active.version == offer.version:
-        return replace(_report(action, "upgraded", device, offer), digest=str(active.digest), reboot=True)
+        found = _report(action, "upgraded", device, offer, wish.purpose)
+        return replace(found, digest=str(active.digest), reboot=True)
     if plan is None or (plan.purpose, plan.image.version) != (wish.purpose, offer.version) or not plan.on_disk:
         return None
     if wish.go:
         device = site.machine.go_on()
-    found = _report(action, "upgraded" if wish.go else "staged", device, offer)
+    found = _report(action, "upgraded" if wish.go else "staged", device, offer, wish.purpose)
     return replace(found, digest=str(plan.image.digest), reboot=wish.go)
 
 
@@ -330,8 +336,10 @@ def _installed(site: Site, device: Device, wish: Wish, offer: Offer, obtained: O
     return site.machine.upgrade(image, source, wish.purpose, automatic=automatic, go=wish.go), image
 
 
-def _report(action: str, state: str, device: Device, offer: Offer) -> Report:
-    return Report(action, state, offer.version, _running(device), offer.source, critical=offer.critical)
+def _report(action: str, state: str, device: Device, offer: Offer, purpose: Purpose) -> Report:
+    good = device.recovery if purpose is Purpose.RECOVERY else device.standing
+    return Report(action, state, offer.version, _running(device), offer.source, critical=offer.critical,
+                  standing="" if good is None else good.version)  # fmt: skip
 
 
 def _running(device: Device) -> str:

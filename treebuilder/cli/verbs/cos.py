@@ -9,8 +9,9 @@
   feature enable NAME... a link in /oem/features turns one on; disable NAME... takes it away
   suc                    suc-upgrade: the host at HOST_DIR gets the root that this runs in, and starts anew
 
-/etc/cos-upgrade-image and /etc/cos/config are read as data. Every failure ends with 1. --config of the installer is a
-cloud-config file or its URL.
+/etc/cos-upgrade-image and /etc/cos/config are read as data. A failure ends with 1, but with 2 where flags cannot be
+understood, and where the kernel refuses what nothing was prepared for. --config of the installer is a cloud-config
+file or its URL.
 
 examples:
   cos-upgrade
@@ -34,6 +35,7 @@ from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.cli.session import Session
 from treebuilder.cli.verbs import cos_feature, cos_suc, device_install
 from treebuilder.cli.verbs import device as verb
+from treebuilder.device.places import OEM, PERSISTENT, RECOVERY, STATE
 from treebuilder.errors import ConfigError, TreebuildError
 
 if TYPE_CHECKING:
@@ -84,11 +86,21 @@ def run(args: argparse.Namespace, session: Session) -> int:
     except TreebuildError as err:
         if err.exit_code != 2:
             raise
-        said = {
-            "reset-elsewhere": f"cos-{args.what} can be run only from recovery",
-            "no-partition": "State partition cannot be found",
-        }.get(err.reason, err.message)  # fmt: skip
-        raise _FailedError(said, hint=err.hint, where=err.where, reason=err.reason) from err
+        said = in_words_of_cos(args.what, err)
+        hint = err.hint or (err.message if said != err.message else None)
+        raise _FailedError(said, hint=hint, where=err.where, reason=err.reason) from err
+
+
+def in_words_of_cos(what: str, err: TreebuildError) -> str:
+    """What cOS's scripts say of the same; our own message where they have no words for it."""
+    if err.reason == "reset-elsewhere":
+        return f"cos-{what} can be run only from recovery"
+    if err.reason == "no-partition":
+        for label in (STATE, RECOVERY, PERSISTENT, OEM):
+            if label in err.message:
+                name = label.removeprefix("COS_")
+                return f"{name if label == OEM else name.capitalize()} partition cannot be found"
+    return err.message
 
 
 def _run(args: argparse.Namespace, session: Session) -> int:
@@ -151,7 +163,6 @@ def installation(args: argparse.Namespace, environment: Mapping[str, str]) -> In
 
 def _done(args: argparse.Namespace, session: Session, site: Site) -> int:
     from treebuilder.app import device, device_health, device_upgrade
-    from treebuilder.device.places import OEM, PERSISTENT
     from treebuilder.records import replace
     from treebuilder.ui import tables
 

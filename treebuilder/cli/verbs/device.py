@@ -22,7 +22,7 @@ examples:
   treebuild device upgrade --reboot
   treebuild device upgrade system/sampleOS@0.6.0
   treebuild device upgrade --channel stable
-  treebuild device upgrade registry.example.org/os:1.4 --recovery
+  treebuild device upgrade registry.example.org/os:1.4 --recovery-slot
   treebuild device stage ./sampleOS-0.6.0.squashfs --version 0.6.0
   treebuild device install /dev/vda --cloud-init cloud.yaml
   treebuild device lint packages/cloud-config
@@ -177,7 +177,7 @@ def _done(args: argparse.Namespace, session: Session, site: Site) -> int:
         case "status":
             found = device_health.status(site)
             session.close()
-            tables.write(found.to_json(), session.output, _status_text(found.to_json()))
+            tables.write(found.to_json(), session.output, status_text(found.to_json()))
             return 0
         case "confirm":
             return _confirm(args, session, site)
@@ -218,13 +218,13 @@ def text_of(report: Report) -> str:
         case "staged":
             said = f"{report.version} is staged: treebuild device apply switches to it"
         case "up-to-date":
-            said = f"{report.running or report.version} is up to date"
+            said = f"{report.standing or report.running or report.version} is up to date"
         case "offered":
             said = f"{what} is there for this device, which runs {report.running}"
         case "reset" | "rolled-back":
             said = f"{report.version} boots next"
         case "cancelled":
-            said = "what was staged is given up"
+            said = f"{report.version}, which was planned, is given up" if report.version else "nothing is planned"
         case reason:
             said = f"{what} is not offered to this device now: {reason}"
     if report.image_bytes:
@@ -271,7 +271,7 @@ def _run_stage(args: argparse.Namespace, session: Session) -> int:
     return 1 if errors and args.strict else 0
 
 
-def _status_text(value: dict[str, object]) -> str:
+def status_text(value: dict[str, object]) -> str:
     from treebuilder.ui import tables
 
     def name(image: object) -> str:
@@ -283,8 +283,10 @@ def _status_text(value: dict[str, object]) -> str:
     rows = [["running", f"{name(value['running'])}, from {value['booted']}"]]
     rows += [[slot, name(image)] for slot, image in slots.items()]
     tries = "" if boot["tries_left"] is None else f", {boot['tries_left']} tries left"
-    rows.append(["boots next", f"{boot['next']}{tries}"])
-    waits = "a new version waits for its boot" if boot["trial"] else "passive is what boots"
+    rows.append(["boots next", f"{boot['next'] or 'nothing'}{tries}"])
+    waits = f"{boot['next']} is what boots" if boot["next"] else "no slot has an image"
+    if boot["trial"] and boot["next"] == "active":
+        waits = "a new version waits for its boot"
     rows.append(["state", "on trial" if value["on_trial"] else "confirmed" if value["confirmed"] else waits])
     plan = value["plan"]
     if isinstance(plan, dict):
