@@ -145,3 +145,21 @@ def test_so_many_packages_are_fetched_at_once(luet: Luet, count: int) -> None:
         code, said = luet("install", "-y", "--concurrency", str(count), *names)
         server.shutdown()
     assert (code, Counting.most) == (0, count), said
+
+
+def test_the_solver_that_leaves_out(luet: Luet) -> None:
+    """As in luet's own script: what excludes each other, and what nobody has."""
+    luet.shop.package("test/d", {"d": b"d"}, conflicts=("test/e",))
+    luet.shop.package("test/e", {"e": b"e"})
+    luet.shop.package("test/f", {"f": b"f"})
+    luet.shop.package("test/g", {"g": b"g"}, requires=("test/e",))
+    luet.create()
+    wanted = ["test/d", "test/f", "test/e", "test/g"]
+    assert luet("install", "-y", *wanted)[0] == 2
+    assert luet.installed() == []
+    code, text = luet("install", "-y", "--solver-type", "qlearning", *wanted, "test/none")
+    assert (code, luet.installed()) == (0, ["test/d-1.0", "test/f-1.0"])
+    for name in ("test/e", "test/g", "test/none"):
+        assert f" WARNING  {name} is left out: " in text
+    code, text = luet("install", "-y", "--solver-type", "qlearning", "test/none")
+    assert (code, "package 'test/none' not found" in text) == (2, True)

@@ -48,4 +48,4 @@ def test_a_pull_repository_has_no_effect(tmp_path: Path, capsys: pytest.CaptureF
 def test_a_solver_that_leaves_out_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:
     for words, told in ((["--solver-type", "qlearning"], True), (["--solver-type="], False), ([], False)):
         assert main(["luet", *words, "build", "--pretend", "--tree", "packages", "system/sampleOS"]) == 0
-        assert ("the solver qlearning is not here" in capsys.readouterr().out) is told
+        assert ("the solver qlearning is for install: what build cannot have" in capsys.readouterr().out) is told

@@ -16,7 +16,7 @@ from treebuilder.client.opening import database_of, luet_database
 from treebuilder.errors import IntegrityError, NoSpace, SpecError, StateCorrupt, TreebuildError
 from treebuilder.events import EventSink, Warned
 from treebuilder.model.digest import Digest
-from treebuilder.model.package import PackageRef
+from treebuilder.model.package import Package, PackageRef
 from treebuilder.records import record, replace
 from treebuilder.system.process import Cancel
 from treebuilder.trust.faults import REASONS
@@ -24,7 +24,7 @@ from treebuilder.trust.faults import REASONS
 if TYPE_CHECKING:
     from treebuilder.app.asking import Repository
     from treebuilder.app.plugins import Plugins
-    from treebuilder.client import Client, Manner, SystemDatabase
+    from treebuilder.client import Client, Manner, Planned, SystemDatabase
     from treebuilder.client.operations import UpgradeRequest
     from treebuilder.client.uninstall import UninstallRequest
     from treebuilder.oci.store import Store
@@ -37,13 +37,15 @@ _NOTHING_NEW = "upgrade-nothing-new"  # notes: of a root, the state in which the
 
 @record
 class InstallWish:
-    """What `install` was asked. `as_luet`: what has any version installed is not asked for again."""
+    """What `install` was asked. `as_luet`: what has any version installed is not asked for again. `some`: what cannot
+    be had is left out, with a warning."""
 
     packages: tuple[PackageRef, ...]
     nodeps: bool = False
     onlydeps: bool = False
     force: bool = False
     as_luet: bool = False
+    some: bool = False
 
 
 class PackageClient:
@@ -250,14 +252,23 @@ class PackageClient:
                 if not wanted:
                     return before
             request = InstallRequest(wanted, wish.nodeps, onlydeps=wish.onlydeps)
-            from treebuilder.client.choose import choose
-
-            return room.operations.merged(
-                before, Change(add=choose(request, repositories, installed, database.holds()), force=wish.force)
-            )
+            chosen = self._chosen(request, installed, database.holds(), some=wish.some)
+            return room.operations.merged(before, Change(add=chosen, force=wish.force))
 
         with self._asking_for(wish, manner):
             return self.run("install", plan, manner)
+
+    def _chosen(
+        self, request: InstallRequest, installed: tuple[Package, ...], holds: frozenset[str], *, some: bool
+    ) -> tuple[Planned, ...]:
+        from treebuilder.client.choose import choose, choose_some
+
+        if not some:
+            return choose(request, self.repositories, installed, holds)
+        found, left = choose_some(request, self.repositories, installed, holds)
+        for ref, why in left:
+            self.events.emit(Warned(f"{ref.pkgname} is left out: {why.message}"))
+        return found
 
     @contextmanager
     def _asking_for(self, wish: InstallWish, manner: Manner) -> Iterator[None]:

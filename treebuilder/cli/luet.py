@@ -32,7 +32,7 @@ _EPOCH = "SOURCE_DATE_EPOCH"
 _OWN = ("completion", "help", "exec")
 _DROPPING = "qlearning"
 _GROUPS = ("box", "database", "repo", "tree", "util")  # alone they say what they have
-_SOLVING = ("build", "install", "upgrade", "replace")
+_SOLVING = ("build", "replace")
 
 
 class _Wrong(Exception):
@@ -107,9 +107,10 @@ def _verb(verb: str, module: ModuleType, words: list[str], given: dict[str, Any]
         sink = _sink(args, machine, str(values["logging"]["level"]), luet_words.is_true(str(general["fatal_warnings"])))
         log = _log(values["logging"], sink)
         session.show_by(_logged(sink, log))
-        if verb in _SOLVING and values["solver"]["type"] == _DROPPING:
+        args.some = values["solver"]["type"] == _DROPPING
+        if verb in _SOLVING and args.some:
             session.events.emit(
-                Warned(f"the solver {_DROPPING} is not here: what cannot be had is an error, never left out")
+                Warned(f"the solver {_DROPPING} is for install: what {verb} cannot have is an error, never left out")
             )
         if verb == "build" and not (args.packages or args.all or args.full):
             return 0  # nothing to build is no error to luet

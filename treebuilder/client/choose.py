@@ -64,6 +64,33 @@ def choose(
     )  # fmt: skip
 
 
+def choose_some(
+    request: InstallRequest, repositories: RepositoryPackages, installed: tuple[Package, ...],
+    holds: frozenset[str] = frozenset(),
+) -> tuple[tuple[Planned, ...], tuple[tuple[PackageRef, Unsatisfiable], ...]]:  # fmt: skip
+    """The same without what cannot be had, and why it cannot: of what does not go together, what is named first counts.
+
+    That is what luet's `qlearning` tries to find. Raises Unsatisfiable where nothing is left.
+    """
+    try:
+        return choose(request, repositories, installed, holds), ()
+    except Unsatisfiable as err:
+        whole = err
+    found: tuple[Planned, ...] = ()
+    kept: tuple[PackageRef, ...] = ()
+    left: list[tuple[PackageRef, Unsatisfiable]] = []
+    for ref in request.wanted:
+        try:
+            found = choose(replace(request, wanted=(*kept, ref)), repositories, installed, holds)
+        except Unsatisfiable as err:
+            left.append((ref, err))
+        else:
+            kept = (*kept, ref)
+    if not kept:
+        raise whole
+    return found, tuple(left)
+
+
 def say_who_stays(err: Unsatisfiable, holds: frozenset[str]) -> None:
     """What the solver was told to hold is what is installed, and only of some of that somebody has said so."""
     kept = [name for name in sorted(holds) if any(_is_held(name, line) for line in (err.message, *err.chain))]

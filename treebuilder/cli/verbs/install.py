@@ -46,7 +46,9 @@ def run(args: argparse.Namespace, session: Session) -> int:
                 before, first = client.upgrade(first, manner), None
                 if session.output == "terminal":
                     changing.show(before, args, session, "")
-        wish = InstallWish(refs, args.nodeps, args.onlydeps, args.force, changing.is_luet(args))
+        wish = InstallWish(
+            refs, args.nodeps, args.onlydeps, args.force, changing.is_luet(args), getattr(args, "some", False)
+        )
         try:
             report: ChangeReport = client.install(wish, manner, first)
         except TreebuildError:
