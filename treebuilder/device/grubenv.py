@@ -1,12 +1,18 @@
-"""The boot loader's block: a GRUB environment of 1024 bytes, replaced by one rename.
+"""The boot loader's block: a GRUB environment of 1024 bytes, written where it lies, as GRUB does itself (`save_env`).
 
-GRUB counts down by writing into the blocks of the file (`save_env`), so the file always has exactly this size and our
-variables come first: they lie in the first 512 bytes, which a disk writes whole. Other variables of the file are kept.
-Source: GRUB manual, "The GRUB environment block"; grub-core/lib/envblk.c for the escapes.
+GRUB replays no journal. A new file with the name of the old one is a change of a folder and of an inode, which reach
+the disk one after the other: cut in between, GRUB finds an empty file, and starts active without counting. What is
+written over touches neither. Our variables come first: they lie in the first 512 bytes, which a disk writes whole. They
+always take the same room, so other variables of the file, which are kept, stay where they are, and a write changes
+nothing in the second half.
+Source: GRUB manual, "The GRUB environment block"; grub-core/lib/envblk.c for the escapes and for comments.
 """
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from pathlib import Path
 
 from treebuilder.annotations import Protocol
@@ -19,6 +25,8 @@ SIZE_BYTES = 1024
 HEADER = b"# GRUB Environment Block\n"
 START, LEFT, SPARE, TRIAL = "tb_start", "tb_left", "tb_spare", "tb_trial"
 _OURS = (START, LEFT, SPARE, TRIAL)
+_SECTOR_BYTES = 512
+_OURS_END = 144  # behind the header and the longest of ours, and a comment that fills the rest: 137 and 2 at least
 
 
 class BootControl(Protocol):
@@ -29,7 +37,7 @@ class BootControl(Protocol):
         ...
 
     def write(self, pointer: Pointer) -> None:
-        """All of it at once: after a power cut it is the old one or this one. Raises NoSpace, TreebuildError."""
+        """All of it at once: after a power cut it is the old one or this one. Raises NoSpace, StateCorrupt."""
         ...
 
 
@@ -60,7 +68,11 @@ class GrubControl:
             others = {name: value for name, value in self._variables().items() if name not in _OURS}
         except StateCorrupt:
             others = {}  # a broken block must not keep a device from being mended
-        write_atomic(self._path, encode({**_values(pointer), **others}))
+        data = _block(pointer, others)
+        with disk_errors(f"writing {self._path}", self._path.parent):
+            if _overwrite(self._path, data):
+                return
+        write_atomic(self._path, data)
 
     def _variables(self) -> dict[str, str]:
         with disk_errors(f"reading {self._path}"):
@@ -71,15 +83,55 @@ class GrubControl:
         return decode(data, str(self._path))
 
 
+def _overwrite(path: Path, data: bytes) -> bool:
+    """Writes the block into the blocks of the file, which stays the same one. False where there is none to write over:
+    no file of this size with blocks of its own, or one whose second half says something that GRUB would read as ours.
+    """
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as err:
+        if err.errno in (errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            return False
+        raise
+    try:
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode) or info.st_size != SIZE_BYTES or info.st_blocks * 512 < SIZE_BYTES:
+            return False
+        half = os.pread(fd, SIZE_BYTES, _SECTOR_BYTES)
+        if any(f"{name}=".encode() in half for name in _OURS):
+            return False  # of two equal names the last one counts
+        if os.pwrite(fd, data, 0) != len(data):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        os.fsync(fd)
+        return True
+    finally:
+        os.close(fd)
+
+
+def _block(pointer: Pointer, others: dict[str, str]) -> bytes:
+    ours = HEADER + _lines(_values(pointer))
+    ours += b"#" * (_OURS_END - len(ours) - 1) + b"\n"
+    assert len(ours) == _OURS_END
+    return _filled(ours + _lines(others))
+
+
 def encode(variables: dict[str, str]) -> bytes:
     """The block, in the order of `variables`. Raises StateCorrupt when they do not fit."""
-    out = bytearray(HEADER)
+    return _filled(HEADER + _lines(variables))
+
+
+def _lines(variables: dict[str, str]) -> bytes:
+    out = bytearray()
     for name, value in variables.items():
         escaped = value.replace("\\", "\\\\").replace("\n", "\\\n")
         out += f"{name}={escaped}\n".encode("utf-8", "surrogateescape")
-    if len(out) > SIZE_BYTES:
+    return bytes(out)
+
+
+def _filled(lines: bytes) -> bytes:
+    if len(lines) > SIZE_BYTES:
         raise StateCorrupt("the variables of the boot loader do not fit into their block", reason="bad-grubenv")
-    return bytes(out.ljust(SIZE_BYTES, b"#"))
+    return lines.ljust(SIZE_BYTES, b"#")
 
 
 def decode(data: bytes, what: str) -> dict[str, str]:

@@ -62,7 +62,7 @@ class Link:
 
 @record
 class Point:
-    """A write: the boot loader's block, by one rename."""
+    """A write: the boot loader's block, where it lies, by one sector."""
 
     pointer: Pointer
 
