@@ -19,6 +19,7 @@ from treebuilder.device.rules import (
     Write,
     apply,
     ask,
+    begun_anew,
     boot,
     cancel,
     checked,
@@ -28,6 +29,7 @@ from treebuilder.device.rules import (
     kept,
     picked,
     power_lost,
+    remembered,
     roll_back,
     settle,
     unhealthy,
@@ -52,13 +54,14 @@ State = tuple[Device, bool]  # the device, and whether its boot is settled
 
 
 class Walk:
-    """All states from `start`. `damage`: files of active and passive vanish at any time (no new recovery then)."""
+    """All states from `start`. `damage`: files of active and passive vanish at any time (no new recovery then).
+    `lost`: the boot loader's block does, with or without somebody who begins it anew."""
 
     def __init__(
-        self, start: Device, upgrades: tuple[Image, ...], *, damage: bool = False,
+        self, start: Device, upgrades: tuple[Image, ...], *, damage: bool = False, lost: bool = False,
         recoveries: tuple[Image, ...] = (), resets: tuple[Image, ...] = (),
     ) -> None:  # fmt: skip
-        self.damage = damage
+        self.damage, self.lost = damage, lost
         self.wishes = [(found, Purpose.UPGRADE, automatic) for found in upgrades for automatic in (False, True)]
         self.wishes += [(found, Purpose.RECOVERY, False) for found in recoveries]
         self.wishes += [(found, Purpose.RESET, False) for found in resets]
@@ -81,6 +84,8 @@ class Walk:
         self.visited[what] = self.visited.get(what, 0) + 1
 
     def _next(self, device: Device, settled: bool) -> Iterator[State]:
+        if self.lost and device.pointer != Pointer():
+            yield replace(device, pointer=Pointer()), settled
         if device.booted is None:
             yield boot(device), False
             for slot in Slot:
@@ -92,6 +97,8 @@ class Walk:
             yield from self._written(device, settle(device), "settle", settled=False)
             self._remembered(device)
             return
+        if self.lost:
+            yield from self._written(device, (Point(begun_anew(device)),), "begun anew")
         yield from self._asked(device)
         yield from self._written(device, cancel(device), "cancel")
         yield from self._written(device, unhealthy(device), "unhealthy")
@@ -166,10 +173,19 @@ class Walk:
         active, pointer = device.active, device.pointer
         if active is None or pointer.left != 0 or pointer.trial != active.digest or device.running == active:
             return
+        if pointer.start is Slot.PASSIVE:
+            return  # it failed before its block was lost, and somebody may have asked for it since
         for write in settle(device):
             device = apply(device, write)
         assert any(failure.digest == active.digest for failure in device.memory.failed), "a failure is forgotten"
         assert boot(power_lost(device)).running != active or active == device.passive
+
+    def _distrusted(self, device: Device) -> None:
+        """What failed is not taken for good, once a boot is settled, where something else is there."""
+        active, passive = device.active, device.passive
+        if active is None or passive is None or not uncounted(device) or remembered(device, "", active.digest) is None:
+            return
+        assert passive == active or remembered(device, "", passive.digest) is not None, f"trusted: {device}"
 
     def _written(
         self, device: Device, writes: tuple[Write, ...], what: str, *, settled: bool = True
@@ -180,6 +196,8 @@ class Walk:
             device = apply(device, write)
             yield power_lost(device), False
         if writes or not settled:
+            if what in ("settle", "begun anew"):
+                self._distrusted(device)
             yield device, True
 
     def _check(self, device: Device) -> None:
@@ -187,10 +205,17 @@ class Walk:
         on_recovery = {device.recovery} | ({device.running} if device.booted is Slot.RECOVERY else set())
         for images, recovery in ((on_state(device), False), (on_recovery, True)):
             assert {found.digest for found in images if found is not None} <= kept(device, recovery=recovery)
+        if self.lost and uncounted(device) and device.active == BAD:
+            return  # GRUB cannot know better
         key = (device.active, device.passive, device.recovery, device.pointer)
         if key not in self._safe:
             self._safe[key] = comes_back(device)
         assert self._safe[key], f"nothing good boots: {device}"
+
+
+def uncounted(device: Device) -> bool:
+    """GRUB starts active, as often as it likes."""
+    return device.pointer.start is Slot.ACTIVE and device.pointer.left is None
 
 
 def on_state(device: Device) -> set[Image | None]:

@@ -78,3 +78,36 @@ def test_a_damaged_boot_block_leads_nobody_back_to_what_was_left(device: Fleet) 
     (device.state / "cOS/boot.env").write_bytes(b"{")
     assert device.run("confirm") == 0
     assert (device.boot(), device.slot) == ("1.0", Slot.PASSIVE)
+
+
+@pytest.mark.parametrize("lost", [True, False])
+@pytest.mark.parametrize("good", [True, False])
+def test_a_lost_boot_block_makes_no_good_version_of_one_that_failed(
+    device: Fleet, capsys: Capture, lost: bool, good: bool
+) -> None:
+    """GRUB knows no better than to start active; what runs then is on trial, and not for long."""
+    assert device.run("upgrade", str(lay(device.top / "new", "2.0"))) == 0
+    for _ in range(3):
+        assert (device.boot(), device.slot) == ("2.0", Slot.ACTIVE)
+    assert (device.boot(), device.slot) == ("1.0", Slot.PASSIVE)
+    assert device.run("confirm") == 0
+    block = device.state / "cOS/boot.env"
+    if lost:
+        block.unlink()
+    else:
+        block.write_bytes(b"{")
+    device.slot, device.boots = Slot.ACTIVE, device.boots + 1
+    check = device.root / "etc/treebuild/health.d/10-check"
+    check.parent.mkdir(parents=True)
+    check.write_text(f"#!/bin/sh\nexit {0 if good else 1}\n")
+    check.chmod(0o755)
+    capsys.readouterr()
+    assert device.run("confirm") == (0 if good else 1)
+    found = answer(capsys.readouterr().out, "confirm")
+    assert (found["version"], found["on_trial"], found["reboot"]) == ("2.0", True, not good)
+    assert [failure.version for failure in device.written().memory.failed] == ["2.0"]
+    for _ in range(2):
+        assert (device.boot(), device.slot) == ("1.0", Slot.PASSIVE)
+        assert device.run("status") == 0
+    assert device.run("upgrade", str(device.top / "new"), "--force") == 0, "who names it gets it"
+    assert (device.boot(), device.slot) == ("2.0", Slot.ACTIVE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.device_walk import BAD, BASE, FRESH, NEW, OLD, RECOVERY, Walk
+from tests.unit.device_walk import BAD, BASE, FRESH, NEW, OLD, RECOVERY, Walk, uncounted
 from treebuilder.channel.rules import WHOLE, Channel, Verdict
 from treebuilder.device.following import offered
 from treebuilder.device.rules import (
@@ -57,6 +57,14 @@ def test_files_that_vanish_walked() -> None:
     walk = Walk(FRESH, (BAD,), damage=True)
     assert any(device.active is None and device.passive is None for device, _ in walk.seen)
     assert "nothing-there" in walk.visited
+
+
+def test_a_boot_block_that_is_lost_walked() -> None:
+    walk = Walk(FRESH, (BAD,), lost=True)
+    assert {"begun anew", "roll back"} <= walk.visited.keys()
+    assert any(uncounted(device) and device.active == BAD for device, _ in walk.seen)
+    doubted = Pointer(Slot.PASSIVE, 0, TRIES, BAD.digest)
+    assert any(device.pointer == doubted and device.on_trial for device, _ in walk.seen)
 
 
 def test_without_recovery_walked() -> None:

@@ -156,9 +156,29 @@ def settle(device: Device) -> tuple[Write, ...]:
     if trial is not None and (active is None or active.digest != trial):
         pointer = AWAY
     elif trial is not None and active is not None and pointer.left == 0 and active not in _running_from_state(device):
-        memory = _failed(memory, active, "boot")
+        if pointer.start is Slot.ACTIVE:  # else it failed before
+            memory = _failed(memory, active, "boot")
         pointer = AWAY
-    return _changes(device, replace(memory, plan=plan), pointer)
+    return _changes(device, replace(memory, plan=plan), _doubted(device, pointer))
+
+
+def begun_anew(device: Device) -> Pointer:
+    """What is to be written where the boot loader's block cannot be read: it starts at active, as it does without one.
+    Who runs from passive was led there, so there it stays."""
+    return AWAY if device.booted is Slot.PASSIVE else _doubted(device, Pointer())
+
+
+def _doubted(device: Device, pointer: Pointer) -> Pointer:
+    """Nobody writes that an active is good that failed, so its block was lost. If passive is another one, and good, the
+    boot loader starts there; and what runs from active until then is on trial without a try left."""
+    active, passive = device.active, device.passive
+    if pointer.start is not Slot.ACTIVE or pointer.left is not None or active is None or not device.has_failed(active):
+        return pointer
+    if passive is None or passive == active or device.has_failed(passive):
+        return pointer
+    if device.booted is Slot.ACTIVE and device.running == active:
+        return replace(AWAY, left=0, trial=active.digest)
+    return AWAY
 
 
 # what is asked --------------------------------------------------------------------------------------------------------
@@ -336,7 +356,12 @@ def checked(device: Device, *, good: bool) -> Remember:
 
 # health ---------------------------------------------------------------------------------------------------------------
 def healthy(device: Device) -> tuple[Write, ...]:
-    """All health checks passed. An image on trial is confirmed, and what failed before it is forgotten."""
+    """All health checks passed. An image on trial is confirmed, and what failed before it is forgotten.
+
+    Not one that failed itself, and that nobody asked for again: it was started for want of a block.
+    """
+    if device.on_trial and device.pointer.start is Slot.PASSIVE:
+        return _changes(device, device.memory, AWAY)
     if device.on_trial:
         assert device.running is not None
         return _changes(device, _forget_older(device.memory, device.running), Pointer())
@@ -360,11 +385,12 @@ def _arrived(device: Device, plan: Plan, *, booted: bool = False) -> bool:
     That of a reset is not the trial of an upgrade to the same image, which leaves passive as it was. Nor is it one that
     was `booted` already, but for who asks whether the plan came that far: who resets once more has a reason.
     """
-    if plan.purpose is Purpose.RECOVERY or device.pointer.trial != plan.image.digest:
+    pointer = device.pointer
+    if plan.purpose is Purpose.RECOVERY or pointer.start is not Slot.ACTIVE or pointer.trial != plan.image.digest:
         return False
     if plan.purpose is Purpose.UPGRADE:
         return True
-    return device.passive == plan.image and (booted or device.pointer == _armed(plan.image))
+    return device.passive == plan.image and (booted or pointer == _armed(plan.image))
 
 
 def _on_state(device: Device) -> list[Image | None]:

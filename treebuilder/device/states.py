@@ -126,8 +126,14 @@ class Device:
 
     @property
     def confirmed(self) -> bool:
-        """Active is good and what boots next."""
-        return self.active is not None and self.pointer.start is Slot.ACTIVE and self.pointer.left is None
+        """Active is good and what boots next. One that failed is not, whatever the boot loader reads: without its
+        block it starts active too."""
+        counted = self.pointer.start is not Slot.ACTIVE or self.pointer.left is not None
+        return self.active is not None and not counted and not self.has_failed(self.active)
+
+    def has_failed(self, image: Image) -> bool:
+        """It is remembered as failed, and nobody asked for it since."""
+        return any(failure.digest == image.digest for failure in self.memory.failed)
 
     @property
     def standing(self) -> Image | None:

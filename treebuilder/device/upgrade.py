@@ -13,7 +13,7 @@ from treebuilder.device.journal import Boot, Journal
 from treebuilder.device.rules import Check, Fetch, Link, Point, Remember, Write
 from treebuilder.device.slots import Origin, Slots, Source, check_version, slot_of
 from treebuilder.device.statefile import NAME, StateFile
-from treebuilder.device.states import AWAY, Device, Image, Memory, Plan, Pointer, Purpose, Slot
+from treebuilder.device.states import Device, Image, Memory, Plan, Pointer, Purpose, Slot
 from treebuilder.errors import IntegrityError, StateCorrupt, TreebuildError, UpdateRefused
 from treebuilder.model.digest import Digest
 from treebuilder.records import record, replace
@@ -53,7 +53,6 @@ class Machine:
         self._flush = flush
         self._cancel = cancel
         self._lock = state / "cOS" / ".lock"
-        self._boot: Boot | None = None
 
     def status(self) -> Device:
         """Everything that counts, as it is now; the boot is settled first, once. Raises StateCorrupt, LockHeld."""
@@ -90,8 +89,8 @@ class Machine:
             return self._carry_out(self._write(device, writes), None)
 
     def mend(self) -> tuple[str, ...]:
-        """What cannot be read, of the memory and the boot loader's block, is given up: then nothing is planned and no
-        version failed, and active is where GRUB starts, as it does with such a block; passive, if we run from it.
+        """What cannot be read, of the memory and the boot loader's block, is given up: without the first nothing is
+        planned and no version failed, without the second `rules.begun_anew` says where GRUB starts.
         Returns what was wrong. Raises LockHeld."""
         with self._alone():
             return tuple(self._mend())
@@ -156,8 +155,7 @@ class Machine:
             self._control.read()
         except StateCorrupt as err:
             wrong.append(err.message)
-            # Who runs from passive was led there: what active has may be what failed.
-            self._control.write(AWAY if self._started.slot is Slot.PASSIVE else Pointer())
+            self._control.write(rules.begun_anew(self._seen(Pointer())[0]))
             self._flush(Slot.ACTIVE)
         for what in wrong:
             self._journal.add(f"begun anew: {what}")
@@ -165,22 +163,26 @@ class Machine:
 
     # one step after the other -----------------------------------------------------------------------------------------
     def _device(self) -> Device:
-        memory, boot = self._journal.read()
-        fresh = boot is None or (boot.id, boot.slot) != (self._started.boot_id, self._started.slot)
-        if fresh:
-            boot = Boot(self._started.boot_id, self._started.slot, self._slots.read(self._started.slot))
-        assert boot is not None
-        self._boot = boot
-        device = Device(
-            self._slots.read(Slot.ACTIVE), self._slots.read(Slot.PASSIVE), self._slots.read(Slot.RECOVERY),
-            self._control.read(), memory, boot.slot, boot.image,
-        )  # fmt: skip
-        if fresh:
+        device, fresh = self._seen()
+        if fresh is not None:
             device = self._write(device, rules.settle(device))
             self._say(device)
-            self._journal.write(device.memory, boot)  # what comes before is written again when this is not there
-            self._journal.add(f"booted {boot.slot}: {boot.image.version if boot.image else 'an image that is gone'}")
+            self._journal.write(device.memory, fresh)  # what comes before is written again when this is not there
+            self._journal.add(f"booted {fresh.slot}: {fresh.image.version if fresh.image else 'an image that is gone'}")
         return device
+
+    def _seen(self, pointer: Pointer | None = None) -> tuple[Device, Boot | None]:
+        """What is there, with this pointer if the block says none; and this boot, if it has to be settled."""
+        memory, boot = self._journal.read()
+        found = {slot: self._slots.read(slot) for slot in Slot}
+        fresh = None
+        if boot is None or (boot.id, boot.slot) != (self._started.boot_id, self._started.slot):
+            boot = fresh = Boot(self._started.boot_id, self._started.slot, found[self._started.slot])
+        device = Device(
+            found[Slot.ACTIVE], found[Slot.PASSIVE], found[Slot.RECOVERY], pointer or self._control.read(), memory,
+            boot.slot, boot.image,
+        )  # fmt: skip
+        return device, fresh
 
     def _carry_out(self, device: Device, source: Source | None) -> Device:
         while (action := rules.decide(device)) is not None:
