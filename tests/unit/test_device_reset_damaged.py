@@ -25,21 +25,23 @@ def _elsewhere(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage",
+    ("damage", "reason"),
     [
-        lambda folder: (folder / "memory.json").write_text('{"schema": '),
-        lambda folder: (folder / "boot.env").write_bytes(b"# GRUB Environment"),
-        _file,
-        _elsewhere,
+        (lambda folder: (folder / "memory.json").write_text('{"schema": '), "bad-memory"),
+        (lambda folder: (folder / "boot.env").write_bytes(b"# GRUB Environment"), "bad-grubenv"),
+        (_file, ""),
+        (_elsewhere, "nothing-there"),
     ],
 )  # fmt: skip
-def test_what_is_damaged_stops_no_reset(device: Fleet, capsys: Capture, damage: Callable[[Path], object]) -> None:
+def test_what_is_damaged_stops_no_reset(
+    device: Fleet, capsys: Capture, damage: Callable[[Path], object], reason: str
+) -> None:
     damage(device.state / "cOS")
     assert device.run("reset") == 2, "it runs from active"
     device.slot, device.boots = Slot.RECOVERY, device.boots + 1
     capsys.readouterr()
-    assert device.run("rollback") == 2
-    assert json.loads(capsys.readouterr().out)["error"]["reason"] in ("bad-memory", "bad-grubenv", "bad-slot")
+    assert device.run("rollback") == (2 if reason else 0)
+    assert json.loads(capsys.readouterr().out).get("error", {"reason": ""})["reason"] == reason
     assert device.run("reset") == 0
     out, err = capsys.readouterr()
     assert answer(out, "reset")["state"] == "reset"

@@ -28,10 +28,12 @@ from treebuilder.device.places import (
 )
 from treebuilder.device.states import Slot
 from treebuilder.device.upgrade import Machine, Started
-from treebuilder.errors import ConfigError, StateCorrupt, TreebuildError
+from treebuilder.errors import Cancelled, ConfigError, StateCorrupt, TreebuildError
 from treebuilder.events import EventSink, Said, Warned
 from treebuilder.records import record
 from treebuilder.system.process import Cancel, run, which
+
+_DEADLINE_OFF = "usr/lib/cos/deadline-off"  # of the package system/immutable-rootfs
 
 
 @record
@@ -51,11 +53,11 @@ class DeviceOptions:
 
 @record
 class Site:
-    """An opened device. `plain`: folders, and not the machine we run on."""
+    """An opened device. `plain`: folders, and not the machine we run on. `recovery`: None where it cannot be used."""
 
     machine: Machine
     state: Path
-    recovery: Path
+    recovery: Path | None
     started: Started
     work: Path
     root: Path
@@ -74,10 +76,10 @@ class Site:
         return Journal(self.memory)
 
     def image_file(self, slot: Slot) -> Path:
-        """The file that a slot names."""
-        from treebuilder.device.slots import LINKS
+        """The file that a slot names. Raises StateCorrupt (reason "no-partition")."""
+        from treebuilder.device.slots import Slots
 
-        return (self.recovery if slot is Slot.RECOVERY else self.state) / SLOT_FOLDER / LINKS[slot]
+        return Slots(self.state, self.recovery).link(slot)
 
     @property
     def machine_id(self) -> str:
@@ -106,7 +108,10 @@ class Site:
 def opened(options: DeviceOptions, events: EventSink, cancel: Cancel) -> Iterator[Site]:
     """Raises ConfigError (reason "no-device", no such folder), StateCorrupt, TreebuildError (reason "permission")."""
     with ExitStack() as stack:
-        yield _folders(options, events, cancel) if options.state else _machine(options, events, cancel, stack)
+        site = _folders(options, events, cancel) if options.state else _machine(options, events, cancel, stack)
+        for wrong in site.machine.damage():
+            events.emit(Warned(f"{wrong}: it counts as empty", hint="an upgrade or a reset sets it right"))
+        yield site
 
 
 def _folders(options: DeviceOptions, events: EventSink, cancel: Cancel) -> Site:
@@ -131,14 +136,37 @@ def _machine(options: DeviceOptions, events: EventSink, cancel: Cancel, stack: E
     if os.geteuid() != 0:
         raise TreebuildError("a device is looked after by root only", reason="permission", hint="sudo treebuild device")
     state = stack.enter_context(writing.writable(kernel, STATE, events))
-    recovery = stack.enter_context(writing.writable(kernel, RECOVERY, events))
+    recovery = _recovery(kernel, started, events, stack)
 
     def settled(slot: Slot) -> None:
-        writing.rest(recovery if slot is Slot.RECOVERY else state)
+        folder = recovery if slot is Slot.RECOVERY else state
+        assert folder is not None
+        writing.rest(folder)
 
     machine = Machine(state, recovery, GrubControl(state / BOOT_BLOCK), started, settled, cancel)
-    work = Path(options.work).absolute() if options.work else data_place(kernel) or state / SLOT_FOLDER
+    work = Path(options.work).absolute() if options.work else data_place(kernel)
+    if work is None:
+        work = state / SLOT_FOLDER
+        if started.slot is not Slot.RECOVERY:  # where it is not mounted by itself
+            events.emit(Warned(f"{PERSISTENT} is gone or cannot be written: work is done on {STATE}"))
     return Site(machine, state, recovery, started, work, options.root, False, events, cancel)
+
+
+def _recovery(kernel: here.Kernel, started: Started, events: EventSink, stack: ExitStack) -> Path | None:
+    """None where it is gone or damaged, and we do not run from it: only what writes there needs it."""
+    try:
+        place = stack.enter_context(writing.writable(kernel, RECOVERY, events))
+        for folder in (place / SLOT_FOLDER, place / SLOT_FOLDER / "images"):
+            if folder.exists():
+                os.listdir(folder)
+        return place
+    except (TreebuildError, OSError) as err:
+        if started.slot is Slot.RECOVERY or isinstance(err, Cancelled):
+            raise
+        events.emit(
+            Warned(f"{RECOVERY} cannot be used: {err}", hint="recovery does not boot and cannot be replaced until then")
+        )
+        return None
 
 
 def data_place(kernel: here.Kernel) -> Path | None:
@@ -210,6 +238,16 @@ def flush(site: Site) -> None:
     """What was written on the state partition counts for the boot loader too."""
     if not site.plain:
         writing.rest(site.state)
+
+
+def deadline_off(site: Site) -> None:
+    """This boot is good: the machine is not started anew by what the initrd has set. Nothing fails by it."""
+    program = site.root / _DEADLINE_OFF
+    if site.hooked and program.is_file():
+        try:
+            run([program], check=False)
+        except (TreebuildError, OSError) as err:
+            site.events.emit(Warned(f"the deadline of this boot was not switched off: {err}"))
 
 
 def restart(site: Site | None, word: str = "reboot") -> None:

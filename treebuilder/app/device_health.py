@@ -6,7 +6,7 @@ Also a device as it is, for people and programs.
 from __future__ import annotations
 
 from treebuilder.annotations import Any
-from treebuilder.app.device import Site, flush
+from treebuilder.app.device import Site, deadline_off, flush
 from treebuilder.app.device_reports import report
 from treebuilder.device import grubenv, health, rules
 from treebuilder.device.contents import os_release
@@ -50,12 +50,18 @@ class Confirmed:
 def confirm(site: Site, time_limit_s: float) -> Confirmed:
     """Runs the health checks and says what they mean. Raises StateCorrupt, LockHeld, Cancelled."""
     device = _begun(site)
-    found = health.check(health.find(site.health_folders), time_limit_s, site.events, site.cancel)
+    found = health.check(health.find(site.health_folders, site.events), time_limit_s, site.events, site.cancel)
     health.keep(site.memory, found, site.started.boot_id)
     for each in found:
         if not each.good:
             site.journal.add(f"the health check {each.name} failed: {' '.join(each.output[-1:])}".rstrip(": "))
-    return _said(site, device, good=all(each.good for each in found), found=found)
+    good = all(each.good for each in found)
+    try:
+        return _said(site, device, good=good, found=found)
+    finally:
+        # After it is written, for what hangs there is ended by the deadline; and whatever goes wrong there.
+        if good:
+            deadline_off(site)
 
 
 def past_deadline(site: Site) -> Confirmed:

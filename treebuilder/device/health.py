@@ -13,7 +13,7 @@ from pathlib import Path
 
 from treebuilder.annotations import Any
 from treebuilder.errors import MissingProgram, ToolFailed
-from treebuilder.events import EventSink, Finished, LogLine, Started
+from treebuilder.events import EventSink, Finished, LogLine, Started, Warned
 from treebuilder.records import record
 from treebuilder.system import clock
 from treebuilder.system.files import write_atomic
@@ -41,13 +41,19 @@ class Checked:
         }  # fmt: skip
 
 
-def find(folders: Iterable[Path]) -> tuple[Path, ...]:
-    """Executable files, by name; of equal names those of earlier folders first."""
+def find(folders: Iterable[Path], events: EventSink) -> tuple[Path, ...]:
+    """Executable files, by name; of equal names those of earlier folders first.
+
+    A folder that cannot be read has none: a partition that is damaged says nothing about the version.
+    """
     found = []
     for position, folder in enumerate(folders):
-        for path in folder.iterdir() if folder.is_dir() else ():
-            if path.is_file() and os.access(path, os.X_OK) and not path.name.startswith("."):
-                found.append((path.name, position, path))
+        try:
+            for path in folder.iterdir() if folder.is_dir() else ():
+                if path.is_file() and os.access(path, os.X_OK) and not path.name.startswith("."):
+                    found.append((path.name, position, path))
+        except OSError as err:
+            events.emit(Warned(f"{folder} cannot be read, so its checks do not count: {err.strerror}"))
     return tuple(path for _, _, path in sorted(found))
 
 

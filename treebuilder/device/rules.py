@@ -227,7 +227,6 @@ def _admit_automatic(device: Device, image: Image) -> None:
     if device.on_trial:
         raise UpdateRefused("the running version has yet to show that it is good", reason="on-trial")
     standing = device.standing
-    assert standing is not None or device.booted is Slot.RECOVERY
     if standing is not None and compare(image.version, standing.version) <= 0:
         raise UpdateRefused(f"{image.version} is not newer than {standing.version}", reason="older")
 

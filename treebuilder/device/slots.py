@@ -11,11 +11,12 @@ import os
 from pathlib import Path
 
 from treebuilder.annotations import IO
+from treebuilder.device import places
 from treebuilder.device.states import Image, Purpose, Slot
 from treebuilder.errors import ConfigError, IntegrityError, NoSpace, StateCorrupt
 from treebuilder.model.digest import Digest
 from treebuilder.records import record
-from treebuilder.system.files import disk_errors, sync_folder
+from treebuilder.system.files import disk_errors, remove_tree, sync_folder
 
 LINKS = {Slot.ACTIVE: "active.img", Slot.PASSIVE: "passive.img", Slot.RECOVERY: "recovery.squashfs"}
 MARGIN_BYTES = 4 << 20  # what must stay free for the journal and the links
@@ -51,14 +52,19 @@ class Source:
 
 
 class Slots:
-    """The images on the state partition and on the recovery partition, each a folder that is mounted."""
+    """The images on the state partition and on the recovery partition, each a folder that is mounted.
 
-    def __init__(self, state: Path, recovery: Path) -> None:
-        self._state, self._recovery = state / "cOS", recovery / "cOS"
+    `recovery` is None where that partition is gone or damaged: then it holds nothing, and who wants to write there gets
+    StateCorrupt (reason "no-partition").
+    """
+
+    def __init__(self, state: Path, recovery: Path | None) -> None:
+        self._state = state / "cOS"
+        self._recovery = None if recovery is None else recovery / "cOS"
 
     def make(self) -> None:
         """The folders, where they are missing."""
-        for folder in (self._state, self._recovery):
+        for folder in filter(None, (self._state, self._recovery)):
             with disk_errors(f"making {folder}"):
                 if not (folder / "images").is_dir():
                     (folder / "images").mkdir(parents=True)
@@ -67,6 +73,8 @@ class Slots:
 
     def read(self, slot: Slot) -> Image | None:
         """What a slot names; None when nothing is there. Raises StateCorrupt for what we did not put there."""
+        if slot is Slot.RECOVERY and self._recovery is None:
+            return None
         link = self.link(slot)
         try:
             target = os.readlink(link)
@@ -79,6 +87,25 @@ class Slots:
         if folder != "images" or image is None:
             raise StateCorrupt(f"{link} names {target}, which is no image of ours", reason="bad-slot")
         return image if self._file(slot, image).is_file() else None
+
+    def usable(self, slot: Slot) -> Image | None:
+        """As `read`; what we did not put there is nothing either, and `damage` tells of it."""
+        try:
+            return self.read(slot)
+        except (StateCorrupt, OSError):
+            return None
+
+    def damage(self) -> tuple[str, ...]:
+        """What is wrong with slots."""
+        wrong = []
+        for slot in Slot:
+            try:
+                self.read(slot)
+            except StateCorrupt as err:
+                wrong.append(err.message)
+            except OSError as err:
+                wrong.append(f"{self.link(slot)} cannot be read: {err.strerror}")
+        return tuple(wrong)
 
     def link(self, slot: Slot) -> Path:
         """The file that a slot is."""
@@ -93,7 +120,10 @@ class Slots:
         with disk_errors(f"switching {slot}", folder):
             new.unlink(missing_ok=True)
             new.symlink_to(f"images/{_name(image)}")
-            new.replace(folder / LINKS[slot])
+            link = folder / LINKS[slot]
+            if link.is_dir() and not link.is_symlink():
+                remove_tree(link)  # nobody boots from it, and nothing takes its name before it is gone
+            new.replace(link)
             sync_folder(folder)
 
     def write(self, image: Image, purpose: Purpose, source: Source) -> None:
@@ -155,6 +185,8 @@ class Slots:
         """Deletes all other images of each partition, and what a killed run left. Returns the names."""
         gone = []
         for folder, kept in ((self._state, state), (self._recovery, recovery)):
+            if folder is None:
+                continue
             with disk_errors(f"cleaning {folder}"):
                 for path in sorted((folder / "images").iterdir()):
                     image = _image(path.name)
@@ -164,7 +196,11 @@ class Slots:
         return tuple(gone)
 
     def _folder(self, slot: Slot) -> Path:
-        return self._recovery if slot is Slot.RECOVERY else self._state
+        if slot is not Slot.RECOVERY:
+            return self._state
+        if self._recovery is None:
+            raise StateCorrupt(f"the partition {places.RECOVERY} cannot be used", reason="no-partition")
+        return self._recovery
 
     def _file(self, slot: Slot, image: Image) -> Path:
         return self._folder(slot) / "images" / _name(image)

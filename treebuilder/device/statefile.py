@@ -28,10 +28,10 @@ _Value = dict[str, Any]
 
 
 class StateFile:
-    """The file on two partitions, which are mounted at `state` and `recovery`."""
+    """The file on two partitions, which are mounted at `state` and `recovery` (None: not on that one)."""
 
-    def __init__(self, state: Path, recovery: Path) -> None:
-        self._files = state / NAME, recovery / NAME
+    def __init__(self, state: Path, recovery: Path | None) -> None:
+        self._files = [folder / NAME for folder in (state, recovery) if folder is not None]
         self._slots = Slots(state, recovery)
 
     def write(self, device: Device, origins: Mapping[Digest, Origin], *, efi: bool = False) -> None:
@@ -67,7 +67,7 @@ class StateFile:
         return {} if image is None else {slot.value: _image(image, known, file_system(self._slots.link(slot)))}
 
     def _read(self) -> _Value:
-        return _load(self._files[0]) or _load(self._files[1])
+        return next(filter(None, map(_load, self._files)), {})
 
 
 def _image(image: Image, known: Mapping[Digest, Origin], fs: str) -> _Value:

@@ -138,10 +138,11 @@ class Device:
     @property
     def standing(self) -> Image | None:
         """The image that something newer is newer than: a good active, else what we run from, or fall back to where
-        that is recovery. Recovery's own never counts: it says nothing of what the device does."""
+        that is recovery or what runs is not known. Recovery's own never counts: it says nothing of what the device
+        does."""
         if self.confirmed:
             return self.active
-        return self.passive if self.booted is Slot.RECOVERY else self.running
+        return self.passive if self.booted is Slot.RECOVERY or self.running is None else self.running
 
     @property
     def on_trial(self) -> bool:

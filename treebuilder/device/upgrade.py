@@ -35,13 +35,15 @@ class Started:
 class Machine:
     """A device whose partitions are mounted at `state` and `recovery`; one process at a time changes it.
 
+    Without `recovery`, and with slots that name no image of ours, it does what it can: nothing is there then.
+
     `flush` is called after each write that the boot loader reads, with the slot on whose partition it was: after it,
     and not before, the write counts for a boot loader that replays no journal. With `cancel` it waits for another
     process that is at work here, as a confirmation is after each boot; else it refuses at once.
     """
 
     def __init__(
-        self, state: Path, recovery: Path, control: BootControl, started: Started,
+        self, state: Path, recovery: Path | None, control: BootControl, started: Started,
         flush: Callable[[Slot], None] = lambda slot: None, cancel: Cancel | None = None,
     ) -> None:  # fmt: skip
         self._slots = Slots(state, recovery)
@@ -87,6 +89,10 @@ class Machine:
                 raise UpdateRefused("nothing is staged", reason="nothing-staged", hint="treebuild device stage")
             writes = rules.ask(device, plan.image, plan.purpose, automatic=plan.automatic, go=True)
             return self._carry_out(self._write(device, writes), None)
+
+    def damage(self) -> tuple[str, ...]:
+        """What is wrong with slots, and keeps nobody from going on."""
+        return self._slots.damage()
 
     def mend(self) -> tuple[str, ...]:
         """What cannot be read, of the memory and the boot loader's block, is given up: without the first nothing is
@@ -174,7 +180,7 @@ class Machine:
     def _seen(self, pointer: Pointer | None = None) -> tuple[Device, Boot | None]:
         """What is there, with this pointer if the block says none; and this boot, if it has to be settled."""
         memory, boot = self._journal.read()
-        found = {slot: self._slots.read(slot) for slot in Slot}
+        found = {slot: self._slots.usable(slot) for slot in Slot}
         fresh = None
         if boot is None or (boot.id, boot.slot) != (self._started.boot_id, self._started.slot):
             boot = fresh = Boot(self._started.boot_id, self._started.slot, found[self._started.slot])
@@ -247,8 +253,8 @@ class Machine:
         """state.yaml, which decides nothing: where it cannot be written, the rest goes on."""
         try:
             self._state_file.write(device, origins)
-        except TreebuildError as err:
-            self._journal.add(f"{NAME} was not written: {err.message}")
+        except (TreebuildError, OSError) as err:
+            self._journal.add(f"{NAME} was not written: {err}")
 
     def _clean(self, device: Device) -> None:
         state, recovery = (rules.kept(device, recovery=which) for which in (False, True))
