@@ -89,8 +89,12 @@ class Walk:
         if device.booted is None:
             yield boot(device), False
             for slot in Slot:
-                if device.slot(slot) is not None:
+                found = device.slot(slot)
+                if found is not None:
                     yield picked(device, slot), False
+                    # By the owner's file, which counts nothing; and by a grub.cfg that counted before it was picked.
+                    yield replace(device, booted=slot, running=found), False
+                    yield replace(boot(device), booted=slot, running=found), False
             return
         yield power_lost(device), False
         if not settled:

@@ -170,6 +170,16 @@ def test_a_version_that_never_comes_up_is_tried_three_times_and_remembered() -> 
     assert where(started(upgraded(device, BAD))) == ("active", "2.0"), "who names it gets it"
 
 
+def test_who_picks_another_entry_uses_up_no_try() -> None:
+    device = upgraded(started(FRESH), BAD)
+    for slot in (Slot.RECOVERY, Slot.PASSIVE, Slot.RECOVERY):
+        device = picked(power_lost(device), slot)
+        device = written(device, settle(device))
+        assert (device.booted, device.pointer.left, device.memory.failed) == (slot, TRIES, ())
+    device = picked(power_lost(device), Slot.ACTIVE)  # what would have come by itself
+    assert (device.pointer.left, device.on_trial) == (TRIES - 1, True)
+
+
 def test_a_version_whose_health_fails_has_its_tries_too() -> None:
     device = upgraded(started(FRESH), BAD)
     for turn in range(TRIES):

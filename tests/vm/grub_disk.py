@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import subprocess
 from pathlib import Path
+from threading import Timer
 
 SECTOR = 512
 START = 2048  # of the partition, in sectors
 MODULES = (
-    "biosdisk", "part_msdos", "ext2", "normal", "configfile", "test", "echo", "serial", "terminal", "loadenv", "halt",
+    "biosdisk", "part_msdos", "part_gpt", "ext2", "normal", "configfile", "test", "true", "echo", "serial", "terminal",
+    "loadenv", "halt", "search", "search_fs_uuid", "search_label", "regexp", "probe", "loopback", "squash4", "gzio",
+)  # fmt: skip
+QEMU = (
+    "qemu-system-x86_64", "-accel", "tcg", "-m", "128", "-nodefaults", "-no-user-config", "-no-reboot", "-display",
+    "none", "-serial", "stdio",
 )  # fmt: skip
 
 
@@ -42,12 +49,28 @@ def make_disk(folder: Path, files: Path, *, size_mb: int = 64, uuid: str) -> Pat
 
 def serial_output(disk: Path, *, timeout_s: float = 120) -> str:
     """What the machine says until it halts."""
-    argv = [
-        "qemu-system-x86_64", "-accel", "tcg", "-m", "128", "-nodefaults", "-no-user-config", "-no-reboot",
-        "-display", "none", "-serial", "stdio", "-drive", f"file={disk},format=raw,if=ide",
-    ]  # fmt: skip
+    argv = [*QEMU, "-drive", f"file={disk},format=raw,if=ide"]
     done = subprocess.run(argv, capture_output=True, timeout=timeout_s, check=True)
     return done.stdout.decode("utf-8", "replace").replace("\r", "")
+
+
+def serial_typed(disk: Path, after: str, keys: str, *, read_only: bool = False, timeout_s: float = 120) -> str:
+    """The same, where somebody types as soon as `after` was said."""
+    argv = [*QEMU, "-drive", f"file={disk},format=raw,if=virtio,readonly={'on' if read_only else 'off'}"]
+    said = b""
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        guard = Timer(timeout_s, process.kill)
+        guard.start()
+        while chunk := os.read(process.stdout.fileno(), 4096):
+            said += chunk
+            if keys and after.encode() in said:
+                process.stdin.write(keys.encode())
+                process.stdin.flush()
+                keys = ""
+        guard.cancel()
+    return said.decode("utf-8", "replace").replace("\r", "")
 
 
 def run(*argv: str, input: str | None = None) -> None:

@@ -1,8 +1,9 @@
 """The text of grub.cfg: what `rules.boot` says, in GRUB's language. A pure function.
 
-GRUB counts down, and writes, before it starts anything. An entry whose commands fail falls to the next one, and an
-entry that somebody picks counts nothing. File systems are searched by UUID, on the disk that GRUB was read from first;
-labels are what is left when the UUID is not there (a partition that was made anew), and count on that disk alone.
+GRUB counts down, and writes, before it starts anything, and in the entry that is started: who picks another one in the
+menu counts nothing. An entry whose commands fail falls to the next one. File systems are searched by UUID, on the disk
+that GRUB was read from first; labels are what is left when the UUID is not there (a partition that was made anew), and
+count on that disk alone.
 Source: os-and-ota facts 4.3-4.4; GRUB manual. `-s` follows links, `-f` and `-e` do not.
 """
 
@@ -80,22 +81,45 @@ function tb_choose {{
   if [ "${start}" = active -a -s "$tb_cos/{active}" ]; then
     if [ -z "${left}" ]; then
       set tb_choice={cos}
-{count_left}
+    elif [ {some_left} ]; then
+      # What cannot be counted is not tried: what is there is written once more, to see whether it can be.
+      if tb_save; then set tb_choice={cos}; fi
     fi
   fi
   if [ -z "$tb_choice" -a -s "$tb_cos/{passive}" ]; then
-    tb_count_passive
+    if [ {some_spare} ]; then set tb_choice={fallback}; fi
   fi
-  if [ -z "$tb_choice" -a -s "$tb_recovery_cos/{recovery}" ]; then
-    set {spare}={tries}
-    tb_save
-    set tb_choice={rescue}
-  fi
+  if [ -z "$tb_choice" -a -s "$tb_recovery_cos/{recovery}" ]; then set tb_choice={rescue}; fi
   if [ -z "$tb_choice" -a -s "$tb_cos/{passive}" ]; then set tb_choice={fallback}; fi
 }}
-function tb_count_passive {{
-{count_spare}
+function tb_count_active {{
+  set tb_before="${left}"
+{count_left}
   fi
+  if tb_save; then return 0; fi
+  set {left}="$tb_before"
+  return 1
+}}
+function tb_count_passive {{
+  set tb_counted=1
+{count_spare}
+  else
+    set tb_counted=
+  fi
+  if [ "$tb_counted" = 1 ]; then tb_save; fi
+}}
+# tb_begin ENTRY: it is started now. Only what was chosen above is counted, and not what is picked instead of it.
+function tb_begin {{
+  if [ "$1" != "$tb_choice" ]; then return 0; fi
+  if [ "$1" = {cos} -a -n "${left}" ]; then
+    if tb_count_active; then return 0; else return 1; fi
+  fi
+  if [ "$1" = {fallback} ]; then tb_count_passive; fi
+  if [ "$1" = {rescue} ]; then
+    set {spare}={tries}
+    tb_save
+  fi
+  return 0
 }}
 """
 
@@ -145,19 +169,22 @@ function tb_start_image {{
   initrd (loop0)$initramfs
 }}
 menuentry "$tb_title" --id {cos} {{
-  # Whatever falls back from here did not choose passive before, so it is counted now.
-  set tb_fell=1
+  # Whatever falls back from here did not choose passive before, so it is counted now; but not an owner's choice.
+  if [ -z "$tb_picked" ]; then set tb_fell=1; fi
   set label="$active_label"
   if [ -z "$label" ]; then set label=COS_ACTIVE; fi
   set recoverylabel=
-  tb_start_image "$tb_state" /{folder}/{active} "$extra_active_cmdline $tb_words_active"
+  if tb_begin {cos}; then
+    tb_start_image "$tb_state" /{folder}/{active} "$extra_active_cmdline $tb_words_active"
+  else
+    false
+  fi
 }}
 menuentry "$tb_title (fallback)" --id {fallback} {{
   set tb_go=1
   if [ "$tb_fell" = 1 ]; then
-    set tb_choice=
     tb_count_passive
-    if [ -z "$tb_choice" ]; then
+    if [ -z "$tb_counted" ]; then
       # As the rules have it: recovery takes its turn, then passive may try again.
       set {spare}={tries}
       tb_save
@@ -165,6 +192,8 @@ menuentry "$tb_title (fallback)" --id {fallback} {{
     fi
     set tb_fell=
     set tb_words_passive="{words} $tb_deadline_word"
+  else
+    tb_begin {fallback}
   fi
   set label="$passive_label"
   if [ -z "$label" ]; then set label=COS_PASSIVE; fi
@@ -176,6 +205,7 @@ menuentry "$tb_title (fallback)" --id {fallback} {{
   fi
 }}
 menuentry "$tb_title (recovery)" --id {rescue} {{
+  tb_begin {rescue}
   set label="$system_label"
   if [ -z "$label" ]; then set label=COS_SYSTEM; fi
   set recoverylabel="$recovery_label"
@@ -224,22 +254,25 @@ def stub_cfg(state_uuid: str) -> str:
 
 
 def choice() -> str:
-    """The functions that read `$tb_block`, look into `$tb_cos` and `$tb_recovery_cos`, and set `$tb_choice`."""
-    names = _names()
-    left = "\n".join(
-        f'    elif [ "${LEFT}" = {count} ]; then\n'
-        f"      set {LEFT}={count - 1}\n"
-        f"      # What cannot be counted is not tried.\n"
-        f"      if tb_save; then set tb_choice={ENTRIES[Slot.ACTIVE]}; else set {LEFT}={count}; fi"
+    """The functions that read `$tb_block`, look into `$tb_cos` and `$tb_recovery_cos`, and set `$tb_choice`; and the
+    one that counts when an entry is started."""
+    return _CHOICE.format(
+        start=START, trial=TRIAL, count_left=_counted(LEFT), count_spare=_counted(SPARE), some_left=_some(LEFT),
+        some_spare=_some(SPARE), **_names(),
+    )  # fmt: skip
+
+
+def _some(name: str) -> str:
+    """The condition that something is left of a count: GRUB does not compare numbers that are none."""
+    return " -o ".join(f'"${name}" = {count}' for count in range(TRIES, 0, -1))
+
+
+def _counted(name: str) -> str:
+    """One less, without the end: GRUB does not calculate."""
+    return "\n".join(
+        f'  {"if" if count == TRIES else "elif"} [ "${name}" = {count} ]; then\n    set {name}={count - 1}'
         for count in range(TRIES, 0, -1)
     )
-    passive = ENTRIES[Slot.PASSIVE]
-    spare = "\n".join(
-        f'  {"if" if count == TRIES else "elif"} [ "${SPARE}" = {count} ]; then\n'
-        f"    set {SPARE}={count - 1}\n    tb_save\n    set tb_choice={passive}"
-        for count in range(TRIES, 0, -1)
-    )
-    return _CHOICE.format(start=START, trial=TRIAL, count_left=left, count_spare=spare, **names)
 
 
 def _names() -> dict[str, str]:

@@ -139,9 +139,15 @@ def _choice(device: Device) -> tuple[Slot | None, Pointer]:
 
 
 def picked(device: Device, slot: Slot) -> Device:
-    """Somebody chose an entry of the boot menu: nothing is counted. The slot must name an image."""
+    """Somebody chose an entry of the boot menu: what would have come by itself is counted, for it is started, and
+    nothing else. The slot must name an image.
+
+    A grub.cfg of before counted when the menu was shown; then the tries of what was not picked are less by one.
+    """
     image = device.slot(slot)
     assert image is not None
+    if boot(device).booted is slot:
+        return boot(device)
     return replace(device, booted=slot, running=image)
 
 
