@@ -15,11 +15,14 @@ from pathlib import Path
 import pytest
 
 from tests.unit.device_parts import NEW, Lab
+from treebuilder.device import install
 from treebuilder.device.journal import Journal
+from treebuilder.device.places import RECOVERY, STATE
 from treebuilder.device.slots import Source
-from treebuilder.device.states import Image, Purpose, Slot
+from treebuilder.device.states import Image, Memory, Purpose, Slot
 from treebuilder.device.upgrade import image_of
 from treebuilder.errors import ConfigError, IntegrityError, LockHeld, NoSpace, StateCorrupt, UpdateRefused
+from treebuilder.events import Silent
 from treebuilder.model.digest import Digest
 from treebuilder.records import replace
 from treebuilder.system import locks
@@ -213,3 +216,21 @@ def test_killed_anywhere_something_whole_boots_and_a_rerun_completes(
         ended = done.returncode == 0
     assert step > 25
     assert booted == ({"1.0"} if purpose is Purpose.RECOVERY else {"1.0", "3.0"})
+
+
+def test_installed_over_a_device_it_begins_with_a_fresh_memory(lab: Lab) -> None:
+    lab.upgrade("2.0")
+    assert [lab.boot().version for _ in range(4)] == ["2.0", "2.0", "2.0", "1.0"]
+    lab.machine.upgrade(image_of(lab.file("3.0"), "3.0"), Source(lab.file("3.0")), go=False)
+    memory = lab.written().memory
+    assert (memory.plan is not None, [failure.version for failure in memory.failed]) == (True, ["2.0"])
+    image = image_of(lab.file("2.0"), "2.0"), lab.file("2.0")
+    install._write_images({STATE: lab.state, RECOVERY: lab.recovery}, image, image, Silent())
+    assert lab.written().memory == Memory()
+    assert (names(lab), versions(lab)) == (["2.0.img"], ["2.0", "2.0", "2.0"])
+    lab.boots += 1
+    lab.slot = Slot.ACTIVE
+    assert lab.machine.status().memory == Memory()
+    with pytest.raises(UpdateRefused) as refused:
+        lab.machine.go_on()
+    assert refused.value.reason == "nothing-staged"

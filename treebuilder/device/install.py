@@ -19,10 +19,11 @@ from treebuilder.device import layout as layouts
 from treebuilder.device.disk import Disk, Found
 from treebuilder.device.grubenv import GrubControl, encode
 from treebuilder.device.imagefile import check_image
+from treebuilder.device.journal import Journal
 from treebuilder.device.layout import Firmware, Layout, Sizes, Table
 from treebuilder.device.slots import Origin, Slots, Source, check_version
 from treebuilder.device.statefile import StateFile
-from treebuilder.device.states import Device, Image, Pointer, Purpose, Slot
+from treebuilder.device.states import Device, Image, Memory, Pointer, Purpose, Slot
 from treebuilder.device.upgrade import image_of
 from treebuilder.errors import ConfigError, TreebuildError
 from treebuilder.events import EventSink, Finished, Started
@@ -234,7 +235,9 @@ def _write_images(
                 raise TreebuildError(
                     f"{name} is not read back as it was written", reason="verify-failed", hint="the disk may be failing"
                 )
-    # Installed over an old one: recovery first, so that there is always something to start.
+    # Installed over an old one: what it planned and what failed there says nothing of this one, and its files go.
+    Journal(mounts[places.STATE] / places.SLOT_FOLDER).write(Memory(), None)
+    # Recovery first, so that there is always something to start.
     slots.switch(Slot.RECOVERY, recovery[0])
     slots.switch(Slot.PASSIVE, system[0])
     slots.switch(Slot.ACTIVE, system[0])
