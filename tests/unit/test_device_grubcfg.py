@@ -38,6 +38,13 @@ def test_every_partition_is_searched_by_uuid_first_on_its_own_disk() -> None:
         assert by_uuid < text.index(f'if [ -z "$tb_{name}" ]; then\n') < by_label < only_ours
 
 
+def test_it_says_who_writes_it() -> None:
+    """An owner who reads it on a device: a reset leaves GRUB and this file alone."""
+    first = grub_cfg(CONFIG).partition("\n")[0]
+    assert "only another installation writes it" in first
+    assert "reset" not in first
+
+
 def test_entries_have_the_ids_that_others_know() -> None:
     text = grub_cfg(CONFIG)
     found = [line.rsplit("--id ", 1)[1].split()[0] for line in text.splitlines() if line.startswith("menuentry")]

@@ -25,7 +25,7 @@ TRIAL_WORDS = "panic=5 rd.emergency=reboot rd.shell=0 systemd.crash_reboot syste
 _SCREEN = ("", "tty1", "console")
 
 _HEAD = """\
-# Made by treebuild when this device was installed; a reset writes it again. Own entries go to /grubcustom.
+# Made by treebuild when this device was installed; only another installation writes it. Own entries go to /grubcustom.
 insmod part_gpt
 insmod part_msdos
 insmod ext2
