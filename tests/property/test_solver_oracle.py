@@ -153,7 +153,7 @@ def optimum(case: Case) -> tuple[list[int], frozenset[Key]] | None:
         if any(not model & set(answers[r]) for r in case.wanted):
             return False
         if any((n, installed[n]) not in model for n in case.held) or any(
-            model & set(answers[r]) for r in case.unwanted
+            any(key[0] == r.name for key in model & set(answers[r])) for r in case.unwanted
         ):
             return False
         for key in model:

@@ -13,7 +13,8 @@ class Request:
     """`wanted` in the order given: each gets its newest version before the next is looked at.
 
     `held`: installed packages that must stay exactly as they are.
-    `unwanted`: nothing that answers these may be in the solution (what is installed of it is removed).
+    `unwanted`: no package of these names and versions may be in the solution (what is installed of them is removed);
+    what provides their names may.
     """
 
     wanted: tuple[PackageRef, ...]

@@ -133,7 +133,7 @@ class Encoding:
             kept = [self.variable(p) for p in self.world.held(ref)]
             self._say([kept or [self._never()]], "held", None, ref)
         for ref in request.unwanted:
-            barred = [[-self.variable(p)] for p in self.world.matches(ref) if id(p) in self._variables]
+            barred = [[-self.variable(p)] for p in self.world.barred(ref) if id(p) in self._variables]
             if barred:
                 self._say(barred, "unwanted", None, ref)
 

@@ -90,7 +90,7 @@ class GreedyChooser:
         self.tried = 0
         held = [p for ref in request.held for p in world.held(ref)]
         self._held = {p.id.pkgname: p for p in held}
-        self._unwanted = {id(p) for ref in request.unwanted for p in world.matches(ref)}
+        self._unwanted = {id(p) for ref in request.unwanted for p in world.barred(ref)}
         self._refusals: dict[str, list[tuple[Package, frozenset[int]]]] = {}
         self._bounds: dict[str, dict[int, tuple[Package, tuple[Package, ...]]]] = {}
         self._request_counts = self._used_own = bool(self._held or self._unwanted)

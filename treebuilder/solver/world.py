@@ -55,6 +55,10 @@ class World:
         """What stays when `ref` is held: the installed package itself; one that provides its name does not stand in."""
         return tuple(p for p in self.matches(ref) if self.is_installed(p) and p.id.pkgname == ref.pkgname)
 
+    def barred(self, ref: PackageRef) -> tuple[Package, ...]:
+        """What may not be there when `ref` is unwanted: packages of that name, and none that provide it."""
+        return tuple(p for p in self.matches(ref) if p.id.pkgname == ref.pkgname)
+
     def is_installed(self, package: Package) -> bool:
         """Whether this object of the world is an installed package."""
         return id(package) in self._own
