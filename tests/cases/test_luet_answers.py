@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -163,3 +164,36 @@ def test_the_solver_that_leaves_out(luet: Luet) -> None:
         assert f" WARNING  {name} is left out: " in text
     code, text = luet("install", "-y", "--solver-type", "qlearning", "test/none")
     assert (code, "package 'test/none' not found" in text) == (2, True)
+
+
+def test_downloading_looks_for_conflicts_as_installing_does(luet: Luet) -> None:
+    """An upgrade that comes first may take files of installed packages, and what is installed after it may not."""
+    luet("install", "-y", "test/c")
+    luet.shop.package("test/d", {"c": b"d"})
+    luet.create()
+    for more in ([], ["--relax"]):
+        code, text = luet("install", "-y", "--download-only", *more, "test/d")
+        assert (code, "file conflict found" in text, " ERROR  " in text) == (2, True, True), text
+    code, text = luet("install", "-y", "--download-only", "--force", "test/d")
+    assert (code, " WARNING  file conflict found" in text) == (0, True), text
+
+
+def test_plugins_are_told_how_an_upgrade_ended(luet: Luet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin, log = tmp_path / "luet-teller", tmp_path / "log"
+    plugin.write_text(f'#!/bin/sh\necho "$2" >> {log}\necho \'{{"state": "", "data": "", "error": ""}}\'\n')
+    plugin.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    luet("install", "-y", "test/c")
+    luet.shop.package("test/c", {"c": None, "c/x": b"2"}, version="2.0")
+    luet.create()
+    assert luet("upgrade", "-y", "--download-only", "--plugin", "luet-teller")[0] == 0
+    assert not log.exists()  # nothing was changed
+    (luet.root / "c").unlink()
+    (luet.root / "c").mkdir()
+    (luet.root / "c/x").mkdir()  # somebody's own
+    assert luet("upgrade", "-y", "--plugin", "luet-teller")[0] == 2
+    told = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [item["name"] for item in told] == ["package.pre.upgrade", "package.post.upgrade"]
+    before, after = (json.loads(item["data"]) for item in told)
+    assert after.pop("Error").endswith("no folder in test/c-2.0")
+    assert before == after

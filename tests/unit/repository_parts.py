@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -121,6 +122,13 @@ class Workshop:
         )  # fmt: skip
         (self.build / f"{id.fingerprint}.metadata.yaml").write_bytes(write_yaml(described))
         return id
+
+    def forget(self, name: str) -> None:
+        """No version of a package is there any more."""
+        category, _, short = name.rpartition("/")
+        for path in self.build.glob(f"{short}-{category}-*"):
+            path.unlink()
+        shutil.rmtree(self.tree / category / short)
 
     def create(self, **options: Any) -> Created:
         """Composes the repository."""

@@ -46,3 +46,12 @@ def test_what_comes_for_something_that_does_not_was_asked_for(verbs: Verbs) -> N
     verbs.came("install", "--onlydeps", "t/b")
     assert verbs.asked_for() == ["t/a-1.0"]
     assert verbs.json("autoremove")["state"] == "nothing"
+
+
+def test_what_is_there_and_needed_by_something_that_does_not_come_is_asked_for(verbs: Verbs) -> None:
+    two(verbs)
+    verbs.shop.package("t/c", {"c": b"c"}, requires=("t/a",))
+    assert verbs.json("install", "--onlydeps", "t/c")["state"] == "nothing"
+    assert verbs.asked_for() == ["t/a-1.0", "t/b-1.0"]
+    verbs.json("uninstall", "t/b")
+    assert verbs.json("autoremove")["state"] == "nothing"

@@ -16,7 +16,7 @@ from treebuilder.client.opening import database_of, luet_database
 from treebuilder.errors import IntegrityError, NoSpace, SpecError, StateCorrupt, TreebuildError
 from treebuilder.events import EventSink, Warned
 from treebuilder.model.digest import Digest
-from treebuilder.model.package import Package, PackageRef
+from treebuilder.model.package import Package, PackageId, PackageRef
 from treebuilder.records import record, replace
 from treebuilder.system.process import Cancel
 from treebuilder.trust.faults import REASONS
@@ -200,7 +200,16 @@ class PackageClient:
 
     def run(self, operation: str, plan: Callable[[SystemDatabase], Change], manner: Manner) -> ChangeReport:
         self._look_for_luet()
-        return self._client.run(operation, self.settings.root, plan, self._told(operation, manner))
+        if self._plugins is None:
+            return self._client.run(operation, self.settings.root, plan, manner)
+        from treebuilder.app.plugins import ToldChange
+
+        told = ToldChange(self._plugins, upgrade=operation == "upgrade" and not manner.download_only)
+        try:
+            return self._client.run(operation, self.settings.root, plan, told.manner(manner))
+        except TreebuildError as err:
+            told.failed(err)
+            raise
 
     @cached_property
     def _plugins(self) -> Plugins | None:
@@ -214,22 +223,6 @@ class PackageClient:
         plugins.check()
         return plugins
 
-    def _told(self, operation: str, manner: Manner) -> Manner:
-        """The manner in which plugins are told too."""
-        plugins = self._plugins
-        if plugins is None:
-            return manner
-        upgrade = operation == "upgrade"
-
-        def confirm(change: Change) -> bool:
-            if manner.confirm is not None and not manner.confirm(change):
-                return False
-            if upgrade:
-                plugins.before(change)
-            return True
-
-        return replace(manner, confirm=confirm, applied=lambda change: plugins.after(change, upgrade=upgrade))
-
     # operations ------------------------------------------------------------------------------------------------------
     def install(self, wish: InstallWish, manner: Manner, first: UpgradeRequest | None = None) -> ChangeReport:
         """What is installed stays as it is; what was there as a dependency counts as asked for from then on.
@@ -237,6 +230,7 @@ class PackageClient:
         `first` is an upgrade that comes before it, in one change with it.
         """
         repositories = self.repositories
+        needed: list[PackageId] = []
 
         def plan(database: SystemDatabase) -> Change:
             before, installed = Change(), database.packages()
@@ -252,10 +246,14 @@ class PackageClient:
                 if not wanted:
                     return before
             request = InstallRequest(wanted, wish.nodeps, onlydeps=wish.onlydeps)
+            if wish.onlydeps and not wish.some:
+                from treebuilder.client.choose import dependencies
+
+                needed.extend(dependencies(request, repositories, installed, database.holds()))
             chosen = self._chosen(request, installed, database.holds(), some=wish.some)
             return room.operations.merged(before, Change(add=chosen, force=wish.force))
 
-        with self._asking_for(wish, manner):
+        with self._asking_for(wish, manner, needed):
             return self.run("install", plan, manner)
 
     def _chosen(
@@ -271,24 +269,28 @@ class PackageClient:
         return found
 
     @contextmanager
-    def _asking_for(self, wish: InstallWish, manner: Manner) -> Iterator[None]:
-        """What is wanted and was there as a dependency, by its own name or one that it provides, is asked for then."""
+    def _asking_for(self, wish: InstallWish, manner: Manner, needed: Sequence[PackageId] = ()) -> Iterator[None]:
+        """What is wanted and was there as a dependency, by its own name or one that it provides, is asked for then.
+
+        Where only dependencies are wanted that is what is `needed`.
+        """
         try:
             yield
         except (room.FinalizerFailed, room.FinalizerWaits):  # the change is done all the same
-            self._ask_for(wish, manner)
+            self._ask_for(wish, manner, needed)
             raise
-        self._ask_for(wish, manner)
+        self._ask_for(wish, manner, needed)
 
-    def _ask_for(self, wish: InstallWish, manner: Manner) -> None:
-        if manner.dry_run or manner.download_only or wish.onlydeps or not self.settings.root.record:
+    def _ask_for(self, wish: InstallWish, manner: Manner, needed: Sequence[PackageId]) -> None:
+        if manner.dry_run or manner.download_only or not self.settings.root.record:
             return
         from treebuilder.client.installed import answering
 
         with self.reading() as database:
             records = database.records()
         waiting = {found.package.id for found in records if not found.requested}
-        named = answering(wish.packages, tuple(f.package for f in records)) if waiting else ()
+        named = answering(wish.packages, tuple(f.package for f in records)) if waiting and not wish.onlydeps else ()
+        named = tuple(id for id in needed if id in waiting) if wish.onlydeps else named
         if not waiting.isdisjoint(named):
             with self.writing() as database:
                 database.request(named)
@@ -335,7 +337,7 @@ class PackageClient:
             change = room.operations.replace_packages(
                 old, request, repositories, database, check=check, force=wish.force
             )
-            return replace(change, over_installed=wish.as_luet)
+            return _over_installed(change) if wish.as_luet else change
 
         with self._asking_for(wish, manner):
             return self.run("replace", plan, manner)
@@ -347,7 +349,7 @@ class PackageClient:
 
         def plan(database: SystemDatabase) -> Change:
             change = room.operations.reinstall(refs, repositories, database, force=force, nodeps=nodeps)
-            return replace(change, over_installed=over_installed)
+            return _over_installed(change) if over_installed else change
 
         return self.run("reinstall", plan, manner)
 
@@ -390,3 +392,8 @@ class PackageClient:
                 database.hold([ref.pkgname for ref in refs], on)
         with self.reading() as database:
             return tuple(sorted(database.holds()))
+
+
+def _over_installed(change: Change) -> Change:
+    """As luet: files are looked for in two packages among new ones only."""
+    return replace(change, over=frozenset(item.package.id for item in change.add))

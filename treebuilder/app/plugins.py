@@ -11,13 +11,16 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from treebuilder.annotations import Any
+from treebuilder.annotations import TYPE_CHECKING, Any
 from treebuilder.client.api import Change, Planned, Record
-from treebuilder.errors import ConfigError, TreebuildError
-from treebuilder.events import EventSink, Said
+from treebuilder.errors import Cancelled, ConfigError, TreebuildError
+from treebuilder.events import EventSink, Said, Warned
 from treebuilder.model.package import Package, PackageRef
-from treebuilder.records import record
+from treebuilder.records import record, replace
 from treebuilder.system.process import Cancel, run, which
+
+if TYPE_CHECKING:
+    from treebuilder.client.install import Manner
 
 _LONGEST_ARGUMENT = 8192
 _TIMEOUT_S = 600.0
@@ -41,10 +44,6 @@ class Plugins:
         """Raises ConfigError (reason "plugin") for one that is not there: before anything is done."""
         for name in self.names:
             _place(name)
-
-    def before(self, change: Change) -> None:
-        """`package.pre.upgrade`. Raises PluginFailed."""
-        self.tell("package.pre.upgrade", _upgrade(change))
 
     def after(self, change: Change, *, upgrade: bool) -> None:
         """What was removed and installed, package by package, and the end of an upgrade."""
@@ -79,6 +78,39 @@ class Plugins:
             raise PluginFailed(f"the plugin {name} failed at {event}: {error}")
         if state:
             self.events.emit(Said(f"plugin {name}: {state}"))
+
+
+class ToldChange:
+    """One change of a root, and what plugins are told of it."""
+
+    def __init__(self, plugins: Plugins, *, upgrade: bool) -> None:
+        self._plugins, self._upgrade = plugins, upgrade
+        self._begun: Change | None = None
+
+    def manner(self, manner: Manner) -> Manner:
+        """The manner in which plugins are told too."""
+
+        def confirm(change: Change) -> bool:
+            if manner.confirm is not None and not manner.confirm(change):
+                return False
+            if self._upgrade:
+                self._plugins.tell("package.pre.upgrade", _upgrade(change))
+                self._begun = change
+            return True
+
+        def applied(change: Change) -> None:
+            self._begun = None
+            self._plugins.after(change, upgrade=self._upgrade)
+
+        return replace(manner, confirm=confirm, applied=applied)
+
+    def failed(self, error: TreebuildError) -> None:
+        """The end of an upgrade that was begun, and changed nothing."""
+        if self._begun is not None and not isinstance(error, Cancelled):
+            try:
+                self._plugins.tell("package.post.upgrade", _upgrade(self._begun) | {"Error": error.message})
+            except TreebuildError as err:  # what it was about counts for more
+                self._plugins.events.emit(Warned(err.message))
 
 
 def _place(name: str) -> str:

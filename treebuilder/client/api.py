@@ -98,7 +98,7 @@ class Record:
 class Change:
     """What a transaction does: packages go, packages come, and `adopt` are recorded as they already lie there.
 
-    `force`: a file may be in two packages, with a warning; `over_installed`: in a new and in an installed one.
+    `force`: a file may be in two packages, with a warning; `over` are new ones that may have one of an installed one.
     `keep_protected`: protected files of what goes stay.
     """
 
@@ -107,7 +107,7 @@ class Change:
     adopt: tuple[Record, ...] = ()
     force: bool = False
     keep_protected: bool = True
-    over_installed: bool = False
+    over: frozenset[PackageId] = frozenset()
 
     def __bool__(self) -> bool:
         return bool(self.remove or self.add or self.adopt)

@@ -34,9 +34,29 @@ def choose(
 
     Raises Unsatisfiable, SpecError (reason "no-artifact").
     """
+    there = {package.id for package in installed}
+    order, named = _solved(request, repositories, installed, holds)
+    return tuple(
+        planned(package.id, repositories, requested=request.onlydeps or package.id in named) for package in order
+        if package.id not in there and not (request.onlydeps and package.id in named)
+    )  # fmt: skip
+
+
+def dependencies(
+    request: InstallRequest, repositories: RepositoryPackages, installed: tuple[Package, ...],
+    holds: frozenset[str] = frozenset(),
+) -> tuple[PackageId, ...]:  # fmt: skip
+    """What a request needs and does not name, whether it is there or comes. Raises Unsatisfiable."""
+    order, named = _solved(request, repositories, installed, holds)
+    return tuple(package.id for package in order if package.id not in named)
+
+
+def _solved(
+    request: InstallRequest, repositories: RepositoryPackages, installed: tuple[Package, ...], holds: frozenset[str]
+) -> tuple[tuple[Package, ...], set[PackageId]]:
+    """All that a request needs, in order, and which of it answers what was asked."""
     from treebuilder.solver import PackageSolver
 
-    there = {package.id for package in installed}
     _refuse_unknown(request.wanted, repositories, installed)
     if request.nodeps:
         with _names_as_given(request.wanted):
@@ -45,7 +65,7 @@ def choose(
         order = tuple({package.id: package for _, package in answers}.values())
         _refuse_second(order, installed)
     else:
-        held = tuple(id.exact for id in sorted(there))
+        held = tuple(id.exact for id in sorted(package.id for package in installed))
         try:
             with _names_as_given(request.wanted):
                 solution = PackageSolver().solve(
@@ -58,10 +78,7 @@ def choose(
             raise
         named = {package.id for _, package in solution.answers}
         order = solution.order
-    return tuple(
-        planned(package.id, repositories, requested=request.onlydeps or package.id in named) for package in order
-        if package.id not in there and not (request.onlydeps and package.id in named)
-    )  # fmt: skip
+    return order, named
 
 
 def choose_some(
@@ -209,20 +226,24 @@ def planned(id: PackageId, repositories: RepositoryPackages, *, requested: bool 
     return Planned(package, home, artifact, home.finalizer(id), requested)
 
 
+def _silent(message: str) -> None:
+    return
+
+
 class Claims:
     """Which package brings which file. `owners` tells whose a file of the system is, `going` which of them go.
 
-    With `warn` a file may be in two packages: it is told instead of refused. So it is with `warn_over` for a file that
-    a new and an installed package have, and no two new ones.
+    With `force` a file may be in two packages: it is told by `warn` instead of refused. So it is for a file that one of
+    `over`, which are new, and an installed package have.
     """
 
     def __init__(
         self, owners: Callable[[str], tuple[PackageId, ...]], going: Iterable[PackageId] = (),
-        warn: Callable[[str], None] | None = None, warn_over: Callable[[str], None] | None = None,
+        warn: Callable[[str], None] = _silent, *, force: bool = False, over: frozenset[PackageId] = frozenset(),
     ) -> None:  # fmt: skip
         self._owners = owners
         self._going = frozenset(going)
-        self._warn, self._warn_over = warn, warn_over
+        self._warn, self._force, self._over = warn, force, over
         self._taken: dict[str, PackageId] = {}
 
     def claim(self, id: PackageId, path: str) -> None:
@@ -241,14 +262,14 @@ class Claims:
         which = "packages to be installed" if new else f"'{other}' and '{id}' ( file: {path} )"
         message = f"file conflict found: file conflict between {which}: /{path} is in {other} and in {id}"
         hint = "a file can belong to one package only: install one of them, or use --force"
-        if not new and self._warn_over is not None:
-            self._warn_over(message)
+        if not new and id in self._over:
+            self._warn(message)
         else:
             self.doubt(message, hint)
 
     def doubt(self, message: str, hint: str) -> None:
         """What is refused, unless somebody forces it. Raises ConflictError."""
-        if self._warn is None:
+        if not self._force:
             raise ConflictError(message, hint=hint)
         self._warn(message)
 

@@ -122,9 +122,11 @@ class Client:
 
         blobs, fetched = self._fetch(change.add)
         gone = [found.package.id for found in change.remove]
-        warn = self._warn if change.force else None
-        warn_over = self._warn if change.over_installed else None
-        check_files(change.add, blobs, Claims(database.owners, gone, warn, warn_over))
+
+        def claims() -> Claims:
+            return Claims(database.owners, gone, self._warn, force=change.force, over=change.over)
+
+        check_files(change.add, blobs, claims())
         if manner.download_only:
             return _planned_report(operation, change, "downloaded", fetched)
         finalizers = distinct(
@@ -132,7 +134,7 @@ class Client:
         )
         if finalizers and manner.finalize:
             load_sandbox()
-        rules = apply.Rules(Claims(database.owners, gone, warn, warn_over), manner.protection, database)
+        rules = apply.Rules(claims(), manner.protection, database)
         applied = self._apply(root, change, blobs, finalizers, rules)
         database.close()
         if manner.applied is not None:

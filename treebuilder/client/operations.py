@@ -79,14 +79,18 @@ def upgrade(request: UpgradeRequest, repositories: RepositoryPackages, database:
         ):
             again[id] = now, found.requested
     known = tuple(again[p.id][0] if p.id in again else p for p in installed)  # a rebuild may need something else
-    new, old = solve(Request(wanted, stay, unwanted), repositories, known, asked) if wanted else ((), tuple(gone))
+    new, old = solve(Request(wanted, stay, unwanted), repositories, known, asked) if wanted or gone else ((), ())
     _refuse_clashes(installed, known, new, old)
     same = [planned(id, repositories, requested=asked_for) for id, (_, asked_for) in again.items() if id not in old]
     going = sorted({*old, *(item.package.id for item in same)})
     return Change(
         tuple(record_of(database, id) for id in going), in_order((*new, *same), known) if same else new,
-        force=request.force, over_installed=request.over_installed,
+        force=request.force, over=_ids(new, same) if request.over_installed else frozenset(),
     )  # fmt: skip
+
+
+def _ids(*plans: Iterable[Planned]) -> frozenset[PackageId]:
+    return frozenset(item.package.id for plan in plans for item in plan)
 
 
 def _refuse_clashes(
@@ -236,5 +240,5 @@ def merged(first: Change, second: Change) -> Change:
         remove=(*first.remove, *(found for found in second.remove if found.package.id not in came)),
         add=(*first.add, *second.add),
         force=first.force or second.force,
-        over_installed=first.over_installed or second.over_installed,
+        over=first.over | second.over,
     )
