@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -34,6 +36,22 @@ def test_a_repository_has_snapshots_and_grows(luet: Luet) -> None:
         luet("create-repo", "--tree=tree", "--packages=build", "--output=build", "--name=main", "--backend=img")[0] == 0
     )
     assert luet("repo", "list")[1].startswith("main\n")
+
+
+def test_a_snapshot_is_named_by_the_local_time(luet: Luet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """luet.md §6.2. The zone is one where the hour, and mostly the day, is another than in UTC."""
+    before = set(luet.shop.build.glob("*-repository.yaml"))
+    with monkeypatch.context() as zone:
+        zone.setenv("TZ", "FAR-13")
+        time.tzset()
+        began = datetime.now(UTC)
+        luet.create()
+        ended = datetime.now(UTC)
+    time.tzset()
+    (made,) = set(luet.shop.build.glob("*-repository.yaml")) - before
+    shown = made.name.removesuffix("-repository.yaml")
+    there = [(at + timedelta(hours=13)).strftime("%Y%m%d%H%M%S") for at in (began, ended)]
+    assert there[0] <= shown <= there[1]
 
 
 def test_install_and_its_messages(luet: Luet) -> None:

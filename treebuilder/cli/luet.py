@@ -181,7 +181,7 @@ def _defaults(verb: str, words: list[str]) -> list[str]:
         now = clock.now_epoch_s()
         os.environ.setdefault(_EPOCH, str(now))
         if "--snapshot-id" not in said:
-            words = [*words, f"--snapshot-id={clock.utc(now, '%Y%m%d%H%M%S')}"]
+            words = [*words, f"--snapshot-id={clock.local(now, '%Y%m%d%H%M%S')}"]
     return words
 
 

@@ -23,5 +23,10 @@ def utc(epoch_s: int, form: str) -> str:
     return time.strftime(form, time.gmtime(epoch_s))
 
 
+def local(epoch_s: int, form: str) -> str:
+    """The same in this machine's zone, which TZ may name."""
+    return time.strftime(form, time.localtime(epoch_s))
+
+
 def sleep(seconds: float) -> None:
     time.sleep(seconds)
