@@ -15,6 +15,7 @@ from treebuilder.errors import ConfigError, TreebuildError
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import Package, PackageId, PackageRef
 from treebuilder.nodes.writing import write_yaml
+from treebuilder.records import replace
 from treebuilder.repository.fields import read_package
 from treebuilder.repository.index import listing, mapping, parse_document, text, texts
 
@@ -146,7 +147,8 @@ def remove(client: PackageClient, refs: tuple[PackageRef, ...]) -> Result:
 def take_over(client: PackageClient, path: Path) -> Result:
     """Records what luet knew: its `get-all-installed`, or `search --installed -o json`, which lists files too.
 
-    What is recorded already keeps its record, and gets its files when it had none. Everything counts as asked for.
+    What is recorded already keeps its record, and gets what it had none of, so the two lists come in any order: its
+    files, and its definition where only a name was known. Everything that is new counts as asked for.
     """
     data = _bytes(path)
     if data[16:20] in _BOLT:
@@ -158,12 +160,20 @@ def take_over(client: PackageClient, path: Path) -> Result:
         chosen = []
         for found in fresh:
             old = there.get(found.package.id)
-            if old is None:
-                chosen.append(found)
-            elif found.entries and not old.entries:
-                chosen.append(Record(old.package, old.repository, old.sha256, old.build_time, found.entries))
+            made = found if old is None else _completed(old, found)
+            if made != old:
+                chosen.append(made)
         database.settle((), chosen, ())
     return _said(chosen, "recorded")
+
+
+def _completed(old: Record, found: Record) -> Record:
+    if not old.entries:
+        old = replace(old, entries=found.entries)
+    listed = not (old.repository or old.sha256 or old.build_time)
+    if listed and old.package == Package(old.package.id, hidden=old.package.hidden):  # as JSON lists it
+        old = replace(old, package=found.package, build_time=found.build_time)
+    return old
 
 
 def _yaml_records(data: bytes, path: Path) -> list[Record]:
