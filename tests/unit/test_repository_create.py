@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import tarfile
 from collections.abc import Iterator
@@ -14,8 +15,9 @@ import pytest
 import yaml
 
 from tests.unit.repository_parts import EPOCH, Workshop, workshop
-from treebuilder.errors import ConfigError, SpecError
+from treebuilder.errors import ConfigError, IntegrityError, SpecError
 from treebuilder.events import Warned
+from treebuilder.nodes.writing import write_yaml
 
 
 @pytest.fixture
@@ -179,6 +181,25 @@ def test_a_package_without_its_archive_is_refused_and_nothing_written(shop: Work
     assert caught.value.where is not None
     assert caught.value.where.file.endswith("two-app-1.0.metadata.yaml")
     assert (shop.build / "repository.yaml").read_bytes() == before
+
+
+def listing(shop: Workshop) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in shop.build.iterdir()}
+
+
+@pytest.mark.parametrize("form", ["ours", "json"])
+def test_metadata_without_a_checksum_is_refused_and_nothing_written(shop: Workshop, form: str) -> None:
+    shop.package("app/one", {"a": b"1"})
+    shop.create()
+    shop.package("app/two", {"a": b"2"})
+    path = shop.build / "two-app-1.0.metadata.yaml"
+    value = document(path) | {"checksums": {}}
+    path.write_bytes(write_yaml(value) if form == "ours" else json.dumps(value).encode())
+    before = listing(shop)
+    with pytest.raises(IntegrityError, match=r"two-app-1\.0\.metadata\.yaml gives no sha256") as caught:
+        shop.create()
+    assert caught.value.hint is not None
+    assert listing(shop) == before
 
 
 def test_types_that_cannot_be_written_are_refused(shop: Workshop) -> None:

@@ -29,7 +29,7 @@ SUFFIX = ".metadata.yaml"
 _ARCHIVE = ".package.tar"
 _MAX_BYTES = 1 << 28
 _YOUNG_NS, _YOUNG_COARSE_NS = 100_000_000, 2_000_000_000  # so young, a file may change and its stat stay
-_SHAPE = 2  # of what is noted
+_SHAPE = 3  # of what is noted
 _SPARE = 1000  # notes of packages that are gone, before all are written anew
 _BUILD = re.compile(rb"\n    package:\n((?: {8}.*\n)+)(?! {5})")
 _RUNTIME = re.compile(rb"^runtime:\n((?: {4}.*\n)+)", re.MULTILINE)
@@ -176,7 +176,7 @@ class BuiltPackages:
         archive = f"{path[: path.rindex('/') + 1]}{found.archive}" if found is not None else ""
         if found is None or not found.archive or archive not in self._folder.stats:
             return None
-        _check(archive, found.sha256)
+        _check(path, archive, found.sha256)
         return BuiltPackage(found.id, found.entry(self._place(archive))), archive
 
     def _read_any(self, path: str) -> tuple[BuiltPackage, str]:
@@ -214,7 +214,7 @@ def read_built(path: Path, folder: Path, is_there: Callable[[Path], bool]) -> tu
             hint="build it again, or delete the metadata file",
         )  # fmt: skip
     sha256 = text(mapping(value.get("checksums")).get("sha256"))
-    _check(archive, sha256)
+    _check(path, archive, sha256)
     # The index names a sub-package by itself: the build spec beside it is that of the package it was carved out of.
     own = package if package.id == runtime.id else runtime
     ours = {key: item for key, item in mapping(value.get("treebuild")).items() if isinstance(item, str)}
@@ -231,10 +231,14 @@ def read_built(path: Path, folder: Path, is_there: Callable[[Path], bool]) -> tu
     return BuiltPackage(runtime.id, made), archive
 
 
-def _check(archive: Path | str, sha256: str) -> None:
-    """Compares a package with its metadata, which may say nothing of it."""
+def _check(metadata: Path | str, archive: Path | str, sha256: str) -> None:
+    """Compares a package with its metadata. Nothing else says that the two belong together, and clients refuse a whole
+    repository for one package without a digest."""
     if not sha256:
-        return
+        raise IntegrityError(
+            f"{metadata} gives no sha256 of its package {os.path.basename(archive)}",
+            hint="build the package again, or write it below checksums",
+        )
     found = sha256_of(archive)
     if found != sha256:
         raise IntegrityError(
