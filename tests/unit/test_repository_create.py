@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tests.unit.repository_parts import EPOCH, Workshop, workshop
-from treebuilder.errors import ConfigError, IntegrityError, SpecError
+from treebuilder.errors import ConfigError, IntegrityError, Place, SpecError
 from treebuilder.events import Warned
 from treebuilder.nodes.writing import write_yaml
 
@@ -199,6 +199,30 @@ def test_metadata_without_a_checksum_is_refused_and_nothing_written(shop: Worksh
     with pytest.raises(IntegrityError, match=r"two-app-1\.0\.metadata\.yaml gives no sha256") as caught:
         shop.create()
     assert caught.value.hint is not None
+    assert listing(shop) == before
+
+
+@pytest.mark.parametrize("form", ["ours", "json"])
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [("category", ".."), ("version", ".."), ("name", ""), ("version", "."), ("name", "a\\b"), ("category", "a\tb")],
+)
+def test_metadata_of_names_that_no_tree_can_hold_is_refused(shop: Workshop, key: str, text: str, form: str) -> None:
+    shop.package("app/one", {"a": b"1"})
+    shop.create(from_metadata=True)
+    shop.package("app/two", {"a": b"2"}, in_tree=False)
+    path = shop.build / "two-app-1.0.metadata.yaml"
+    value = document(path)
+    path.unlink()
+    for package in (value["runtime"], value["compilespec"]["package"]):
+        package[key] = text
+    odd = shop.build / "-".join([*(str(package[key]) for key in ("name", "category", "version"))])
+    path = odd.with_name(f"{odd.name}.metadata.yaml")
+    path.write_bytes(write_yaml(value) if form == "ours" else json.dumps(value).encode())
+    before = listing(shop)
+    with pytest.raises(SpecError, match=rf"the {key} ") as caught:
+        shop.create(from_metadata=True)
+    assert (caught.value.reason, caught.value.where) == ("name", Place(str(path)))
     assert listing(shop) == before
 
 

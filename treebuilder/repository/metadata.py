@@ -24,6 +24,7 @@ from treebuilder.repository.ownmetadata import read_quickly
 from treebuilder.repository.plain import read_plain, sha256_of
 from treebuilder.system import clock
 from treebuilder.tree import stored
+from treebuilder.tree.definition import can_be_in_names
 
 SUFFIX = ".metadata.yaml"
 _ARCHIVE = ".package.tar"
@@ -159,6 +160,7 @@ class BuiltPackages:
         made, archive = self._read_quickly(path) or self._read_any(path)
         if made.id.fingerprint != fingerprint:
             raise IntegrityError(f"{path} describes {made.id}, which its name does not say")
+        _check_names(made.id, path)
         if self._store is not None and fingerprint.isprintable() and settled(path) and settled(archive):
             id, name = made.id, os.path.basename(archive)
             both = stats[path], stats[archive]
@@ -245,6 +247,16 @@ def _check(metadata: Path | str, archive: Path | str, sha256: str) -> None:
             f"{archive} is not what its metadata says: sha256:{found}, and there {sha256}",
             hint="build the package again",
         )
+
+
+def _check_names(id: PackageId, path: str) -> None:
+    """What --from-metadata takes in was checked as no tree's definition; its parts name folders of the runtime tree."""
+    for key, part in (("category", id.category), ("name", id.name), ("version", id.version)):
+        if not can_be_in_names(part) or (key == "name" and not part):
+            raise SpecError(
+                f"the {key} {part!r} cannot be part of a file name" if part else f"the {key} of the package is empty",
+                where=Place(path), reason="name", hint="build the package again, or delete the metadata file",
+            )  # fmt: skip
 
 
 def _document(data: bytes, what: str) -> dict[str, Any]:

@@ -60,11 +60,16 @@ def read_package(node: Node, tell: Tell | None = None) -> Package:
     )
 
 
+def can_be_in_names(text: str) -> bool:
+    """Whether a category, name or version can be part of a file name; empty ones can."""
+    return text not in (".", "..") and not any(char in _FORBIDDEN or not char.isprintable() for char in text)
+
+
 def read_id(node: Node) -> PackageId:
     """Category, name and version; each may be empty, none may hold what a file name cannot."""
     for key in ("category", "name", "version"):
         value = node.text(key)
-        if any(char in _FORBIDDEN or not char.isprintable() for char in value) or value in (".", ".."):
+        if not can_be_in_names(value):
             found = node.get(key) or node
             found.fail(f"the {key} {value!r} cannot be part of a file name", reason="name")
     return PackageId(node.text("category"), node.text("name"), node.text("version"))
