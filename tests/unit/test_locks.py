@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from treebuilder.errors import Cancelled, LockHeld
-from treebuilder.system.locks import exclusive, exclusive_key
+from treebuilder.system.locks import exclusive, exclusive_folder, exclusive_key
 from treebuilder.system.process import Cancel
 
 HOLD = """
@@ -103,5 +103,38 @@ def test_waiting_for_whoever_holds_a_file(tmp_path: Path) -> None:
         assert said == [f"waiting for pid {os.getpid()}, by whom it is in use"]
         cancel.set()
         with pytest.raises(Cancelled), exclusive(path, "it", cancel=cancel, patience_s=60):
+            pass
+    holder.join()
+
+
+def test_a_folder_is_held_and_nothing_is_put_there(tmp_path: Path) -> None:
+    with exclusive_folder(tmp_path, "the folder"):
+        assert list(tmp_path.iterdir()) == []
+        with pytest.raises(LockHeld, match=rf"the folder is in use by pid {os.getpid()}"):
+            with exclusive_folder(tmp_path, "the folder"):
+                pass
+    with exclusive_folder(tmp_path, "the folder"):
+        pass
+
+
+def test_who_waited_holds_the_folder_that_is_there_now(tmp_path: Path) -> None:
+    """Its holder may have put another one in its place."""
+    folder, cancel, swapped = tmp_path / "it", Cancel(), threading.Event()
+    folder.mkdir()
+    held = threading.Event()
+
+    def hold() -> None:
+        with exclusive_folder(folder, "it"):
+            held.set()
+            swapped.wait(60)
+            folder.rename(tmp_path / "old")
+            folder.mkdir()
+
+    cancel.on_wait = lambda _: swapped.set()
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(60)
+    with exclusive_folder(folder, "it", cancel=cancel, patience_s=60):
+        with pytest.raises(LockHeld), exclusive_folder(folder, "it"):
             pass
     holder.join()

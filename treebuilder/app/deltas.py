@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
+from treebuilder.app.alone import alone
 from treebuilder.app.publishing import PublishOptions
 from treebuilder.app.workspace import Workspace
 from treebuilder.errors import IntegrityError, TransportError
@@ -36,6 +38,10 @@ class Deltas:
 
         Raises what `delta_publish.Maker.publish` raises.
         """
+        with nullcontext() if self.options.type == "docker" else alone(Path(self.output), work):
+            return self._made(work)
+
+    def _made(self, work: Workspace) -> int:
         backend = self._backend(work)
         new = _read(backend, INDEX_NAME, work)
         if new is None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 from treebuilder.annotations import TYPE_CHECKING, Any
+from treebuilder.app.alone import alone
 from treebuilder.app.workspace import Workspace
 from treebuilder.errors import ConfigError, SpecError
 from treebuilder.events import Warned
@@ -96,7 +98,8 @@ def copy(
         references = (f"{snapshot}-{INDEX_NAME}",)
     elif not references:
         raise SpecError(f"there is no repository at {source}", hint=f"it has no {INDEX_NAME}", reason="no-repository")
-    with work.store.single_flight(f"copy-{_key(destination)}", work.cancel):
+    here = alone(Path(destination), work) if kind_of(destination) == "disk" else nullcontext()
+    with work.store.single_flight(f"copy-{_key(destination)}", work.cancel), here:
         try:
             done = copy_repository(
                 found, to, references, work.store, work.events, work.cancel, what=source, documents=documents,
@@ -245,11 +248,12 @@ def gc(address: str, keep: int | None, insecure: tuple[str, ...], work: Workspac
                 )
             if not (folder / INDEX_NAME).is_file():
                 _say_no_newest(address, work)
-            paths = pruning.unreached(folder, folder, keep, folder_snapshots(folder, work))
-            names = tuple(str(path) for path in paths)
-            size = sum(path.lstat().st_size for path in paths if path.is_file())
-            if delete:
-                pruning.delete(paths)
+            with alone(folder, work):
+                paths = pruning.unreached(folder, folder, keep, folder_snapshots(folder, work))
+                names = tuple(str(path) for path in paths)
+                size = sum(path.lstat().st_size for path in paths if path.is_file())
+                if delete:
+                    pruning.delete(paths)
             return GcReport(address, names, size, delete)
         case kind:
             raise ConfigError(f"{address}: only folders and registries can be cleaned up, this is of type {kind}")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from treebuilder.annotations import TYPE_CHECKING, Any
 from treebuilder.app import building
+from treebuilder.app.alone import alone
 from treebuilder.app.asking import ask, succeeded
 from treebuilder.app.options import BuildOptions
 from treebuilder.app.settings import RepositorySettings
@@ -133,7 +134,8 @@ def pruned(report: RepositoryReport, options: CreateOptions, keep: int, work: Wo
     from treebuilder.repository.pruning import prune
 
     output = Path(report.output)
-    return replace(report, removed=prune(options.packages, output, keep, folder_snapshots(output, work)).removed)
+    with alone(output, work):
+        return replace(report, removed=prune(options.packages, output, keep, folder_snapshots(output, work)).removed)
 
 
 def create(
@@ -172,10 +174,10 @@ def create(
                 options, known, target, work.events, work.store, signing, entries=target.entries
             )  # fmt: skip
         return RepositoryReport(output, created, pushed=target.pushed)
-    if Path(output).is_dir():
-        remove_unfinished(Path(output))
     backend = open_backend("disk" if options.type == "http" else options.type, output, work.store, work.cancel)
-    return RepositoryReport(output, create_repository(options, known, backend, work.events, work.store, signing))
+    with alone(Path(output), work):
+        remove_unfinished(Path(output))
+        return RepositoryReport(output, create_repository(options, known, backend, work.events, work.store, signing))
 
 
 # build --from-repositories --------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from treebuilder.errors import LockHeld
+from treebuilder.system.locks import holder_of
 
 
 @contextmanager
@@ -21,21 +22,8 @@ def locked(root: Path) -> Iterator[None]:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LockHeld(
-                f"another instance is already running: the root {root} is in use by {_holder(os.fstat(fd).st_ino)}"
+                f"another instance is already running: the root {root} is in use by {holder_of(os.fstat(fd).st_ino)}"
             ) from None
         yield
     finally:
         os.close(fd)
-
-
-def _holder(inode: int) -> str:
-    """Who holds a lock on this file, as the kernel lists it: `1: FLOCK ADVISORY WRITE PID MAJ:MIN:INODE 0 EOF`."""
-    try:
-        lines = Path("/proc/locks").read_text().splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        words = line.split()
-        if len(words) > 5 and words[1] == "FLOCK" and words[5].rpartition(":")[2] == str(inode) and int(words[4]) > 0:
-            return f"pid {words[4]}"
-    return "another process"

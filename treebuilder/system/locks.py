@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from treebuilder.system import clock
 from treebuilder.system.process import Cancel
 
 _SILENT_S, _TURN_S = 1.0, 0.2
+_NO_LOCKS = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # file systems without them
 
 
 @contextmanager
@@ -47,20 +49,53 @@ def exclusive(path: Path, what: str, *, cancel: Cancel | None = None, patience_s
     Raises LockHeld, which names the holder, at once or after `patience_s`; Cancelled.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    began_s, told = clock.monotonic_s(), False
-    while isinstance(fd := _taken(path), str):
-        waited_s = clock.monotonic_s() - began_s
-        if cancel is None or waited_s >= patience_s:
-            raise LockHeld(f"{what} is in use by {fd}")
-        tell = waited_s > _SILENT_S and not told
-        cancel.pause(_TURN_S, f"waiting for {fd}, by whom {what} is in use" if tell else "")
-        told = told or tell
+    fd = _awaited(lambda: _taken(path), what, cancel, patience_s)
     try:
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"pid {os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(fd)
+
+
+@contextmanager
+def exclusive_folder(path: Path, what: str, *, cancel: Cancel | None = None, patience_s: float = 0.0) -> Iterator[None]:
+    """Holds a folder alone, as `exclusive` does a file. The folder itself is locked, so no file is needed in it, nor
+    the right to write there; where a file system has no locks, nothing is held.
+
+    Raises LockHeld, Cancelled; OSError for a folder that cannot be opened.
+    """
+    fd = _awaited(lambda: _taken_folder(path), what, cancel, patience_s)
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
+def holder_of(inode: int) -> str:
+    """Who holds a lock on this file, as the kernel lists it: `1: FLOCK ADVISORY WRITE PID MAJ:MIN:INODE 0 EOF`."""
+    try:
+        lines = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        words = line.split()
+        if len(words) > 5 and words[1] == "FLOCK" and words[5].rpartition(":")[2] == str(inode) and int(words[4]) > 0:
+            return f"pid {words[4]}"
+    return "another process"
+
+
+def _awaited(take: Callable[[], int | str], what: str, cancel: Cancel | None, patience_s: float) -> int:
+    """What `take` takes, as soon as it does."""
+    began_s, told = clock.monotonic_s(), False
+    while isinstance(fd := take(), str):
+        waited_s = clock.monotonic_s() - began_s
+        if cancel is None or waited_s >= patience_s:
+            raise LockHeld(f"{what} is in use by {fd}")
+        tell = waited_s > _SILENT_S and not told
+        cancel.pause(_TURN_S, f"waiting for {fd}, by whom {what} is in use" if tell else "")
+        told = told or tell
+    return fd
 
 
 def _taken(path: Path) -> int | str:
@@ -76,3 +111,27 @@ def _taken(path: Path) -> int | str:
         os.close(fd)
         raise
     return fd
+
+
+def _taken_folder(path: Path) -> int | str:
+    """The open folder that is locked now, or who has it."""
+    while True:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            inode = os.fstat(fd).st_ino
+            os.close(fd)
+            return holder_of(inode)
+        except OSError as err:
+            if err.errno in _NO_LOCKS:
+                return fd
+            os.close(fd)
+            raise
+        try:
+            if os.path.samestat(os.fstat(fd), os.stat(path)):
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)  # whoever had it put another folder in its place
