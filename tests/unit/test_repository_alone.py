@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -116,6 +117,24 @@ def test_others_that_change_it_wait_too(shop: Workshop, verb: str) -> None:
         thread.start()
         assert waits.wait(60)
     thread.join()
+
+
+def test_pruning_takes_only_what_its_run_saw(shop: Workshop) -> None:
+    report = create(shop, "app/one", work(shop))
+    shop.package("app/late", {"a": b"3"})
+    pruned = repositories.pruned(report, CreateOptions("test", "", shop.build), 0, work(shop))
+    assert [Path(name).name for name in pruned.removed] == ["two-app-1.0.metadata.yaml", "two-app-1.0.package.tar.zst"]
+    assert len(list(shop.build.glob("late-app-1.0.*"))) == 2
+
+
+def test_gc_says_what_it_keeps_because_it_is_new(shop: Workshop) -> None:
+    create(shop, "app/one", work(shop))
+    place = work(shop, heard := Recorder())
+    for path in shop.build.glob("two-app-1.0.*"):
+        os.utime(path, (now := path.stat().st_mtime + 60, now))
+    assert mirroring.gc(str(shop.build), None, (), place, delete=True).names == ()
+    (warned,) = (event for event in heard.events if isinstance(event, Warned))
+    assert "two-app-1.0" in warned.message
 
 
 def test_a_folder_that_was_made_in_vain_goes_again(shop: Workshop) -> None:

@@ -249,12 +249,13 @@ def gc(address: str, keep: int | None, insecure: tuple[str, ...], work: Workspac
             if not (folder / INDEX_NAME).is_file():
                 _say_no_newest(address, work)
             with alone(folder, work):
-                paths = pruning.unreached(folder, folder, keep, folder_snapshots(folder, work))
-                names = tuple(str(path) for path in paths)
-                size = sum(path.lstat().st_size for path in paths if path.is_file())
-                if delete:
-                    pruning.delete(paths)
-            return GcReport(address, names, size, delete)
+                lost = pruning.unreached(folder, folder, keep, folder_snapshots(folder, work))
+                gone = set(pruning.delete(lost).removed) if delete else None
+            if lost.young:
+                some = f"{', '.join(lost.young[:5])}{', …' if len(lost.young) > 5 else ''}"
+                work.events.emit(Warned(f"newer than the index, and kept: {some}", hint="create-repo takes them in"))
+            shown = [(str(path), info) for path, info in lost.files if gone is None or str(path) in gone]
+            return GcReport(address, tuple(name for name, _ in shown), sum(info[0] for _, info in shown), delete)
         case kind:
             raise ConfigError(f"{address}: only folders and registries can be cleaned up, this is of type {kind}")
 

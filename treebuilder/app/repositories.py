@@ -126,7 +126,7 @@ class RepositoryReport:
 
 
 def pruned(report: RepositoryReport, options: CreateOptions, keep: int, work: Workspace) -> RepositoryReport:
-    """Deletes what neither the index, the last `keep` snapshots nor those of channels reach.
+    """Deletes what neither the index, the last `keep` snapshots nor those of channels reach, of what the run saw.
 
     Raises IntegrityError (also a channel that cannot be read), SpecError.
     """
@@ -135,7 +135,9 @@ def pruned(report: RepositoryReport, options: CreateOptions, keep: int, work: Wo
 
     output = Path(report.output)
     with alone(output, work):
-        return replace(report, removed=prune(options.packages, output, keep, folder_snapshots(output, work)).removed)
+        spared = folder_snapshots(output, work)
+        gone = prune(options.packages, output, keep, spared, report.created.seen)
+    return replace(report, removed=gone.removed)
 
 
 def create(

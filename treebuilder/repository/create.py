@@ -18,7 +18,7 @@ from treebuilder.events import EventSink, Warned
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import Package, PackageId
 from treebuilder.oci.store import Store
-from treebuilder.records import record, replace
+from treebuilder.records import field, record, replace
 from treebuilder.repository.api import INDEX_NAME, SIGNATURE_SUFFIX, RepositoryBackend
 from treebuilder.repository.index import (
     RepoFile,
@@ -73,7 +73,8 @@ class CreateOptions:
 class Created:
     """`changed` is False when the repository already was what it would become. `packages` are sorted.
 
-    `signed` are the ids of the keys that signed, and `expires_s` is until when, in epoch seconds; 0 for ever.
+    `signed` are the ids of the keys that signed, and `expires_s` is until when, in epoch seconds; 0 for ever. `seen`
+    is what was in the folder of packages.
     """
 
     index: RepositoryIndex
@@ -82,6 +83,7 @@ class Created:
     index_sha256: Digest
     signed: tuple[str, ...] = ()
     expires_s: int = 0
+    seen: PackageFolder | None = field(default=None, compare=False)
 
 
 @record
@@ -130,11 +132,11 @@ def create_repository(
     if signing is None:
         _warn_of_old_signature(document, output, events)
         output.commit(INDEX_NAME, document)
-        return Created(index, ids, changed, Digest.of(document))
+        return Created(index, ids, changed, Digest.of(document), seen=folder)
     _sign(INDEX_NAME, document, index, output, signing)
     output.commit(INDEX_NAME, document)
     signers = tuple(sorted({key.public.id for key in signing.keys}))
-    return Created(index, ids, changed, Digest.of(document), signers, signing.expires_s)
+    return Created(index, ids, changed, Digest.of(document), signers, signing.expires_s, folder)
 
 
 def _check(options: CreateOptions) -> None:

@@ -27,7 +27,7 @@ from treebuilder.tree import stored
 from treebuilder.tree.definition import can_be_in_names
 
 SUFFIX = ".metadata.yaml"
-_ARCHIVE = ".package.tar"
+ARCHIVE = ".package.tar"
 _MAX_BYTES = 1 << 28
 _YOUNG_NS, _YOUNG_COARSE_NS = 100_000_000, 2_000_000_000  # so young, a file may change and its stat stay
 _SHAPE = 3  # of what is noted
@@ -88,18 +88,19 @@ def scan_packages(folder: Path) -> PackageFolder:
             name = item.name
             if name.endswith(SUFFIX) and not name.startswith("."):
                 found.setdefault(name.removesuffix(SUFFIX), item.path)
-            elif _ARCHIVE not in name:
+            elif ARCHIVE not in name:
                 if item.is_dir(follow_symlinks=False):
                     below.append(item.path)
                 continue
-            info = _stat(item)
+            info = file_stat(item)
             if info is not None:
                 stats[item.path] = info
         waiting += reversed(below)
     return PackageFolder(folder, found, stats, seen_ns)
 
 
-def _stat(entry: os.DirEntry[str]) -> FileStat | None:
+def file_stat(entry: os.DirEntry[str] | Path) -> FileStat | None:
+    """None for what is no file."""
     try:
         info = entry.stat()
     except OSError:
