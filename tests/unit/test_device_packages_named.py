@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from tests.unit.device_fleet import Capture, Fleet, asked, device
 from treebuilder.device.states import Slot
 
@@ -33,3 +36,20 @@ def test_recovery_gets_the_package_that_runs_in_active(device: Fleet, capsys: Ca
     assert asked(device, capsys, "upgrade", "system/os", "--recovery-slot")["state"] == "upgraded"
     assert device.versions() == ["2.0", "1.0", "2.0"]
     assert asked(device, capsys, "upgrade", "system/os", "--recovery-slot")["state"] == "up-to-date"
+
+
+def test_nothing_of_the_work_stays_open(device: Fleet, capsys: Capture) -> None:
+    """A file that is open and deleted would keep COS_STATE, where work may be done, from being read-only again."""
+    device.package("2.0")
+    assert asked(device, capsys, "upgrade", "system/os")["state"] == "upgraded"
+    assert asked(device, capsys, "upgrade", "system/os", "--recovery-slot")["state"] == "upgraded"
+    links = (fd for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink())
+    assert [name for name in map(os.readlink, links) if "treebuild-upgrade" in name] == []
+
+
+def test_a_name_that_a_power_cut_left_without_content_stops_nothing(device: Fleet, capsys: Capture) -> None:
+    device.package("2.0")
+    store = device.state / "cOS/.treebuild-upgrade/store"
+    store.mkdir(parents=True)
+    (store / "VERSION").touch()
+    assert asked(device, capsys, "upgrade", "system/os")["state"] == "upgraded"

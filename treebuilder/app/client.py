@@ -93,6 +93,8 @@ class PackageClient:
         return self._store
 
     def close(self) -> None:
+        if "repositories" in self.__dict__:
+            self.repositories.close()
         if self._store is not None:
             self._store.close()
 

@@ -7,7 +7,7 @@ an image. The document of a channel is verified, its digest covers the index of 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -139,8 +139,8 @@ class ChannelSource:
 
         category, _, name = channel.package.rpartition("/")
         with opened_store(folder) as store:
-            packages = RepositoryPackages([_snapshot(source, channel, store, self._context)])
-            return _installed(packages, PackageRef(category, name, channel.version), folder, self._context)
+            with closing(RepositoryPackages([_snapshot(source, channel, store, self._context)])) as packages:
+                return _installed(packages, PackageRef(category, name, channel.version), folder, self._context)
 
     def _read(self, store: Store) -> tuple[RepositorySource, Channel]:
         """From the most preferred repository that has it."""

@@ -47,9 +47,10 @@ class Store:
         with disk_errors(f"preparing the cache folder {folder}", folder):
             folder.mkdir(parents=True, exist_ok=True)
             version = folder / "VERSION"
-            if not version.exists():
+            said = version.read_text().strip() if version.exists() else ""
+            if not said:  # also after a power cut, which may leave a name without its content
                 write_atomic(version, f"{VERSION}\n".encode(), sync=False)
-            elif version.read_text().strip() != VERSION:
+            elif said != VERSION:
                 raise ConfigError(
                     f"{folder} was written by another version of treebuild",
                     hint="choose another --cache-dir or delete it",

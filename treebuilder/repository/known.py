@@ -57,6 +57,11 @@ class Known:
         self._listing: tuple[tuple[PackageId, bool], ...] | None = None
         self._versions: dict[str, tuple[Definition, ...]] = {}
 
+    def close(self) -> None:
+        """The file is let go; nothing can be read any more."""
+        with self._lock:
+            self._db.close()
+
     def listing(self) -> tuple[tuple[PackageId, bool], ...]:
         """Identities of all packages, and whether they are hidden, sorted by name, newest first."""
         if self._listing is None:

@@ -24,6 +24,10 @@ class RepositoryPackages:
         self.homes: Mapping[PackageId, SyncedRepository] = _Homes(self.repositories)
         self._versions: dict[str, tuple[Package, ...]] = {}
 
+    def close(self) -> None:
+        for repository in self.repositories:
+            repository.close()
+
     def ids(self) -> tuple[tuple[PackageId, bool], ...]:
         """Identities of all packages and whether they are hidden. This reads no definitions."""
         return self._ids

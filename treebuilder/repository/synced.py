@@ -80,6 +80,11 @@ class SyncedRepository:
         with disk_errors(f"indexing {what}", self._store.folder):
             return make(self._store, tree.sha256, meta.sha256, definitions, self._read_meta(meta))
 
+    def close(self) -> None:
+        """Lets go of files in the store: one that is open and deleted keeps a file system from being read-only."""
+        if "known" in self.__dict__:
+            self.known.close()
+
     @property
     def described(self) -> tuple[str, str]:
         """The digests of tree and meta, all that `known` is made of."""
