@@ -5,7 +5,8 @@ python benchmarks/ota_powercut.py [--cuts 50] [--kills 10] [--firmware bios,efi]
 A disk is installed in a virtual machine, and one upgrade of it recorded through QEMU's log of writes. For each cut that
 disk is made anew up to a random write; of what came after the last flush a random part is dropped. Then it boots: it
 has to come up by itself, in the old or the new version, and running the upgrade again has to end in the new one. A
-kill ends the machine's process at a random instant instead, which loses nothing that QEMU was given.
+kill ends the machine's process at a random instant instead, which loses nothing that QEMU was given, of an upgrade that
+fetches its version from a repository on this machine.
 
 With --work a later run goes on where this one stopped; else all is deleted in the end.
 """
@@ -28,7 +29,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import blklog, tinyguest
+from benchmarks import blklog, published, tinyguest
 from benchmarks.tinyguest import Guest, Machine, raw
 
 OLD, NEW = "1.0", "2.0"
@@ -43,14 +44,18 @@ echo "TINY installed rc=$?"
 _SETTLE = """dmesg -n 1
 treebuild device confirm --no-reboot -q; echo "TINY settled rc=$?"
 """
+_FILE = """mount -o ro /dev/vdc /mnt
+upgrade() {{ treebuild device upgrade /mnt/tiny-{new}.img --version {new} -q; }}
+"""
+_FETCHED = """echo '{configuration}' > /tmp/luet.yaml
+upgrade() {{ treebuild device upgrade {package}@{new} --config /tmp/luet.yaml -q; }}
+"""
 _UPGRADE = """dmesg -n 1
-mount -o ro /dev/vdc /mnt
-treebuild device upgrade /mnt/tiny-{new}.img --version {new} -q; echo "TINY upgraded rc=$?"
+{way}upgrade; echo "TINY upgraded rc=$?"
 """
 # What an owner's timer does after a cut: the same again, until the new version runs and is good.
 _AGAIN = """dmesg -n 1
-mount -o ro /dev/vdc /mnt
-treebuild device upgrade /mnt/tiny-{new}.img --version {new} -q; echo "TINY rerun rc=$?"
+{way}upgrade; echo "TINY rerun rc=$?"
 if [ "$(cat /etc/tiny-version)" = {new} ]; then
   treebuild device confirm --no-reboot -q; echo "TINY confirmed rc=$?"
 else
@@ -72,13 +77,14 @@ class Outcome:
     last: str
     seconds: float
     fault: str
+    fetched_mb: float = 0.0
 
 
 class Bench:
     """A firmware's disk, its recorded upgrade, and the cuts of it."""
 
-    def __init__(self, guest: Guest, firmware: str, work: Path) -> None:
-        self._guest, self._firmware, self._work = guest, firmware, work
+    def __init__(self, guest: Guest, firmware: str, work: Path, repository: Path) -> None:
+        self._guest, self._firmware, self._work, self._repository = guest, firmware, work, repository
         work.mkdir(exist_ok=True)
         self._base, self._log = work / "installed", work / "log"
         self._results = work / "results.jsonl"
@@ -123,25 +129,43 @@ class Bench:
                 self._look("cut", disk, at, len(found), at - len(kept))
 
     def kills(self, count: int, seed: int) -> None:
-        """Ends the machine at random instants of the upgrade."""
-        for turn in range(count):
-            if turn < sum(o.what == "kill" for o in self.outcomes()):
-                continue
-            rng = random.Random(f"kill {self._firmware} {seed} {turn}")
-            with self._copy() as disk:
-                with Machine([raw(disk, "d0"), *self._upgrade()], efi=self._efi) as machine:
-                    machine.until(("TINY slot=",), LIMIT_S)
-                    began = time.monotonic()
-                    machine.until(("TINY upgraded",), rng.uniform(0.5, 40))
-                    machine.kill()
-                self._look("kill", disk, round((time.monotonic() - began) * 1000), 0, 0)
+        """Ends the machine at random instants of an upgrade that is fetched, of which one is left alone before."""
+        done = sum(o.what == "kill" for o in self.outcomes())
+        if done >= count:
+            return
+        with published.served(self._repository) as server:
+            way = _FETCHED.format(configuration=server.configuration(), package=published.PACKAGE, new=NEW)
+            job = raw(self._job("fetch", _UPGRADE.format(way=way)), "d1", readonly=True)
 
-    def _look(self, what: str, disk: Path, at: int, of: int, dropped: int) -> None:
+            def begun(disk: Path, limit_s: float) -> tuple[float, float, list[str]]:
+                """An upgrade for so long: how long it was, MB that were fetched, and what it said."""
+                before = server.sent
+                with Machine([raw(disk, "d0"), job], efi=self._efi, net=True) as machine:
+                    machine.until(("TINY slot=",), LIMIT_S)
+                    start = time.monotonic()
+                    machine.until(("TINY upgraded",), limit_s)
+                    return time.monotonic() - start, (server.sent - before) / 1e6, machine.said
+
+            with self._copy() as disk:
+                whole_s, _, said = begun(disk, LIMIT_S)
+            if not any("upgraded rc=0" in line for line in said):
+                sys.exit("\n".join(["", *said[-40:], "nothing could be fetched"]))
+            for turn in range(done, count):
+                rng = random.Random(f"kill {self._firmware} {seed} {turn}")
+                with self._copy() as disk:
+                    seconds, fetched_mb, _ = begun(disk, rng.uniform(0.5, whole_s))
+                    self._look("kill", disk, round(seconds * 1000), 0, 0, way, fetched_mb)
+
+    def _look(
+        self, what: str, disk: Path, at: int, of: int, dropped: int, way: str = "", fetched_mb: float = 0.0
+    ) -> None:
         began = time.monotonic()
-        job = self._job("again", _AGAIN.format(new=NEW))
+        job = self._job("again", _AGAIN.format(way=way or _FILE.format(new=NEW), new=NEW))
         first = last = fault = ""
-        disks = [raw(disk, "d0"), raw(job, "d1", readonly=True), raw(self._payload[NEW], "d2", readonly=True)]
-        with Machine(disks, efi=self._efi) as machine:
+        disks = [raw(disk, "d0"), raw(job, "d1", readonly=True)]
+        if not way:
+            disks.append(raw(self._payload[NEW], "d2", readonly=True))
+        with Machine(disks, efi=self._efi, net=bool(way)) as machine:
             left = LIMIT_S + began - time.monotonic()
             while (line := machine.until(("TINY slot=", "TINY rerun", "TINY confirmed", "TINY end"), left)) != "":
                 if "slot=" in line:
@@ -158,10 +182,13 @@ class Bench:
                 fault = f"in the end it ran {last or 'nothing'}"
             if fault:
                 (self._work / f"console-{what}-{at}.txt").write_text("\n".join(machine.said))
-        found = Outcome(what, self._firmware, at, of, dropped, first, last, round(time.monotonic() - began, 1), fault)
+        seconds = round(time.monotonic() - began, 1)
+        found = Outcome(what, self._firmware, at, of, dropped, first, last, seconds, fault, fetched_mb)
         with self._results.open("a") as out:
             out.write(json.dumps(asdict(found)) + "\n")
-        where = f"{at} of {of}, {dropped} writes lost" if of else f"after {at / 1000:.1f} s"
+        where = (
+            f"{at} of {of}, {dropped} writes lost" if of else f"after {at / 1000:.1f} s, {fetched_mb:.1f} MB fetched"
+        )
         print(
             f"{self._firmware:>5} {what:>5} {where:<36} {first:<30} {last:<30} {found.seconds:6.1f} s  {fault}",
             flush=True,
@@ -173,7 +200,7 @@ class Bench:
         return self._firmware == "efi"
 
     def _upgrade(self) -> list[str]:
-        job = self._job("upgrade", _UPGRADE.format(new=NEW))
+        job = self._job("upgrade", _UPGRADE.format(way=_FILE.format(new=NEW)))
         return [raw(job, "d1", readonly=True), raw(self._payload[NEW], "d2", readonly=True)]
 
     def _job(self, name: str, text: str) -> Path:
@@ -203,8 +230,8 @@ class Bench:
                 sys.exit("\n".join(["", *machine.said[-40:], f"it did not say {wanted!r}"]))
 
 
-def sizes(guest: Guest) -> None:
-    """What an upgrade moves as a file, beside a patch of the two images."""
+def sizes(guest: Guest, work: Path, repository: Path) -> None:
+    """What an upgrade moves, beside the image and a patch of the two images."""
     patch = guest.images[NEW].with_suffix(".patch")
     words = [
         "zstd",
@@ -219,7 +246,10 @@ def sizes(guest: Guest) -> None:
     ]
     subprocess.run(words, check=True)
     full, small = guest.images[NEW].stat().st_size / 1e6, patch.stat().st_size / 1e6
-    print(f"the image has {full:.1f} MB; zstd makes a patch of {small:.3f} MB of the two images")
+    with tempfile.TemporaryDirectory(dir=work) as name:
+        whole, changed = published.moved(Path(name), repository, (OLD, NEW))
+    fetched = f"the first upgrade moves {whole / 1e6:.1f} MB, and the next {changed / 1e6:.3f} MB"
+    print(f"the image has {full:.1f} MB; {fetched}; zstd makes a patch of {small:.3f} MB of the two images", flush=True)
 
 
 def main() -> None:
@@ -234,8 +264,9 @@ def main() -> None:
         work = (args.work or Path(name)).absolute()
         work.mkdir(parents=True, exist_ok=True)
         guest = tinyguest.build(work, (OLD, NEW))
-        sizes(guest)
-        benches = [Bench(guest, firmware, work / firmware) for firmware in args.firmware.split(",")]
+        repository = published.publish(work / "repository", guest.images)
+        sizes(guest, work, repository)
+        benches = [Bench(guest, firmware, work / firmware, repository) for firmware in args.firmware.split(",")]
 
         def whole(bench: Bench) -> list[Outcome]:
             bench.prepare()

@@ -21,7 +21,7 @@ LOADERS = Path("/usr/share/OVMF")
 _MODULES = (
     "crc16", "mbcache", "jbd2", "crc32c_generic", "libcrc32c", "ext4", "loop", "squashfs", "virtio", "virtio_ring",
     "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "virtio_blk", "fat", "vfat", "nls_cp437",
-    "nls_ascii", "nls_iso8859-1",
+    "nls_ascii", "nls_iso8859-1", "failover", "net_failover", "virtio_net",
 )  # fmt: skip
 # What is not needed to install, to start and to upgrade; GRUB reads the image through the firmware, which is slow.
 _LEFT_OUT = (
@@ -35,13 +35,17 @@ _LEFT_OUT = (
     "usr/lib/x86_64-linux-gnu/perl*", "usr/lib/x86_64-linux-gnu/gconv", "usr/lib/x86_64-linux-gnu/systemd",
     "usr/lib/x86_64-linux-gnu/libapt-*", "var/lib/dpkg", "var/cache",
 )  # fmt: skip
-_LIBRARIES = ("treebuilder", "yaml", "_yaml")  # of those that the program stands on; the others are for packages
+# Of those that the program stands on, what a device needs to fetch packages.
+_LIBRARIES = (
+    "treebuilder", "yaml", "_yaml", "zstandard", "requests", "urllib3", "certifi", "idna", "charset_normalizer",
+)  # fmt: skip
 
 _INITRD = """\
 #!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev; mount -t tmpfs run /run
 for module in {modules}; do [ -e /modules/$module.ko ] && insmod /modules/$module.ko 2>/dev/null; done
+ip link set lo up; ip link set eth0 up 2>/dev/null && ip addr add 10.0.2.15/24 dev eth0
 image=; root=
 for word in $(cat /proc/cmdline); do
   case $word in cos-img/filename=*) image=${{word#*=}} ;; root=*) root=${{word#root=}} ;; esac
@@ -174,8 +178,13 @@ def blank(file: Path, mib: int) -> Path:
 class Machine:
     """A virtual machine whose console is read until it says something, or ends."""
 
-    def __init__(self, disks: list[str], *, efi: bool = False, kernel: tuple[Path, Path, str] | None = None) -> None:
-        """`disks` are arguments of -blockdev, with node names d0, d1, ...; `kernel`: kernel, initrd, command line."""
+    def __init__(
+        self, disks: list[str], *, efi: bool = False, kernel: tuple[Path, Path, str] | None = None, net: bool = False
+    ) -> None:
+        """`disks` are arguments of -blockdev, with node names d0, d1, ...; `kernel`: kernel, initrd, command line.
+
+        `net`: it reaches this machine, as 10.0.2.2.
+        """
         words = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-m", "1024", "-smp", "1", "-nodefaults"]
         words += ["-display", "none", "-serial", "stdio", "-no-user-config"]
         if efi:
@@ -183,6 +192,8 @@ class Machine:
             words += ["-drive", f"if=pflash,format=raw,readonly=on,file={code}"]
         for at, disk in enumerate(disks):
             words += ["-blockdev", disk, "-device", f"virtio-blk-pci,drive=d{at},bootindex={at + 1}"]
+        if net:
+            words += ["-netdev", "user,id=n0", "-device", "virtio-net-pci,netdev=n0,romfile="]
         if kernel is not None:
             words += ["-kernel", str(kernel[0]), "-initrd", str(kernel[1]), "-append", kernel[2]]
         self.said: list[str] = []
