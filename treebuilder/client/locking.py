@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from treebuilder.errors import LockHeld
-from treebuilder.system.locks import holder_of
+from treebuilder.system.holders import holder_of
 
 
 @contextmanager

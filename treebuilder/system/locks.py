@@ -13,6 +13,7 @@ from pathlib import Path
 
 from treebuilder.errors import LockHeld
 from treebuilder.system import clock
+from treebuilder.system.holders import holder_of
 from treebuilder.system.process import Cancel
 
 _SILENT_S, _TURN_S = 1.0, 0.2
@@ -70,19 +71,6 @@ def exclusive_folder(path: Path, what: str, *, cancel: Cancel | None = None, pat
         yield
     finally:
         os.close(fd)
-
-
-def holder_of(inode: int) -> str:
-    """Who holds a lock on this file, as the kernel lists it: `1: FLOCK ADVISORY WRITE PID MAJ:MIN:INODE 0 EOF`."""
-    try:
-        lines = Path("/proc/locks").read_text().splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        words = line.split()
-        if len(words) > 5 and words[1] == "FLOCK" and words[5].rpartition(":")[2] == str(inode) and int(words[4]) > 0:
-            return f"pid {words[4]}"
-    return "another process"
 
 
 def _awaited(take: Callable[[], int | str], what: str, cancel: Cancel | None, patience_s: float) -> int:
