@@ -346,7 +346,7 @@ class Worker:
     def artifact_blob(self, artifact: ArtifactResult, compression: str) -> Digest:
         """The archive of an artifact in one compression, made from another one if need be."""
         known = artifact.blobs.get(compression)
-        if known is not None and self._store.has_blob(known[0]):
+        if known is not None and self._store.verify_blob(known[0]):
             return known[0]
         from treebuilder.build.pack import recompress
 

@@ -39,7 +39,7 @@ class Downloader:
 
         Raises TransportError (temporary faults after some tries), IntegrityError when the bytes are not `expected`.
         """
-        if expected is not None and self._store.has_blob(expected):
+        if expected is not None and self._store.verify_blob(expected):
             return expected
         for attempt in range(1, _TRIES + 1):
             began_s = clock.monotonic_s()

@@ -138,7 +138,7 @@ class Store:
 
     def add_blob(self, data: bytes) -> Digest:
         digest = Digest.of(data)
-        if not self.has_blob(digest):
+        if not self.verify_blob(digest):
             write_atomic(self.blob_path(digest), data, sync=False)
         return digest
 
