@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 
 from treebuilder.annotations import TYPE_CHECKING, Any
@@ -98,8 +97,9 @@ def copy(
         references = (f"{snapshot}-{INDEX_NAME}",)
     elif not references:
         raise SpecError(f"there is no repository at {source}", hint=f"it has no {INDEX_NAME}", reason="no-repository")
-    here = alone(Path(destination), work) if kind_of(destination) == "disk" else nullcontext()
-    with work.store.single_flight(f"copy-{_key(destination)}", work.cancel), here:
+    folder = Path(destination) if kind_of(destination) == "disk" else None
+    key = f"copy-{_key(destination)}"
+    with alone(folder, work) if folder is not None else work.store.single_flight(key, work.cancel):
         try:
             done = copy_repository(
                 found, to, references, work.store, work.events, work.cancel, what=source, documents=documents,
