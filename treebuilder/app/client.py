@@ -17,7 +17,7 @@ from treebuilder.errors import IntegrityError, NoSpace, SpecError, StateCorrupt,
 from treebuilder.events import EventSink, Warned
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import Package, PackageId, PackageRef
-from treebuilder.records import record, replace
+from treebuilder.records import record
 from treebuilder.system.process import Cancel
 from treebuilder.trust.faults import REASONS
 
@@ -105,11 +105,11 @@ class PackageClient:
 
         near = tuple(RepositorySource("", "disk", (folder,), at - (1 << 30)) for at, folder in enumerate(self._local))
         sources = (*near, *self.settings.enabled())
-        none = "no repository is configured and enabled"
-        if not sources and self._perhaps_none:
-            self.events.emit(Warned(none))
-            return RepositoryPackages(())
         if not sources:
+            none = "no repository is configured and enabled"
+            if self._perhaps_none:
+                self.events.emit(Warned(none))
+                return RepositoryPackages(())
             raise SpecError(
                 none, reason="no-repository",
                 hint="describe one in the configuration, or in a file of its repos_confdir, with enable: true",
@@ -291,8 +291,10 @@ class PackageClient:
         with self.reading() as database:
             records = database.records()
         waiting = {found.package.id for found in records if not found.requested}
-        named = answering(wish.packages, tuple(f.package for f in records)) if waiting and not wish.onlydeps else ()
-        named = tuple(id for id in needed if id in waiting) if wish.onlydeps else named
+        if not waiting:
+            return
+        packages = tuple(found.package for found in records)
+        named = tuple(needed) if wish.onlydeps else answering(wish.packages, packages)
         if not waiting.isdisjoint(named):
             with self.writing() as database:
                 database.request(named)
@@ -339,7 +341,7 @@ class PackageClient:
             change = room.operations.replace_packages(
                 old, request, repositories, database, check=check, force=wish.force
             )
-            return _over_installed(change) if wish.as_luet else change
+            return change.over_installed() if wish.as_luet else change
 
         with self._asking_for(wish, manner):
             return self.run("replace", plan, manner)
@@ -351,7 +353,7 @@ class PackageClient:
 
         def plan(database: SystemDatabase) -> Change:
             change = room.operations.reinstall(refs, repositories, database, force=force, nodeps=nodeps)
-            return _over_installed(change) if over_installed else change
+            return change.over_installed() if over_installed else change
 
         return self.run("reinstall", plan, manner)
 
@@ -394,8 +396,3 @@ class PackageClient:
                 database.hold([ref.pkgname for ref in refs], on)
         with self.reading() as database:
             return tuple(sorted(database.holds()))
-
-
-def _over_installed(change: Change) -> Change:
-    """As luet: files are looked for in two packages among new ones only."""
-    return replace(change, over=frozenset(item.package.id for item in change.add))

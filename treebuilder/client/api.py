@@ -8,7 +8,7 @@ from treebuilder.annotations import TYPE_CHECKING, Any
 from treebuilder.errors import TreebuildError
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import Finalizer, Package, PackageId, PackageRef
-from treebuilder.records import record
+from treebuilder.records import record, replace
 
 if TYPE_CHECKING:
     from treebuilder.repository import Artifact, SyncedRepository
@@ -108,6 +108,10 @@ class Change:
     force: bool = False
     keep_protected: bool = True
     over: frozenset[PackageId] = frozenset()
+
+    def over_installed(self) -> Change:
+        """The same, where what comes may have files of what is installed: luet looks among new packages only."""
+        return replace(self, over=frozenset(item.package.id for item in self.add))
 
     def __bool__(self) -> bool:
         return bool(self.remove or self.add or self.adopt)

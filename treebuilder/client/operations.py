@@ -83,14 +83,9 @@ def upgrade(request: UpgradeRequest, repositories: RepositoryPackages, database:
     _refuse_clashes(installed, known, new, old)
     same = [planned(id, repositories, requested=asked_for) for id, (_, asked_for) in again.items() if id not in old]
     going = sorted({*old, *(item.package.id for item in same)})
-    return Change(
-        tuple(record_of(database, id) for id in going), in_order((*new, *same), known) if same else new,
-        force=request.force, over=_ids(new, same) if request.over_installed else frozenset(),
-    )  # fmt: skip
-
-
-def _ids(*plans: Iterable[Planned]) -> frozenset[PackageId]:
-    return frozenset(item.package.id for plan in plans for item in plan)
+    add = in_order((*new, *same), known) if same else new
+    change = Change(tuple(record_of(database, id) for id in going), add, force=request.force)
+    return change.over_installed() if request.over_installed else change
 
 
 def _refuse_clashes(
