@@ -13,7 +13,7 @@ from pathlib import Path
 
 from treebuilder.errors import LockHeld
 from treebuilder.system import clock
-from treebuilder.system.holders import holder_of
+from treebuilder.system.folderlock import take_folder
 from treebuilder.system.process import Cancel
 
 _SILENT_S, _TURN_S = 1.0, 0.2
@@ -102,24 +102,9 @@ def _taken(path: Path) -> int | str:
 
 
 def _taken_folder(path: Path) -> int | str:
-    """The open folder that is locked now, or who has it."""
-    while True:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            inode = os.fstat(fd).st_ino
-            os.close(fd)
-            return holder_of(inode)
-        except OSError as err:
-            if err.errno in _NO_LOCKS:
-                return fd
-            os.close(fd)
+    try:
+        return take_folder(path)
+    except OSError as err:
+        if err.errno not in _NO_LOCKS:
             raise
-        try:
-            if os.path.samestat(os.fstat(fd), os.stat(path)):
-                return fd
-        except BaseException:
-            os.close(fd)
-            raise
-        os.close(fd)  # whoever had it put another folder in its place
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
