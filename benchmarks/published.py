@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-TREEBUILD = [sys.executable, "-m", "treebuilder"]
+from benchmarks.tinyguest import TREEBUILD
+
 PACKAGE = "system/tiny"
 _HOST = "10.0.2.2"  # what QEMU calls this machine
 
@@ -39,14 +40,13 @@ def publish(folder: Path, images: dict[str, Path]) -> Path:
     return out
 
 
-def _run(folder: Path, *words: str) -> str:
+def _run(folder: Path, *words: str) -> None:
     done = subprocess.run(
         [*TREEBUILD, *words, "--cache-dir", str(folder / "cache"), "-q"], cwd=folder, capture_output=True, text=True,
         check=False,
     )  # fmt: skip
     if done.returncode != 0:
         sys.exit(done.stderr)
-    return done.stdout
 
 
 class Server:
@@ -102,7 +102,7 @@ def moved(folder: Path, repository: Path, versions: tuple[str, str]) -> tuple[in
         for boot, version in enumerate(versions):
             before = server.sent
             where = ["--state", "state", "--recovery", "recovery", "--work", "work", "--boot", str(boot)]
-            _run(folder, "device", "upgrade", f"{PACKAGE}@{version}", *where, "--config", "luet.yaml", "--json")
+            _run(folder, "device", "upgrade", f"{PACKAGE}@{version}", *where, "--config", "luet.yaml")
             found.append(server.sent - before)
             where[-1] = f"{boot}-after"
             _run(folder, "device", "confirm", *where, "--config", "luet.yaml")
