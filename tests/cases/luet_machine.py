@@ -7,7 +7,6 @@ import io
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,8 +43,8 @@ class Luet:
         return [item["target"] for item in json.loads(text)["packages"] or []]
 
 
-@contextmanager
-def luet_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Luet]:
+@pytest.fixture
+def luet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Luet]:
     """A repository of test/a, test/b, which requires it, and test/c; nothing is installed yet."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)

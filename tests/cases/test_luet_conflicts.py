@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cases.luet_machine import Luet, luet_machine
+from tests.cases.luet_machine import Luet, luet
 
+__all__ = ["luet"]  # fixtures
 pytestmark = pytest.mark.engine
-
-
-@pytest.fixture
-def luet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Luet]:
-    with luet_machine(tmp_path, monkeypatch) as made:
-        yield made
 
 
 def test_an_upgrade_refuses_what_two_new_packages_have(luet: Luet) -> None:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -16,18 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.cases.luet_machine import Luet, luet_machine
+from tests.cases.luet_machine import Luet, luet
 from tests.golden.test_luet_hashes import FILES, A, B, C
 from treebuilder.cli.main import main
 from treebuilder.client.locking import locked
 
+__all__ = ["luet"]  # fixtures
 pytestmark = pytest.mark.engine
-
-
-@pytest.fixture
-def luet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Luet]:
-    with luet_machine(tmp_path, monkeypatch) as made:
-        yield made
 
 
 def test_a_repository_has_snapshots_and_grows(luet: Luet) -> None:
