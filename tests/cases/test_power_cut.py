@@ -54,6 +54,20 @@ def test_a_build_goes_on_without_its_blobs(project: Project, site: str) -> None:
     assert project.text("two-t-1.0", "o") == "fetched\n2\n"
 
 
+@pytest.mark.parametrize("kind", ["registry", "folder"])
+def test_what_is_pushed_is_packed_again(project: Project, address: str, kind: str) -> None:
+    project.package("t/one", requires("seed/base") + "steps:\n- echo 1 > /one\n")
+    assert project.building("t/one").code == 0
+    assert emptied(project.top / project.cache) > 0
+    to = ["--push", "--image-repository", f"{address}/cut/x"] if kind == "registry" else ["--cache-to", "shared"]
+    done = project.building("t/one", *to)
+    assert (done.code, "is built again" in done.stderr) == (0, True), done.stderr
+    there = ["--pull", *to[1:]] if kind == "registry" else ["--cache-from", "shared"]
+    project.cache = "two"
+    other = project.run("build", "--tree", "packages", "t/one", "--destination", "other", *there)
+    assert (other.code, other.states()["t/one"]) == (0, "pulled"), other.stderr
+
+
 def test_a_blob_that_is_empty_is_written_again(tmp_path: Path) -> None:
     store = Store(tmp_path / "cache")
     digest = store.add_blob(b"content")

@@ -93,17 +93,17 @@ class Runner:
         for attempt in range(_RESTARTS):
             try:
                 self._walk()
+                self._touch()
+                if self._shared is not None and self._shared.pushes:
+                    self._push(self._shared)
                 break
-            except _Restart as err:
+            except (_Restart, BlobLostError) as err:
                 self._events.emit(Warned(f"a cached result is gone or damaged and is built again ({err})"))
                 self._nodes.clear()
                 self._artifacts.clear()
                 self._emitted.clear()
                 if attempt == _RESTARTS - 1:
                     raise TreebuildError("the cache loses results faster than they are built") from err
-        self._touch()
-        if self._shared is not None and self._shared.pushes:
-            self._push(self._shared)
         return self._report()
 
     def _push(self, shared: SharedCache) -> None:

@@ -39,7 +39,7 @@ from treebuilder.oci.folder import FolderRepository, drop_damaged, whole
 from treebuilder.oci.layout import MAX_JSON, item_digest, json_object, unpack_into_store
 from treebuilder.oci.remote import Progress, Repository, descriptor_size
 from treebuilder.oci.seal import HashingSink
-from treebuilder.oci.store import Store
+from treebuilder.oci.store import BlobLostError, Store
 from treebuilder.plan.graph import BuildNode
 from treebuilder.plan.keys import NodeKeys, artifact_document
 
@@ -334,7 +334,7 @@ class SharedCache:
         ]
 
     def push_artifact(self, node: BuildNode, keys: NodeKeys, packages: Packages) -> bool:
-        """Pushes the packages of a node; False if they are everywhere."""
+        """Pushes the packages of a node; False if they are everywhere. Raises BlobLostError, TransportError."""
         tag = f"artifact-{keys.artifact.hex}"
         if keys.plan in self._other:
             return False
@@ -353,7 +353,12 @@ class SharedCache:
         for target, missing in targets:
             again = (target, tag) in self._broken
             for blob, size in blobs:
-                self._push_blob(target, blob, size, partial(FileIO, self._store.blob_path(blob)), again=again)
+                try:
+                    self._push_blob(target, blob, size, partial(FileIO, self._store.blob_path(blob)), again=again)
+                except TreebuildError as err:
+                    if self._store.verify_blob(blob):
+                        raise
+                    raise BlobLostError(f"{blob} was damaged") from err
             self._push_record(target, tag, missing, config, items)
         return True
 
