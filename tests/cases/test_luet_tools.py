@@ -46,7 +46,7 @@ def test_a_command_in_a_root(root: Path, tmp_path: Path, capfd: pytest.CaptureFi
     assert (tmp_path / "shared/file").read_text() == "there\n"
     assert ((root / "x").stat().st_uid, (root / "x").stat().st_gid) == (5, 6)
     packed = [base64.b64encode(word.encode()).decode() for word in ("-c", "cat /proc/net/dev")]
-    assert main(["luet", "box", "exec", *words[:4], "--decode", *packed]) == 0
+    assert main(["luet", "exec", *words[:4], "--decode", *packed]) == 0  # hidden, and the same
     lines = [line.split(":")[0].strip() for line in capfd.readouterr().out.splitlines() if ":" in line]
     assert lines == ["lo"]
 

@@ -68,6 +68,8 @@ def _run(argv: list[str], given: dict[str, Any], words: list[str]) -> int:
     if words[0] in ("-v", "--version") or words == ["version"]:
         terminal.say(f"luet version {__version__} (treebuild)")
         return 0
+    if words[0] == "exec":  # which nobody is shown: luet's own helper
+        words = ["box", *words]
     verb = luet_words.ALIASES.get(words[0], words[0])
     if verb not in VERBS:
         raise _Wrong(f'unknown command "{words[0]}" for "luet"')
