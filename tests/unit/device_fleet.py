@@ -30,6 +30,7 @@ SCHEMAS = {
     "check": "device-upgrade", "upgrade": "device-upgrade", "stage": "device-upgrade", "apply": "device-upgrade",
     "cancel": "device-upgrade", "rollback": "device-upgrade", "reset": "device-upgrade", "status": "device-status",
     "confirm": "device-confirm", "rebrand": "device-rebrand", "run-stage": "device-run-stage",
+    "return": "device-return",
 }  # fmt: skip
 
 

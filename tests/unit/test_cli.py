@@ -74,7 +74,7 @@ def test_the_overview_names_what_verbs_do(capsys: pytest.CaptureFixture[str]) ->
     """What stands behind a verb's colon are its words, all but those that are seldom needed."""
     import re
 
-    seldom = {"device": {"cancel", "run-stage", "lint", "rebrand"}, "repo": {"up"}}
+    seldom = {"device": {"cancel", "return", "run-stage", "lint", "rebrand"}, "repo": {"up"}}
     checked = []
     for verb, (_, said) in VERBS.items():
         assert main([verb, "--help"]) == 0

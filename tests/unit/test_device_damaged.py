@@ -112,6 +112,8 @@ class Disk:
         monkeypatch.setattr(here, "started", lambda kernel: Started(f"boot-{self.lab.boots}", self.slot))
         monkeypatch.setattr(here, "partition", lambda kernel, label: None)
         monkeypatch.setattr(writing, "writable", self._writable)
+        monkeypatch.setattr(writing, "run_folder", lambda: str(top / "run"))
+        (top / "run").mkdir()
         monkeypatch.setattr(writing, "rest", lambda folder: Path(folder).iterdir())
 
     @contextmanager

@@ -16,6 +16,7 @@ from treebuilder.device.rules import boot
 from treebuilder.device.slots import LINKS
 from treebuilder.device.states import TRIES, Device, Image, Pointer, Slot
 from treebuilder.model.digest import Digest
+from treebuilder.records import replace
 
 pytestmark = pytest.mark.vm
 IMAGE = Image("1", Digest.of(b"x"))
@@ -122,11 +123,13 @@ class Menu:
         self._disk = make_disk(folder, folder / "files", uuid=UUID)
 
     def start(self, keys: str = "", *, read_only: bool = False) -> str:
-        """What is started, and what the block says then; with ` trial` when it was told that it is on trial."""
+        """What is started, and what the block says then; with ` trial` when it was told that it is on trial, and
+        ` by itself` when it was told that nobody picked it."""
         output = serial_typed(self._disk, "(recovery)", keys, read_only=read_only)
         found = re.search(r"started /cOS/(\w+)\S* (\S+)(.*)", output)
         assert found is not None, output
-        return f"{found[1]} {found[2]}{' trial' if 'panic=5' in found[3] else ''}"
+        told = {"panic=5": " trial", "cos.fallback": " by itself"}
+        return f"{found[1]} {found[2]}{''.join(said for word, said in told.items() if word in found[3].split())}"
 
 
 ARMED = Pointer(Slot.ACTIVE, TRIES, TRIES, IMAGE.digest)
@@ -154,7 +157,7 @@ def test_picking_by_hand_uses_up_no_try_of_another_version(tmp_path: Path) -> No
 def test_what_would_have_come_by_itself_comes_the_next_time(tmp_path: Path) -> None:
     for number, (pointer, keys, picked, itself) in enumerate([
         (Pointer(Slot.PASSIVE, spare=2), UP + ENTER, "active passive//2", "passive passive//1 trial"),
-        (Pointer(Slot.PASSIVE, spare=0), UP + ENTER, "passive passive//0", "recovery passive//3"),
+        (Pointer(Slot.PASSIVE, spare=0), UP + ENTER, "passive passive//0", "recovery passive//3 by itself"),
         (Pointer(), DOWN + ENTER, "passive active//3", "active active//3"),
     ]):  # fmt: skip
         menu = Menu(tmp_path / str(number), pointer)
@@ -164,8 +167,10 @@ def test_what_would_have_come_by_itself_comes_the_next_time(tmp_path: Path) -> N
 @pytest.mark.usefixtures("grub")
 @pytest.mark.timeout(300)
 def test_an_image_that_cannot_be_read_is_counted_and_falls_to_passive(tmp_path: Path) -> None:
-    menu = Menu(tmp_path, ARMED, broken="/cOS/active.img")
+    menu = Menu(tmp_path / "some", ARMED, broken="/cOS/active.img")
     assert menu.start() == "passive active/2/2 trial"
+    menu = Menu(tmp_path / "none", replace(ARMED, spare=0), broken="/cOS/active.img")
+    assert menu.start() == "recovery active/2/3 by itself"
 
 
 @pytest.mark.usefixtures("grub")

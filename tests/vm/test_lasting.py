@@ -37,6 +37,8 @@ def test_it_falls_back_what_should_last_lasts_and_recovery_resets(disk: Path, fi
         lose(device, "passive")
         device.reboot()
         assert device.slot() == "recovery"
+        device.ask("grep -qw cos.fallback /proc/cmdline && systemctl is-active treebuild-return.timer")
+        assert "logged in" in device.ask("treebuild device return")
         assert device.run("findmnt /usr/local -t ext4")[0] == 1
         device.ask("test -f /run/cos/recovery_mode && test -f /oem/99_custom.yaml")
         device.ask("treebuild device reset --progress plain", 1800)

@@ -98,5 +98,6 @@ def test_by_an_image_and_out_of_a_folder_and_into_recovery(disk: Path, release: 
         device.ask("grub-editenv /oem/grubenv set next_entry=recovery")
         device.reboot()
         assert device.slot() == "recovery"
+        assert device.run("grep -qw cos.fallback /proc/cmdline")[0] == 1, "somebody picked it"
         assert device.ask(". /etc/os-release; echo $IMAGE_VERSION$VERSION").startswith("0.6.0")
         device.power_off()

@@ -6,10 +6,11 @@ The same on plain folders, for authors and tests: nothing is mounted, frozen or 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from treebuilder.app.device_data import data_place, workplace
 from treebuilder.device import here, writing
 from treebuilder.device.cosfiles import CosSettings
 from treebuilder.device.cosfiles import load as load_cos
@@ -18,16 +19,15 @@ from treebuilder.device.grubenv import GrubControl
 from treebuilder.device.journal import Journal
 from treebuilder.device.places import (
     BOOT_BLOCK,
-    DATA_MOUNT,
     HEALTH_FOLDERS,
-    OEM,
-    PERSISTENT,
     RECOVERY,
     SLOT_FOLDER,
     STATE,
 )
+from treebuilder.device.slots import Slots
 from treebuilder.device.states import Slot
 from treebuilder.device.upgrade import Machine, Started
+from treebuilder.device.workfolder import clear
 from treebuilder.errors import Cancelled, ConfigError, StateCorrupt, TreebuildError
 from treebuilder.events import EventSink, Said, Warned
 from treebuilder.records import record
@@ -77,8 +77,6 @@ class Site:
 
     def image_file(self, slot: Slot) -> Path:
         """The file that a slot names. Raises StateCorrupt (reason "no-partition")."""
-        from treebuilder.device.slots import Slots
-
         return Slots(self.state, self.recovery).link(slot)
 
     @property
@@ -98,7 +96,15 @@ class Site:
         return found
 
     def channels(self) -> Channels:
-        return ChannelsFile(self.memory).read()
+        """What is remembered of channels. A file that cannot be read begins anew: no outsider can damage it, and a
+        device that followed nothing any more would be worse."""
+        try:
+            return ChannelsFile(self.memory).read()
+        except StateCorrupt as err:
+            self.events.emit(Warned(f"{err.message}: it begins anew", hint=err.hint))
+            self.journal.add(f"begun anew: {err.message}")
+            self.remember(Channels())
+            return Channels()
 
     def remember(self, channels: Channels) -> None:
         ChannelsFile(self.memory).write(channels)
@@ -125,9 +131,7 @@ def _folders(options: DeviceOptions, events: EventSink, cancel: Cancel) -> Site:
     started = Started(boot, Slot(options.slot))
     machine = Machine(state, recovery, GrubControl(state / BOOT_BLOCK), started, cancel=cancel)
     work = Path(options.work).absolute() if options.work else state / SLOT_FOLDER
-    # Hooks of the author's own machine have no business with a device in folders.
-    hooked = options.root != Path("/")
-    return Site(machine, state, recovery, started, work, options.root, True, events, cancel, hooked)
+    return Site(machine, state, recovery, started, work, options.root, True, events, cancel, _is_hooked(options))
 
 
 def _machine(options: DeviceOptions, events: EventSink, cancel: Cancel, stack: ExitStack) -> Site:
@@ -143,13 +147,24 @@ def _machine(options: DeviceOptions, events: EventSink, cancel: Cancel, stack: E
         assert folder is not None
         writing.rest(folder)
 
-    machine = Machine(state, recovery, GrubControl(state / BOOT_BLOCK), started, settled, cancel)
-    work = Path(options.work).absolute() if options.work else data_place(kernel)
-    if work is None:
-        work = state / SLOT_FOLDER
-        if started.slot is not Slot.RECOVERY:  # where it is not mounted by itself
-            events.emit(Warned(f"{PERSISTENT} is gone or cannot be written: work is done on {STATE}"))
+    machine = Machine(
+        state, recovery, GrubControl(state / BOOT_BLOCK), started, settled, cancel, noted=writing.run_folder()
+    )
+    slots = state / SLOT_FOLDER
+    if options.work:
+        work = Path(options.work).absolute()
+    else:
+        work = workplace(data_place(kernel), slots, _size(state, recovery, started.slot), started.slot, events)
+    clear(slots, keep=work == slots)  # before anything is written: it may be what fills the partition
     return Site(machine, state, recovery, started, work, options.root, False, events, cancel)
+
+
+def _size(state: Path, recovery: Path | None, slot: Slot) -> int:
+    """Of the image that runs; 0 where it is gone."""
+    try:
+        return Slots(state, recovery).link(slot).stat().st_size
+    except (StateCorrupt, OSError):
+        return 0
 
 
 def _recovery(kernel: here.Kernel, started: Started, events: EventSink, stack: ExitStack) -> Path | None:
@@ -167,21 +182,6 @@ def _recovery(kernel: here.Kernel, started: Started, events: EventSink, stack: E
             Warned(f"{RECOVERY} cannot be used: {err}", hint="recovery does not boot and cannot be replaced until then")
         )
         return None
-
-
-def data_place(kernel: here.Kernel) -> Path | None:
-    """Where COS_PERSISTENT is mounted, when it can be written; where our disk has none, what the owner has mounted in
-    its place."""
-    try:
-        found = here.partition(kernel, PERSISTENT)
-    except StateCorrupt:
-        return None
-    for mount in here.mounts(kernel):
-        wanted = mount.device == found.device if found is not None else mount.place == DATA_MOUNT
-        # Without a partition an overlay is there, which is memory.
-        if wanted and not mount.read_only and not mount.device.startswith("0:"):
-            return mount.place
-    return None
 
 
 # what goes around an operation ----------------------------------------------------------------------------------------
@@ -219,35 +219,43 @@ def failed_after(stage: str, done: str, err: TreebuildError) -> TreebuildError:
     )  # fmt: skip
 
 
-@contextmanager
-def data_folders(site: Site, labels: Iterable[str]) -> Iterator[tuple[Path, ...]]:
-    """Where the partitions OEM and PERSISTENT can be written; of plain folders their places in the root.
-
-    Raises StateCorrupt (reason "no-partition"), TreebuildError.
-    """
-    with ExitStack() as stack:
-        if site.plain:
-            places = {OEM: "oem", PERSISTENT: "usr/local"}
-            yield tuple(site.root / places[label] for label in labels if site.hooked)
-        else:
-            kernel = here.Kernel()
-            yield tuple(stack.enter_context(writing.writable(kernel, label, site.events)) for label in labels)
-
-
 def flush(site: Site) -> None:
     """What was written on the state partition counts for the boot loader too."""
     if not site.plain:
         writing.rest(site.state)
 
 
-def deadline_off(site: Site) -> None:
+def deadline_off(root: Path, events: EventSink) -> None:
     """This boot is good: the machine is not started anew by what the initrd has set. Nothing fails by it."""
-    program = site.root / _DEADLINE_OFF
-    if site.hooked and program.is_file():
+    program = root / _DEADLINE_OFF
+    if program.is_file():
         try:
             run([program], check=False)
         except (TreebuildError, OSError) as err:
-            site.events.emit(Warned(f"the deadline of this boot was not switched off: {err}"))
+            events.emit(Warned(f"the deadline of this boot was not switched off: {err}"))
+
+
+@contextmanager
+def passive_stays(options: DeviceOptions, events: EventSink) -> Iterator[None]:
+    """Around a confirmation. Passive is what a device falls back to, so once it is up it is not started anew, whatever
+    its checks say, and where nothing can be read or written any more."""
+    try:
+        yield
+    finally:
+        if _is_hooked(options) and _booted(options) is Slot.PASSIVE:
+            deadline_off(options.root, events)
+
+
+def _is_hooked(options: DeviceOptions) -> bool:
+    """Programs of the author's own machine have no business with a device in folders."""
+    return not options.state or options.root != Path("/")
+
+
+def _booted(options: DeviceOptions) -> Slot | None:
+    try:
+        return Slot(options.slot) if options.state else here.started(here.Kernel()).slot
+    except TreebuildError:
+        return None
 
 
 def restart(site: Site | None, word: str = "reboot") -> None:

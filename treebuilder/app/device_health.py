@@ -8,11 +8,12 @@ from __future__ import annotations
 from treebuilder.annotations import Any
 from treebuilder.app.device import Site, deadline_off, flush
 from treebuilder.app.device_reports import report
-from treebuilder.device import grubenv, health, rules
+from treebuilder.device import grubenv, health, here, rules
 from treebuilder.device.contents import os_release
 from treebuilder.device.health import Checked
 from treebuilder.device.places import OEM_ENV
-from treebuilder.device.states import Device, Image, Slot
+from treebuilder.device.states import Device, Image, Purpose, Slot
+from treebuilder.device.workfolder import is_busy
 from treebuilder.errors import ConfigError, StateCorrupt
 from treebuilder.events import Warned
 from treebuilder.records import record
@@ -20,6 +21,7 @@ from treebuilder.system.clock import utc
 from treebuilder.system.files import disk_errors, write_atomic
 
 CONFIRM_SCHEMA = "treebuild.device-confirm/1"
+RETURN_SCHEMA = "treebuild.device-return/1"
 STATUS_SCHEMA = "treebuild.device-status/1"
 _HISTORY = 20
 
@@ -60,8 +62,8 @@ def confirm(site: Site, time_limit_s: float) -> Confirmed:
         return _said(site, device, good=good, found=found)
     finally:
         # After it is written, for what hangs there is ended by the deadline; and whatever goes wrong there.
-        if good:
-            deadline_off(site)
+        if good and site.hooked:
+            deadline_off(site.root, site.events)
 
 
 def past_deadline(site: Site) -> Confirmed:
@@ -70,6 +72,38 @@ def past_deadline(site: Site) -> Confirmed:
     if device.on_trial:
         site.journal.add("it was not confirmed in time")
     return _said(site, device, good=not device.on_trial, found=(), settle=device.on_trial)
+
+
+@record
+class GivenWay:
+    """Whether recovery boots again, and why not: "" or a sentence."""
+
+    why: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"schema": RETURN_SCHEMA, "state": "stays" if self.why else "returns", "why": self.why}
+
+
+def give_way(site: Site) -> GivenWay:
+    """A recovery that nobody picked, as after three power cuts, gives way to what else there is to boot, unless it is
+    of use to somebody. Raises StateCorrupt, LockHeld."""
+    if site.started.slot is not Slot.RECOVERY:
+        return GivenWay(f"{site.started.slot} runs, and not recovery")
+    if not site.plain and not here.came_by_itself(here.Kernel()):
+        return GivenWay("somebody picked it")
+    user = here.somebody_here(site.root)
+    if user:
+        return GivenWay(f"{user} is logged in")
+    device = site.machine.status()
+    plan = device.memory.plan
+    if plan is not None and plan.purpose is Purpose.RESET:
+        return GivenWay("a reset is under way")
+    if rules.boot(rules.power_lost(device)).booted in (None, Slot.RECOVERY):
+        return GivenWay("there is nothing else to boot")
+    if is_busy(site.work):
+        return GivenWay("an upgrade or a reset is at work")
+    site.journal.add("recovery gives way to what else there is")
+    return GivenWay("")
 
 
 def _begun(site: Site) -> Device:

@@ -20,7 +20,7 @@ from treebuilder.device.following import offered
 from treebuilder.device.rules import refuse_failed
 from treebuilder.device.slots import Origin
 from treebuilder.device.states import Device, Purpose, Slot
-from treebuilder.device.workfolder import STORE, need
+from treebuilder.device.workfolder import STORE, TIMES, need
 from treebuilder.errors import ConfigError, IntegrityError, SpecError, TransportError, TreebuildError, UpdateRefused
 from treebuilder.events import Warned
 from treebuilder.model.digest import Digest
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from treebuilder.client.api import Planned
     from treebuilder.oci.store import Store
     from treebuilder.repository import RepositoryPackages, RepositorySource, SyncedRepository
-
-_WORKING = 3  # times the size of an image that fetching, unpacking and composing take at least
 
 
 class PackageSource:
@@ -65,7 +63,7 @@ class PackageSource:
         return Offer("offered", self._version, source, self._newest, self._context.size_bytes)
 
     def obtain(self, folder: Path) -> Obtained:
-        need(folder, _WORKING * self._context.size_bytes, f"an upgrade to {self._version}")
+        need(folder, TIMES * self._context.size_bytes, f"an upgrade to {self._version}")
         with self._client(folder) as client:
             return _installed(client.repositories, replace(self._ref, version=self._version), folder, self._context)
 
@@ -134,7 +132,7 @@ class ChannelSource:
     def obtain(self, folder: Path) -> Obtained:
         assert self._found is not None
         source, channel = self._found
-        need(folder, _WORKING * self._context.size_bytes, f"an upgrade to {channel.version}")
+        need(folder, TIMES * self._context.size_bytes, f"an upgrade to {channel.version}")
         from treebuilder.repository import RepositoryPackages
 
         category, _, name = channel.package.rpartition("/")

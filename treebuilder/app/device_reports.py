@@ -7,7 +7,7 @@ from treebuilder.channel.results import Result, device_name, result_bytes
 from treebuilder.device import health
 from treebuilder.device.followed import due
 from treebuilder.device.states import Device
-from treebuilder.errors import StateCorrupt, TreebuildError
+from treebuilder.errors import TreebuildError
 from treebuilder.events import Warned
 
 _TIMEOUT_S = (5.0, 10.0)
@@ -16,11 +16,7 @@ _LONGEST = 200
 
 def report(site: Site, device: Device) -> int:
     """Posts what is due; what could not be posted is due the next time. How many were posted."""
-    try:
-        channels = site.channels()
-    except StateCorrupt as err:
-        site.events.emit(Warned(err.message, hint=err.hint))
-        return 0
+    channels = site.channels()
     posted = 0
     for each, good, why in due(channels, device, healthy=health.passed(site.memory, site.started.boot_id)):
         name = device_name(site.machine_id, each.channel)

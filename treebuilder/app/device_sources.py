@@ -5,7 +5,6 @@ Each source is looked at first, which fetches nothing of the version; what it th
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from treebuilder.annotations import TYPE_CHECKING, Protocol
@@ -13,7 +12,7 @@ from treebuilder.app.client_settings import ClientSettings
 from treebuilder.device import composing, contents
 from treebuilder.device.slots import Origin
 from treebuilder.device.states import Device
-from treebuilder.device.workfolder import STORE, need
+from treebuilder.device.workfolder import STORE, TIMES, need
 from treebuilder.errors import ConfigError, SpecError
 from treebuilder.events import EventSink, Said
 from treebuilder.model.digest import Digest
@@ -120,9 +119,12 @@ class DirectorySource:
         return Offer("offered", self._version, str(self._path))
 
     def obtain(self, folder: Path) -> Obtained:
+        from treebuilder.app.building import epoch_from_environment
+
         out = folder / "image.squashfs"
         self._context.events.emit(Said(f"making an image of {self._path}"))
-        epoch_s = int(os.environ.get("SOURCE_DATE_EPOCH", "") or max(_EPOCH_S, int(self._path.stat().st_mtime)))
+        said = epoch_from_environment()
+        epoch_s = max(_EPOCH_S, int(self._path.stat().st_mtime)) if said is None else said
         composing.compose(
             self._path, out, epoch_s=epoch_s, events=self._context.events, cancel=self._context.cancel, running=True
         )
@@ -158,7 +160,7 @@ class ImageSource:
         from treebuilder.app.client_images import Access, Fetched, unpack
 
         context = self._context
-        need(folder, 3 * self._size_bytes, self._named)
+        need(folder, TIMES * self._size_bytes, self._named)
         root, fetched = folder / "root", Fetched()
         with opened_store(folder) as store:
             unpack(self._reference, root, store, context.events, context.cancel, Access(context.insecure), fetched)

@@ -116,6 +116,11 @@ def identify(path: str, number: int = 0) -> Found:
     return Found(path, number, said.get("LABEL", ""), said.get("UUID", ""), said.get("TYPE", ""))
 
 
+def size_mib(path: str) -> int:
+    """Of a disk or a partition."""
+    return _number(_folder(os.stat(path).st_rdev) / "size") * 512 >> 20
+
+
 def disk_of(path: str) -> Disk:
     """The disk that a partition lies on. Raises ConfigError (not-a-disk)."""
     info = os.stat(path)
@@ -150,19 +155,23 @@ def partition(disk: Disk, layout: Layout, *, cancel: Cancel) -> None:
 def format_partition(disk: Disk, part: Partition, *, cancel: Cancel) -> Found:
     """Makes the file system of a partition, with a UUID of its own. A raw one is left alone."""
     path = node(disk.node, part.number)
-    unique = uuid.uuid4()
     match part.filesystem:
         case "ext4":
-            program = require("mkfs.ext4", "to install to a disk")
-            run([program, *_EXT4, "-L", part.label, "-U", str(unique), path], cancel=cancel)
-            return Found(path, part.number, part.label, str(unique), "ext4")
+            return Found(path, part.number, part.label, make_ext4(path, part.label, cancel), "ext4")
         case "vfat":
-            id = f"{unique.time_low:08X}"
+            id = f"{uuid.uuid4().time_low:08X}"
             program = require("mkfs.vfat", "to install to a disk")
             run([program, "-F", "32", "-n", part.label, "-i", id, path], cancel=cancel)
             return Found(path, part.number, part.label, f"{id[:4]}-{id[4:]}", "vfat")
         case _:
             return Found(path, part.number, "", "", "")
+
+
+def make_ext4(path: str, label: str, cancel: Cancel | None = None) -> str:
+    """A file system that GRUB reads, in the place of what is there; its UUID. Raises ToolFailed, MissingProgram."""
+    unique = str(uuid.uuid4())
+    run([require("mkfs.ext4", "to make a file system"), *_EXT4, "-L", label, "-U", unique, path], cancel=cancel)
+    return unique
 
 
 @contextmanager

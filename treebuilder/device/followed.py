@@ -95,7 +95,7 @@ class ChannelsFile:
             if len(data) > MAX_BYTES:
                 raise ValueError("it is too long")
             return _read(json.loads(data))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as err:
             raise StateCorrupt(
                 f"{self._path} cannot be read: {err}", reason="bad-memory",
                 hint="when it is deleted, an old document of a channel may be believed once more",

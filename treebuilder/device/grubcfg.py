@@ -118,6 +118,7 @@ function tb_begin {{
   if [ "$1" = {rescue} ]; then
     set {spare}={tries}
     tb_save
+    set tb_words_recovery={by_itself}
   fi
   return 0
 }}
@@ -188,6 +189,7 @@ menuentry "$tb_title (fallback)" --id {fallback} {{
       # As the rules have it: recovery takes its turn, then passive may try again.
       set {spare}={tries}
       tb_save
+      set tb_words_recovery={by_itself}
       if [ -s "$tb_recovery_cos/{recovery}" ]; then set tb_go=; fi
     fi
     set tb_fell=
@@ -210,7 +212,7 @@ menuentry "$tb_title (recovery)" --id {rescue} {{
   if [ -z "$label" ]; then set label=COS_SYSTEM; fi
   set recoverylabel="$recovery_label"
   if [ -z "$recoverylabel" ]; then set recoverylabel={recovery_label}; fi
-  tb_start_image "$tb_recovery" /{folder}/{recovery} "$extra_recovery_cmdline"
+  tb_start_image "$tb_recovery" /{folder}/{recovery} "$extra_recovery_cmdline $tb_words_recovery"
 }}
 for tb_file in "($tb_oem)/grubmenu" "($tb_state)/grubmenu" "($tb_state)/grubcustom"; do
   if [ -s "$tb_file" ]; then source "$tb_file"; fi
@@ -280,7 +282,7 @@ def _names() -> dict[str, str]:
         "left": LEFT, "spare": SPARE, "tries": str(TRIES), "folder": places.SLOT_FOLDER, "words": TRIAL_WORDS,
         "active": LINKS[Slot.ACTIVE], "passive": LINKS[Slot.PASSIVE], "recovery": LINKS[Slot.RECOVERY],
         "cos": ENTRIES[Slot.ACTIVE], "fallback": ENTRIES[Slot.PASSIVE], "rescue": ENTRIES[Slot.RECOVERY],
-        "recovery_label": places.RECOVERY,
+        "recovery_label": places.RECOVERY, "by_itself": places.BY_ITSELF_WORD,
     }  # fmt: skip
 
 

@@ -11,13 +11,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from treebuilder.device.places import IMAGE_WORD, STATE_MOUNT
+from treebuilder.device.places import BY_ITSELF_WORD, IMAGE_WORD, STATE_MOUNT
 from treebuilder.device.states import Slot
 from treebuilder.device.upgrade import Started
 from treebuilder.errors import ConfigError, StateCorrupt
 from treebuilder.records import record
 from treebuilder.system.files import write_atomic
-from treebuilder.system.process import require, run
+from treebuilder.system.process import require, run, which
 
 _LIVE_WORD = "rd.live.squashimg"  # how cOS starts a squashfs of recovery
 _MOUNTS = (STATE_MOUNT, "/run/initramfs/live")  # what the initrd mounted to find its image
@@ -78,6 +78,25 @@ def command_line(kernel: Kernel) -> str:
         return (kernel.proc / "cmdline").read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return ""
+
+
+def came_by_itself(kernel: Kernel) -> bool:
+    """The boot loader chose recovery, and nobody picked it."""
+    return BY_ITSELF_WORD in command_line(kernel).split()
+
+
+def somebody_here(root: Path) -> str:
+    """Who is logged in: a name, or "somebody"; "" when nobody is. Source: sd-login(3), who(1)."""
+    program = which("who")
+    if program is not None:
+        lines = run([program], check=False).stdout.decode("utf-8", "replace").splitlines()
+        if lines:
+            return lines[0].partition(" ")[0] or "somebody"
+    try:
+        sessions = [name for name in os.listdir(root / "run/systemd/sessions") if not name.endswith(".ref")]
+    except OSError:
+        sessions = []
+    return "somebody" if sessions else ""
 
 
 def _slot(words: str) -> Slot | None:

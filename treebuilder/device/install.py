@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from treebuilder.device.statefile import StateFile
 from treebuilder.device.states import Device, Image, Memory, Pointer, Purpose, Slot
 from treebuilder.device.upgrade import image_of
 from treebuilder.errors import ConfigError, TreebuildError
-from treebuilder.events import EventSink, Finished, Started
+from treebuilder.events import EventSink, Finished, Started, Warned
 from treebuilder.records import record
 from treebuilder.system.clock import monotonic_s
 from treebuilder.system.files import write_atomic
@@ -113,6 +113,7 @@ def install(options: InstallOptions, *, events: EventSink, cancel: Cancel) -> In
         parts = _make_partitions(disk, made, events, cancel)
     else:
         parts = _existing(disk, firmware, before)
+    _warn_of_room(parts, largest_mib, events)
     with _mounted(parts) as mounts:
         if not options.format:
             _refuse_slots(mounts, options)
@@ -135,6 +136,18 @@ def check_target(path: str) -> Disk:
     disk = disks.examine(path)
     disks.refuse_used(disk)
     return disk
+
+
+def _warn_of_room(parts: Mapping[str, Found], image_mib: int, events: EventSink) -> None:
+    lacking = layouts.upgrades_lack_mib({label: disks.size_mib(part.node) for label, part in parts.items()}, image_mib)
+    if lacking:
+        events.emit(
+            Warned(
+                f"upgrades by a channel, a package or a container image will lack {lacking} MiB to work in on "
+                f"{places.PERSISTENT}",
+                hint="a larger disk, a smaller image, or smaller sizes of the other partitions; image files need less",
+            )
+        )
 
 
 # before anything is changed -------------------------------------------------------------------------------------------

@@ -44,8 +44,8 @@ class Entry:
 class Journal:
     """The memory and the history in a folder that is there."""
 
-    def __init__(self, folder: Path) -> None:
-        self._memory = folder / "memory.json"
+    def __init__(self, folder: Path, name: str = "memory.json") -> None:
+        self._memory = folder / name
         self._history = folder / "history.jsonl"
 
     def read(self) -> tuple[Memory, Boot | None]:
@@ -60,7 +60,7 @@ class Journal:
             if len(data) > MAX_BYTES:
                 raise ValueError("it is too long")
             return _read(json.loads(data))
-        except (ValueError, KeyError, TypeError, RecursionError) as err:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as err:
             raise StateCorrupt(
                 f"{self._memory} cannot be read: {err}", reason="bad-memory",
                 hint="when it is deleted, what was planned and which versions failed is forgotten",
@@ -97,7 +97,7 @@ class Journal:
             try:
                 value = json.loads(line)
                 found.append(Entry(int(value["at"]), str(value["what"])))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
                 continue
         return tuple(found)
 

@@ -7,9 +7,11 @@ Source: os-and-ota facts 4.1.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 from treebuilder.device import places
+from treebuilder.device.workfolder import TIMES
 from treebuilder.errors import ConfigError, NoSpace
 from treebuilder.records import record
 
@@ -91,6 +93,13 @@ def plan(firmware: Firmware, table: Table | None, sizes: Sizes, *, disk_mib: int
         made.append(Partition(number, name, label, filesystem, start, real, rest=size == 0))
         start += real
     return Layout(firmware, table, tuple(made))
+
+
+def upgrades_lack_mib(sizes: Mapping[str, int], image_mib: int) -> int:
+    """How many MiB neither COS_PERSISTENT nor what is free of COS_STATE has, to bring and unpack a version in; 0 if one
+    of them has enough. `sizes` of partitions by label."""
+    spare = sizes.get(places.STATE, 0) - least_mib(places.STATE, image_mib)
+    return max(0, TIMES * image_mib - max(sizes.get(places.PERSISTENT, 0) * 15 // 16, spare))
 
 
 def sfdisk_script(layout: Layout) -> str:

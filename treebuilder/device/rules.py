@@ -370,17 +370,23 @@ def healthy(device: Device) -> tuple[Write, ...]:
     if device.on_trial:
         assert device.running is not None
         return _changes(device, _forget_older(device.memory, device.running), Pointer())
-    if device.booted is Slot.PASSIVE:
-        return _changes(device, device.memory, replace(device.pointer, spare=TRIES))
-    return ()
+    return _came_up(device)
 
 
 def unhealthy(device: Device) -> tuple[Write, ...]:
-    """A health check failed. On trial the device is to boot again: after the last try the old version comes."""
+    """A health check failed. On trial the device is to boot again: after the last try the old version comes. Passive is
+    that one, and stays: there is nothing better than what came up, and what is wrong may lie outside."""
     if device.on_trial and device.pointer.left == 0:
         assert device.running is not None
         return _changes(device, _failed(device.memory, device.running, "health"), AWAY)
-    return ()
+    return _came_up(device)
+
+
+def _came_up(device: Device) -> tuple[Write, ...]:
+    """Passive gets its tries back."""
+    if device.booted is not Slot.PASSIVE:
+        return ()
+    return _changes(device, device.memory, replace(device.pointer, spare=TRIES))
 
 
 # parts ----------------------------------------------------------------------------------------------------------------

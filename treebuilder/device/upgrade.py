@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import MappingProxyType
 
@@ -39,12 +39,13 @@ class Machine:
 
     `flush` is called after each write that the boot loader reads, with the slot on whose partition it was: after it,
     and not before, the write counts for a boot loader that replays no journal. With `cancel` it waits for another
-    process that is at work here, as a confirmation is after each boot; else it refuses at once.
+    process that is at work here, as a confirmation is after each boot; else it refuses at once. `noted` is a folder
+    that each boot empties: what was booted is noted there too, for a memory that is lost while something else waits.
     """
 
     def __init__(
         self, state: Path, recovery: Path | None, control: BootControl, started: Started,
-        flush: Callable[[Slot], None] = lambda slot: None, cancel: Cancel | None = None,
+        flush: Callable[[Slot], None] = lambda slot: None, cancel: Cancel | None = None, *, noted: str | None = None,
     ) -> None:  # fmt: skip
         self._slots = Slots(state, recovery)
         self._slots.make()
@@ -55,6 +56,7 @@ class Machine:
         self._flush = flush
         self._cancel = cancel
         self._lock = state / "cOS" / ".lock"
+        self._noted = None if noted is None else Journal(Path(noted), "treebuild-booted.json")
 
     def status(self) -> Device:
         """Everything that counts, as it is now; the boot is settled first, once. Raises StateCorrupt, LockHeld."""
@@ -117,6 +119,7 @@ class Machine:
         """Bytes that an image may take on the partition it is for, once what nobody needs is deleted there."""
         with self._alone():
             device = self._device()
+            device = replace(device, memory=replace(device.memory, plan=None))  # another image takes its place
             recovery = purpose is Purpose.RECOVERY
             return self._slots.room(purpose, rules.kept(device, recovery=recovery))
 
@@ -174,6 +177,9 @@ class Machine:
             device = self._write(device, rules.settle(device))
             self._say(device)
             self._journal.write(device.memory, fresh)  # what comes before is written again when this is not there
+            if self._noted is not None:
+                with suppress(TreebuildError):  # only who loses the memory misses it
+                    self._noted.write(Memory(), fresh)
             self._journal.add(f"booted {fresh.slot}: {fresh.image.version if fresh.image else 'an image that is gone'}")
         return device
 
@@ -182,13 +188,26 @@ class Machine:
         memory, boot = self._journal.read()
         found = {slot: self._slots.usable(slot) for slot in Slot}
         fresh = None
-        if boot is None or (boot.id, boot.slot) != (self._started.boot_id, self._started.slot):
+        if not self._is_this(boot):
+            boot = self._settled()
+        if boot is None:
             boot = fresh = Boot(self._started.boot_id, self._started.slot, found[self._started.slot])
         device = Device(
             found[Slot.ACTIVE], found[Slot.PASSIVE], found[Slot.RECOVERY], pointer or self._control.read(), memory,
             boot.slot, boot.image,
         )  # fmt: skip
         return device, fresh
+
+    def _is_this(self, boot: Boot | None) -> bool:
+        return boot is not None and (boot.id, boot.slot) == (self._started.boot_id, self._started.slot)
+
+    def _settled(self) -> Boot | None:
+        """This boot, when it was settled and the memory lost that: active may name what is to boot next by now."""
+        try:
+            boot = None if self._noted is None else self._noted.read()[1]
+        except TreebuildError:
+            return None
+        return boot if self._is_this(boot) else None
 
     def _carry_out(self, device: Device, source: Source | None) -> Device:
         while (action := rules.decide(device)) is not None:
@@ -234,6 +253,8 @@ class Machine:
                     self._flush(slot)
                     said = f"{slot} is {image.version} ({image.digest})"
                 case Point(pointer):
+                    if pointer.start is Slot.ACTIVE:
+                        self._flush(Slot.ACTIVE)  # a link that a killed run set is to be there for the boot loader too
                     self._control.write(pointer)
                     self._flush(Slot.ACTIVE)
                     left = "" if pointer.left is None else f", {pointer.left} tries"

@@ -8,16 +8,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
-from treebuilder.errors import NoSpace, TransportError
+from treebuilder.errors import (
+    Cancelled,
+    ConfigError,
+    IntegrityError,
+    LockHeld,
+    NoSpace,
+    SpecError,
+    TransportError,
+    Unsatisfiable,
+    UpdateRefused,
+)
 from treebuilder.system import locks
 from treebuilder.system.files import disk_errors, remove_tree, write_atomic
 
 NAME = ".treebuild-upgrade"
 STORE = "store"
+TIMES = 3  # as much as an image is what fetching, unpacking and composing one takes at least
 _KEPT = "kept"  # a file: names of the blobs that stay, one a line
+_SPARE_BYTES = 16 << 20
+# These say nothing of what lies here.
+_OF_OTHERS = (Cancelled, ConfigError, IntegrityError, LockHeld, SpecError, Unsatisfiable, UpdateRefused)
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -65,7 +79,7 @@ class Work:
 def work_folder(parent: Path) -> Iterator[Work]:
     """A swept folder below `parent`, pruned in the end. Raises LockHeld."""
     folder = parent / NAME
-    with locks.exclusive(parent / f"{NAME}.lock", "the folder for upgrades"):
+    with _alone(parent):
         work = Work(folder)
         with disk_errors(f"preparing {folder}", parent):
             folder.mkdir(mode=0o700, exist_ok=True)
@@ -75,19 +89,53 @@ def work_folder(parent: Path) -> Iterator[Work]:
         except TransportError:
             work.sweep()
             raise
-        except NoSpace:
-            remove_tree(folder)
+        except _OF_OTHERS:
+            work.prune()
             raise
         except BaseException:
-            work.prune()
+            # No room; or something here is damaged, and whoever tries again must not meet it for ever.
+            remove_tree(folder)
             raise
         work.prune()
 
 
+def clear(parent: Path, *, keep: bool) -> None:
+    """Removes what a cut run left below `parent`, unless somebody is at work there. With `keep` what was fetched stays
+    for a rerun, as long as there is room for anything else."""
+    folder = parent / NAME
+    if not folder.is_dir():
+        return
+    with suppress(LockHeld), _alone(parent):
+        with disk_errors(f"clearing {folder}", parent):
+            Work(folder).sweep()
+            if not keep or free_bytes(parent) < _SPARE_BYTES:
+                remove_tree(folder)
+
+
+def is_busy(parent: Path) -> bool:
+    """Somebody is at work below `parent`."""
+    if not (parent / NAME).is_dir():
+        return False
+    try:
+        with _alone(parent):
+            return False
+    except LockHeld:
+        return True
+
+
+def _alone(parent: Path) -> AbstractContextManager[None]:
+    return locks.exclusive(parent / f"{NAME}.lock", "the folder for upgrades")
+
+
+def free_bytes(folder: Path) -> int:
+    """What may still be written there."""
+    info = os.statvfs(folder)
+    return info.f_bavail * info.f_frsize
+
+
 def need(folder: Path, size_bytes: int, what: str) -> None:
     """Raises NoSpace before anything is fetched."""
-    info = os.statvfs(folder)
-    free = info.f_bavail * info.f_frsize
+    free = free_bytes(folder)
     if free < size_bytes:
         raise NoSpace(
             f"{what} needs {size_bytes >> 20} MiB to work in, and {folder} has {free >> 20} MiB",

@@ -77,7 +77,7 @@ def writable(kernel: here.Kernel, label: str, events: EventSink) -> Iterator[Pat
         writers = stack.enter_context(_writers(label))
         mounted = next((each for each in here.mounts(kernel) if each.device == found.device), None)
         if mounted is None:
-            place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="treebuild-", dir=_run_folder())))
+            place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="treebuild-", dir=run_folder())))
             _mount(str(found.node), place, found.kind, 0)
             stack.callback(syscalls.unmount, str(place))
             thaw(place)
@@ -97,7 +97,7 @@ def _writers(label: str) -> Iterator[int]:
 
     A killed one leaves that for the next.
     """
-    folder = _run_folder()
+    folder = run_folder()
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     with ExitStack() as stack:
         if folder is None:
@@ -120,7 +120,8 @@ def _leave(writers: int, place: Path, events: EventSink) -> None:
         _read_only(place, events)
 
 
-def _run_folder() -> str | None:
+def run_folder() -> str | None:
+    """Where a file lasts as long as this boot."""
     return "/run" if os.access("/run", os.W_OK) else None
 
 

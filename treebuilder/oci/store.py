@@ -21,7 +21,7 @@ from treebuilder.archive.bounds import USUAL_BOUND, Bound
 from treebuilder.archive.compress import decompressed
 from treebuilder.archive.entry import listing_digest
 from treebuilder.archive.extract import unpack_layer
-from treebuilder.errors import ConfigError, IntegrityError
+from treebuilder.errors import IntegrityError, StateCorrupt
 from treebuilder.model.digest import Digest
 from treebuilder.oci.index import Index
 from treebuilder.system import locks
@@ -51,7 +51,7 @@ class Store:
             if not said:  # also after a power cut, which may leave a name without its content
                 write_atomic(version, f"{VERSION}\n".encode(), sync=False)
             elif said != VERSION:
-                raise ConfigError(
+                raise StateCorrupt(
                     f"{folder} was written by another version of treebuild",
                     hint="choose another --cache-dir or delete it",
                 )

@@ -162,7 +162,8 @@ def installation(args: argparse.Namespace, environment: Mapping[str, str]) -> In
 
 
 def _done(args: argparse.Namespace, session: Session, site: Site) -> int:
-    from treebuilder.app import device, device_health, device_upgrade
+    from treebuilder.app import device_health, device_upgrade
+    from treebuilder.app.device_data import data_folders
     from treebuilder.records import replace
     from treebuilder.ui import tables
 
@@ -181,7 +182,7 @@ def _done(args: argparse.Namespace, session: Session, site: Site) -> int:
                 reason="already-installed",
             )
         wipe = args.what == "reset" and os.environ.get("PERSISTENCE_RESET") == "true"
-        with device.data_folders(site, (OEM, PERSISTENT) if wipe else ()) as folders:
+        with data_folders(site, (OEM, PERSISTENT) if wipe else ()) as folders:
             report = device_upgrade.reset(site, replace(wish, force=True), settings, folders)
     session.close()
     tables.write(report.to_json(), session.output, _text(report))

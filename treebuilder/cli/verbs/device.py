@@ -9,6 +9,7 @@
   rollback               the other of active and passive boots next
   reset [SOURCE]         active and passive become what recovery has; from recovery only
   confirm                run the health checks: this version is good, or the device boots again
+  return                 a recovery that nobody picked gives way to what else boots
   run-stage STAGE        run a stage of the cloud-config files
   lint FILE|DIR...       what is wrong with cloud-config files; nothing of them is run
   rebrand [NAME]         the title of the boot menu's entries
@@ -45,8 +46,8 @@ if TYPE_CHECKING:
     from treebuilder.app.device_upgrade import Report, Wish
 
 _ACTIONS = (
-    "status", "check", "upgrade", "stage", "apply", "cancel", "rollback", "reset", "confirm", "run-stage", "lint",
-    "rebrand", "install",
+    "status", "check", "upgrade", "stage", "apply", "cancel", "rollback", "reset", "confirm", "return",
+    "run-stage", "lint", "rebrand", "install",
 )  # fmt: skip
 _WORDS = {"check": 1, "upgrade": 1, "stage": 1, "reset": 1, "run-stage": 1, "rebrand": 1, "install": 2}
 _FETCHING = ("check", "upgrade", "stage", "reset")
@@ -80,8 +81,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     power.add_argument("--reboot", dest="power", action="store_const", const="reboot", default="", help="when done")
     power.add_argument("--poweroff", dest="power", action="store_const", const="poweroff", help="when done")
     power.add_argument(
-        "--no-reboot", dest="power", action="store_const", const="none", help="confirm: only say that it has to boot"
-    )
+        "--no-reboot", dest="power", action="store_const", const="none",
+        help="confirm, return: only say that it has to boot",
+    )  # fmt: skip
     device_install.add_flags(parser)
     add_folder_flags(parser)
     add_output_flags(parser, short=False)
@@ -125,10 +127,15 @@ def run(args: argparse.Namespace, session: Session) -> int:
         wish = device_install.wish_of(args)
         device_install.run(wish, load(args, session, args.no_verify), args.work, session, args.power)
         return 0
+    from contextlib import ExitStack
+
     from treebuilder.app import device
 
-    with device.opened(options_of(args), session.events, session.cancel) as site:
-        return _done(args, session, site)
+    options = options_of(args)
+    with ExitStack() as stack:
+        if args.what == "confirm" and not args.deadline:
+            stack.enter_context(device.passive_stays(options, session.events))
+        return _done(args, session, stack.enter_context(device.opened(options, session.events, session.cancel)))
 
 
 def enter(args: argparse.Namespace, session: Session) -> None:
@@ -167,6 +174,7 @@ def _wish(args: argparse.Namespace) -> Wish:
 
 def _done(args: argparse.Namespace, session: Session, site: Site) -> int:
     from treebuilder.app import device, device_health, device_upgrade
+    from treebuilder.app.device_data import data_folders
     from treebuilder.device.places import OEM, PERSISTENT
     from treebuilder.ui import tables
 
@@ -181,6 +189,14 @@ def _done(args: argparse.Namespace, session: Session, site: Site) -> int:
             return 0
         case "confirm":
             return _confirm(args, session, site)
+        case "return":
+            gone = device_health.give_way(site)
+            session.close()
+            said = f"nothing boots now: {gone.why}" if gone.why else "the device has to boot again"
+            tables.write(gone.to_json(), session.output, said)
+            if not gone.why and args.power != "none":
+                device.restart(site, args.power or "reboot")
+            return 0
         case "rebrand":
             name = device_health.rebrand(site, args.words[0] if args.words else "")
             session.close()
@@ -196,7 +212,7 @@ def _done(args: argparse.Namespace, session: Session, site: Site) -> int:
             report = device_upgrade.roll_back(site)
         case "reset":
             chosen = [label for on, label in ((args.wipe_oem, OEM), (args.wipe_persistent, PERSISTENT)) if on]
-            with device.data_folders(site, chosen) as folders:
+            with data_folders(site, chosen) as folders:
                 report = device_upgrade.reset(site, _wish(args), settings, folders)
         case _:
             report = device_upgrade.upgrade(site, _wish(args), settings)
