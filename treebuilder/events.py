@@ -55,14 +55,24 @@ class LogLine(Event):
 
 @record
 class Warned(Event):
+    """`standing`: it is so each time and by itself, and nothing went wrong."""
+
     message: str
     where: Place | None = None
     hint: str | None = None
+    standing: bool = False
 
 
 @record
 class Said(Event):
     """A plain sentence for people, of no meaning to programs."""
+
+    message: str
+
+
+@record
+class Told(Event):
+    """What an operation came to, for a log: people are told by the verb itself."""
 
     message: str
 

@@ -143,7 +143,8 @@ def test_machines_and_images_are_as_published() -> None:
 
 # Held against what the commands say in tests/unit/test_device_cli.py and its neighbours.
 DEVICE_RESULTS = {
-    f"device-{verb}" for verb in ("confirm", "feature", "install", "lint", "rebrand", "run-stage", "status", "upgrade")
+    f"device-{verb}"
+    for verb in ["confirm", "feature", "install", "lint", "rebrand", "return", "run-stage", "status", "upgrade"]
 }
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,28 @@ def test_an_ordinary_user_installs_and_uninstalls(user: User, repository: Path, 
     assert gone.returncode == 0, gone.stderr + gone.stdout
     assert (root / "gone").is_file()
     assert not (root / "a").exists()
+
+
+@pytest.mark.parametrize("luet", [False, True])
+def test_who_owns_everything_needs_no_range_of_ids(luet: bool) -> None:
+    with ExitStack() as stack:
+        user = stack.enter_context(ordinary_user(ids=False))
+        (user.home / "shop").mkdir()
+        shop = stack.enter_context(workshop(user.home / "shop"))
+        shop.package("t/one", {"etc": None, "etc/one": b"1"})
+        shop.create()
+        root = user.home / "root"
+        root.mkdir()
+        config = user.home / "conf.yaml"
+        config.write_text(
+            f"system:\n  rootfs: {root}\nrepositories:\n- name: r\n  type: disk\n  enable: true\n"
+            f"  urls:\n  - {shop.build}\n"
+        )
+        subprocess.run(["chown", "-R", user.name, user.home], check=True)
+        words = [*(["luet"] if luet else []), "install", "-y", "--config", str(config), "t/one"]
+        done = user.treebuild(*words, folder=user.home)
+        assert (done.returncode != 0, "no range" in done.stdout + done.stderr) == (True, True)
+        done = user.treebuild(*words, "--same-owner=false" if luet else "--no-same-owner", folder=user.home)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert (root / "etc/one").read_bytes() == b"1"
+        assert (root / "etc/one").stat().st_uid == root.stat().st_uid == user.home.stat().st_uid

@@ -120,9 +120,9 @@ class _Counting(SimpleHTTPRequestHandler):
             self.at_once.wait(30)
         else:
             time.sleep(0.1)
-        super().do_GET()
-        with self.lock:
+        with self.lock:  # before it is sent: who has it asks for the next one
             type(self).now -= 1
+        super().do_GET()
 
 
 @pytest.mark.parametrize("count", [1, 6])

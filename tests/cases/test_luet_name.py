@@ -297,7 +297,11 @@ def test_repositories_in_files_and_their_verbs(luet: Luet, tmp_path: Path) -> No
     ("words", "code", "said"),
     [
         (["frobnicate"], 255, "unknown command"), (["install", "--frobnicate", "x/y"], 255, "frobnicate"),
-        (["install"], 255, "PACKAGE"), ([], 0, "Available Commands"), (["help"], 0, "Available Commands"),
+        (["uninstall", "-y"], 0, "Nothing to do"),
+        (["uninstall", "--conflictscheck=", "-y", "x/y"], 255, 'invalid argument "" for "--conflictscheck"'),
+        (["search", "--installed=xyz"], 255, 'invalid argument "xyz" for "--installed"'),
+        (["search", "--quiet=maybe"], 255, 'invalid argument "maybe" for "--quiet"'),
+        ([], 0, "Available Commands"), (["help"], 0, "Available Commands"),
         (["--version"], 0, "luet version"), (["version"], 0, "luet version"), (["help", "install"], 0, "--relax"),
         (["repo", "add"], 255, "takes one name"), (["database", "get"], 255, "needs a name"),
         (["database", "create"], 255, "needs a name"), (["util", "image-exist"], 255, "takes 1 words"),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from treebuilder.annotations import TYPE_CHECKING, Any
 from treebuilder.app.config_files import find_config
+from treebuilder.app.config_keys import SWITCHES, YES, is_switch
 from treebuilder.app.trusting import KEYS_FOLDER, TrustRules
 from treebuilder.archive.bounds import TIMES, Bound
 from treebuilder.client.api import SystemRoot
@@ -52,7 +53,6 @@ DEFAULTS: dict[str, Any] = {
     "finalizer_envs": [],
     "plugin": [],
 }  # fmt: skip
-_YES = ("1", "t", "true", "yes", "y", "on")
 LUET_DATABASE = "/var/cache/luet"
 
 
@@ -170,17 +170,28 @@ def _values(path: Path | None, flags: Mapping[str, Any], events: EventSink, *, l
     if luet:
         for name, text in sorted(os.environ.items()):
             if name.startswith("LUET_") and text:  # an empty one says nothing, as to luet
-                if _key_of(name) == "general.concurrency" and not _is_whole(text):
-                    raise ConfigError(f"{name} is {text!r}, and not a whole number", where=Place("the environment"))
-                if isinstance(DEFAULTS.get(_key_of(name)), dict):
-                    raise ConfigError(
-                        f"{name} is {text!r}, and {_key_of(name)} is a section", where=Place("the environment"),
-                        hint=f"{name}__KEY sets one of its keys",
-                    )  # fmt: skip
+                _judge_variable(name, text)
                 _set(values, _key_of(name), text)
     for key, value in flags.items():
         _set(values, key, value)
     return values
+
+
+def _judge_variable(name: str, text: str) -> None:
+    """Raises ConfigError for a variable LUET_… that the configuration could not go by."""
+    key = _key_of(name)
+    section, _, last = key.rpartition(".")
+    wrong, hint = "", None
+    if key == "general.concurrency" and not _is_whole(text):
+        wrong = "not a whole number"
+    elif last in SWITCHES.get(section, ()) and not is_switch(text):
+        wrong = "neither true nor false"
+    elif key in ("finalizer_envs", "repositories"):
+        wrong, hint = f"{key} is a list of maps", "it can only stand in a file"
+    elif isinstance(DEFAULTS.get(key), dict):
+        wrong, hint = f"{key} is a section", f"{name}__KEY sets one of its keys"
+    if wrong:
+        raise ConfigError(f"{name} is {text!r}, and {wrong}", where=Place("the environment"), hint=hint)
 
 
 def _find(explicit: str, events: EventSink, *, luet: bool) -> Path | None:
@@ -262,7 +273,7 @@ def _set(values: dict[str, Any], key: str, value: Any) -> None:  # noqa: ANN401 
 
 
 def _true(value: Any) -> bool:  # noqa: ANN401 - from a file or an environment
-    return value.strip().lower() in _YES if isinstance(value, str) else bool(value)
+    return value.strip().lower() in YES if isinstance(value, str) else bool(value)
 
 
 def _settled(values: dict[str, Any], path: Path | None, events: EventSink, rules: TrustRules) -> ClientSettings:

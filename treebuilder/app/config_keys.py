@@ -34,6 +34,17 @@ _REPOSITORY = frozenset((
 _LUETS = frozenset(("config_protect", "images", "metapath", "mode", "treepath", "verify"))
 _OF_TEXTS = frozenset(("finalizer_envs", "repositories"))
 _NEAR = 0.75
+YES, NO = ("1", "t", "true", "yes", "y", "on"), ("0", "f", "false", "no", "n", "off")
+SWITCHES = {
+    "": ("config_from_host", "config_protect_skip"),
+    "general": ("debug", "fatal_warnings", "quiet", "same_owner", "show_build_output"),
+    "logging": ("color", "enable_emoji", "enable_logfile", "json_format", "no_spinner"),
+}
+
+
+def is_switch(text: str) -> bool:
+    """Whether it is a value that a switch can have: YES, NO, or nothing said."""
+    return text.strip().lower() in (*YES, *NO, "")
 
 
 def sections() -> dict[str, frozenset[str]]:
@@ -71,11 +82,16 @@ def judge(root: Node) -> None:
     count = general.get("concurrency") if general is not None else None
     if count is not None:
         _judge_whole(count, "general.concurrency")
+    for name, keys in SWITCHES.items():
+        section = root.get(name) if name else root
+        if section is not None and section.kind == "map":
+            for switch in keys:
+                _judge_switch(section.get(switch), f"{name}.{switch}" if name else switch)
     for item in _maps(root, "repositories"):
         judge_repository(item)
     for item in _maps(root, "finalizer_envs"):
         key = item.get("key")
-        if key is None or not _said(key):
+        if key is None or not _text(key):
             item.fail("an item of finalizer_envs needs a key, and has a value", reason="wrong-type")
 
 
@@ -86,6 +102,8 @@ def judge_repository(node: Node) -> None:
     priority = node.get("priority")
     if priority is not None:
         _judge_whole(priority, "priority")
+    for key in ("enable", "cached"):
+        _judge_switch(node.get(key), key)
 
 
 def as_written(node: Node, *, texts: bool = False) -> Any:  # noqa: ANN401 - whatever the configuration holds
@@ -111,13 +129,18 @@ def _maps(root: Node, key: str) -> tuple[Node, ...]:
 
 
 def _judge_whole(node: Node, what: str) -> None:
-    text = _said(node)
+    text = _text(node)
     digits = text.removeprefix("-")
     if node.kind not in ("text", "number") or not (digits.isascii() and digits.isdigit() and len(digits) < 10):
         node.fail(f"{what} is {text or node.kind!r}, and not a whole number", reason="wrong-type")
 
 
-def _said(node: Node) -> str:
+def _judge_switch(node: Node | None, what: str) -> None:
+    if node is not None and (node.kind in ("map", "list") or not is_switch(_text(node))):
+        node.fail(f"{what} is {_text(node) or node.kind!r}, and neither true nor false", reason="wrong-type")
+
+
+def _text(node: Node) -> str:
     return "" if node.kind in ("map", "list", "nothing") else node.written or str(node.value)
 
 

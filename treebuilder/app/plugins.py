@@ -7,6 +7,7 @@ A plugin is a program of PATH. It gets the event's name and one JSON document as
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,7 +69,8 @@ class Plugins:
                 self._ask(name, event, document)
 
     def _ask(self, name: str, event: str, document: str) -> None:
-        done = run([_place(name), event, document], timeout_s=_TIMEOUT_S, cancel=self.cancel)
+        # In the environment that we have, as luet's: who signs takes its key and its password from there.
+        done = run([_place(name), event, document], env=os.environ, timeout_s=_TIMEOUT_S, cancel=self.cancel)
         try:
             answer = json.loads(done.stdout)
             error, state = str(answer.get("error") or ""), str(answer.get("state") or "")

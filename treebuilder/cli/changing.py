@@ -217,7 +217,7 @@ def show(report: ChangeReport, args: argparse.Namespace, session: Session, nothi
     if session.output == "terminal" and is_luet(args):
         from treebuilder.cli import luet_output
 
-        luet_output.change(report, nothing)
+        luet_output.change(report, nothing, session.events)
         return 0
     tables.write(report.to_json(), session.output, text_of(report) if report.state != "nothing" else nothing)
     return 0
@@ -250,8 +250,19 @@ def text_of(report: ChangeReport) -> str:
 
 
 def needs_root(session: Session) -> None:
-    """Changing a root needs files of many owners; finalizers bring their own namespaces."""
-    session.needs_owners()
+    """Changing a root needs files of many owners, unless all are to belong to whoever we are; finalizers bring
+    namespaces of their own."""
+    if os.geteuid() != 0 and settings_of(session.args, session).root.same_owner:
+        session.needs_owners()
+
+
+def packages_of(args: argparse.Namespace) -> tuple[PackageRef, ...]:
+    """Those of a change; luet is content with none. Raises SpecError, ConfigError (reason "arguments")."""
+    if not args.packages and not is_luet(args):
+        from treebuilder.errors import ConfigError
+
+        raise ConfigError("the following arguments are required: PACKAGE", reason="arguments", hint="name a package")
+    return refs_of(args.packages)
 
 
 def local_path(text: str) -> Path:

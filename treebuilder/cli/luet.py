@@ -32,6 +32,9 @@ _EPOCH = "SOURCE_DATE_EPOCH"
 _OWN = ("completion", "help", "exec")
 _DROPPING = "qlearning"
 _GROUPS = ("box", "database", "repo", "tree", "util")  # alone they say what they have
+_DOCUMENTS = {
+    ("database", "get"), ("database", "get-all-installed"), ("repo", "get"), ("tree", "images"), ("tree", "pkglist"),
+}  # fmt: skip
 _SOLVING = ("build", "replace")
 
 
@@ -106,7 +109,8 @@ def _verb(verb: str, module: ModuleType, words: list[str], given: dict[str, Any]
         args.concurrency = max(0, int(general["concurrency"])) or args.concurrency
         session = Session(args, ["luet", *argv])
         machine = session.output != "terminal"
-        sink = _sink(args, machine, str(values["logging"]["level"]), luet_words.is_true(str(general["fatal_warnings"])))
+        level, fatal = str(values["logging"]["level"]), luet_words.is_true(str(general["fatal_warnings"]))
+        sink = _sink(args, machine or _gives_yaml(verb, words), level, fatal)
         log = _log(values["logging"], sink)
         session.show_by(_logged(sink, log))
         args.some = values["solver"]["type"] == _DROPPING
@@ -128,7 +132,8 @@ def _verb(verb: str, module: ModuleType, words: list[str], given: dict[str, Any]
             log.failed(err)
         if err.reason == "arguments":
             raise _Wrong(err.message) from err
-        return luet_output.failed(err, machine=machine)
+        code = luet_output.failed(err, machine=machine, verb=verb)
+        return 1 if verb == "util" and "unpack" in words else code
     except BrokenPipeError:  # nobody reads on
         raise
     except OSError as err:
@@ -139,6 +144,12 @@ def _verb(verb: str, module: ModuleType, words: list[str], given: dict[str, Any]
         if log is not None:
             log.failed(error)
         return luet_output.failed(error, machine=machine)
+
+
+def _gives_yaml(verb: str, words: list[str]) -> bool:
+    """A document, or lines for a program, is what comes by itself: no warning may stand among them."""
+    what = next((word for word in words if not word.startswith("-")), "")
+    return verb == "config" or (verb, what) in _DOCUMENTS
 
 
 def _sink(args: argparse.Namespace, machine: bool, level: str, fatal: bool) -> EventSink:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.errors import BuildFailed, ConfigError, LockHeld, TreebuildError
-from treebuilder.events import Event, LogLine, Said, Started, Warned
+from treebuilder.events import Event, EventSink, LogLine, Said, Started, Told, Warned
 from treebuilder.ui import terminal
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ INFO, WARNING, ERROR, SUCCESS = " INFO  ", " WARNING  ", " ERROR    ", " INFO   
 
 class LuetSink:
     """Events as log lines, from a `level` on (luet's `logging.level`; no name of one is info). `fatal`: the first
-    warning ends the run, as luet's `--fatal`."""
+    warning ends the run, as luet's `--fatal`, but for what luet has no warning for."""
 
     def __init__(self, *, quiet: bool, machine: bool, fatal: bool, debug: bool, level: str = "") -> None:
         self._quiet = quiet
@@ -33,7 +33,7 @@ class LuetSink:
         if line:
             with self._lock:
                 terminal.say(line, sys.stderr if self._machine or self._quiet else sys.stdout)
-        if self._fatal and isinstance(event, Warned):
+        if self._fatal and isinstance(event, Warned) and not event.standing:
             raise TreebuildError(event.message, reason="fatal-warning")
 
     def _line(self, event: Event) -> str:
@@ -64,8 +64,13 @@ def say(text: str, head: str = INFO) -> None:
     terminal.say(_headed(head, text))
 
 
-def change(report: ChangeReport, nothing: str) -> None:
-    """What an operation came to. `nothing` is said when there was nothing to do."""
+def change(report: ChangeReport, nothing: str, events: EventSink) -> None:
+    """What an operation came to, which a log is told too. `nothing` is said when there was nothing to do."""
+
+    def done(text: str) -> None:
+        events.emit(Told(text))
+        say(text, SUCCESS)
+
     if report.state == "nothing":
         if nothing:
             say(nothing)
@@ -74,10 +79,10 @@ def change(report: ChangeReport, nothing: str) -> None:
         for id in report.removed:
             say(f"Package {id} would be removed")
     for id in report.removed if report.state == "done" else ():
-        say(f"Package {id} removed", SUCCESS)
+        done(f"Package {id} removed")
     words = {"planned": "would be installed", "downloaded": "downloaded", "done": "installed"}
     for id, _, _ in (*report.installed, *report.adopted):
-        say(f"Package {id} {words[report.state]}", SUCCESS if report.state == "done" else INFO)
+        (done if report.state == "done" else say)(f"Package {id} {words[report.state]}")
     for path in report.diverted:
         say(f"Protected file kept, the new one is /{path}", WARNING)
 
@@ -103,9 +108,9 @@ def validated(faults: Sequence[tuple[str, TreebuildError]]) -> int:
     return 2 if faults else 0
 
 
-def failed(error: TreebuildError, *, machine: bool, about: str = "") -> int:
+def failed(error: TreebuildError, *, machine: bool, about: str = "", verb: str = "") -> int:
     """Says why, as luet's Fatal does, with `about` before it. Returns the exit code."""
-    error_texts = _texts(error)
+    error_texts = _texts(error, verb)
     error_texts[0] = f"Error: {about}{error_texts[0]}"
     lines = [_headed(ERROR, text) for text in error_texts]
     terminal.say("\n".join(lines), sys.stderr if machine else sys.stdout)
@@ -117,12 +122,12 @@ def failed(error: TreebuildError, *, machine: bool, about: str = "") -> int:
     return error.exit_code
 
 
-def _texts(error: TreebuildError) -> list[str]:
+def _texts(error: TreebuildError, verb: str) -> list[str]:
     place = f"{error.where}: " if error.where is not None and error.where.file not in ("", "command line") else ""
     text = error.message
     about, colon, _ = text.partition(": ")
     if error.reason in ("unknown-package", "no-version") and colon and " requires " not in about:  # it was asked for
-        text = f"package '{about.partition(' ')[0]}' not found: {text}"
+        text = f"{_not_found(about.partition(' ')[0], verb)}: {text}"
     if isinstance(error, LockHeld):
         text = f"another instance of the app is already running, exiting ({text})"
     return [
@@ -131,6 +136,15 @@ def _texts(error: TreebuildError) -> list[str]:
         *map(terminal.printed, error.detail()),
         *((error.hint,) if error.hint else ()),
     ]
+
+
+def _not_found(name: str, verb: str) -> str:
+    """luet's words for it (luet.md §1.3, §1.4, §7.1)."""
+    if verb == "build":
+        return f"Candidate not found: No versions found for: {name}->=0"
+    if "/" not in name:
+        return f"Failed matching solutions against repository for {name} where are definitions coming from?!"
+    return f"package '{name}' not found"
 
 
 def _step(error: TreebuildError) -> list[str]:

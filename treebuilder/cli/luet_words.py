@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 
 from treebuilder.annotations import Any
+from treebuilder.app.config_keys import YES, is_switch
 
 ALIASES = {
     "i": "install", "rm": "uninstall", "un": "uninstall", "u": "upgrade", "r": "replace", "s": "search", "c": "config",
@@ -81,7 +82,7 @@ def persistent(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
             value = f"{found[key]},{value}"  # a list, which may be said in parts
         if key == "general.concurrency" and not _is_whole(value):
             raise ValueError(f'invalid argument "{value}" for "--concurrency" flag: it is no whole number')
-        found[key] = value if takes else (not sign or is_true(value))
+        found[key] = value if takes else (not sign or _said(value, flag))
     return found, rest
 
 
@@ -111,7 +112,14 @@ def own_output(verb: str, words: Sequence[str]) -> list[str]:
 
 
 def is_true(text: str) -> bool:
-    return text.strip().lower() in ("1", "t", "true", "yes", "y", "on")
+    return text.strip().lower() in YES
+
+
+def _said(text: str, flag: str) -> bool:
+    """A switch's value on the command line. Raises ValueError."""
+    if not text or not is_switch(text):
+        raise ValueError(f'invalid argument "{text}" for "{flag}" flag: it is neither true nor false')
+    return is_true(text)
 
 
 def _is_whole(text: str) -> bool:
@@ -133,7 +141,7 @@ def without_ignored(verb: str, words: Sequence[str], known: Mapping[str, argpars
             if ignored[flag] and not sign and waiting:
                 waiting.pop()
         elif sign and flag in known and known[flag].nargs == 0:
-            rest += _switched(flag, is_true(value), known)
+            rest += _switched(flag, _said(value, flag), known)
         else:
             rest.append(word)
     return rest
@@ -152,7 +160,7 @@ def bound(
         if action is None or value in (None, "") or said & set(action.option_strings):
             continue
         if action.nargs == 0:
-            found += _switched(flag, is_true(value) if isinstance(value, str) else bool(value), known)
+            found += _switched(flag, _said(value, flag) if isinstance(value, str) else bool(value), known)
         elif isinstance(value, list):
             found += [f"{flag}={item}" for item in value]
         else:

@@ -273,7 +273,7 @@ def _may_be_used(source: RepositorySource, events: EventSink) -> None:
     """What becomes of a repository that comes over a network, and nobody signs. Raises ConfigError."""
     name = source.name or source.urls[0]
     if source.trust.unsigned == "insecure":
-        events.emit(Warned(f"{name} is used without being verified, as --insecure says", source.where))
+        events.emit(Warned(f"{name} is used without being verified, as --insecure says", source.where, standing=True))
         return
     if source.trust.keys or source.type == "disk" or source.trust.unsigned == "accept":
         return
@@ -281,7 +281,7 @@ def _may_be_used(source: RepositorySource, events: EventSink) -> None:
     hint = "trust: {keys: [FILE]} beside its urls, keys in /etc/treebuild/keys.d, or trust: none"
     if source.trust.unsigned == "refuse":
         raise ConfigError(said, where=source.where, hint=hint, reason="no-keys")
-    events.emit(Warned(said, source.where, hint=hint))
+    events.emit(Warned(said, source.where, hint, standing=True))
 
 
 class _Reading:

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 from treebuilder.errors import TreebuildError
-from treebuilder.events import Event, EventSink, Finished, LogLine, Said, Started, Warned
+from treebuilder.events import Event, EventSink, Finished, LogLine, Said, Started, Told, Warned
 from treebuilder.system import clock
 from treebuilder.system.files import disk_errors
 from treebuilder.ui.terminal import one_line
@@ -55,7 +55,7 @@ class LoggedSink:
 
     def emit(self, event: Event) -> None:
         match event:
-            case Started(_, text) | Said(text):
+            case Started(_, text) | Said(text) | Told(text):
                 self._log.write("info", text)
             case Warned(message, where, _):
                 self._log.write("warning", f"{where}: {message}" if where is not None and where.file else message)

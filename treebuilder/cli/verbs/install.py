@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("packages", nargs="+", metavar="PACKAGE", help="category/name, or category/name@VERSION")
+    parser.add_argument("packages", nargs="*", metavar="PACKAGE", help="category/name, or category/name@VERSION")
     parser.add_argument("--onlydeps", action="store_true", help="install what the packages require, not them")
     parser.add_argument("--relax", action="store_true", help="as luet: do not upgrade the system first")
     changing.add_change_flags(parser)
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     from treebuilder.client.operations import UpgradeRequest
     from treebuilder.errors import TreebuildError
 
-    refs = changing.refs_of(args.packages)
+    refs = changing.packages_of(args)
     before: ChangeReport | None = None
     first: UpgradeRequest | None = None
     with changing.opened(args, session) as client:

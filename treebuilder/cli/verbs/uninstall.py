@@ -15,7 +15,7 @@ from treebuilder.cli.session import Session
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("packages", nargs="+", metavar="PACKAGE", help="category/name, or category/name@VERSION")
+    parser.add_argument("packages", nargs="*", metavar="PACKAGE", help="category/name, or category/name@VERSION")
     parser.add_argument("--full", action="store_true", help="also what only these packages needed")
     parser.add_argument(
         "--full-clean", action="store_true", help="also what needs these packages, and what only they needed"
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     from treebuilder.client.uninstall import UninstallRequest
     from treebuilder.errors import TreebuildError
 
-    refs = changing.refs_of(args.packages)
+    refs = changing.packages_of(args)
     check = args.conflictscheck and not (args.force or args.nodeps)
     request = UninstallRequest(
         refs, check, args.full, args.full_clean, args.keep_protected_files, changing.is_luet(args)
