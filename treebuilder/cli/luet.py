@@ -133,7 +133,7 @@ def _verb(verb: str, module: ModuleType, words: list[str], given: dict[str, Any]
         if err.reason == "arguments":
             raise _Wrong(err.message) from err
         code = luet_output.failed(err, machine=machine, verb=verb)
-        return 1 if verb == "util" and "unpack" in words else code
+        return 1 if verb == "util" else code  # luet's tools know 0 and 1
     except BrokenPipeError:  # nobody reads on
         raise
     except OSError as err:

@@ -49,17 +49,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
-    from treebuilder.errors import TreebuildError
-
-    try:
-        return _run(args, session)
-    except TreebuildError as err:
-        if getattr(args, "luet", False) and err.reason != "arguments":  # its tools know 0 and 1
-            err.exit_code = 1
-        raise
-
-
-def _run(args: argparse.Namespace, session: Session) -> int:
     from treebuilder.app import client_images as use
     from treebuilder.errors import ConfigError
     from treebuilder.oci.platform import Platform, architecture, parse_platform
