@@ -257,11 +257,11 @@ def needs_root(session: Session) -> None:
 
 
 def packages_of(args: argparse.Namespace) -> tuple[PackageRef, ...]:
-    """Those of a change; luet is content with none. Raises SpecError, ConfigError (reason "arguments")."""
+    """Those of a change; luet is content with none. Raises SpecError, TreebuildError (reason "arguments")."""
     if not args.packages and not is_luet(args):
-        from treebuilder.errors import ConfigError
+        from treebuilder.errors import TreebuildError
 
-        raise ConfigError("the following arguments are required: PACKAGE", reason="arguments", hint="name a package")
+        raise TreebuildError("the following arguments are required: PACKAGE", reason="arguments", hint="name a package")
     return refs_of(args.packages)
 
 
