@@ -15,9 +15,11 @@ import pytest
 import yaml
 
 from tests.unit.repository_parts import EPOCH, Workshop, workshop
+from treebuilder.cli.main import main
 from treebuilder.errors import ConfigError, IntegrityError, Place, SpecError
 from treebuilder.events import Warned
 from treebuilder.nodes.writing import write_yaml
+from treebuilder.repository.packing import compiler_tree
 
 
 @pytest.fixture
@@ -111,6 +113,42 @@ def test_recipes_are_copied_as_they_are(shop: Workshop) -> None:
     assert found["tree/app/one/1.0/link"].linkname == "run"
     assert {info.mtime for info in found.values()} == {EPOCH}
     assert not any(".git" in name for name in found)
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_lies_in_the_tree_does_not_grow_with_each_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linked: bool
+) -> None:
+    """luet's defaults: the tree is the current folder, packages and repository are in its `build`."""
+    with workshop(tmp_path / "top") as shop:
+        shop.package("app/one", {"one": os.urandom(5000)})
+    top = tmp_path / "top/tree"
+    (top / "app/one/1.0/build").mkdir()
+    (top / "app/one/1.0/build/kept").write_text("a recipe's own")
+    shop.build.rename(top / "build")
+    folder = "build"
+    if linked:
+        (tmp_path / "by-another-path").symlink_to(top / "build")
+        folder = str(tmp_path / "by-another-path")
+    monkeypatch.chdir(top)
+    flags = ("--packages", folder, "--output", folder, "--cache-dir", str(tmp_path / "cache"))
+    found: list[bytes] = []
+    for _ in range(3):
+        assert main(["create-repo", "--tree", ".", *flags]) == 0
+        found.append((top / "build/compilertree.tar.gz").read_bytes())
+    assert found[0] == found[1] == found[2]
+    names = members(top / "build/compilertree.tar.gz")
+    assert "tree/app/one/1.0/build/kept" in names
+    assert "tree/app/one/1.0/definition.yaml" in names
+    assert not [name for name in names if name.startswith("tree/build")]
+    assert document(top / "build/repository.yaml")["revision"] == 1
+
+
+def test_a_tree_that_is_or_lies_in_what_is_left_out_is_packed(shop: Workshop) -> None:
+    shop.package("app/one", {"one": b"1"})
+    packed = compiler_tree([str(shop.tree)], "none", EPOCH)
+    assert compiler_tree([str(shop.tree)], "none", EPOCH, (str(shop.tree), str(shop.top), f"{shop.tree}2")) == packed
+    assert compiler_tree([str(shop.tree)], "none", EPOCH, (str(shop.tree / "app"),)) != packed
 
 
 def test_equal_input_gives_equal_bytes_wherever_it_lies(shop: Workshop, tmp_path: Path) -> None:

@@ -166,7 +166,9 @@ def create(
             for folder in recipes
         )
 
-    known = Trees(repr((fingerprint, recipes, code_stamp())), tuple(dict.fromkeys(trees.roots)), load)
+    # in a tree (luet's defaults are . and ./build) each repository would hold all that were there before
+    without = (str(options.packages), *(() if options.type == "docker" else (output,)))
+    known = Trees(repr((fingerprint, recipes, code_stamp())), tuple(dict.fromkeys(trees.roots)), load, without)
     if options.type == "docker":
         from treebuilder.app.publishing import PublishOptions, docker_output
 

@@ -90,12 +90,14 @@ class Created:
 class Trees:
     """The trees of a repository: its own, and those that only add definitions. `fingerprint` changes with their files.
 
-    `roots` are the folders of its own. `load` reads them all, when something changed.
+    `roots` are the folders of its own. `load` reads them all, when something changed. `without` are folders that belong
+    to no recipes, wherever they lie: those of what is built and written.
     """
 
     fingerprint: str
     roots: tuple[str, ...]
     load: Callable[[], tuple[Tree, tuple[Tree, ...]]]
+    without: tuple[str, ...] = ()
 
 
 def create_repository(
@@ -183,7 +185,10 @@ def _compose(
         return chosen, b"" if options.from_metadata else definitions(chosen)
 
     (chosen, runtime), read, recipes = read_together(
-        reader, tuple(folder.metadata), lambda: compiler_tree(trees.roots, "gzip", options.epoch_s), defined
+        reader,
+        tuple(folder.metadata),
+        lambda: compiler_tree(trees.roots, "gzip", options.epoch_s, trees.without),
+        defined,
     )
     reader.save()
     built: dict[PackageId, BuiltPackage] = {}

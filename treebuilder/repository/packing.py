@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from treebuilder.annotations import IO
 from treebuilder.archive.compress import Compressor, compressor
@@ -96,13 +96,17 @@ def runtime_tree(packages: Iterable[tuple[Package, str]], compression: str, epoc
     return _archive(files, compression)
 
 
-def compiler_tree(roots: Iterable[str], compression: str, epoch_s: int) -> bytes:
-    """The recipes: each tree under its folder's name, trees of equal names laid over one another."""
+def compiler_tree(roots: Iterable[str], compression: str, epoch_s: int, without: Collection[str] = ()) -> bytes:
+    """The recipes: each tree under its folder's name, trees of equal names laid over one another.
+
+    `without` are folders that are left out where they lie in a tree.
+    """
     files: dict[str, tuple[Entry, bytes | str]] = {}
     for root in roots:
         base = os.path.basename(os.path.abspath(root)) or "tree"
         files.setdefault(base, (Entry(base, "d", 0o755, 0, 0, 0, epoch_s), b""))
-        for path, real, info in _walk(root, f"{base}/"):
+        left_out = {f"{base}/.git"} | {f"{base}/{path}" for path in _inside(root, without)}
+        for path, real, info in _walk(root, f"{base}/", left_out):
             kind = kind_of(info.st_mode)
             known = files.get(path)
             if known is not None and known[0].kind == "d" and kind != "d":
@@ -116,15 +120,26 @@ def compiler_tree(roots: Iterable[str], compression: str, epoch_s: int) -> bytes
     return _archive(files, compression)
 
 
-def _walk(folder: str, prefix: str, *, top: bool = True) -> Iterator[tuple[str, str, os.stat_result]]:
-    """Folders, files and links below a folder, those of `.git` left out: name in the archive, path and stat. A folder
-    comes before what it holds."""
+def _inside(root: str, folders: Collection[str]) -> list[str]:
+    """Those of the folders that lie in a root, and are not the root itself, as paths relative to it.
+
+    Links on the way to them are followed: it is the same folder by another path.
+    """
+    before = os.path.join(os.path.realpath(root), "")
+    real = [os.path.realpath(folder) for folder in folders]
+    return [path.removeprefix(before) for path in real if path.startswith(before)]
+
+
+def _walk(folder: str, prefix: str, left_out: Collection[str]) -> Iterator[tuple[str, str, os.stat_result]]:
+    """Folders, files and links below a folder: name in the archive, path and stat. A folder comes before what it holds;
+    `left_out` are names in the archive."""
     with os.scandir(folder) as listed:
         found = list(listed)
     for item in found:
         info = item.stat(follow_symlinks=False)
-        if kind_of(info.st_mode) not in _PACKED or (top and item.name == ".git"):
+        path = prefix + item.name
+        if kind_of(info.st_mode) not in _PACKED or path in left_out:
             continue
-        yield prefix + item.name, item.path, info
+        yield path, item.path, info
         if stat.S_ISDIR(info.st_mode):
-            yield from _walk(item.path, f"{prefix}{item.name}/", top=False)
+            yield from _walk(item.path, f"{path}/", left_out)
