@@ -282,7 +282,7 @@ def test_repositories_in_files_and_their_verbs(luet: Luet, tmp_path: Path) -> No
     luet.config.write_text(text[: text.index("repositories:")] + f"repos_confdir:\n- {confdir}\n")
     assert luet("install", "-y", "test/c")[0] == 2
     described = tmp_path / "new.yaml"
-    described.write_text(f"name: new\ntype: disk\nenable: true\nurls:\n- {luet.shop.build}\n")
+    described.write_text(f"name: new\ntype: disk\nenable: true\ncached: true\nurls:\n- {luet.shop.build}\n")
     assert luet("repo", "add", "-y", str(described), "--dir", str(confdir))[0] == 0
     assert (luet.root / str(confdir).lstrip("/") / "new.yaml").is_file()
     confdir.symlink_to(luet.root / str(confdir).lstrip("/"))

@@ -161,7 +161,7 @@ def test_a_network_repository_without_keys(site: Site) -> None:
     assert site.reason("repo", "update") == site.reason("install", "app/a") == "no-keys"
     site.configure(", trust: none")
     assert site.update() == 1
-    site.configure()
+    site.configure(", cached: true")
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = luet.main(["repo", "update", "--config", str(site.top / "conf.yaml")])

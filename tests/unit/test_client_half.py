@@ -117,6 +117,38 @@ def test_of_a_cached_repository_that_is_half_done_what_was_whole_counts(tmp_path
                 assert code == 0, err
                 assert [found["target"] for found in json.loads(out)["packages"]] == ["t/a-1.0", "t/b-1.0"]
                 assert "what was last read of it counts" in err
+            assert typed("repo", "update", *flags)[0] == 2
+
+
+def test_an_update_of_what_does_not_answer_has_failed(tmp_path: Path) -> None:
+    """What was last read counts for all that ask for packages, and is no update."""
+    with two(tmp_path):
+        with serving(Folder(tmp_path / "whole"), Listening("127.0.0.1", 0)) as address:
+            away, there = ("away", [f"http://{address}"]), ("there", [str(tmp_path / "newer")])
+            flags = configured(tmp_path, away, there, cached=True)
+            assert typed("repo", "update", *flags)[0] == 0
+        assert typed("search", "t/a", *flags)[0] == 0
+        for words, said in ((("repo", "update"), "there: "), (("repo", "update", "away"), "")):
+            code, out, err = typed(*words, *flags)
+            assert (code, out, address in err, said in err) == (2, "", True, True), err
+        code, out, err = typed("repo", "update", "--ignore-errors", *flags)
+        assert (code, out) == (0, "there: revision 2\n"), err
+        assert "warning: away: " in err
+        code, out, _ = typed("repo", "list", *flags)
+        assert (code, out.count("Revision")) == (0, 2)
+
+
+def test_what_is_updated_without_names(tmp_path: Path) -> None:
+    with two(tmp_path):
+        flags = configured(tmp_path, ("one", [str(tmp_path / "whole")]), ("kept", [str(tmp_path / "newer")]))
+        value = json.loads((tmp_path / "conf.json").read_text())
+        value["repositories"][1]["cached"] = True
+        (tmp_path / "conf.json").write_text(json.dumps(value))
+        updated = [line.partition(":")[0] for line in typed("repo", "update", *flags)[1].splitlines()]
+        assert updated == ["one", "kept"]
+        said = typed("luet", "repo", "update", "--config", str(tmp_path / "conf.json"))[1]
+        assert ("Repository: kept " in said, "Repository: one " in said) == (True, False)
+        assert "Repository: one " in typed("luet", "repo", "update", "one", "--config", str(tmp_path / "conf.json"))[1]
 
 
 def test_all_repositories_of_one_name_are_updated(tmp_path: Path) -> None:

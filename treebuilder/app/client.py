@@ -143,8 +143,12 @@ class PackageClient:
             self._opened()  # before there are threads
         return ask(sources, one, self.events, self._cancel)
 
-    def sync(self, source: RepositorySource, events: EventSink, *, whole: bool = True) -> SyncedRepository:
+    def sync(
+        self, source: RepositorySource, events: EventSink, *, whole: bool = True, fresh: bool = False
+    ) -> SyncedRepository:
         """One repository as it is now, with all that describes its packages unless only its index is wanted.
+
+        `fresh`: what was last read does not stand in for it.
 
         Raises what `repository.sync` raises.
         """
@@ -155,7 +159,7 @@ class PackageClient:
             from treebuilder.app.plugin_builds import ToldTransfers
 
             watcher = ToldTransfers(self._plugins)
-        return sync(source, self.store, events, self._cancel, watcher=watcher, whole=whole)
+        return sync(source, self.store, events, self._cancel, watcher=watcher, whole=whole, fresh=fresh)
 
     def download(self, url: str) -> bytes:
         """A small document. Raises TransportError, IntegrityError."""

@@ -195,7 +195,9 @@ class Updated:
 def update(client: PackageClient, names: tuple[str, ...], *, ignore_errors: bool) -> list[Updated]:
     """Fetches index, tree and meta of all at once; what each has come to, in their order.
 
-    What can be fetched is, whatever fails. Raises what syncing raises, and ConfigError for a name that is not known.
+    Without names that is of all that are enabled; as luet, of those that are cached: luet keeps nothing of others.
+    What can be fetched is, whatever fails; one that does not answer has failed, whatever is known of it.
+    Raises what syncing raises, and ConfigError for a name that is not known.
     """
     known = client.settings.repositories  # several may have one name: each is one that packages come from
     for name in names:
@@ -203,12 +205,13 @@ def update(client: PackageClient, names: tuple[str, ...], *, ignore_errors: bool
             raise ConfigError(f"repository {name} not found", reason="no-repository")
 
     def fetch(found: ConfiguredRepository, events: EventSink) -> Updated:
-        synced = client.sync(found.source, events)
+        synced = client.sync(found.source, events, fresh=True)
         synced.known.listing()  # what is wrong with its file is said here
         return Updated(found.name, synced.index.revision, synced.index.last_update, found.rules.luet)
 
     wanted = [[f for f in known if f.name == name] for name in dict.fromkeys(names)]
-    chosen = [found for each in wanted for found in each] if names else [f for f in known if f.enabled]
+    every = [f for f in known if f.enabled and (f.cached or not f.rules.luet)]
+    chosen = [found for each in wanted for found in each] if names else every
     results = list(zip((found.name for found in chosen), client.ask(chosen, fetch), strict=True))
     failures = [(name, found) for name, found in results if isinstance(found, TreebuildError)]
     done = [found for _, found in results if not isinstance(found, TreebuildError)]

@@ -208,12 +208,13 @@ class SyncedRepository:
 
 def sync(
     source: RepositorySource, store: Store, events: EventSink, cancel: Cancel, *, now_s: int | None = None,
-    watcher: ImageWatcher | None = None, whole: bool = False,
+    watcher: ImageWatcher | None = None, whole: bool = False, fresh: bool = False,
 ) -> SyncedRepository:  # fmt: skip
     """Reads a repository's index from its first mirror that answers with one that is to be believed.
 
     A source without a name gets the index's. `now_s` is the time in epoch seconds that signatures are judged by.
     `watcher` is told of what comes out of registries. `whole`: an index whose tree or meta cannot be had is none.
+    `fresh`: what was last read does not stand in for what does not answer, even of a source that is cached.
     Raises ConfigError (type; reason "no-keys"), TransportError, IntegrityError (also the reasons of
     `trust.faults`); SpecError (reason "no-repository") when there is none.
     """
@@ -257,7 +258,7 @@ def sync(
     if refused is not None:
         raise refused
     if failure is not None:
-        last = reading.last() if source.cached else None
+        last = reading.last() if source.cached and not fresh else None
         if last is None:
             raise failure
         events.emit(Warned(f"{source.name}: {failure.message}; what was last read of it counts"))

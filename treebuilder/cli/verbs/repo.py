@@ -3,7 +3,7 @@
   list                what is configured, and its revision
   get NAME            one of them
   add URL|FILE|NAME   write one to the folder of repository files
-  update [NAME...]    fetch what is new of all that are enabled
+  update [NAME...]    fetch what is new of all that are enabled (as luet: enabled and cached)
   copy SRC DST        mirror a repository, every file checked, the index last
   gc REPOSITORY       what no index of a folder or HOST/NAME reaches; --yes deletes it
 
