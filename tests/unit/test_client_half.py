@@ -151,6 +151,27 @@ def test_what_is_updated_without_names(tmp_path: Path) -> None:
         assert "Repository: one " in typed("luet", "repo", "update", "one", "--config", str(tmp_path / "conf.json"))[1]
 
 
+def test_a_type_that_nobody_knows_is_left_out_and_named(tmp_path: Path) -> None:
+    with two(tmp_path):
+        flags = configured(tmp_path, ("odd", [str(tmp_path / "newer")]), ("whole", [str(tmp_path / "whole")]))
+        value = json.loads((tmp_path / "conf.json").read_text())
+        value["repositories"][0]["type"] = "ftp"
+        (tmp_path / "conf.json").write_text(json.dumps(value))
+        code, _, err = typed("install", "t/b", *flags)
+        assert code == 0, err
+        said = [line for line in err.splitlines() if "unknown type 'ftp'" in line]
+        assert ["odd" in line and "conf.json" in line for line in said] == [True], err
+        assert (tmp_path / "root/b").read_bytes() == b"1"
+        assert typed("upgrade", "--clean", *flags)[0] == 1  # what it has would be taken for gone
+        for words in (("repo", "update"), ("repo", "update", "odd")):
+            code, _, err = typed(*words, *flags)
+            assert (code, "odd: " in err, "conf.json: " in err) == (1, True, True), err
+        value["repositories"].pop()
+        (tmp_path / "conf.json").write_text(json.dumps(value))
+        code, _, err = typed("install", "t/a", *flags)
+        assert (code, "odd: " in err, "conf.json: " in err) == (1, True, True), err
+
+
 def test_all_repositories_of_one_name_are_updated(tmp_path: Path) -> None:
     with two(tmp_path):
         flags = configured(tmp_path, ("one", [str(tmp_path / "whole")]), ("one", [str(tmp_path / "newer")]))

@@ -119,6 +119,8 @@ class PackageClient:
         for source, result in zip(sources, self.ask(sources, self.sync), strict=True):
             if not isinstance(result, TreebuildError):
                 found.append(result)
+            elif result.reason == "repository-type" and not self._strict:
+                failures.append((source.name, result))  # as luet: the others are none the worse for it
             elif self._strict or result.exit_code == 1 or source in near or result.reason in (*REASONS, "plugin"):
                 raise result  # nobody installs from elsewhere because somebody forged a repository
             elif isinstance(result, IntegrityError) and source.trust.keys:

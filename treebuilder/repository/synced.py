@@ -51,7 +51,10 @@ def open_backend(
         from treebuilder.repository.docker import DockerBackend
 
         return DockerBackend(url, store, cancel, dict(auth), insecure=insecure, loose=loose, watcher=watcher)
-    raise ConfigError(f"the repository {url} is of the unknown type {type!r}", reason="repository-type")
+    raise ConfigError(
+        f"the repository {url} is of the unknown type {type!r}", hint="known are disk, http and docker",
+        reason="repository-type",
+    )  # fmt: skip
 
 
 class SyncedRepository:
@@ -221,9 +224,15 @@ def sync(
     if not source.urls:
         raise SpecError(f"the repository {source.name} has no address", where=source.where, reason="no-repository")
     loose = not source.trust.keys
-    backends = [
-        open_backend(source.type, url, store, cancel, source.auth, loose=loose, watcher=watcher) for url in source.urls
-    ]
+    try:
+        backends = [
+            open_backend(source.type, url, store, cancel, source.auth, loose=loose, watcher=watcher)
+            for url in source.urls
+        ]
+    except ConfigError as err:  # it speaks of an address: whose that is, and where it is said, is known here
+        err.message = f"{source.name}: {err.message}" if source.name else err.message
+        err.where = err.where or source.where
+        raise
     _may_be_used(source, events)
     reading = _Reading(source, store, events, cancel, clock.now_epoch_s() if now_s is None else now_s, whole=whole)
     failure: TreebuildError | None = None
