@@ -125,17 +125,20 @@ def _is_held(name: str, line: str) -> bool:
 
 
 def solve(
-    request: Request, repositories: RepositoryPackages, installed: tuple[Package, ...], asked: frozenset[str]
-) -> tuple[tuple[Planned, ...], tuple[PackageId, ...]]:
+    request: Request, repositories: RepositoryPackages, installed: tuple[Package, ...], asked: frozenset[str],
+    among: PackageSet | None = None,
+) -> tuple[tuple[Planned, ...], tuple[PackageId, ...]]:  # fmt: skip
     """New packages in the order of installation, and installed ones that go; what is installed may change.
 
     `asked` are the names that somebody asked for: what comes for one of them, also under another name that provides
-    it, is asked for. Raises Unsatisfiable, SpecError (reason "no-artifact").
+    it, is asked for. `among` are those packages of the repositories that may come, where not all may.
+
+    Raises Unsatisfiable, SpecError (reason "no-artifact").
     """
     from treebuilder.solver import PackageSolver
 
     there = {package.id for package in installed}
-    solution = PackageSolver().solve(request, repositories, installed, order="runtime")
+    solution = PackageSolver().solve(request, among or repositories, installed, order="runtime")
     stay = {package.id: package for package in solution.packages}
     left = asked - {id.pkgname for id in stay}
     ordered = dict.fromkeys(package.id for package in (*solution.order, *solution.packages))

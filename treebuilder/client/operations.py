@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
+from operator import attrgetter
 from pathlib import Path
 
 from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.client.api import Change, InstallRequest, Planned, Record
+from treebuilder.client.candidates import NothingOlder
 from treebuilder.client.choose import choose, in_order, planned, say_who_stays, solve
 from treebuilder.client.installed import held, named, record_of
 from treebuilder.client.names import checked
@@ -21,6 +23,8 @@ from treebuilder.solver.world import key_of
 if TYPE_CHECKING:
     from treebuilder.client.database import SystemDatabase
     from treebuilder.repository import RepositoryPackages
+
+_PKGNAME: Callable[[PackageId], str] = attrgetter("pkgname")
 
 
 @record
@@ -61,14 +65,6 @@ def upgrade(request: UpgradeRequest, repositories: RepositoryPackages, database:
     records = database.records()
     installed = tuple(found.package for found in records)
     holds = database.holds()
-    gone: set[PackageId] = set()
-    if request.clean:
-        gone = {p.id for p in installed if not repositories.versions(p.id.pkgname) and p.id.pkgname not in holds}
-    names = sorted({p.id.pkgname for p in installed if p.id not in gone and p.id.pkgname not in holds})
-    wanted = tuple(PackageRef(*_split(name), "") for name in names)
-    stay = tuple(package.id.exact for package in installed if package.id.pkgname in holds)
-    unwanted = tuple(id.exact for id in sorted(gone))
-    asked = frozenset(found.package.id.pkgname for found in records if found.requested)
     again: dict[PackageId, tuple[Package, bool]] = {}
     for found in records if request.rebuilt or request.missing else ():
         id = found.package.id
@@ -79,13 +75,47 @@ def upgrade(request: UpgradeRequest, repositories: RepositoryPackages, database:
         ):
             again[id] = now, found.requested
     known = tuple(again[p.id][0] if p.id in again else p for p in installed)  # a rebuild may need something else
-    new, old = solve(Request(wanted, stay, unwanted), repositories, known, asked) if wanted or gone else ((), ())
+    asked = frozenset(found.package.id.pkgname for found in records if found.requested)
+    new, old = _Upgrade(request, repositories, known, holds, asked).decided()
     _refuse_clashes(installed, known, new, old)
     same = [planned(id, repositories, requested=asked_for) for id, (_, asked_for) in again.items() if id not in old]
     going = sorted({*old, *(item.package.id for item in same)})
     add = in_order((*new, *same), known) if same else new
     change = Change(tuple(record_of(database, id) for id in going), add, force=request.force)
     return change.over_installed() if request.over_installed else change
+
+
+class _Upgrade:
+    """The decision about everything that is `installed`. `asked` are the names that somebody asked for."""
+
+    def __init__(
+        self, request: UpgradeRequest, repositories: RepositoryPackages, installed: tuple[Package, ...],
+        holds: frozenset[str], asked: frozenset[str],
+    ) -> None:  # fmt: skip
+        self._clean = request.clean
+        self._repositories = repositories
+        self._installed = installed
+        self._asked = asked
+        self._among = NothingOlder(repositories, installed)
+        self._free = sorted((p.id for p in installed if p.id.pkgname not in holds), key=_PKGNAME)
+        self._stay = tuple(package.id.exact for package in installed if package.id.pkgname in holds)
+        self._lost = {id for id in self._free if not repositories.versions(id.pkgname)}
+
+    def decided(self) -> tuple[tuple[Planned, ...], tuple[PackageId, ...]]:
+        """What comes, and what goes. Raises Unsatisfiable, SpecError (reason "no-artifact")."""
+        gone = self._lost if self._clean else set[PackageId]()
+        refs = tuple(PackageRef(id.category, id.name, "") for id in self._free if id not in gone)
+        if not refs and not gone:
+            return (), ()
+        request = Request(refs, self._stay, tuple(id.exact for id in sorted(gone)))
+        try:
+            return solve(request, self._repositories, self._installed, self._asked, among=self._among)
+        except Unsatisfiable as err:
+            kept = [id for id in sorted(gone) if any(f"{id.exact} is not wanted" in line for line in err.chain)]
+            if kept:
+                names = " ".join(id.pkgname.removeprefix("/") for id in kept)
+                err.hint = err.hint or f"no repository has it any more: hold {names} keeps it"
+            raise
 
 
 def _refuse_clashes(
@@ -99,11 +129,6 @@ def _refuse_clashes(
             f"{package.id} as it is built now conflicts with {other.id}", reason="unsatisfiable",
             hint=f"uninstall one of them; or hold {package.id.pkgname.removeprefix('/')}, which keeps the old build",
         )  # fmt: skip
-
-
-def _split(pkgname: str) -> tuple[str, str]:
-    category, _, name = pkgname.rpartition("/")
-    return category, name
 
 
 def _rebuilt(found: Record, repositories: RepositoryPackages) -> bool:

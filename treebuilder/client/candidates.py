@@ -1,0 +1,40 @@
+"""What may come for what is installed: nothing older."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from treebuilder.model.package import Package, PackageId
+from treebuilder.model.packageset import PackageSet
+from treebuilder.model.version import newest_first
+
+
+class NothingOlder:
+    """Implements `PackageSet`: what repositories have, but for versions older than the installed one of that name."""
+
+    def __init__(self, repositories: PackageSet, installed: Iterable[Package]) -> None:
+        self._repositories = repositories
+        self._installed = {package.id.pkgname: package for package in installed}
+        self._versions: dict[str, tuple[Package, ...]] = {}
+
+    def names(self) -> tuple[str, ...]:
+        return self._repositories.names()
+
+    def versions(self, pkgname: str) -> tuple[Package, ...]:
+        found = self._versions.get(pkgname)
+        if found is None:
+            found = self._repositories.versions(pkgname)
+            own = self._installed.get(pkgname)
+            if own is not None and found and found[-1].id != own.id:
+                order = [found.id for found in newest_first([own, *(p for p in found if p.id != own.id)])]
+                there = set(order[: order.index(own.id) + 1])
+                found = tuple(package for package in found if package.id in there)
+            self._versions[pkgname] = found
+        return found
+
+    def find(self, package: PackageId) -> Package | None:
+        return next((found for found in self.versions(package.pkgname) if found.id == package), None)
+
+    def providers(self, pkgname: str) -> tuple[Package, ...]:
+        found = (self.find(package.id) for package in self._repositories.providers(pkgname))
+        return tuple(package for package in found if package is not None)
