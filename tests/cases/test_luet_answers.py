@@ -37,6 +37,17 @@ def test_without_a_repository_nothing_is_found_and_nothing_to_upgrade(luet: Luet
     assert main(["search", "--config", str(luet.config)]) == 2  # as treebuild: something is missing
 
 
+@pytest.mark.parametrize("flags", [(), ("--universe",)])
+def test_an_upgrade_follows_a_new_name(luet: Luet, flags: tuple[str, ...]) -> None:
+    assert luet("install", "-y", "test/c")[0] == 0
+    luet.shop.forget("test/c")
+    luet.shop.package("test/y", {"y": b"y"}, version="2.0", provides=("test/c@>=0",))
+    luet.create()
+    assert luet("upgrade", "-y", *flags)[0] == 0
+    assert luet.installed() == ["test/y-2.0"]
+    assert not (luet.root / "c").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from tests.unit.repository_parts import Workshop, ref
+from tests.unit.repository_parts import Workshop, ref, workshop
 from tests.unit.system_parts import System, came, shop, system, went
+from tests.unit.verb_parts import typed
+from treebuilder.client import Manner
 from treebuilder.client import operations as ops
 from treebuilder.errors import Unsatisfiable
 
@@ -44,6 +50,109 @@ def test_nothing_that_is_held_is_broken_by_what_goes(shop: Workshop, system: Sys
     with pytest.raises(Unsatisfiable, match="t/held"):
         system.upgrade(clean=True)
     assert system.installed() == ["t/dep-1.0", "t/held-1.0"]
+
+
+@pytest.mark.parametrize("clean", [False, True])
+def test_what_was_renamed_comes_though_nobody_needs_it(shop: Workshop, system: System, clean: bool) -> None:
+    shop.package("t/old", {"old": b""})
+    shop.package("t/other", {"other": b""})
+    system.install("t/old", "t/other")
+    shop.forget("t/old")
+    for name in ("t/another", "t/new"):
+        shop.package(name, {name: b""}, version="2.0", provides=("t/old@>=0",))
+    before = system.listing()
+    system.upgrade(Manner(dry_run=True), clean=clean)
+    assert system.listing() == before
+    report = system.upgrade(clean=clean)
+    assert (went(report), came(report)) == (["t/old-1.0"], ["t/another-2.0"]), "one of two that provide the same"
+    assert not system.upgrade(clean=clean).installed
+    assert system.installed() == ["t/another-2.0", "t/other-1.0"]
+
+
+@pytest.mark.parametrize("provided", ["t/old@>=2", "t/old@2.0", "t/old@<1"])
+def test_another_version_is_no_new_name(shop: Workshop, system: System, provided: str) -> None:
+    shop.package("t/old", {"old": b""})
+    system.install("t/old")
+    shop.forget("t/old")
+    shop.package("t/new", {"new": b""}, provides=(provided,))
+    assert not system.upgrade().installed
+    assert system.installed() == ["t/old-1.0"]
+
+
+def test_the_real_name_comes_before_a_new_one(shop: Workshop, system: System) -> None:
+    shop.package("t/old", {"old": b""})
+    system.install("t/old")
+    shop.package("t/new", {"new": b""}, version="9.0", provides=("t/old@>=0",))
+    assert not system.upgrade().installed
+    shop.package("t/old", {"old": b"2"}, version="2.0")
+    assert came(system.upgrade()) == ["t/old-2.0"]
+
+
+def test_a_new_name_that_is_there_is_enough(shop: Workshop, system: System) -> None:
+    shop.package("t/old", {"old": b""})
+    shop.package("t/new", {"new": b""}, provides=("t/old@>=0",))
+    shop.package("t/app", {"app": b""}, requires=("t/old",))
+    system.install("t/old", "t/new", "t/app")
+    shop.forget("t/old")
+    shop.package("t/a-new", {"a": b""}, provides=("t/old@>=0",))
+    report = system.upgrade()
+    assert (went(report), came(report)) == (["t/old-1.0"], [])
+
+
+def test_what_is_held_keeps_its_name(shop: Workshop, system: System) -> None:
+    shop.package("t/old", {"old": b""})
+    system.install("t/old")
+    database = system.database()
+    database.hold(["t/old"], True)
+    database.close()
+    shop.forget("t/old")
+    shop.package("t/new", {"new": b""}, provides=("t/old@>=0",))
+    assert not system.upgrade().installed
+    assert not system.upgrade(clean=True).installed
+    assert system.installed() == ["t/old-1.0"]
+
+
+def test_a_new_name_that_cannot_be_had_stops_nothing_else(shop: Workshop, system: System) -> None:
+    for name in ("t/a", "t/b", "t/c"):
+        shop.package(name, {name: b""})
+    shop.package("t/user", {"user": b""}, requires=("t/a@=1.0",))
+    system.install("t/a", "t/b", "t/c", "t/user")
+    shop.forget("t/a")
+    shop.forget("t/b")
+    shop.package("t/a2", {"a2": b""}, provides=("t/a@>=0",), requires=("t/nobody",))
+    shop.package("t/b2", {"b2": b""}, provides=("t/b@>=0",))
+    shop.package("t/c", {"t/c": b"2"}, version="2.0")
+    report = system.upgrade()
+    assert (went(report), sorted(came(report))) == (["t/b-1.0", "t/c-1.0"], ["t/b2-1.0", "t/c-2.0"])
+    assert "t/a-1.0" in system.installed()
+
+
+def test_what_is_left_out_may_have_the_old_name(tmp_path: Path) -> None:
+    with workshop(tmp_path / "one") as one, workshop(tmp_path / "two") as two:
+        one.package("t/old", {"old": b""})
+        two.package("t/new", {"new": b""}, provides=("t/old@>=0",))
+        one.create()
+        two.create()
+        value: dict[str, Any] = {
+            "system": {"rootfs": str(tmp_path / "root")}, "config_from_host": False,
+            "repositories": [
+                {"name": name, "type": "disk", "enable": True, "urls": [str(tmp_path / name / "build")]}
+                for name in ("one", "two")
+            ],
+        }  # fmt: skip
+        (tmp_path / "root").mkdir()
+        (tmp_path / "conf.json").write_text(json.dumps(value))
+        flags = ("--config", str(tmp_path / "conf.json"), "--cache-dir", str(tmp_path / "cache"))
+        assert typed("install", "t/old", *flags)[0] == 0
+        for _ in range(2):
+            (tmp_path / "one/build").rename(tmp_path / "away")
+            code, out, err = typed("upgrade", *flags)
+            assert (code, "left out" in err, "t/new" in out + err) == (0, True, False), out + err
+            (tmp_path / "away").rename(tmp_path / "one/build")
+            assert "t/new" not in typed("upgrade", *flags)[1]
+        value["repositories"] = value["repositories"][1:]
+        (tmp_path / "conf.json").write_text(json.dumps(value))
+        assert "t/new" in typed("upgrade", *flags)[1]
 
 
 def test_nothing_gets_an_older_version_because_something_goes(shop: Workshop, system: System) -> None:

@@ -135,7 +135,7 @@ class PackageClient:
             self.events.emit(Warned(f"the repository {name} is left out: {failure.message}", failure.where))
         if not found:
             raise failures[0][1]
-        return RepositoryPackages(found)
+        return RepositoryPackages(found, whole=not failures)
 
     def ask(self, sources: Sequence[R], one: Callable[[R, EventSink], T]) -> list[T | TreebuildError]:
         """What `one` found of each repository, in their order. Raises Cancelled, and what opening the store raises."""

@@ -1,12 +1,13 @@
-"""What may come for what is installed: nothing older."""
+"""What may come for what is installed: nothing older, and for what no repository has any more who stands in for it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from treebuilder.model.package import Package, PackageId
-from treebuilder.model.packageset import PackageSet
+from treebuilder.model.packageset import MemoryPackages, PackageSet
 from treebuilder.model.version import newest_first
+from treebuilder.solver.world import World
 
 
 class NothingOlder:
@@ -38,3 +39,8 @@ class NothingOlder:
     def providers(self, pkgname: str) -> tuple[Package, ...]:
         found = (self.find(package.id) for package in self._repositories.providers(pkgname))
         return tuple(package for package in found if package is not None)
+
+
+def stand_ins(id: PackageId, candidates: PackageSet) -> tuple[Package, ...]:
+    """Who provides what no repository has any more, best first (luet.md §8.4): the name, at this version."""
+    return World(MemoryPackages(candidates.providers(id.pkgname)), ()).matches(id.exact)

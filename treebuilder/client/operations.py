@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from operator import attrgetter
 from pathlib import Path
 
 from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.client.api import Change, InstallRequest, Planned, Record
-from treebuilder.client.candidates import NothingOlder
+from treebuilder.client.candidates import NothingOlder, stand_ins
 from treebuilder.client.choose import choose, in_order, planned, say_who_stays, solve
 from treebuilder.client.installed import held, named, record_of
 from treebuilder.client.names import checked
@@ -16,6 +16,7 @@ from treebuilder.client.needs import broken, clashes
 from treebuilder.client.places import look
 from treebuilder.errors import SpecError, TreebuildError, Unsatisfiable
 from treebuilder.model.package import Package, PackageId, PackageRef
+from treebuilder.model.packageset import MemoryPackages
 from treebuilder.model.solution import Request
 from treebuilder.records import record, replace
 from treebuilder.solver.world import key_of
@@ -60,6 +61,8 @@ def without_installed(wanted: tuple[PackageRef, ...], installed: tuple[Package, 
 def upgrade(request: UpgradeRequest, repositories: RepositoryPackages, database: SystemDatabase, root: Path) -> Change:
     """Everything to the newest version that fits together; held names stay. Nothing gets an older version.
 
+    What no repository has any more is exchanged for a package that provides it, where one fits.
+
     Raises Unsatisfiable, SpecError (reason "no-artifact").
     """
     records = database.records()
@@ -103,8 +106,39 @@ class _Upgrade:
 
     def decided(self) -> tuple[tuple[Planned, ...], tuple[PackageId, ...]]:
         """What comes, and what goes. Raises Unsatisfiable, SpecError (reason "no-artifact")."""
-        gone = self._lost if self._clean else set[PackageId]()
-        refs = tuple(PackageRef(id.category, id.name, "") for id in self._free if id not in gone)
+        renamed = self._renamed()
+        try:
+            return self._solved(renamed)
+        except Unsatisfiable:
+            if not renamed:
+                raise
+        fit: dict[PackageId, PackageRef | None] = {}
+        for id, ref in renamed.items():  # those that can be: nobody asked for these, so none of them stops the others
+            try:
+                self._solved({**fit, id: ref})
+            except Unsatisfiable:
+                continue
+            fit[id] = ref
+        return self._solved(fit)
+
+    def _renamed(self) -> dict[PackageId, PackageRef | None]:
+        """What has a new name, and what to ask for in its place: nothing, where who stands in for it is there already.
+
+        A repository that was left out may have the old name.
+        """
+        if not self._lost or not self._repositories.whole:
+            return {}
+        there = MemoryPackages(package for package in self._installed if package.id not in self._lost)
+        return {
+            id: None if stand_ins(id, there) else id.exact for id in sorted(self._lost) if stand_ins(id, self._among)
+        }  # fmt: skip
+
+    def _solved(
+        self, renamed: Mapping[PackageId, PackageRef | None]
+    ) -> tuple[tuple[Planned, ...], tuple[PackageId, ...]]:
+        gone = self._lost if self._clean else renamed.keys()
+        wanted = [renamed.get(id) if id in gone else PackageRef(id.category, id.name, "") for id in self._free]
+        refs = tuple(ref for ref in wanted if ref is not None)
         if not refs and not gone:
             return (), ()
         request = Request(refs, self._stay, tuple(id.exact for id in sorted(gone)))

@@ -14,10 +14,12 @@ from treebuilder.repository.synced import SyncedRepository
 class RepositoryPackages:
     """Implements `PackageSet`; of each repository only what is asked for is read.
 
-    A lower priority number is preferred; the newest version counts across all.
+    A lower priority number is preferred; the newest version counts across all. Unless it is `whole` there are others
+    that could not be read: what is not here may be there.
     """
 
-    def __init__(self, repositories: Iterable[SyncedRepository]) -> None:
+    def __init__(self, repositories: Iterable[SyncedRepository], *, whole: bool = True) -> None:
+        self.whole = whole
         self.repositories = tuple(sorted(repositories, key=lambda r: (r.source.priority, r.source.name)))
         for repository in self.repositories:
             _ = repository.known  # what is wrong with a repository is said here
@@ -40,10 +42,10 @@ class RepositoryPackages:
                 found.setdefault(id, hidden)
         return tuple(found.items())
 
-    def state(self) -> tuple[tuple[str, int, str, str], ...]:
-        """Of each repository its name, priority, and the digests of what describes its packages: equal where all that
-        this set says is."""
-        return tuple((r.source.name, r.source.priority, *r.described) for r in self.repositories)
+    def state(self) -> tuple[bool, tuple[tuple[str, int, str, str], ...]]:
+        """Of each repository its name, priority, and the digests of what describes its packages, and whether these are
+        all: equal where all that this set says is."""
+        return self.whole, tuple((r.source.name, r.source.priority, *r.described) for r in self.repositories)
 
     def artifact(self, id: PackageId) -> Artifact | None:
         """What a package's home says about its archive; None also where it has none."""

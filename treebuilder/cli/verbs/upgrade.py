@@ -1,5 +1,7 @@
 """Upgrades everything that is installed to the newest versions that fit together. What is held stays.
 
+A package that no repository has any more is exchanged for one that provides its name, or else left alone.
+
 examples:
   treebuild upgrade --system-target /mnt
   treebuild upgrade --sync --clean --oscheck
