@@ -31,10 +31,23 @@ def test_without_a_repository_nothing_is_found_and_nothing_to_upgrade(luet: Luet
     assert luet("search", "-o", "json") == (0, '{"packages":null}\n')
     code, text = luet("upgrade", "-y")
     assert (code, "Nothing to upgrade" in text, warning in text) == (0, True, True)
-    code, text = luet("upgrade", "-y", "--clean")  # which would take everything away
+    code, text = luet("upgrade", "-y", "--universe", "--clean")  # which would take everything away
     assert (code, "no repository is configured" in text) == (2, True)
     assert luet.installed() == ["test/c-1.0"]
     assert main(["search", "--config", str(luet.config)]) == 2  # as treebuild: something is missing
+
+
+def test_what_no_repository_has_goes_with_universe_and_clean_only(luet: Luet) -> None:
+    assert luet("install", "-y", "test/b", "test/c")[0] == 0
+    luet.shop.forget("test/c")
+    luet.create()
+    warning = " WARNING  --clean has no effect without --universe"
+    for words, said in ((("--universe",), False), (("--clean",), True)):
+        code, text = luet("upgrade", "-y", *words)
+        assert (code, "Nothing to upgrade" in text, warning in text) == (0, True, said), text
+    code, text = luet("upgrade", "-y", "--universe", "--clean")
+    assert (code, warning in text) == (0, False), text
+    assert luet.installed() == ["test/a-1.0", "test/b-1.0"]
 
 
 @pytest.mark.parametrize("flags", [(), ("--universe",)])

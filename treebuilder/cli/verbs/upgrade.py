@@ -18,7 +18,9 @@ from treebuilder.cli.session import Session
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--universe", action="store_true", help="as luet; it is always one decision over everything")
-    parser.add_argument("--clean", action="store_true", help="remove what no repository has any more")
+    parser.add_argument(
+        "--clean", action="store_true", help="remove what no repository has any more (as luet: with --universe only)"
+    )
     parser.add_argument("--sync", action="store_true", help="also what was only built again, at the same version")
     parser.add_argument("--oscheck", action="store_true", help="also what has lost files")
     parser.add_argument("--full", action="store_true", help=argparse.SUPPRESS)
@@ -28,9 +30,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, session: Session) -> int:
     changing.needs_root(session)
     from treebuilder.client.operations import UpgradeRequest
+    from treebuilder.events import Warned
 
-    with changing.opened(args, session, strict=args.clean, perhaps_none=not args.clean) as client:
+    luet = changing.is_luet(args)
+    clean = args.clean and (args.universe or not luet)
+    if args.clean and not clean:
+        session.events.emit(Warned("--clean has no effect without --universe, as in luet: nothing is removed"))
+    with changing.opened(args, session, strict=clean, perhaps_none=not clean) as client:
         # luet looks for files in two packages among new ones only
-        request = UpgradeRequest(args.clean, args.sync, args.oscheck, args.force, changing.is_luet(args))
+        request = UpgradeRequest(clean, args.sync, args.oscheck, args.force, luet)
         report = client.upgrade(request, changing.manner_of(args, client.settings))
     return changing.show(report, args, session, "Nothing to upgrade")
