@@ -61,6 +61,16 @@ def test_an_upgrade_follows_a_new_name(luet: Luet, flags: tuple[str, ...]) -> No
     assert not (luet.root / "c").exists()
 
 
+def test_an_upgrade_that_looks_at_no_dependencies(luet: Luet) -> None:
+    assert luet("install", "-y", "test/a")[0] == 0
+    luet.shop.package("test/a", {"a": b"2"}, version="2.0", requires=("test/none",))
+    luet.create()
+    code, text = luet("upgrade", "-y")
+    assert (code, "Nothing to upgrade" in text) == (0, True), text
+    assert luet("upgrade", "-y", "--nodeps")[0] == 0
+    assert luet.installed() == ["test/a-2.0"]
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [

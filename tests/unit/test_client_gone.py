@@ -182,6 +182,19 @@ def test_nothing_gets_an_older_version_because_something_comes(shop: Workshop, s
     assert system.installed() == ["t/a-1.0", "t/b-2.0"]
 
 
+def test_the_newest_whatever_it_needs(shop: Workshop, system: System) -> None:
+    shop.package("t/a", {"a": b""})
+    shop.package("t/b", {"b": b""}, requires=("t/a@=1.0",))
+    shop.package("t/c", {"c": b""})
+    system.install("t/a", "t/b", "t/c")
+    shop.package("t/a", {"a": b"2"}, version="2.0", requires=("t/b", "t/none"))
+    shop.package("t/b", {"b": b"2"}, version="2.0", conflicts=("t/c",))
+    assert not system.upgrade().installed
+    report = system.upgrade(nodeps=True)
+    assert (went(report), came(report)) == (["t/a-1.0", "t/b-1.0"], ["t/b-2.0", "t/a-2.0"]), "what is needed first"
+    assert not system.upgrade(nodeps=True).installed
+
+
 def test_what_is_lost_is_exchanged_whoever_provides_its_name(shop: Workshop, system: System) -> None:
     shop.package("t/old", {"old": b""})
     shop.package("t/new", {"new": b""}, version="2.0", provides=("t/old@>=0",))

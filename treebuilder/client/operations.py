@@ -8,7 +8,7 @@ from pathlib import Path
 
 from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.client.api import Change, InstallRequest, Planned, Record
-from treebuilder.client.candidates import NothingOlder, stand_ins
+from treebuilder.client.candidates import NothingOlder, stand_ins, without_needs
 from treebuilder.client.choose import choose, in_order, planned, say_who_stays, solve
 from treebuilder.client.installed import held, named, record_of
 from treebuilder.client.names import checked
@@ -31,13 +31,15 @@ _PKGNAME: Callable[[PackageId], str] = attrgetter("pkgname")
 @record
 class UpgradeRequest:
     """`clean`: what no repository has any more goes. `rebuilt`: also what was only built again. `missing`: also what
-    has lost files. `force`: two packages may have one file; `over_installed`: a new and an installed one."""
+    has lost files. `force`: two packages may have one file; `over_installed`: a new and an installed one. `nodeps`:
+    whatever packages need and exclude."""
 
     clean: bool = False
     rebuilt: bool = False
     missing: bool = False
     force: bool = False
     over_installed: bool = False
+    nodeps: bool = False
 
 
 # install --------------------------------------------------------------------------------------------------------------
@@ -80,7 +82,10 @@ def upgrade(request: UpgradeRequest, repositories: RepositoryPackages, database:
     known = tuple(again[p.id][0] if p.id in again else p for p in installed)  # a rebuild may need something else
     asked = frozenset(found.package.id.pkgname for found in records if found.requested)
     new, old = _Upgrade(request, repositories, known, holds, asked).decided()
-    _refuse_clashes(installed, known, new, old)
+    if request.nodeps:
+        new = in_order(new, known)
+    else:
+        _refuse_clashes(installed, known, new, old)
     same = [planned(id, repositories, requested=asked_for) for id, (_, asked_for) in again.items() if id not in old]
     going = sorted({*old, *(item.package.id for item in same)})
     add = in_order((*new, *same), known) if same else new
@@ -97,9 +102,9 @@ class _Upgrade:
     ) -> None:  # fmt: skip
         self._clean = request.clean
         self._repositories = repositories
-        self._installed = installed
+        self._installed = without_needs(installed) if request.nodeps else installed
         self._asked = asked
-        self._among = NothingOlder(repositories, installed)
+        self._among = NothingOlder(repositories, installed, nodeps=request.nodeps)
         self._free = sorted((p.id for p in installed if p.id.pkgname not in holds), key=_PKGNAME)
         self._stay = tuple(package.id.exact for package in installed if package.id.pkgname in holds)
         self._lost = {id for id in self._free if not repositories.versions(id.pkgname)}

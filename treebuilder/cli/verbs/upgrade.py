@@ -38,6 +38,6 @@ def run(args: argparse.Namespace, session: Session) -> int:
         session.events.emit(Warned("--clean has no effect without --universe, as in luet: nothing is removed"))
     with changing.opened(args, session, strict=clean, perhaps_none=not clean) as client:
         # luet looks for files in two packages among new ones only
-        request = UpgradeRequest(clean, args.sync, args.oscheck, args.force, luet)
+        request = UpgradeRequest(clean, args.sync, args.oscheck, args.force, luet, args.nodeps)
         report = client.upgrade(request, changing.manner_of(args, client.settings))
     return changing.show(report, args, session, "Nothing to upgrade")
