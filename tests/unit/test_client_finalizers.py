@@ -6,7 +6,8 @@ import pytest
 
 from tests.unit.repository_parts import Workshop
 from tests.unit.system_parts import System, box, in_private_mounts, shop, system
-from treebuilder.errors import TreebuildError
+from treebuilder.errors import ConflictError, TreebuildError
+from treebuilder.events import Warned
 from treebuilder.model.package import Finalizer
 
 __all__ = ["shop", "system"]  # fixtures
@@ -113,3 +114,73 @@ def test_without_a_sandbox_none_is_lost(shop: Workshop, system: System) -> None:
     told = "bwrap is needed to run finalizers, and is not installed [] {'mine': b'm'}\n"
     told += "finalizer-waits ['t/a-1.0', 't/b-1.0'] False\nran\n\n"
     assert (done.returncode, done.stderr, done.stdout) == (0, "", told)
+
+
+def left_over(shop: Workshop, system: System) -> None:
+    """What runs for t/f fails, and has not been tried."""
+    from treebuilder.client import Manner
+
+    shop.package("t/f", box(), finalize="install:\n- echo ran >> /log; exit 5\n")
+    system.install("t/f", manner=Manner(finalize=False))
+
+
+@pytest.mark.engine
+def test_one_that_was_left_fails_and_the_change_is_done(shop: Workshop, system: System) -> None:
+    from treebuilder.client import FinalizerFailed
+
+    left_over(shop, system)
+    with pytest.raises(FinalizerFailed) as caught:
+        system.uninstall("t/f")
+    assert caught.value.message == f"the finalizer `echo ran >> /log; exit 5` of t/f-1.0 in {system.root} ended with 5"
+    assert caught.value.report is not None
+    assert [str(id) for id in caught.value.report.removed] == ["t/f-1.0"]
+    assert system.installed() == []
+
+
+@pytest.mark.engine
+def test_one_that_was_left_waits_while_nothing_is_changed(shop: Workshop, system: System) -> None:
+    from treebuilder.client import FinalizerFailed, Manner, NotConfirmed
+
+    left_over(shop, system)
+    shop.package("t/b", {"b": b""})
+    for manner in (Manner(dry_run=True), Manner(download_only=True)):
+        system.install("t/b", manner=manner)
+        system.install("t/f", manner=manner)  # nothing to do
+    with pytest.raises(NotConfirmed):
+        system.install("t/b", manner=Manner(confirm=lambda _: False))
+    with pytest.raises(TreebuildError, match="t/none"):
+        system.install("t/none")
+    assert not (system.root / "log").exists()
+    with pytest.raises(FinalizerFailed):
+        system.install("t/f")
+    assert (system.root / "log").read_text() == "ran\n"
+    assert system.install("t/b").state == "done"
+
+
+@pytest.mark.engine
+def test_one_that_was_left_is_told_where_the_change_fails_too(shop: Workshop, system: System) -> None:
+    left_over(shop, system)
+    shop.package("t/b", {"mine": None, "mine/b": b""})
+    with pytest.raises(ConflictError):
+        system.install("t/b")
+    said = [event.message for event in shop.events.events if isinstance(event, Warned)]
+    assert any("of t/f-1.0" in message and "ended with 5" in message for message in said)
+
+
+@pytest.mark.engine
+def test_all_that_fail_are_told(shop: Workshop, system: System) -> None:
+    from treebuilder.client import FinalizerFailed
+
+    left_over(shop, system)
+    shop.package("t/a", {"a": b""}, requires=("t/f",), finalize="install:\n- echo why; exit 6\n")
+    shop.package("t/b", {"b": b""}, requires=("t/a",), finalize="install:\n- exit 7\n")
+    with pytest.raises(FinalizerFailed) as caught:
+        system.install("t/b")
+    root = system.root
+    assert caught.value.message == "3 finalizers did not succeed"
+    assert caught.value.detail() == (
+        f"the finalizer `echo ran >> /log; exit 5` of t/f-1.0 in {root} ended with 5",
+        f"the finalizer `echo why; exit 6` of t/a-1.0 in {root} ended with 6", "  why",
+        f"the finalizer `exit 7` of t/b-1.0 in {root} ended with 7",
+    )  # fmt: skip
+    assert system.installed() == ["t/a-1.0", "t/b-1.0", "t/f-1.0"]

@@ -187,7 +187,7 @@ class PackageClient:
     def writing(self) -> Iterator[SystemDatabase]:
         """The system database, to change records without touching files."""
         self._look_for_luet()
-        with self._client.opened(self.settings.root, self.settings.environment(0), finalize=False):
+        with self._client.opened(self.settings.root):
             database = database_of(self.settings.root, make=True)
             try:
                 yield database
@@ -284,7 +284,7 @@ class PackageClient:
         """
         try:
             yield
-        except (room.FinalizerFailed, room.FinalizerWaits):  # the change is done all the same
+        except room.AfterChange:
             self._ask_for(wish, manner, needed)
             raise
         self._ask_for(wish, manner, needed)

@@ -12,6 +12,7 @@ from treebuilder.annotations import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from treebuilder.client import operations
     from treebuilder.client.api import (
+        AfterChange,
         Change,
         ChangeReport,
         FinalizerFailed,
@@ -33,6 +34,7 @@ _HOMES = {
 }  # fmt: skip
 
 __all__ = [
+    "AfterChange",
     "Change",
     "ChangeReport",
     "Client",

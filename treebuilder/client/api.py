@@ -16,14 +16,24 @@ if TYPE_CHECKING:
 DATABASE_NAME = "system.db"
 
 
-class FinalizerWaits(TreebuildError):
-    """Packages are installed, and what should run after them cannot be started now: the next change tries again."""
+class AfterChange(TreebuildError):
+    """A change is done, and what should have run for it, or for an earlier one, has not. `report` is of the change.
+
+    Of several that failed `failures` has each.
+    """
+
+    report: ChangeReport | None = None
+    failures: tuple[AfterChange, ...] = ()
+
+
+class FinalizerWaits(AfterChange):
+    """What should run cannot be started now: the next change tries again."""
 
     reason = "finalizer-waits"
 
 
-class FinalizerFailed(TreebuildError):
-    """Packages are installed, and what should have run after them failed. `tail` are its last lines."""
+class FinalizerFailed(AfterChange):
+    """What should run failed. `tail` are its last lines; of several that failed, what is said of each."""
 
     reason = "finalizer-failed"
 

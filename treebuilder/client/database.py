@@ -266,7 +266,13 @@ class SystemDatabase:
             return ()
         with self._errors():
             rows = db.execute("SELECT position, finalizer FROM pending ORDER BY position").fetchall()
-        return tuple((position, finalizer_of(text)) for position, text in rows)
+        return tuple((position, self._pending(text)) for position, text in rows)
+
+    def _pending(self, text: str) -> Finalizer:
+        try:
+            return finalizer_of(text)
+        except (ValueError, KeyError, TypeError) as err:
+            raise self._broken_record(err) from err
 
     # writing -----------------------------------------------------------------------------------------------------
     def add(self, records: Iterable[Record], finalizers: Iterable[Finalizer]) -> None:
@@ -289,11 +295,10 @@ class SystemDatabase:
                     "AND NOT EXISTS (SELECT 1 FROM packages WHERE category = ?1 AND name = ?2)",
                     (id.category, id.name),
                 )
-            known = {row[0] for row in db.execute("SELECT finalizer FROM pending")}
+            known = {self._pending(row[0]) for row in db.execute("SELECT finalizer FROM pending")}
             for finalizer in finalizers:
-                text = finalizer_text(finalizer)
-                if text not in known:
-                    db.execute("INSERT INTO pending (finalizer) VALUES (?)", (text,))
+                if finalizer not in known:
+                    db.execute("INSERT INTO pending (finalizer) VALUES (?)", (finalizer_text(finalizer),))
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from treebuilder.client.api import Change, FinalizerFailed, FinalizerWaits, Record
+from treebuilder.client.api import AfterChange, Change, ChangeReport, FinalizerFailed, FinalizerWaits, Record
 from treebuilder.errors import MissingProgram
 from treebuilder.events import EventSink, LogLine
 from treebuilder.model.package import Finalizer
-from treebuilder.records import record
+from treebuilder.records import record, replace
 from treebuilder.system.process import Cancel, require
 
 _TIMEOUT_S = 600.0
@@ -41,22 +41,19 @@ def uninstalling(change: Change) -> Iterator[tuple[Record, Finalizer]]:
             yield found, Finalizer(found.finalizer.shell, found.finalizer.uninstall)
 
 
-def distinct(finalizers: Iterable[Finalizer | None]) -> tuple[Finalizer, ...]:
-    """Those that have something to run on installation; equal ones count once, at their first place."""
-    return tuple(dict.fromkeys(
-        Finalizer(found.shell, found.install) for found in finalizers if found is not None and found.install
-    ))  # fmt: skip
-
-
-def whose(change: Change) -> dict[Finalizer, str]:
-    """Which packages of a change each of its finalizers belongs to, for errors."""
+def finalizers_of(change: Change) -> tuple[Finalizer, ...]:
+    """All that is to run for a change, with whose it is; equal ones count once, at their first place."""
     found: dict[Finalizer, list[str]] = {}
-    for item in change.add:
-        for one in distinct([item.finalizer]):
-            found.setdefault(one, []).append(item.package.id.human)
     for gone, one in uninstalling(change):
         found.setdefault(one, []).append(gone.package.id.human)
-    return {one: names[0] + (f" and {len(names) - 1} more" if names[1:] else "") for one, names in found.items()}
+    for item in change.add:
+        if item.finalizer is not None and item.finalizer.install:
+            one = Finalizer(item.finalizer.shell, item.finalizer.install)
+            found.setdefault(one, []).append(item.package.id.human)
+    return tuple(
+        replace(one, whose=names[0] + (f" and {len(names) - 1} more" if names[1:] else ""))
+        for one, names in found.items()
+    )
 
 
 def load_sandbox() -> None:
@@ -70,8 +67,8 @@ def load_sandbox() -> None:
 
 
 def run_finalizer(
-    finalizer: Finalizer, root: Path, environment: Environment, events: EventSink, cancel: Cancel, *, whose: str
-) -> None:
+    finalizer: Finalizer, root: Path, environment: Environment, events: EventSink, cancel: Cancel
+) -> None:  # fmt: skip
     """Runs every command, each as a program of its own. Raises FinalizerFailed at the first that fails, Cancelled;
     FinalizerWaits where none can be started now, and one may be later."""
     from treebuilder.container import sandbox
@@ -92,7 +89,7 @@ def run_finalizer(
                 raise FinalizerWaits(err.message, hint=err.hint) from err
             except OSError as err:
                 if err.errno != errno.E2BIG:
-                    what = f"the finalizer `{_first(command)}` of {whose} in {root}"
+                    what = f"the finalizer `{_first(command)}` of {_whose(finalizer)} in {root}"
                     raise FinalizerWaits(f"{what} cannot be started now: {err.strerror}") from err
                 how = f"cannot be started: {err.strerror} ({len(os.fsencode(command))} bytes)"
             else:
@@ -101,13 +98,32 @@ def run_finalizer(
                     continue
                 how = f"took longer than {environment.timeout_s:g} s" if status is None else f"ended with {status}"
             raise FinalizerFailed(
-                f"the finalizer `{_first(command)}` of {whose} in {root} {how}", tail=tuple(lines.tail),
+                f"the finalizer `{_first(command)}` of {_whose(finalizer)} in {root} {how}", tail=tuple(lines.tail),
                 hint="the change is done, and the finalizer does not run again: run it, or reinstall its package",
             )  # fmt: skip
     finally:
         for folder in made:  # the sandbox mounts there, and makes what is missing
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
+
+
+def together(failures: Sequence[AfterChange], report: ChangeReport) -> AfterChange:
+    """What a change came to, and all that failed after it (one at least), as one error."""
+    found = tuple(one for failure in failures for one in failure.failures or (failure,))
+    error = found[0]
+    if len(found) > 1:
+        lines = [line for one in found for line in (one.message, *(f"  {text}" for text in one.detail()))]
+        error = FinalizerFailed(
+            f"{len(found)} finalizers did not succeed", tail=tuple(lines),
+            hint="the change is done, and what failed does not run again: run it, or reinstall its package",
+        )  # fmt: skip
+        error.failures = found
+    error.report = report
+    return error
+
+
+def _whose(finalizer: Finalizer) -> str:
+    return finalizer.whose or "an earlier change"
 
 
 def _first(command: str) -> str:

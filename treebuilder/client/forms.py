@@ -43,13 +43,16 @@ def package_from_json(value: dict[str, Any]) -> Package:
 
 
 def finalizer_to_json(finalizer: Finalizer) -> dict[str, Any]:
-    return {
+    value: dict[str, Any] = {
         "shell": list(finalizer.shell), "install": list(finalizer.install), "uninstall": list(finalizer.uninstall)
     }  # fmt: skip
+    return value | {"whose": finalizer.whose} if finalizer.whose else value
 
 
 def finalizer_from_json(value: dict[str, Any]) -> Finalizer:
-    return Finalizer(tuple(value["shell"]), tuple(value["install"]), tuple(value.get("uninstall", ())))
+    return Finalizer(
+        tuple(value["shell"]), tuple(value["install"]), tuple(value.get("uninstall", ())), str(value.get("whose", ""))
+    )
 
 
 def record_to_json(record: Record) -> dict[str, Any]:

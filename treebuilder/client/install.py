@@ -6,15 +6,16 @@ What carries a change out is loaded when there is one.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import MappingProxyType
 
 from treebuilder.annotations import TYPE_CHECKING
 from treebuilder.client.api import (
+    AfterChange,
     Change,
     ChangeReport,
+    FinalizerFailed,
     FinalizerWaits,
     InstallRequest,
     NotConfirmed,
@@ -23,12 +24,12 @@ from treebuilder.client.api import (
     SystemRoot,
 )
 from treebuilder.client.database import SystemDatabase
-from treebuilder.client.finalize import Environment, distinct, load_sandbox, run_finalizer, uninstalling, whose
+from treebuilder.client.finalize import Environment, finalizers_of, load_sandbox, run_finalizer, together
 from treebuilder.client.locking import locked
 from treebuilder.client.names import left_over
 from treebuilder.client.opening import database_of
 from treebuilder.client.protect import Protection
-from treebuilder.errors import ConfigError, NoSpace, TreebuildError
+from treebuilder.errors import ConfigError, NoSpace
 from treebuilder.events import EventSink, Finished, Progressed, Started, Warned
 from treebuilder.model.package import Finalizer, Package, PackageId
 from treebuilder.records import record
@@ -42,13 +43,12 @@ if TYPE_CHECKING:
 
 _FETCHERS = 4
 _MOST_FETCHERS = 64
-_WAITING = (FinalizerWaits, NoSpace)  # a finalizer did not run, and will at the next change
 
 
 @record
 class Manner:
     """How a change is carried out. `confirm` is asked before anything is fetched; False ends it. `applied` is told when
-    the change is done, before finalizers run. Without `finalize` none runs: they wait for the next change."""
+    the change is done, before its finalizers run. Without `finalize` none runs: they wait for the next change."""
 
     dry_run: bool = False
     download_only: bool = False
@@ -69,13 +69,10 @@ class Client:
         self._at_once = min(at_once, _MOST_FETCHERS) or _FETCHERS
 
     @contextmanager
-    def opened(
-        self, root: SystemRoot, environment: Environment, *, settle: bool = True, finalize: bool = True
-    ) -> Iterator[SystemDatabase]:
+    def opened(self, root: SystemRoot, *, settle: bool = True) -> Iterator[SystemDatabase]:
         """The root's database, for planning and changing; what a killed run left is settled first.
 
-        Without `settle` nothing at all is changed, without `finalize` no finalizer of an earlier change runs. Raises
-        ConfigError (no such root), LockHeld, StateCorrupt; FinalizerFailed of a run that was cut off.
+        Without `settle` nothing at all is changed. Raises ConfigError (no such root), LockHeld, StateCorrupt.
         """
         if os.path.lexists(root.folder) and not root.folder.is_dir():
             raise ConfigError(f"{root.folder} is no folder to install into", hint="name a folder")
@@ -84,11 +81,6 @@ class Client:
         with locked(root.folder):
             if left_over(root.folder):
                 self._settle(root, settle)
-            if settle and finalize:
-                try:
-                    self._finalize(root, environment)
-                except _WAITING as err:  # what is to come may make room, or bring it
-                    self._warn(f"{err.message}; the next change tries again")
             database = database_of(root, make=False)
             try:
                 yield database
@@ -103,16 +95,17 @@ class Client:
         Raises what planning raises, TransportError, IntegrityError, ConflictError, UnsafeArchive, NoSpace, Cancelled
         (not confirmed); FinalizerFailed and FinalizerWaits when the change is done.
         """
-        settle, finalize = not manner.dry_run, manner.finalize
-        with self.opened(root, manner.environment, settle=settle, finalize=finalize) as database:
+        with self.opened(root, settle=not manner.dry_run) as database:
             return self.carry_out(operation, root, database, plan(database), manner)
 
     def carry_out(
         self, operation: str, root: SystemRoot, database: SystemDatabase, change: Change, manner: Manner
     ) -> ChangeReport:
-        """What was planned inside `opened`."""
+        """What was planned inside `opened`. What an earlier change left to run is run with it, just before files
+        change, whether or not it fails: not where nothing may change, or somebody says no."""
         if not change:
-            return ChangeReport(operation, state="nothing")
+            report = ChangeReport(operation, state="nothing")
+            return report if manner.dry_run or manner.download_only else self._changed(manner, root, lambda _: report)
         if manner.dry_run:
             return _planned_report(operation, change, "planned")
         if manner.confirm is not None and not manner.confirm(change):
@@ -129,27 +122,50 @@ class Client:
         check_files(change.add, blobs, claims())
         if manner.download_only:
             return _planned_report(operation, change, "downloaded", fetched)
-        finalizers = distinct(
-            [*(commands for _, commands in uninstalling(change)), *(item.finalizer for item in change.add)]
-        )
+        finalizers = finalizers_of(change)
         if finalizers and manner.finalize:
             load_sandbox()
         rules = apply.Rules(claims(), manner.protection, database)
-        applied = self._apply(root, change, blobs, finalizers, rules)
-        database.close()
-        if manner.applied is not None:
-            manner.applied(change)
-        if manner.finalize:
-            self._finalize(root, manner.environment, finalizers, whose(change))
-        elif finalizers:
-            self._warn(
-                f"{len(finalizers)} finalizers were not run; the next change without --skip-finalizers runs them"
-            )
-        adopted = {found.package.id for found in change.adopt}
-        return ChangeReport(
-            operation, tuple(_came(r) for r in applied.records if r.package.id not in adopted), tuple(sorted(gone)),
-            tuple(_came(r) for r in change.adopt), applied.diverted, fetched,
-        )  # fmt: skip
+
+        def work(failures: list[AfterChange]) -> ChangeReport:
+            applied = self._apply(root, change, blobs, finalizers, rules)
+            database.close()
+            if manner.applied is not None:
+                manner.applied(change)
+            if manner.finalize:
+                self._finalize(root, manner.environment, failures, finalizers)
+            elif finalizers:
+                self._warn(
+                    f"{len(finalizers)} finalizers were not run; the next change without --skip-finalizers runs them"
+                )
+            adopted = {found.package.id for found in change.adopt}
+            return ChangeReport(
+                operation, tuple(_came(r) for r in applied.records if r.package.id not in adopted), tuple(sorted(gone)),
+                tuple(_came(r) for r in change.adopt), applied.diverted, fetched,
+            )  # fmt: skip
+
+        return self._changed(manner, root, work)
+
+    def _changed(
+        self, manner: Manner, root: SystemRoot, work: Callable[[list[AfterChange]], ChangeReport]
+    ) -> ChangeReport:
+        """What an earlier change left to run, then the work, then all that failed. What waits goes on waiting: what is
+        to come may make room, or bring it."""
+        failures: list[AfterChange] = []
+        try:
+            if manner.finalize:
+                self._finalize(root, manner.environment, failures)
+                for waits in (failure for failure in failures if isinstance(failure, FinalizerWaits)):
+                    self._warn(f"{waits.message}; the next change tries again")
+                failures = [failure for failure in failures if not isinstance(failure, FinalizerWaits)]
+            report = work(failures)
+        except BaseException:
+            for failure in failures:
+                self._warn(failure.message)
+            raise
+        if failures:
+            raise together(failures, report)
+        return report
 
     def _settle(self, root: SystemRoot, settle: bool) -> None:
         if not settle:
@@ -220,60 +236,58 @@ class Client:
         return applied
 
     def _finalize(
-        self, root: SystemRoot, environment: Environment, fresh: tuple[Finalizer, ...] = (),
-        names: Mapping[Finalizer, str] = MappingProxyType({}),
+        self, root: SystemRoot, environment: Environment, failures: list[AfterChange],
+        fresh: tuple[Finalizer, ...] = (),
     ) -> None:  # fmt: skip
         """Runs what the root's database says is still to be run, or `fresh` where there is no database.
 
-        All are run that can be noted to have run; the first failure is raised then.
+        All are run that can be noted to have run; those that fail are added to `failures`.
         """
-        failure: TreebuildError | None = None
         database = database_of(root, make=False)
         try:
             waiting = database.pending() if root.record else tuple((-1, finalizer) for finalizer in fresh)
             for position, finalizer in waiting:
                 try:
                     with _noted(root, database, position, finalizer):
-                        of = names.get(finalizer, "an earlier change")
-                        failed = self._run_finalizer(finalizer, root, environment, of)
-                        failure = failure or failed
-                except _WAITING as err:
-                    failure = failure or err
+                        failures += self._run_finalizer(finalizer, root, environment)
+                except FinalizerWaits as err:
+                    failures.append(err)
                     break
         finally:
             database.close()
-        if failure is not None:
-            raise failure
 
     def _run_finalizer(
-        self, finalizer: Finalizer, root: SystemRoot, environment: Environment, whose: str
-    ) -> TreebuildError | None:
+        self, finalizer: Finalizer, root: SystemRoot, environment: Environment
+    ) -> tuple[FinalizerFailed, ...]:
         """Why it failed, if it did. Raises Cancelled, FinalizerWaits."""
         self._events.emit(Started("install finalizers", "running finalizers"))
+        state = "failed"
         try:
-            run_finalizer(finalizer, root.folder, environment, self._events, self._cancel, whose=whose)
-        except TreebuildError as err:
-            self._events.emit(Finished("install finalizers", "failed"))
+            run_finalizer(finalizer, root.folder, environment, self._events, self._cancel)
+            state = "ok"
+        except FinalizerFailed as err:
             self._cancel.check()
-            if isinstance(err, FinalizerWaits):
-                raise
-            return err
-        self._events.emit(Finished("install finalizers"))
-        return None
+            return (err,)
+        finally:
+            self._events.emit(Finished("install finalizers", state))
+        return ()
 
 
 @contextmanager
 def _noted(root: SystemRoot, database: SystemDatabase, position: int, finalizer: Finalizer) -> Iterator[None]:
     """Keeps room while a finalizer runs, which may fill the disk, and notes then that it ran: it would run again if
-    nothing said so. Without a position there is no database to note it in. Raises NoSpace before it has run."""
+    nothing said so. Without a position there is no database to note it in. Raises FinalizerWaits without room."""
     if position < 0:
         yield
         return
     from treebuilder.client.ready import keep, noting
 
     assert database.folder is not None
-    with disk_errors(f"making sure that a finalizer in {root.folder} runs but once: it waits", database.folder):
-        room = keep(database.folder, noting(finalizer))
+    try:
+        with disk_errors(f"making sure that a finalizer in {root.folder} runs but once: it waits", database.folder):
+            room = keep(database.folder, noting(finalizer))
+    except NoSpace as err:
+        raise FinalizerWaits(err.message, hint=err.hint) from err
     try:
         yield
     finally:

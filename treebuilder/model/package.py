@@ -188,8 +188,12 @@ class Recipe:
 
 @record
 class Finalizer:
-    """A finalize.yaml, rendered: `shell` plus one item of `install`/`uninstall` is one program."""
+    """A finalize.yaml, rendered: `shell` plus one item of `install`/`uninstall` is one program.
+
+    `whose` names the packages for which one is to run, for errors.
+    """
 
     shell: tuple[str, ...] = ("sh", "-c")
     install: tuple[str, ...] = ()
     uninstall: tuple[str, ...] = ()
+    whose: str = field(default="", compare=False)
