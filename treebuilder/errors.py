@@ -22,6 +22,8 @@ TreebuildError                 exit 2, `reason` is stable and machine readable
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from treebuilder.records import record
 
 
@@ -55,6 +57,10 @@ class TreebuildError(Exception):
     def detail(self) -> tuple[str, ...]:
         """Further lines that belong to the message (a log's tail, a chain of reasons)."""
         return ()
+
+    def document(self) -> Mapping[str, object]:
+        """What was done all the same, as a document of it says that."""
+        return {}
 
 
 class ConfigError(TreebuildError):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.unit.repository_parts import Workshop
 from tests.unit.system_parts import System, box, in_private_mounts, shop, system
+from tests.unit.verb_parts import Verbs, verbs
 from treebuilder.errors import ConflictError, TreebuildError
 from treebuilder.events import Warned
 from treebuilder.model.package import Finalizer
 
-__all__ = ["shop", "system"]  # fixtures
+__all__ = ["shop", "system", "verbs"]  # fixtures
 
 
 @pytest.mark.engine
@@ -184,3 +187,33 @@ def test_all_that_fail_are_told(shop: Workshop, system: System) -> None:
         f"the finalizer `exit 7` of t/b-1.0 in {root} ended with 7",
     )  # fmt: skip
     assert system.installed() == ["t/a-1.0", "t/b-1.0", "t/f-1.0"]
+
+
+def failing(verbs: Verbs) -> None:
+    """Without a shell in the root all that is to run fails."""
+    for name in ("t/a", "t/b"):
+        verbs.shop.package(name, {name[2:]: b""}, finalize=f"install:\n- echo {name}\n")
+
+
+def test_a_document_has_what_was_changed_before_one_failed(verbs: Verbs) -> None:
+    failing(verbs)
+    code, out, _ = verbs.say("install", "t/a", "--json")
+    value = json.loads(out)
+    assert (code, value["schema"], value["state"]) == (2, "treebuild.install/1", "done")
+    assert [item["name"] for item in value["installed"]] == ["a"]
+    assert value["error"]["reason"] == "finalizer-failed"
+    assert "t/a-1.0" in value["error"]["message"]
+    code, out, err = verbs.say("luet", "install", "-y", "t/b", "-o", "json")
+    value = json.loads(out)
+    assert (code, [item["name"] for item in value["installed"]]) == (2, ["b"])
+    assert "t/b-1.0" in err
+    assert verbs.system.installed() == ["t/a-1.0", "t/b-1.0"]
+
+
+def test_as_luet_what_the_upgrade_before_leaves_is_told_and_what_was_asked_for_comes(verbs: Verbs) -> None:
+    failing(verbs)
+    assert verbs.say("install", "t/a", "--skip-finalizers")[0] == 0
+    code, out, _ = verbs.say("luet", "install", "-y", "t/b")
+    assert (code, verbs.system.installed()) == (2, ["t/a-1.0", "t/b-1.0"])
+    assert "Package t/b-1.0 installed" in out
+    assert out.index("2 finalizers did not succeed") < out.index("of t/a-1.0") < out.index("of t/b-1.0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from treebuilder.annotations import TYPE_CHECKING, Any
@@ -24,6 +25,9 @@ class AfterChange(TreebuildError):
 
     report: ChangeReport | None = None
     failures: tuple[AfterChange, ...] = ()
+
+    def document(self) -> Mapping[str, object]:
+        return self.report.to_json() if self.report is not None else {}
 
 
 class FinalizerWaits(AfterChange):

@@ -77,5 +77,6 @@ def to_json(error: TreebuildError) -> dict[str, Any]:
 
 
 def write(error: TreebuildError, output: str) -> None:
-    """The error as a result on stdout: `output` is terminal (nothing, it is on stderr), json or yaml."""
-    tables.write({"error": to_json(error)}, output, "")
+    """The error as a result on stdout, beside what was done all the same: `output` is terminal (nothing, it is on
+    stderr), json or yaml."""
+    tables.write({**error.document(), "error": to_json(error)}, output, "")

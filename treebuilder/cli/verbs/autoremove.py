@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from treebuilder.cli import changing
+from treebuilder.cli import changing, outcome
 from treebuilder.cli.session import Session
 
 
@@ -19,6 +19,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, session: Session) -> int:
     changing.needs_root(session)
-    with changing.opened(args, session) as client:
+    with changing.opened(args, session) as client, outcome.shown(args, session):
         report = client.autoremove(changing.manner_of(args, client.settings))
     return changing.show(report, args, session, "Nothing to do")

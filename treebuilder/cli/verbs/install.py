@@ -9,14 +9,15 @@ examples:
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 from treebuilder.annotations import TYPE_CHECKING
-from treebuilder.cli import changing
+from treebuilder.cli import changing, outcome
 from treebuilder.cli.session import Session
 from treebuilder.records import replace
 
 if TYPE_CHECKING:
-    from treebuilder.client import ChangeReport
+    from treebuilder.client import AfterChange, ChangeReport
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,11 +32,13 @@ def run(args: argparse.Namespace, session: Session) -> int:
     from treebuilder.app.client import InstallWish
     from treebuilder.client.operations import UpgradeRequest
     from treebuilder.errors import TreebuildError
+    from treebuilder.events import Warned
 
     refs = changing.packages_of(args)
     before: ChangeReport | None = None
     first: UpgradeRequest | None = None
-    with changing.opened(args, session) as client:
+    failures: tuple[AfterChange, ...] = ()
+    with outcome.shown(args, session), changing.opened(args, session) as client:
         manner = changing.manner_of(args, client.settings)
         if changing.is_luet(args) and not args.relax:
             with client.reading() as database:
@@ -43,20 +46,27 @@ def run(args: argparse.Namespace, session: Session) -> int:
             if used:  # as luet does; `treebuild install` leaves everything else alone
                 first = UpgradeRequest(force=args.force, over_installed=True)
             if first is not None and not (args.dry_run or args.download_only):
-                before, first = client.upgrade(first, manner), None
+                before, failures = outcome.done(partial(client.upgrade, first, manner))
+                first = None
                 if session.output == "terminal":
                     changing.show(before, args, session, "")
         wish = InstallWish(
             refs, args.nodeps, args.onlydeps, args.force, changing.is_luet(args), getattr(args, "some", False)
         )
         try:
-            report: ChangeReport = client.install(wish, manner, first)
+            report, more = outcome.done(partial(client.install, wish, manner, first))
         except TreebuildError:
+            for failure in failures:
+                session.events.emit(Warned(failure.message))
             if before is not None and session.output != "terminal":
                 changing.show(before, args, session, "")  # it happened, whatever came after it
             raise
-    if before is not None and session.output != "terminal":
-        report = _together(before, report)
+        if before is not None and session.output != "terminal":
+            report = _together(before, report)
+        if failures or more:
+            from treebuilder.client.finalize import together
+
+            raise together((*failures, *more), report)
     return changing.show(report, args, session, "No packages to install")
 
 

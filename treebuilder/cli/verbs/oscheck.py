@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 
-from treebuilder.cli import changing
+from treebuilder.cli import changing, outcome
 from treebuilder.cli.session import Session
 
 
@@ -25,7 +25,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
         changing.needs_root(session)
     from treebuilder.ui import tables
 
-    with changing.opened(args, session) as client:
+    with changing.opened(args, session) as client, outcome.shown(args, session):
         hurt = client.oscheck()
         missing = [{"package": name, "files": list(files)} for name, files in hurt.items()]
         if not hurt or not args.reinstall or session.output == "terminal":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from treebuilder.cli import changing
+from treebuilder.cli import changing, outcome
 from treebuilder.cli.session import Session
 
 
@@ -20,6 +20,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, session: Session) -> int:
     changing.needs_root(session)
     args.yes = True  # nothing is touched, so luet does not ask
-    with changing.opened(args, session) as client:
+    with changing.opened(args, session) as client, outcome.shown(args, session):
         report = client.reclaim(changing.manner_of(args, client.settings))
     return changing.show(report, args, session, "Nothing to do")

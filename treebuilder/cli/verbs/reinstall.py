@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from treebuilder.cli import changing
+from treebuilder.cli import changing, outcome
 from treebuilder.cli.session import Session
 
 
@@ -27,7 +27,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
         raise ConfigError("no package is named", hint="name packages, or --installed")
     changing.needs_root(session)
     refs = () if args.installed else changing.refs_of(args.packages)
-    with changing.opened(args, session) as client:
+    with changing.opened(args, session) as client, outcome.shown(args, session):
         manner = changing.manner_of(args, client.settings)
         as_luet = changing.is_luet(args)
         nodeps = args.nodeps or as_luet

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from treebuilder.cli import changing
+from treebuilder.cli import changing, outcome
 from treebuilder.cli.session import Session
 
 
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     others = changing.refs_of([word for item in args.others for word in item.split(",")])
     as_luet = changing.is_luet(args)
     wish = InstallWish(others, args.nodeps, args.onlydeps, args.force, as_luet)
-    with changing.opened(args, session) as client:
+    with changing.opened(args, session) as client, outcome.shown(args, session):
         manner = changing.manner_of(args, client.settings)
         report = client.replace(refs, wish, manner, check=not (args.nodeps or args.force or as_luet))
     return changing.show(report, args, session, "Nothing to do")

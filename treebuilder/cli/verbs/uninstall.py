@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 
-from treebuilder.cli import changing
+from treebuilder.cli import changing, outcome
 from treebuilder.cli.session import Session
 
 
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     request = UninstallRequest(
         refs, check, args.full, args.full_clean, args.keep_protected_files, changing.is_luet(args)
     )
-    with changing.opened(args, session) as client:
+    with changing.opened(args, session) as client, outcome.shown(args, session):
         try:
             report = client.uninstall(request, changing.manner_of(args, client.settings))
         except TreebuildError as err:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 
-from treebuilder.cli import changing
+from treebuilder.cli import changing, outcome
 from treebuilder.cli.session import Session
 
 
@@ -36,7 +36,10 @@ def run(args: argparse.Namespace, session: Session) -> int:
     clean = args.clean and (args.universe or not luet)
     if args.clean and not clean:
         session.events.emit(Warned("--clean has no effect without --universe, as in luet: nothing is removed"))
-    with changing.opened(args, session, strict=clean, perhaps_none=not clean) as client:
+    with (
+        changing.opened(args, session, strict=clean, perhaps_none=not clean) as client,
+        outcome.shown(args, session),
+    ):
         # luet looks for files in two packages among new ones only
         request = UpgradeRequest(clean, args.sync, args.oscheck, args.force, luet, args.nodeps)
         report = client.upgrade(request, changing.manner_of(args, client.settings))
