@@ -1,4 +1,4 @@
-"""Deletes packages that were fetched, and what is kept of repositories; the next command fetches them again.
+"""Deletes packages that were fetched; the next command fetches them again. What describes cached repositories stays.
 
 examples:
   treebuild cleanup
