@@ -10,14 +10,14 @@ from pathlib import Path
 
 from treebuilder import client as room
 from treebuilder.annotations import TYPE_CHECKING, TypeVar
-from treebuilder.app.client_settings import ClientSettings
+from treebuilder.app.client_settings import ClientSettings, place_in
 from treebuilder.client.api import Change, ChangeReport, InstallRequest
 from treebuilder.client.opening import database_of, luet_database
 from treebuilder.errors import IntegrityError, NoSpace, SpecError, StateCorrupt, TreebuildError
 from treebuilder.events import EventSink, Warned
 from treebuilder.model.digest import Digest
 from treebuilder.model.package import Package, PackageId, PackageRef
-from treebuilder.records import record
+from treebuilder.records import record, replace
 from treebuilder.system.process import Cancel
 from treebuilder.trust.faults import REASONS
 
@@ -208,13 +208,14 @@ class PackageClient:
 
     def run(self, operation: str, plan: Callable[[SystemDatabase], Change], manner: Manner) -> ChangeReport:
         self._look_for_luet()
+        root = replace(self.settings.root, cache=place_in(self.root, self._cache))
         if self._plugins is None:
-            return self._client.run(operation, self.settings.root, plan, manner)
+            return self._client.run(operation, root, plan, manner)
         from treebuilder.app.plugins import ToldChange
 
         told = ToldChange(self._plugins, upgrade=operation == "upgrade" and not manner.download_only)
         try:
-            return self._client.run(operation, self.settings.root, plan, told.manner(manner))
+            return self._client.run(operation, root, plan, told.manner(manner))
         except TreebuildError as err:
             told.failed(err)
             raise

@@ -357,6 +357,12 @@ def inside(root: Path, path: str) -> Path:
     return root / Places(root).folder(os.path.normpath(f"/{path}").lstrip("/"))
 
 
+def place_in(root: Path, folder: Path) -> str:
+    """Where in the root a folder really is; empty where it is elsewhere."""
+    top, real = os.path.realpath(root).rstrip("/") + "/", os.path.realpath(folder)
+    return real.removeprefix(top) if real.startswith(top) else ""
+
+
 def _repository(
     item: Mapping[str, Any], base: Path, file: str, priority: int, rules: TrustRules
 ) -> ConfiguredRepository:  # fmt: skip

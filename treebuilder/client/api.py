@@ -60,12 +60,14 @@ class SystemRoot:
     """A root and where inside it the database lies (a folder, absolute as the system sees it).
 
     `record` False leaves no trace of what was installed. Without `same_owner` all files belong to whoever installs.
+    `cache` is where in the root packages are kept, through no links; empty where that is elsewhere.
     """
 
     folder: Path
     database_path: str = "/var/lib/treebuild"
     record: bool = True
     same_owner: bool = True
+    cache: str = ""
 
 
 @record

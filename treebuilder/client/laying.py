@@ -70,6 +70,8 @@ def lay(
     for found in change.adopt:
         laid.fresh.update((places.real(path), "d" if kind == "d" else "f") for path, kind in found.entries)
     _leave_database(root, laid, before, database_places(root, places))
+    if root.cache:
+        _leave_cache(root, laid)
     _look_behind_links(root.folder, change, laid, claims, database)
     return laid
 
@@ -178,6 +180,18 @@ def _leave_database(root: SystemRoot, laid: Laid, before: frozenset[str], after:
             f"{laid.owners[link].package.id} holds /{link}, in place of a link that leads to the system database",
             hint=f"name the folder where that really is: --system-dbpath /{min(before).rpartition('/')[0]}",
         )
+
+
+def _leave_cache(root: SystemRoot, laid: Laid) -> None:
+    """No package has anything among what we keep, which nothing could read then, nor stands in the way to it."""
+    for place, kind in laid.fresh.items():
+        in_the_way = kind != "d" and root.cache.startswith(f"{place}/") and not (root.folder / place).is_dir()
+        if in_the_way or f"{place}/".startswith(f"{root.cache}/"):
+            who = str(laid.owners[place].package.id) if place in laid.owners else "a package"
+            raise ConflictError(
+                f"{who} holds /{place}, where the cache of packages has to be",
+                hint="choose another place for it: --cache-dir DIR, or system: {pkgs_cache_path: DIR}",
+            )
 
 
 def database_taken(who: str, place: str) -> ConflictError:
