@@ -14,6 +14,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.cases.luet_machine import Luet, luet
 from tests.golden.test_luet_hashes import FILES, A, B, C
@@ -164,6 +165,7 @@ def test_the_database_verbs(luet: Luet) -> None:
     listed = luet.shop.top / "listed.yaml"
     assert luet("database", "get-all-installed", "--output", str(listed))[0] == 0
     assert "packagerequires:" in listed.read_text()
+    assert {item["state"] for item in yaml.safe_load(listed.read_text())} == {""}
     assert "files:\n- etc/b\n" in luet("database", "get", "--files", "test/b")[1]
     assert luet("database", "get", "test/none") == (0, "")
     metadata = str(luet.shop.build / "c-test-1.0.metadata.yaml")

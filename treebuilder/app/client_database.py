@@ -48,7 +48,7 @@ def go_names(found: Record) -> dict[str, Any]:
 
     return {
         "id": 0, "name": package.id.name, "version": package.id.version, "category": package.id.category,
-        "useflags": list(package.use_flags), "state": 0, "packagerequires": refs(package.requires),
+        "useflags": list(package.use_flags), "state": "", "packagerequires": refs(package.requires),
         "packageconflicts": refs(package.conflicts), "provides": refs(package.provides), "hidden": package.hidden,
         "annotations": dict(package.annotations), "path": "", "description": package.description,
         "uri": list(package.uri), "license": package.license, "buildtimestamp": found.build_time,
