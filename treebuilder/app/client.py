@@ -88,7 +88,7 @@ class PackageClient:
             from treebuilder.oci.store import Store
 
             mapping = "user" if namespace.ids_are_mapped() else "host"
-            self._store = Store(self._cache, mapping=mapping, bound=self.settings.bound)
+            self._store = Store(self._cache, mapping=mapping, bound=self.settings.bound, may_be_read=True)
             self._store.sweep()
         return self._store
 

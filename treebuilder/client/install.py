@@ -29,12 +29,12 @@ from treebuilder.client.locking import locked
 from treebuilder.client.names import left_over
 from treebuilder.client.opening import database_of
 from treebuilder.client.protect import Protection
-from treebuilder.errors import ConfigError, NoSpace
+from treebuilder.errors import ConfigError, NoSpace, TreebuildError
 from treebuilder.events import EventSink, Finished, Progressed, Started, Warned
 from treebuilder.model.package import Finalizer, Package, PackageId
 from treebuilder.records import record
 from treebuilder.system.clock import monotonic_s
-from treebuilder.system.files import disk_errors
+from treebuilder.system.files import disk_errors, is_read_only
 from treebuilder.system.process import Cancel
 
 if TYPE_CHECKING:
@@ -108,6 +108,11 @@ class Client:
             return report if manner.dry_run or manner.download_only else self._changed(manner, root, lambda _: report)
         if manner.dry_run:
             return _planned_report(operation, change, "planned")
+        if not manner.download_only and is_read_only(root.folder):
+            raise TreebuildError(
+                f"the file system of {root.folder} is read-only: nothing can be changed there", reason="permission",
+                hint=f"mount -o remount,rw {root.folder}",
+            )  # fmt: skip
         if manner.confirm is not None and not manner.confirm(change):
             raise NotConfirmed("Aborted by user")
         from treebuilder.client import apply

@@ -13,10 +13,12 @@ import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from treebuilder.annotations import Any, Concatenate, ParamSpec, TypeVar
 from treebuilder.errors import LockHeld, NoSpace, StateCorrupt, TreebuildError
 from treebuilder.system import clock
+from treebuilder.system.files import is_read_only
 
 _VERSION = 2
 _SCHEMA = """
@@ -53,6 +55,11 @@ def _said(err: sqlite3.DatabaseError, path: Path) -> TreebuildError:
     match code:
         case sqlite3.SQLITE_FULL:
             return NoSpace(f"no space left for the cache index {path}", hint="free some space or move --cache-dir")
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN if is_read_only(path.parent):
+            return TreebuildError(
+                f"the cache index {path} cannot be written: its file system is read-only", reason="permission",
+                hint="mount it writable, or name another folder: --cache-dir DIR",
+            )  # fmt: skip
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
             return TreebuildError(f"not allowed to use the cache index {path}: {err}", reason="permission")
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
@@ -136,8 +143,15 @@ class Index:
                 raise _said(err, self.path) from err
 
     def _connect(self) -> sqlite3.Connection:
+        place, options = str(self.path), ""
+        if is_read_only(self.path.parent):  # what has no log beside it is read without one, which cannot be made
+            log = self.path.with_name(f"{self.path.name}-wal")
+            options = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
+            place = f"file:{quote(place)}?{options}"
         try:
-            return sqlite3.connect(self.path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False)
+            return sqlite3.connect(
+                place, timeout=_WAIT_S, isolation_level=None, check_same_thread=False, uri=bool(options)
+            )
         except sqlite3.DatabaseError as err:
             raise _said(err, self.path) from err
 

@@ -7,6 +7,7 @@ listing when it is first used in a run. Damage is never repaired in place: the b
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import itertools
@@ -25,7 +26,14 @@ from treebuilder.errors import IntegrityError, StateCorrupt
 from treebuilder.model.digest import Digest
 from treebuilder.oci.index import Index
 from treebuilder.system import locks
-from treebuilder.system.files import disk_errors, move_folder_into_place, new_name, remove_tree, write_atomic
+from treebuilder.system.files import (
+    disk_errors,
+    is_read_only,
+    move_folder_into_place,
+    new_name,
+    remove_tree,
+    write_atomic,
+)
 from treebuilder.system.process import Cancel
 
 VERSION = "1"
@@ -39,9 +47,13 @@ class BlobLostError(IntegrityError):
 class Store:
     """One cache folder. Safe for many threads and processes; opening it costs a few system calls."""
 
-    def __init__(self, folder: Path, *, mapping: str = "host", bound: Bound = USUAL_BOUND) -> None:
-        """`bound` is how far what strangers packed may expand when it is unpacked into the store."""
+    def __init__(
+        self, folder: Path, *, mapping: str = "host", bound: Bound = USUAL_BOUND, may_be_read: bool = False
+    ) -> None:
+        """`bound` is how far what strangers packed may expand when it is unpacked into the store. On a file system that
+        is read-only nothing can be made; with `may_be_read` what is there can be read all the same."""
         self.folder = folder
+        self._only_read = may_be_read and is_read_only(folder)
         self.bound = bound
         self.mapping = mapping
         with disk_errors(f"preparing the cache folder {folder}", folder):
@@ -69,10 +81,18 @@ class Store:
     # scratch ----------------------------------------------------------------------------------------------------
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """A private folder on the store's file system. A killed run's folders are removed by a later one."""
+        """A private folder on the store's file system. A killed run's folders are removed by a later one.
+
+        Where a store is only read it is elsewhere: nothing of it can be stored.
+        """
         with disk_errors("making a work folder", self.folder):
-            path = Path(f"{self._session()}/{next(self._numbers)}")
-            os.mkdir(path, 0o700)
+            if self._only_read:
+                from tempfile import mkdtemp
+
+                path = Path(mkdtemp(prefix="treebuild-"))
+            else:
+                path = Path(f"{self._session()}/{next(self._numbers)}")
+                os.mkdir(path, 0o700)
         try:
             yield path
         finally:
@@ -95,6 +115,8 @@ class Store:
 
     def sweep(self) -> None:
         """Removes work folders whose process is gone."""
+        if self._only_read:
+            return
         for path in sorted((self.folder / "tmp").iterdir()):
             try:
                 fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
@@ -111,13 +133,17 @@ class Store:
     @contextmanager
     def single_flight(self, key: str, cancel: Cancel | None = None) -> Iterator[None]:
         """Holds a key while its result is made, so that two runs build it once."""
+        if self._only_read:
+            yield  # nobody makes anything here
+            return
         with locks.exclusive_key(self._keys, key, cancel=cancel):
             yield
 
     @contextmanager
     def part(self) -> Iterator[Path]:
         """The name of a private file on the store's file system, which is gone in the end unless it was moved."""
-        path = Path(f"{self._session()}/{next(self._numbers)}")
+        with disk_errors("making a work folder", self.folder):
+            path = Path(f"{self._session()}/{next(self._numbers)}")
         try:
             yield path
         finally:
@@ -134,7 +160,12 @@ class Store:
         """Moves a finished file of `scratch` (whose digest the caller computed) into the store."""
         with disk_errors("storing a blob", self.folder):
             os.chmod(made, 0o644)
-            os.rename(made, self.blob_path(digest))
+            try:
+                os.rename(made, self.blob_path(digest))
+            except OSError as err:
+                if err.errno != errno.EXDEV:  # made elsewhere, see `scratch`
+                    raise
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self.folder)) from err
 
     def add_blob(self, data: bytes) -> Digest:
         digest = Digest.of(data)

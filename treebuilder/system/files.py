@@ -39,6 +39,14 @@ def disk_errors(what: str, folder: Path | str = "") -> Iterator[None]:
         raise
 
 
+def is_read_only(folder: Path) -> bool:
+    """Whether nothing can be written there by anybody."""
+    try:
+        return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644, sync: bool = True) -> None:
     """Replaces `path` by `data`: a reader sees the old file or the new one, also after a crash."""
     with disk_errors(f"writing {path}", path.parent), replacing(path, mode=mode, sync=sync) as out:
