@@ -182,6 +182,19 @@ def test_nothing_gets_an_older_version_because_something_comes(shop: Workshop, s
     assert system.installed() == ["t/a-1.0", "t/b-2.0"]
 
 
+def test_an_older_version_comes_where_nothing_else_fits(shop: Workshop, system: System) -> None:
+    """Somebody looked at no dependencies; what is missing can only be had with an older version of something."""
+    shop.package("t/b", {"b": b"1"}, version="1.0")
+    shop.package("t/b", {"b": b"2"}, version="2.0")
+    shop.package("t/c", {"c": b""}, requires=("t/b@=1.0",))
+    shop.package("t/a", {"a": b""}, requires=("t/c",))
+    system.install("t/b")
+    system.install("t/a", nodeps=True)
+    assert system.installed() == ["t/a-1.0", "t/b-2.0"]
+    report = system.upgrade()
+    assert (went(report), sorted(came(report))) == (["t/b-2.0"], ["t/b-1.0", "t/c-1.0"])
+
+
 def test_the_newest_whatever_it_needs(shop: Workshop, system: System) -> None:
     shop.package("t/a", {"a": b""})
     shop.package("t/b", {"b": b""}, requires=("t/a@=1.0",))

@@ -61,7 +61,8 @@ def without_installed(wanted: tuple[PackageRef, ...], installed: tuple[Package, 
 
 # upgrade --------------------------------------------------------------------------------------------------------------
 def upgrade(request: UpgradeRequest, repositories: RepositoryPackages, database: SystemDatabase, root: Path) -> Change:
-    """Everything to the newest version that fits together; held names stay. Nothing gets an older version.
+    """Everything to the newest version that fits together; held names stay. An older version
+    comes only where nothing else fits together.
 
     What no repository has any more is exchanged for a package that provides it, where one fits.
 
@@ -81,7 +82,12 @@ def upgrade(request: UpgradeRequest, repositories: RepositoryPackages, database:
             again[id] = now, found.requested
     known = tuple(again[p.id][0] if p.id in again else p for p in installed)  # a rebuild may need something else
     asked = frozenset(found.package.id.pkgname for found in records if found.requested)
-    new, old = _Upgrade(request, repositories, known, holds, asked).decided()
+    try:
+        new, old = _Upgrade(request, repositories, known, holds, asked).decided()
+    except Unsatisfiable:
+        if request.clean:  # what would go stays, instead of what others have to become for it
+            raise
+        new, old = _Upgrade(request, repositories, known, holds, asked, older=True).decided()
     if request.nodeps:
         new = in_order(new, known)
     else:
@@ -98,13 +104,13 @@ class _Upgrade:
 
     def __init__(
         self, request: UpgradeRequest, repositories: RepositoryPackages, installed: tuple[Package, ...],
-        holds: frozenset[str], asked: frozenset[str],
+        holds: frozenset[str], asked: frozenset[str], *, older: bool = False,
     ) -> None:  # fmt: skip
         self._clean = request.clean
         self._repositories = repositories
         self._installed = without_needs(installed) if request.nodeps else installed
         self._asked = asked
-        self._among = NothingOlder(repositories, installed, nodeps=request.nodeps)
+        self._among = NothingOlder(repositories, () if older else installed, nodeps=request.nodeps)
         self._free = sorted((p.id for p in installed if p.id.pkgname not in holds), key=_PKGNAME)
         self._stay = tuple(package.id.exact for package in installed if package.id.pkgname in holds)
         self._lost = {id for id in self._free if not repositories.versions(id.pkgname)}
