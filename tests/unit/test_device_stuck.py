@@ -15,7 +15,7 @@ from treebuilder.app.device_data import broken, data_folders, workplace
 from treebuilder.device import grubcfg, here, layout, workfolder
 from treebuilder.device.grubenv import GrubControl
 from treebuilder.device.journal import Journal
-from treebuilder.device.places import BOOT_BLOCK, OEM, PERSISTENT, RECOVERY, STATE
+from treebuilder.device.places import BOOT_BLOCK, OEM, PERSISTENT, STATE
 from treebuilder.device.slots import Source
 from treebuilder.device.states import TRIES, Image, Pointer, Purpose, Slot
 from treebuilder.device.upgrade import Machine, Started
@@ -288,4 +288,3 @@ def test_folders_of_a_device_in_folders_are_its_roots(device: Fleet) -> None:
     options = DeviceOptions(str(device.state), str(device.recovery), root=device.root)
     with opened(options, Recorder(), Cancel()) as site, data_folders(site, (OEM, PERSISTENT)) as folders:
         assert [*folders] == [device.root / "oem", device.root / "usr/local"]
-    assert RECOVERY not in str(device.root)

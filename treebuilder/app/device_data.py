@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from treebuilder.annotations import TYPE_CHECKING
-from treebuilder.device import here, workfolder, writing
+from treebuilder.device import disk, here, workfolder, writing
 from treebuilder.device.places import DATA_MOUNT, OEM, PARTITION_NAMES, PERSISTENT, STATE
 from treebuilder.device.states import Slot
 from treebuilder.errors import Cancelled, StateCorrupt, TreebuildError
 from treebuilder.events import EventSink, Warned
-from treebuilder.system.process import require, run
 
 if TYPE_CHECKING:
     from treebuilder.app.device import Site
@@ -62,48 +62,34 @@ def data_folders(site: Site, labels: Iterable[str]) -> Iterator[Iterator[Path]]:
         return
     kernel = here.Kernel()
     with ExitStack() as stack:
-        found: list[tuple[str, Path | None]] = []
+
+        def renewed(node: Path, label: str) -> Path:
+            disk.make_ext4(os.fspath(node), label)
+            return stack.enter_context(writing.writable(kernel, label, site.events))
+
+        found: list[Callable[[], Path]] = []
         for label in labels:
             try:
-                found.append((label, stack.enter_context(writing.writable(kernel, label, site.events))))
+                place = stack.enter_context(writing.writable(kernel, label, site.events))
+                found.append(partial(Path, place))
             except TreebuildError as err:
-                if isinstance(err, Cancelled) or broken(kernel, label) is None:
+                node = None if isinstance(err, Cancelled) else broken(kernel, label)
+                if node is None:
                     raise
                 site.events.emit(Warned(f"{label} cannot be used: {err.message}; it gets a new file system"))
-                found.append((label, None))
-
-        def each() -> Iterator[Path]:
-            for label, place in found:
-                if place is None:
-                    node = broken(kernel, label)
-                    assert node is not None
-                    _renew(node, label)
-                    place = stack.enter_context(writing.writable(kernel, label, site.events))
-                yield place
-
-        yield each()
+                found.append(partial(renewed, node, label))
+        yield (folder() for folder in found)
 
 
 def broken(kernel: here.Kernel, label: str) -> Path | None:
     """The partition of our disk that is called so in its table, or by its label, and that nobody has mounted."""
-    disk = here.own_disk(kernel)
-    if disk is None:
-        return None
+    ours = here.own_disk(kernel)
     used = {mount.device for mount in here.mounts(kernel)}
-    for folder in sorted(disk.iterdir()):
+    for folder in sorted(ours.iterdir()) if ours is not None else ():
         if not (folder / "partition").is_file() or (folder / "dev").read_text(encoding="ascii").strip() in used:
             continue
         node = kernel.dev / folder.name.replace("!", "/")
-        done = run([require("blkid", "to find partitions"), "-p", "-o", "export", node], check=False)
-        said = dict(line.partition("=")[::2] for line in done.stdout.decode("utf-8", "replace").splitlines())
-        if said.get("LABEL", "") == label:
-            return node
-        if not said.get("LABEL", "") and said.get("PART_ENTRY_NAME", "") == PARTITION_NAMES[label]:
+        found = disk.identify(os.fspath(node))
+        if found.label == label or (not found.label and found.name == PARTITION_NAMES[label]):
             return node
     return None
-
-
-def _renew(node: Path, label: str) -> None:
-    from treebuilder.device import disk
-
-    disk.make_ext4(os.fspath(node), label)

@@ -39,13 +39,15 @@ class Disk:
 
 @record
 class Found:
-    """A partition that is there. `uuid` is that of the file system; "" where blkid finds none."""
+    """A partition that is there. `uuid` is that of the file system, `name` stands in the table; "" where blkid finds
+    none."""
 
     node: str
     number: int
     label: str
     uuid: str
     filesystem: str
+    name: str = ""
 
 
 def examine(path: str) -> Disk:
@@ -113,7 +115,8 @@ def identify(path: str, number: int = 0) -> Found:
     if done.status not in (0, 2, 8):
         raise ToolFailed(f"blkid failed with exit code {done.status}", exit_status=done.status, tail=done.tail)
     said = dict(line.split("=", 1) for line in done.stdout.decode("utf-8", "replace").splitlines() if "=" in line)
-    return Found(path, number, said.get("LABEL", ""), said.get("UUID", ""), said.get("TYPE", ""))
+    texts = [said.get(key, "") for key in ("LABEL", "UUID", "TYPE", "PART_ENTRY_NAME")]
+    return Found(path, number, *texts)
 
 
 def size_mib(path: str) -> int:

@@ -147,8 +147,10 @@ def _wanted(
     first = loader_part(firmware, sizes.efi)
     return [
         *([first] if firmware is Firmware.EFI or table is Table.GPT else []),
-        ("oem", places.OEM, "ext4", sizes.oem), ("recovery", places.RECOVERY, "ext4", recovery),
-        ("state", places.STATE, "ext4", state), ("persistent", places.PERSISTENT, "ext4", sizes.persistent),
+        *((places.PARTITION_NAMES[label], label, "ext4", size) for label, size in (
+            (places.OEM, sizes.oem), (places.RECOVERY, recovery), (places.STATE, state),
+            (places.PERSISTENT, sizes.persistent),
+        )),
     ]  # fmt: skip
 
 
